@@ -1,0 +1,54 @@
+"""The command line `local-llm` = `python -m producers`: five kinds of job and a look around.
+
+Exit codes: 0 answer, 1 the job failed, 2 bad input, 3 Redis or workers cannot be reached, 4 not
+ready or timed out, 5 unknown id, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from pydantic import ValidationError
+
+from producers.cli import jobs, look
+from producers.cli.output import Exit, fail
+from worker.errors import BrokerUnreachable, InvalidRequest, QueueFull, ServiceError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Ask language models on your own hardware, through queues.
+
+    REDIS_URL says where the queues are. Every command takes --json.
+    """
+
+
+for command in (*jobs.COMMANDS, *look.COMMANDS):
+    cli.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in words
+    try:
+        code = cli.main(words, prog_name="local-llm", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = Exit.BAD_INPUT
+    except click.ClickException as error:
+        code = fail(InvalidRequest(error.format_message(), "See --help."), as_json, Exit.BAD_INPUT)
+    except InvalidRequest as error:
+        code = fail(error, as_json, Exit.BAD_INPUT)
+    except (BrokerUnreachable, QueueFull) as error:
+        code = fail(error, as_json, Exit.UNREACHABLE)
+    except ServiceError as error:
+        code = fail(error, as_json, Exit.JOB_FAILED)
+    except ValidationError as error:  # of the settings: everything else has become InvalidRequest
+        problem = error.errors(include_input=False, include_url=False)[0]
+        name = ".".join(str(part) for part in problem["loc"]).upper()
+        code = fail(InvalidRequest(f"setting {name}: {problem['msg']}"), as_json, Exit.BAD_INPUT)
+    except (KeyboardInterrupt, click.Abort):
+        code = Exit.INTERRUPTED
+    sys.exit(code or Exit.ANSWER)

@@ -1,0 +1,151 @@
+"""The five kinds as commands, with the options that they share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from producers.cli.output import Exit, fail, note, show_answer, show_json
+from producers.cli.waiting import obstacle, wait
+from producers.client import Client, Handle
+from worker.errors import EngineTimeout, InvalidRequest, ServiceError
+
+Command = Callable[..., Any]
+
+_OPTIONS = (
+    click.option("--model", help="Model; default: the worker's."),
+    click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Queue."),
+    click.option("--deadline-seconds", type=float, help="Give up when this much time has passed."),
+    click.option(
+        "--cache/--no-cache", default=True, help="Use earlier answers.", show_default=True
+    ),
+    click.option("--cache-scope", help="Share cached answers only within this scope."),
+)
+_WAITING = (
+    click.option("--no-wait", is_flag=True, help="Print the task id and exit."),
+    click.option(
+        "--timeout", type=float, default=300.0, show_default=True, help="Seconds to wait."
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+)
+
+
+def _kind(submit: Callable[..., Handle[Any]]) -> Command:
+    """Make a command body of a function that submits: add the shared options and the waiting."""
+
+    def run(no_wait: bool, timeout: float, as_json: bool, **arguments: Any) -> Exit:
+        return _finish(submit(**arguments), no_wait, timeout, as_json)
+
+    run.__doc__, run.__name__ = submit.__doc__, submit.__name__
+    command: Command = run
+    for option in reversed((*_OPTIONS, *_WAITING)):
+        command = option(command)
+    return command
+
+
+def _finish(handle: Handle[Any], no_wait: bool, timeout: float, as_json: bool) -> Exit:
+    if no_wait:
+        show_json({"task_id": handle.task_id}) if as_json else print(handle.task_id)
+        return Exit.ANSWER
+    if reason := obstacle():
+        note(f"{reason}. Task {handle.task_id} is queued; waiting up to {timeout:g} s.")
+    later = f"Read it later: local-llm result {handle.task_id}"
+    try:
+        answer = wait(handle, timeout)
+    except TimeoutError:
+        late = EngineTimeout(f"no answer within {timeout:g} s", f"{later}.")
+        return fail(late, as_json, Exit.NOT_READY)
+    except KeyboardInterrupt:
+        note(f"The job goes on. {later}")
+        return Exit.INTERRUPTED
+    except ServiceError as error:
+        return fail(error, as_json, Exit.JOB_FAILED)
+    show_answer(answer.model_dump(mode="json"), as_json)
+    return Exit.ANSWER
+
+
+def read_text(path: str) -> str:
+    """The text of a file, or of stdin for `-`. Raises InvalidRequest."""
+    try:
+        if path == "-":
+            return str(click.get_text_stream("stdin", encoding="utf-8").read())
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidRequest(f"{path}: {error.strerror}", "Give a file that exists.") from None
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{path}: is not UTF-8 text") from None
+
+
+def read_json(path: str) -> Any:
+    """The JSON document in a file or on stdin. Raises InvalidRequest, which names the line."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InvalidRequest(f"{path}: is not JSON at line {error.lineno}") from None
+
+
+@_kind
+def _generate(prompt: str, **options: Any) -> Handle[Any]:
+    """Free text for PROMPT (- reads it from stdin)."""
+    return Client().generate(read_text("-") if prompt == "-" else prompt, **options)
+
+
+@_kind
+def _summarize(file: str, **options: Any) -> Handle[Any]:
+    """Summarize FILE (- is stdin)."""
+    return Client().summarize(read_text(file), **options)
+
+
+@_kind
+def _compress(file: str, **options: Any) -> Handle[Any]:
+    """Compress the conversation in FILE: a JSON list of {"role", "content"}."""
+    return Client().compress(read_json(file), **options)
+
+
+@_kind
+def _extract(message: str, schema: str, **options: Any) -> Handle[Any]:
+    """Read the arguments of a function (--schema FILE) out of MESSAGE."""
+    return Client().extract_parameters(message, read_json(schema), **options)
+
+
+@_kind
+def _structured(prompt: str, schema: str, **options: Any) -> Handle[Any]:
+    """Answer PROMPT with an instance of a JSON Schema (--schema FILE)."""
+    return Client().structured_output(prompt, read_json(schema), **options)
+
+
+def _command(name: str, body: Command, *parameters: Callable[[Command], Command]) -> click.Command:
+    for parameter in reversed(parameters):
+        body = parameter(body)
+    return click.command(name)(body)
+
+
+_SCHEMA = click.option("--schema", required=True, metavar="FILE", help="JSON file; - is stdin.")
+COMMANDS = (
+    _command(
+        "generate",
+        _generate,
+        click.argument("prompt"),
+        click.option("--system-prompt", help="What the model is told first."),
+        click.option("--max-tokens", type=int, default=500, show_default=True),
+        click.option("--temperature", type=float, default=0.7, show_default=True),
+    ),
+    _command(
+        "summarize",
+        _summarize,
+        click.argument("file"),
+        click.option("--max-summary-tokens", type=int, default=100, show_default=True),
+    ),
+    _command(
+        "compress",
+        _compress,
+        click.argument("file"),
+        click.option("--target-tokens", type=int, default=200, show_default=True),
+    ),
+    _command("extract", _extract, click.argument("message"), _SCHEMA),
+    _command("structured", _structured, click.argument("prompt"), _SCHEMA),
+)

@@ -1,0 +1,99 @@
+"""Commands that look: a job's result and status, models, health, queues."""
+
+from __future__ import annotations
+
+import celery.exceptions
+import click
+
+from producers import service
+from producers.cli.output import Exit, fail, show_answer, show_json
+from worker.app import app
+from worker.delivery.jobs import JobState
+from worker.errors import EngineTimeout, InternalError, InvalidRequest, ServiceError
+from worker.redis_connection import reachable
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_UNKNOWN = "It was never submitted here, or its answer has expired (RESULT_TTL)."
+
+
+@click.command()
+@click.argument("task_id")
+@_JSON
+def result(task_id: str, as_json: bool) -> Exit:
+    """The answer of job TASK_ID, if it is there."""
+    with reachable(service.redis_url()):
+        stored = app.AsyncResult(task_id)
+        if not stored.ready():
+            return _no_result(task_id, as_json)
+        try:
+            answer = stored.get(timeout=5)
+        except ServiceError as error:
+            return fail(error, as_json, Exit.JOB_FAILED)
+        except celery.exceptions.TaskRevokedError:
+            return fail(InternalError("the job was revoked", ""), as_json, Exit.JOB_FAILED)
+    show_answer(answer, as_json)
+    return Exit.ANSWER
+
+
+def _no_result(task_id: str, as_json: bool) -> Exit:
+    state = service.status(task_id)
+    if state is JobState.UNKNOWN:
+        return fail(InvalidRequest("no such job", _UNKNOWN), as_json, Exit.UNKNOWN_ID)
+    late = EngineTimeout(f"not ready: {state}", f"Ask again: local-llm result {task_id}.")
+    return fail(late, as_json, Exit.NOT_READY)
+
+
+@click.command()
+@click.argument("task_id")
+@_JSON
+def status(task_id: str, as_json: bool) -> Exit:
+    """Where job TASK_ID is: queued, running, succeeded, failed, ..."""
+    state = service.status(task_id)
+    if state is JobState.UNKNOWN:
+        return fail(InvalidRequest("no such job", _UNKNOWN), as_json, Exit.UNKNOWN_ID)
+    show_json({"task_id": task_id, "status": state}) if as_json else print(state)
+    return Exit.ANSWER
+
+
+@click.command()
+@_JSON
+def models(as_json: bool) -> Exit:
+    """The models that workers can run now."""
+    found = service.models()
+    if as_json:
+        show_json(found)
+    for model in () if as_json else found:
+        default = "  (default)" if model["default"] else ""
+        print(f"{model['name']}  {model['size_bytes'] / 1e9:.1f} GB{default}")
+    return Exit.ANSWER if found else Exit.UNREACHABLE
+
+
+@click.command()
+@_JSON
+def health(as_json: bool) -> Exit:
+    """Whether jobs are answered now; exits with 3 when they are not."""
+    seen = service.health()
+    if as_json:
+        show_json(seen)
+    else:
+        print(f"{seen['status']}  model {seen['model']}  {len(seen['workers'])} worker(s)")
+        for worker in seen["workers"]:
+            version = worker["ollama_version"]
+            ollama = f"Ollama {version}" if worker["ollama_reachable"] else "Ollama not reachable"
+            print(f"  {worker['name']}  {worker['running']}/{worker['slots']} slots  {ollama}")
+    return Exit.UNREACHABLE if seen["status"] == "down" else Exit.ANSWER
+
+
+@click.command()
+@_JSON
+def queues(as_json: bool) -> Exit:
+    """How many jobs wait in each queue."""
+    waiting = service.queues()
+    if as_json:
+        show_json(waiting)
+    for queue in () if as_json else waiting:
+        print(f"{queue['name']:12} {queue['waiting']}")
+    return Exit.ANSWER
+
+
+COMMANDS = (result, status, models, health, queues)

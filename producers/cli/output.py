@@ -1,0 +1,72 @@
+"""What the command line prints and how it exits: answers on stdout, all else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import IntEnum
+from typing import Any
+
+from worker.errors import ServiceError
+
+
+class Exit(IntEnum):
+    """Exit codes, as scripts rely on them."""
+
+    ANSWER = 0
+    JOB_FAILED = 1
+    BAD_INPUT = 2
+    UNREACHABLE = 3
+    NOT_READY = 4
+    UNKNOWN_ID = 5
+    INTERRUPTED = 130
+
+
+def show_json(value: object) -> None:
+    """Print one JSON document."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def note(text: str) -> None:
+    """Say something beside the answer."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def fail(error: ServiceError, as_json: bool, code: Exit) -> Exit:
+    """Say what is wrong and what to do; returns the exit code."""
+    if as_json:
+        show_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+    else:
+        note(f"{error.code}: {error.message}. {error.hint}".rstrip())
+    return code
+
+
+def show_answer(answer: dict[str, Any], as_json: bool) -> None:
+    """Print an answer: whole as JSON, else its own text with one line of numbers beside it."""
+    if as_json:
+        show_json(answer)
+        return
+    for field in ("text", "summary"):
+        if field in answer:
+            print(answer[field])
+            break
+    else:
+        show_json(answer.get("parameters", answer.get("data")))
+    note(numbers(answer))
+
+
+def numbers(answer: dict[str, Any]) -> str:
+    """One line: model, tokens, seconds, how it ended."""
+    usage, timings = answer["usage"], answer["timings"]
+    seconds = sum(value for value in timings.values() if value is not None)
+    parts = [
+        f"task {answer['task_id']}",
+        answer["model"],
+        f"{usage['prompt_tokens']} + {usage['completion_tokens']} tokens",
+        f"{seconds:.1f} s",
+    ]
+    if "tokens_saved" in answer:
+        parts.append(f"{answer['tokens_saved']} tokens saved")
+    if answer["finish_reason"] == "length":
+        parts.append("stopped at its token budget")
+    return "  ".join(parts)

@@ -1,0 +1,50 @@
+"""Waits for one job and shows on a terminal where it is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from producers.client import Handle
+from producers.service import workers
+from tasks.answer import Answer
+
+#: How often the line on the terminal changes.
+TICK_SECONDS = 0.25
+
+
+def wait(handle: Handle[Any], timeout: float) -> Answer:
+    """The answer of `handle`. Raises what `Handle.get` raises, TimeoutError after `timeout` s."""
+    begin = time.monotonic()
+    shown = sys.stderr.isatty()
+    try:
+        while True:
+            waited = time.monotonic() - begin
+            if waited >= timeout:
+                raise TimeoutError
+            try:
+                answer: Answer = handle.get(timeout=min(TICK_SECONDS, timeout - waited))
+                return answer
+            except TimeoutError:
+                if shown:
+                    _line(f"{handle.status()}  {waited:.0f} s")
+    finally:
+        if shown:
+            _line("")
+
+
+def obstacle() -> str | None:
+    """Why a job cannot start now, and what to do; None when a worker can take it."""
+    there = workers()
+    if not there:
+        return "no worker is running. Start one with `python -m worker`"
+    if not any(worker.ollama_reachable for worker in there):
+        host = there[0].ollama_host
+        return f"Ollama is not running at {host}. Start it with `ollama serve`"
+    return None
+
+
+def _line(text: str) -> None:
+    sys.stderr.write(f"\r\x1b[K{text}")
+    sys.stderr.flush()

@@ -1,0 +1,142 @@
+"""The typed client: the five kinds with checked arguments and answers as models.
+
+>>> client = Client()
+>>> client.summarize(text, max_summary_tokens=60, priority="low").get(timeout=60).summary
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypedDict, TypeVar, Unpack, cast
+
+import celery.exceptions
+import redis
+from celery.result import AsyncResult
+
+import tasks
+from producers.service import redis_url, status
+from tasks.answer import Answer
+from tasks.base import Job
+from tasks.compress import CompressAnswer
+from tasks.extract_parameters import ExtractAnswer
+from tasks.generate import GenerateAnswer
+from tasks.request import Priority
+from tasks.structured_output import StructuredAnswer
+from tasks.summarize import SummarizeAnswer
+from worker.app import app
+from worker.delivery.jobs import JobState
+from worker.redis_connection import unreachable
+
+A = TypeVar("A", bound=Answer)
+
+
+class Options(TypedDict, total=False):
+    """What every call takes beside its own arguments; see `tasks.request.JobRequest`."""
+
+    model: str
+    priority: Priority
+    cache: bool
+    cache_scope: str
+    deadline_seconds: float
+
+
+class Handle(Generic[A]):
+    """A job that was submitted. Any process can make one again from its `task_id`."""
+
+    def __init__(self, task_id: str, answer: type[A]) -> None:
+        self.task_id = task_id
+        self._answer = answer
+        self._result: AsyncResult = app.AsyncResult(task_id)
+
+    def get(self, timeout: float | None = None) -> A:
+        """Wait for the answer, `timeout` seconds at most (None: for ever).
+
+        Raises the job's own error (a class of `worker.errors`), TimeoutError while there is no
+        result yet, BrokerUnreachable when Redis is away.
+        """
+        try:
+            answer = self._result.get(timeout=timeout)
+        except celery.exceptions.TimeoutError:
+            raise TimeoutError(f"no result within {timeout} s") from None
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise unreachable(redis_url(), error) from None
+        return self._answer.model_validate(answer)
+
+    def status(self) -> JobState:
+        """Where the job is. Raises BrokerUnreachable."""
+        return status(self.task_id)
+
+
+class Client:
+    """Submits jobs. Every method returns at once and raises InvalidRequest, QueueFull or
+    BrokerUnreachable when nothing was queued."""
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        system_prompt: str | None = None,
+        max_tokens: int = 500,
+        temperature: float = 0.7,
+        **options: Unpack[Options],
+    ) -> Handle[GenerateAnswer]:
+        """Free text for a prompt."""
+        arguments = {"system_prompt": system_prompt} if system_prompt is not None else {}
+        return _submit(
+            tasks.generate,
+            GenerateAnswer,
+            options,
+            prompt=prompt,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            **arguments,
+        )
+
+    def summarize(
+        self, context: str, *, max_summary_tokens: int = 100, **options: Unpack[Options]
+    ) -> Handle[SummarizeAnswer]:
+        """A text in whole sentences within a budget of tokens."""
+        return _submit(
+            tasks.summarize,
+            SummarizeAnswer,
+            options,
+            context=context,
+            max_summary_tokens=max_summary_tokens,
+        )
+
+    def compress(
+        self,
+        messages: list[dict[str, str]],
+        *,
+        target_tokens: int = 200,
+        **options: Unpack[Options],
+    ) -> Handle[CompressAnswer]:
+        """A conversation as one message that can be sent on."""
+        return _submit(
+            tasks.compress, CompressAnswer, options, messages=messages, target_tokens=target_tokens
+        )
+
+    def extract_parameters(
+        self, user_message: str, function_schema: dict[str, Any], **options: Unpack[Options]
+    ) -> Handle[ExtractAnswer]:
+        """The arguments of a function call out of a message."""
+        return _submit(
+            tasks.extract_parameters,
+            ExtractAnswer,
+            options,
+            user_message=user_message,
+            function_schema=function_schema,
+        )
+
+    def structured_output(
+        self, prompt: str, schema: dict[str, Any] | bool, **options: Unpack[Options]
+    ) -> Handle[StructuredAnswer]:
+        """An instance of a JSON Schema."""
+        return _submit(
+            tasks.structured_output, StructuredAnswer, options, prompt=prompt, schema=schema
+        )
+
+
+def _submit(task: Job, answer: type[A], options: Options, **arguments: Any) -> Handle[A]:
+    given = {name: value for name, value in options.items() if value is not None}
+    result = cast(AsyncResult, task.apply_async(kwargs={**arguments, **given}))
+    return Handle(str(result.id), answer)

@@ -1,0 +1,96 @@
+"""What the service is doing, read from Redis alone: models, health, status of a job, queues."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from worker import names
+from worker.app import app
+from worker.delivery.jobs import JobState
+from worker.presence import Presence, read_all
+from worker.redis_connection import reachable
+
+#: What Celery's own result says of a job whose record is gone.
+_FROM_RESULT = {"SUCCESS": JobState.SUCCEEDED, "FAILURE": JobState.FAILED}
+
+
+def redis_url() -> str:
+    """REDIS_URL of this process."""
+    return str(app.conf.broker_url)
+
+
+def workers() -> list[Presence]:
+    """The workers that are there now. Raises BrokerUnreachable."""
+    with reachable(redis_url()) as client:
+        return read_all(client)
+
+
+def models() -> list[dict[str, Any]]:
+    """The models that workers can run now, by name, with the workers that have each.
+
+    `default` marks the MODEL_NAME of at least one of them. Raises BrokerUnreachable.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for worker in workers():
+        for model in worker.models:
+            entry = found.setdefault(
+                model.name, {**model.model_dump(), "default": False, "workers": []}
+            )
+            entry["workers"].append(worker.name)
+            entry["default"] |= model.name in (worker.model, f"{worker.model}:latest")
+    return [found[name] for name in sorted(found)]
+
+
+def health() -> dict[str, Any]:
+    """Whether jobs are answered now.
+
+    `status`: "healthy" when every worker reaches its Ollama and has its model, "degraded" when
+    only some do, "down" when none does. Raises BrokerUnreachable.
+    """
+    there = workers()
+    able = [worker for worker in there if _can_answer(worker)]
+    status = "down" if not able else "healthy" if len(able) == len(there) else "degraded"
+    shown = next(iter(able or there), None)
+    return {
+        "service": names.SERVICE,
+        "status": status,
+        "model": shown.model if shown else _settings().model_name,
+        "ollama_host": shown.ollama_host if shown else _settings().masked_ollama_host,
+        "cache_enabled": shown.cache_enabled if shown else _settings().enable_cache,
+        "workers": [
+            worker.model_dump(
+                include={"name", "slots", "running", "ollama_version", "ollama_reachable"}
+            )
+            for worker in there
+        ],
+    }
+
+
+def status(task_id: str) -> JobState:
+    """Where a job is; UNKNOWN for an id that was never submitted or has expired.
+
+    A message sent by name has no record, and so is UNKNOWN, until a worker takes it.
+    Raises BrokerUnreachable.
+    """
+    with reachable(redis_url()) as client:
+        state = client.hget(names.job(task_id), "state")
+        if state is not None:
+            return JobState(cast(str, state))
+        return _FROM_RESULT.get(app.AsyncResult(task_id).state, JobState.UNKNOWN)
+
+
+def queues() -> list[dict[str, Any]]:
+    """How many jobs wait in each queue, most urgent first. Raises BrokerUnreachable."""
+    with reachable(redis_url()) as client:
+        return [{"name": name, "waiting": int(client.llen(name))} for name in names.QUEUES]
+
+
+def _can_answer(worker: Presence) -> bool:
+    served = {model.name for model in worker.models}
+    return worker.ollama_reachable and bool(served & {worker.model, f"{worker.model}:latest"})
+
+
+def _settings() -> Any:
+    from worker.settings import get_settings
+
+    return get_settings()

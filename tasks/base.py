@@ -1,0 +1,275 @@
+"""The path of one job, from a call in a backend to its answer in Redis. Read it top to bottom.
+
+    producer:  validate → admit (one Redis script: known id? full?) → publish to its queue
+    worker:    start (deadline left?) → validate again → engine → read → Celery stores the answer
+
+Each kind adds its own request, prompt and reading (tasks/<kind>.py); nothing here knows one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+from uuid import uuid4
+
+import redis
+from celery import Task
+from celery.exceptions import CeleryError
+from celery.result import AsyncResult
+from kombu.exceptions import OperationalError
+
+from tasks.answer import Timings, Usage
+from tasks.kind import Kind
+from tasks.request import JobRequest, Limits, parse
+from worker import names
+from worker.app import app
+from worker.delivery.jobs import Admission, Jobs, JobState, Start
+from worker.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    QueueFull,
+    ServiceError,
+)
+from worker.prompt import Completion
+from worker.redis_connection import connect, reachable, unreachable
+
+logger = logging.getLogger(__name__)
+
+
+class Job(Task):
+    """A Celery task whose calls are checked where they are made and whose words stay private."""
+
+    abstract = True
+    kind: Kind
+
+    Request = "worker.delivery.request:PrivateRequest"
+    throws = (ServiceError,)  # logged as one line, without a traceback
+    typing = False  # our own check names the field and the limit
+    resultrepr_maxsize = 0  # no answer in the log, in events, in Flower
+
+    # --- producer ---------------------------------------------------------------------------
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """Check the call, admit the job and put it into its queue; Celery's options work as usual.
+
+        An id that exists already is not run again: the handle of the existing job comes back.
+        Raises InvalidRequest, QueueFull, or, within 5 s, BrokerUnreachable; then nothing is queued.
+        """
+        # The next step of a chain or a callback: a worker makes this call, nobody waits for it, so
+        # bad input has to become the failure of the new job instead.
+        continued = options.get("parent_id") is not None
+        try:
+            request = self.parse(args, kwargs)
+        except InvalidRequest:
+            if not continued:
+                raise
+            return super().apply_async(args, kwargs, task_id, **options, **_PRIVATE)
+        _refuse_integer_priority(options)
+        queue = _queue_name(options.pop("queue", None), request, self.kind)
+        task_id = task_id or str(uuid4())
+        with reachable(_settings().redis_url):
+            admission, length = _jobs().submit(
+                task_id,
+                kind=self.kind.name,
+                queue=queue,
+                deadline_seconds=_deadline(request, options.pop("expires", None)),
+                max_length=0 if continued else _settings().max_queue_length,
+            )
+        if admission is Admission.EXISTS:
+            return self.AsyncResult(task_id)
+        if admission is Admission.FULL:
+            raise QueueFull(f"{queue} holds {length} jobs already")
+        return self._publish(request, task_id, queue=queue, **options)
+
+    def parse(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> JobRequest:
+        """The call as the kind's request. Raises InvalidRequest."""
+        return parse(self.kind.request, args, kwargs, _limits())
+
+    def _publish(self, request: JobRequest, task_id: str, **options: Any) -> AsyncResult:
+        kwargs = request.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        try:
+            return super().apply_async((), kwargs, task_id, **options, **_PRIVATE)
+        except (OperationalError, redis.RedisError, RuntimeError) as error:
+            # RuntimeError is how Celery's result backend says that it has given up.
+            url = _settings().redis_url
+            try:
+                _jobs().forget(task_id)
+            except redis.RedisError:
+                logger.warning("record of unsent job %s stays until it expires", task_id)
+            raise unreachable(url, error) from None
+
+    # --- worker -----------------------------------------------------------------------------
+
+    def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Do the job in this process and return the answer. Raises errors of `worker.errors`."""
+        start = self._start()
+        if start.left_seconds <= 0:
+            raise DeadlineExceeded("the deadline passed while the job waited in its queue")
+        try:
+            return self._answer(self.parse(args, kwargs), start)
+        except (ServiceError, CeleryError):
+            raise
+        except Exception as error:  # noqa: BLE001  # the edge: foreign words must not travel on
+            place = error.__traceback__
+            while place is not None and place.tb_next is not None:
+                place = place.tb_next
+            where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
+            logger.error("job %s: unexpected %s at %s", self._task_id, type(error).__name__, where)
+            raise InternalError(f"unexpected {type(error).__name__} in the worker") from None
+
+    def _answer(self, request: JobRequest, start: Start) -> dict[str, Any]:
+        # Imported here: a backend that only sends jobs must not load an HTTP client.
+        from worker.engine import get_engine
+
+        settings = _settings()
+        model = request.model or settings.model_name
+        prompt = self.kind.prompt(request, settings.max_output_tokens)
+        completion = get_engine().complete(prompt, model=model, left_seconds=start.left_seconds)
+        answer = self.kind.answer(
+            task_id=self._task_id,
+            kind=self.kind.name,
+            model=completion.model or model,
+            origin="computed",
+            finish_reason=completion.finish_reason,
+            usage=Usage(
+                prompt_tokens=completion.prompt_tokens,
+                completion_tokens=completion.completion_tokens,
+            ),
+            timings=_timings(completion, start),
+            **self.kind.read(request, completion),
+        )
+        return answer.model_dump(mode="json")
+
+    def _start(self) -> Start:
+        settings = _settings()
+        delivery = self.request.delivery_info or {}
+        try:
+            return _jobs().start(
+                self._task_id,
+                kind=self.kind.name,
+                queue=delivery.get("routing_key") or "",
+                worker=self.request.hostname or "",
+                default_deadline_seconds=settings.deadline_seconds,
+            )
+        except redis.RedisError as error:
+            logger.warning(
+                "job %s starts without its record: %s", self._task_id, type(error).__name__
+            )
+            return Start(queued_seconds=None, left_seconds=settings.deadline_seconds)
+
+    @property
+    def _task_id(self) -> str:
+        return str(self.request.id)
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        """Celery calls this once the answer is stored."""
+        _finish(task_id, JobState.SUCCEEDED)
+
+    def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Celery calls this once the error is stored."""
+        state = JobState.CANCELLED if isinstance(exc, Cancelled) else JobState.FAILED
+        _finish(task_id, state, getattr(exc, "code", InternalError.code))
+
+
+def register(kind: Kind) -> Job:
+    """Make the Celery task `llm.<kind>`; it is bound to the app at first use, not at import."""
+
+    def run(self: Job, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return Job.run(self, *args, **kwargs)
+
+    run.__name__, run.__doc__, run.__module__ = kind.name, kind.promise, f"tasks.{kind.name}"
+    task: Job = app.task(
+        # Not shared: otherwise every other Celery app in the process would get this task too.
+        run, name=f"llm.{kind.name}", base=Job, bind=True, shared=False, kind=kind
+    )  # fmt: skip
+    return task
+
+
+#: In every message, where Celery would put a repr of the arguments.
+_PRIVATE = {"argsrepr": "-", "kwargsrepr": "-"}
+
+
+def _settings() -> Any:
+    # Imported here: reading the environment takes 0.1 s that `from tasks import ...` need not pay.
+    from worker.settings import get_settings
+
+    return get_settings()
+
+
+@lru_cache(maxsize=1)
+def _jobs() -> Jobs:
+    settings = _settings()
+    return Jobs(connect(settings.redis_url), result_ttl_seconds=settings.result_ttl)
+
+
+@lru_cache(maxsize=1)
+def _limits() -> Limits:
+    settings = _settings()
+    return Limits(
+        max_prompt_chars=settings.max_prompt_chars,
+        max_messages=settings.max_messages,
+        max_schema_depth=settings.max_schema_depth,
+        max_output_tokens=settings.max_output_tokens,
+    )
+
+
+def _finish(task_id: str, state: JobState, error_code: str = "") -> None:
+    try:
+        _jobs().finish(task_id, state, error_code)
+    except redis.RedisError as error:
+        logger.warning("job %s: %s not noted: %s", task_id, state, type(error).__name__)
+
+
+def _refuse_integer_priority(options: Mapping[str, Any]) -> None:
+    if options.get("priority") is not None:
+        raise InvalidRequest(
+            "priority: a queue is chosen by a word, not by Celery's integer",
+            'Give kwargs priority="high", "normal" or "low", or queue="llm.low".',
+        )
+
+
+def _queue_name(queue: Any, request: JobRequest, kind: Kind) -> str:
+    """Celery's `queue=` where it is given, else by priority."""
+    name = getattr(queue, "name", queue)
+    if name is None:
+        return names.queue_of(request.priority or kind.default_priority)
+    if name not in names.QUEUES:
+        raise InvalidRequest(
+            f"queue: there is no queue {name!r}", f"Use one of: {', '.join(names.QUEUES)}."
+        )
+    return str(name)
+
+
+def _deadline(request: JobRequest, expires: Any) -> float:
+    """Seconds from now: the earlier of `deadline_seconds` and Celery's `expires`."""
+    deadlines = [request.deadline_seconds or _settings().deadline_seconds]
+    if isinstance(expires, datetime):
+        aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+        deadlines.append((aware - datetime.now(UTC)).total_seconds())
+    elif isinstance(expires, int | float) and not isinstance(expires, bool):
+        deadlines.append(float(expires))
+    elif expires is not None:
+        raise InvalidRequest("expires: must be seconds or a datetime")
+    if min(deadlines) <= 0:
+        raise InvalidRequest("expires: is in the past")
+    return float(min(deadlines))
+
+
+def _timings(completion: Completion, start: Start) -> Timings:
+    return Timings(
+        queued_seconds=start.queued_seconds,
+        load_seconds=completion.load_seconds,
+        prompt_seconds=completion.prompt_seconds,
+        generation_seconds=completion.generation_seconds,
+    )

@@ -1,0 +1,98 @@
+"""`extract_parameters`: the arguments of a function call, read out of a user's message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+
+from tasks.answer import Answer
+from tasks.base import register
+from tasks.json_schema import check_schema, read_instance
+from tasks.kind import Kind
+from tasks.request import JobRequest, Text
+from worker.prompt import Completion, Prompt
+
+INSTRUCTION = (
+    "You read the arguments of the function {name} out of the user's message. {description}"
+    "Use only what the message says. Answer with JSON only, of this JSON Schema: {schema}"
+)
+
+
+class Function(BaseModel):
+    """A function and the JSON Schema of its arguments."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, defer_build=True)
+
+    name: str = "function"
+    description: str = ""
+    parameters: dict[str, Any]
+
+
+def _unwrap(value: object) -> object:
+    """Accept OpenAI's `{"type": "function", "function": {…}}` and a bare `parameters` object."""
+    if not isinstance(value, dict):
+        return value
+    inner = value.get("function")
+    function: dict[Any, Any] = inner if isinstance(inner, dict) else value
+    bare = "properties" in function or function.get("type") == "object"
+    return {"parameters": function} if bare and "parameters" not in function else function
+
+
+def _check_function(function: Function, info: ValidationInfo) -> Function:
+    parameters = {"type": "object", **function.parameters}
+    if parameters["type"] != "object":
+        raise ValueError("parameters must be of type object")
+    check_schema(parameters, info)
+    return function.model_copy(update={"parameters": parameters})
+
+
+class ExtractRequest(JobRequest):
+    """`function_schema` is `{"name", "description"?, "parameters": JSON Schema of an object}`."""
+
+    POSITIONAL: ClassVar = ("user_message", "function_schema", "model")
+
+    user_message: Text
+    function_schema: Annotated[Function, BeforeValidator(_unwrap), AfterValidator(_check_function)]
+
+
+class ExtractAnswer(Answer):
+    """`parameters` is an instance of the function's schema."""
+
+    parameters: dict[str, Any]
+
+
+def _prompt(request: ExtractRequest, max_output_tokens: int) -> Prompt:
+    function = request.function_schema
+    instruction = INSTRUCTION.format(
+        name=function.name,
+        description=f"It does this: {function.description} " if function.description else "",
+        schema=json.dumps(function.parameters, ensure_ascii=False),
+    )
+    return Prompt(
+        (
+            {"role": "system", "content": instruction},
+            {"role": "user", "content": request.user_message},
+        ),
+        max_output_tokens,
+        schema=function.parameters,
+    )
+
+
+def _read(request: ExtractRequest, completion: Completion) -> Mapping[str, object]:
+    return {"parameters": read_instance(completion, request.function_schema.parameters)}
+
+
+extract_parameters = register(
+    Kind(
+        name="extract_parameters",
+        promise="The arguments of a function call, read out of a user's message.",
+        request=ExtractRequest,
+        answer=ExtractAnswer,
+        default_priority="high",
+        prompt=_prompt,
+        read=_read,
+    )
+)

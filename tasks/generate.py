@@ -1,0 +1,57 @@
+"""`generate`: free text for a prompt, up to `max_tokens`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from tasks.answer import Answer
+from tasks.base import register
+from tasks.kind import Kind
+from tasks.request import JobRequest, Text, Tokens
+from worker.prompt import Completion, Message, Prompt
+
+
+class GenerateRequest(JobRequest):
+    """`temperature` 0 is the most likely text, 2 the wildest."""
+
+    POSITIONAL: ClassVar = ("prompt", "system_prompt", "max_tokens", "temperature", "model")
+
+    prompt: Text
+    system_prompt: Text | None = None
+    max_tokens: Tokens = 500
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+
+
+class GenerateAnswer(Answer):
+    """`finish_reason` "length" at the caller's own `max_tokens` is an answer."""
+
+    text: str
+
+
+def _prompt(request: GenerateRequest, _: int) -> Prompt:
+    """No system message where none is asked for: the model's own (Modelfile SYSTEM) then holds."""
+    messages: list[Message] = []
+    if request.system_prompt is not None:
+        messages.append({"role": "system", "content": request.system_prompt})
+    messages.append({"role": "user", "content": request.prompt})
+    return Prompt(tuple(messages), request.max_tokens, request.temperature)
+
+
+def _read(_: GenerateRequest, completion: Completion) -> Mapping[str, object]:
+    return {"text": completion.text}
+
+
+generate = register(
+    Kind(
+        name="generate",
+        promise="Free text for a prompt.",
+        request=GenerateRequest,
+        answer=GenerateAnswer,
+        default_priority="high",
+        prompt=_prompt,
+        read=_read,
+    )
+)

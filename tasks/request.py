@@ -1,0 +1,145 @@
+"""What a caller may ask: the options that all kinds share, the types of their fields, and parsing.
+
+Parsing runs in the caller's process, before anything is queued, and again in the worker, because a
+message may come from elsewhere (`send_task`, another language). Limits are given, not read here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
+
+from worker.errors import InvalidRequest
+
+Priority = Literal["high", "normal", "low"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one request, from the settings of the process that validates it."""
+
+    max_prompt_chars: int
+    max_messages: int
+    max_schema_depth: int
+    max_output_tokens: int
+
+
+def limits_of(info: ValidationInfo) -> Limits:
+    """The limits that a validator runs under."""
+    if not isinstance(info.context, Limits):
+        raise TypeError("validate with context=Limits(...)")
+    return info.context
+
+
+def check_chars(chars: int, info: ValidationInfo) -> None:
+    """Raise ValueError when an input has more characters than MAX_PROMPT_CHARS."""
+    limit = limits_of(info).max_prompt_chars
+    if chars > limit:
+        raise ValueError(f"at most {limit} characters (MAX_PROMPT_CHARS), got {chars}")
+
+
+def _text(value: str, info: ValidationInfo) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    check_chars(len(value), info)
+    return value
+
+
+def _tokens(value: int, info: ValidationInfo) -> int:
+    limit = limits_of(info).max_output_tokens
+    if value > limit:
+        raise ValueError(f"at most {limit} tokens (MAX_OUTPUT_TOKENS), got {value}")
+    return value
+
+
+def _from_answer(value: object) -> object:
+    """Take the text of an answer of this service: a chain passes on one, a chord a list of them."""
+    if isinstance(value, list) and value and all(_is_answer(item) for item in value):
+        return "\n\n".join(str(_from_answer(item)) for item in value)
+    if not _is_answer(value):
+        return value
+    assert isinstance(value, dict)
+    for field in ("text", "summary"):
+        if isinstance(value.get(field), str):
+            return value[field]
+    return json.dumps(value.get("parameters", value.get("data")), ensure_ascii=False)
+
+
+def _is_answer(value: object) -> bool:
+    return isinstance(value, dict) and {"task_id", "kind", "origin"} <= value.keys()
+
+
+#: Text that people wrote, not empty, up to MAX_PROMPT_CHARS; an answer of ours counts as its text.
+Text = Annotated[str, BeforeValidator(_from_answer), AfterValidator(_text)]
+#: A budget of tokens, up to MAX_OUTPUT_TOKENS.
+Tokens = Annotated[int, Field(ge=1), AfterValidator(_tokens)]
+
+
+class JobRequest(BaseModel):
+    """The options of every kind. Subclasses add their own arguments and say which are positional.
+
+    `priority` chooses the queue (default: the kind's). `cache=False` neither reads nor writes the
+    cache; `cache_scope` separates tenants. `deadline_seconds` bounds the whole job from submit to
+    answer (default DEADLINE_SECONDS). `model` defaults to the worker's MODEL_NAME.
+    """
+
+    # Built at the first call: `from tasks import ...` stays light.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
+
+    POSITIONAL: ClassVar[tuple[str, ...]] = ()
+
+    model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    priority: Priority | None = None
+    cache: bool = True
+    cache_scope: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    deadline_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+
+
+R = TypeVar("R", bound=JobRequest)
+
+
+def parse(
+    request: type[R], args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, limits: Limits
+) -> R:
+    """Bind a call's arguments to a request and validate it.
+
+    Raises InvalidRequest, which names each field that is wrong and its limit, and no value.
+    """
+    positional = dict(zip(request.POSITIONAL, args or (), strict=False))
+    given = dict(kwargs or {})
+    if len(args or ()) > len(request.POSITIONAL):
+        raise InvalidRequest(
+            f"too many positional arguments: at most {len(request.POSITIONAL)}",
+            f"Positional are {', '.join(request.POSITIONAL)}; give the others by name.",
+        )
+    if twice := positional.keys() & given.keys():
+        raise InvalidRequest(f"{min(twice)}: given twice, by place and by name")
+    try:
+        return request.model_validate(positional | given, context=limits)
+    except ValidationError as error:
+        raise InvalidRequest(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    """One line: `field: what is wrong; field: ...`, without any input."""
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    lines = []
+    for problem in problems[:5]:
+        path = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{path}: {message}" if path else message)
+    if len(problems) > len(lines):
+        lines.append(f"and {len(problems) - len(lines)} more")
+    return "; ".join(lines)

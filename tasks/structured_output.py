@@ -1,0 +1,63 @@
+"""`structured_output`: an answer that is an instance of the caller's JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from tasks.answer import Answer
+from tasks.base import register
+from tasks.json_schema import Schema, read_instance
+from tasks.kind import Kind
+from tasks.request import JobRequest, Text
+from worker.prompt import Completion, Prompt
+
+INSTRUCTION = "Answer with JSON only, an instance of this JSON Schema: {schema}"
+
+
+class StructuredRequest(JobRequest):
+    """`schema` is any JSON Schema whose references stay inside it."""
+
+    POSITIONAL: ClassVar = ("prompt", "schema", "model")
+
+    prompt: Text
+    # pydantic's BaseModel has a method of this name.
+    json_schema: Schema = Field(alias="schema")
+
+
+class StructuredAnswer(Answer):
+    """`data` is an instance of the schema: any JSON value."""
+
+    data: Any
+
+
+def _prompt(request: StructuredRequest, max_output_tokens: int) -> Prompt:
+    schema = json.dumps(request.json_schema, ensure_ascii=False)
+    return Prompt(
+        (
+            {"role": "system", "content": INSTRUCTION.format(schema=schema)},
+            {"role": "user", "content": request.prompt},
+        ),
+        max_output_tokens,
+        schema=request.json_schema,
+    )
+
+
+def _read(request: StructuredRequest, completion: Completion) -> Mapping[str, object]:
+    return {"data": read_instance(completion, request.json_schema)}
+
+
+structured_output = register(
+    Kind(
+        name="structured_output",
+        promise="An instance of the caller's JSON Schema.",
+        request=StructuredRequest,
+        answer=StructuredAnswer,
+        default_priority="high",
+        prompt=_prompt,
+        read=_read,
+    )
+)

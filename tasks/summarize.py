@@ -1,0 +1,69 @@
+"""`summarize`: a text in whole sentences within a budget of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from tasks.answer import Answer
+from tasks.base import register
+from tasks.budget import whole_sentences, words_within
+from tasks.kind import Kind
+from tasks.request import JobRequest, Text, Tokens
+from worker.prompt import Completion, Prompt
+
+INSTRUCTION = (
+    "You summarize texts. Summarize the text that the user sends in at most {words} words, in "
+    "complete sentences. Keep names, numbers and decisions. Write only the summary."
+)
+
+
+class SummarizeRequest(JobRequest):
+    """`max_summary_tokens` bounds the summary."""
+
+    POSITIONAL: ClassVar = ("context", "max_summary_tokens", "model")
+
+    context: Text
+    max_summary_tokens: Tokens = 100
+
+
+class SummarizeAnswer(Answer):
+    """Counts are the model server's: `original_tokens` of the prompt that carried the text."""
+
+    summary: str
+    original_tokens: int
+    summary_tokens: int
+    tokens_saved: int
+
+
+def _prompt(request: SummarizeRequest, _: int) -> Prompt:
+    instruction = INSTRUCTION.format(words=words_within(request.max_summary_tokens))
+    return Prompt(
+        (
+            {"role": "system", "content": instruction},
+            {"role": "user", "content": request.context},
+        ),
+        request.max_summary_tokens,
+    )
+
+
+def _read(_: SummarizeRequest, completion: Completion) -> Mapping[str, object]:
+    return {
+        "summary": whole_sentences(completion),
+        "original_tokens": completion.prompt_tokens,
+        "summary_tokens": completion.completion_tokens,
+        "tokens_saved": completion.prompt_tokens - completion.completion_tokens,
+    }
+
+
+summarize = register(
+    Kind(
+        name="summarize",
+        promise="A text in whole sentences within a budget of tokens.",
+        request=SummarizeRequest,
+        answer=SummarizeAnswer,
+        default_priority="normal",
+        prompt=_prompt,
+        read=_read,
+    )
+)

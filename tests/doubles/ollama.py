@@ -1,0 +1,216 @@
+"""A scripted Ollama at the wire: for faults, for speed, and to see what the worker really sends.
+
+It speaks HTTP/1.1 on raw sockets so that a test can break a body off, hang, or refuse. What it
+answers is decided by a function from the request body to a `Script`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Script:
+    """One answer: chunks of text with a pause before each, and how it ends.
+
+    `end`: "done" (a proper last record), "cut" (the connection breaks), "silent" (the body ends
+    without a last record), "error" (an error line), "hang" (nothing more ever comes).
+    """
+
+    chunks: tuple[str, ...] = ("Hello", ".")
+    pause_seconds: float = 0.0
+    first_seconds: float = 0.0
+    end: str = "done"
+    done_reason: str = "stop"
+    prompt_tokens: int = 11
+    completion_tokens: int | None = None
+    status: int = 200
+    error: str = ""
+
+
+@dataclass
+class Seen:
+    """One request as the server saw it; `closed_at` is set when the client went away early."""
+
+    body: dict[str, Any]
+    began_at: float
+    finished: bool = False
+    closed_at: float | None = None
+
+
+@dataclass
+class FakeOllama:
+    """Start with `with FakeOllama(respond) as server`; `server.host` is its OLLAMA_HOST."""
+
+    respond: Callable[[dict[str, Any]], Script] = lambda _: Script()
+    models: tuple[str, ...] = ("fake:1b",)
+    version: str = "0.33.0"
+    port: int = 0
+    seen: list[Seen] = field(default_factory=list)
+
+    def __enter__(self) -> FakeOllama:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def host(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Listen on the same port as before, if there was one."""
+        self._loop = asyncio.new_event_loop()
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", self.port))
+        self.port = listening.getsockname()[1]
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server = self._loop.run_until_complete(
+            asyncio.start_server(self._accept, sock=listening)
+        )
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close every connection in the middle, as a killed server does."""
+
+        async def close() -> None:
+            self._server.close()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(close(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            # Reset, so that the client sees a break and not an orderly end.
+            with contextlib.suppress(OSError):
+                writer.transport.abort()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        line, *headers = head.split("\r\n")
+        _, path, _ = line.split(" ")
+        sizes = [h.split(":")[1] for h in headers if h.lower().startswith("content-length")]
+        text = await reader.readexactly(int(sizes[0])) if sizes else b""
+        if path == "/api/chat":
+            return await self._chat(json.loads(text), reader, writer)
+        answers = {"/api/version": {"version": self.version}, "/api/tags": {"models": self._tags()}}
+        _plain(writer, 200 if path in answers else 404, answers.get(path, {"error": "no route"}))
+        await writer.drain()
+        return True
+
+    async def _chat(
+        self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        seen = Seen(body, time.monotonic())
+        self.seen.append(seen)
+        gone = asyncio.ensure_future(reader.read(1))
+        answer = asyncio.ensure_future(self._play(self.respond(body), body, writer))
+        try:
+            await asyncio.wait({gone, answer}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                seen.closed_at = time.monotonic()
+                return False
+            seen.finished = True
+            return answer.result() and not gone.done()
+        finally:
+            for task in (gone, answer):
+                task.cancel()
+            await asyncio.gather(gone, answer, return_exceptions=True)
+
+    async def _play(self, script: Script, body: dict[str, Any], writer: Any) -> bool:
+        if body["model"] not in self.models:
+            script = Script(status=404, error=f"model '{body['model']}' not found")
+        if script.first_seconds:
+            await asyncio.sleep(script.first_seconds)
+        if script.status != 200:
+            _plain(writer, script.status, {"error": script.error})
+            await writer.drain()
+            return True
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        for chunk in script.chunks:
+            if script.pause_seconds:
+                await asyncio.sleep(script.pause_seconds)
+            _line(writer, self._record(body, chunk, done=False))
+            await writer.drain()
+        return await self._end(script, body, writer)
+
+    async def _end(self, script: Script, body: dict[str, Any], writer: Any) -> bool:
+        if script.end == "hang":
+            await asyncio.sleep(3600)
+        if script.end == "error":
+            _line(writer, {"error": script.error or "unexpected EOF"})
+        if script.end == "done":
+            count = script.completion_tokens
+            _line(
+                writer,
+                self._record(body, "", done=True)
+                | {
+                    "done_reason": script.done_reason,
+                    "total_duration": 2_000_000,
+                    "load_duration": 1_000_000,
+                    "prompt_eval_count": script.prompt_tokens,
+                    "prompt_eval_duration": 500_000,
+                    "eval_count": len(script.chunks) if count is None else count,
+                    "eval_duration": 500_000,
+                },
+            )
+        if script.end != "cut":
+            writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return script.end != "cut"
+
+    def _record(self, body: dict[str, Any], text: str, *, done: bool) -> dict[str, Any]:
+        return {
+            "model": body["model"],
+            "created_at": "2026-11-22T12:00:00.000000000Z",
+            "message": {"role": "assistant", "content": text},
+            "done": done,
+        }
+
+    def _tags(self) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "model": name, "size": 98_362_432, "digest": "ab" * 32, "details": {}}
+            for name in self.models
+        ]
+
+
+def _plain(writer: asyncio.StreamWriter, status: int, body: dict[str, Any]) -> None:
+    text = json.dumps(body).encode()
+    writer.write(
+        f"HTTP/1.1 {status} X\r\nContent-Type: application/json; charset=utf-8\r\n"
+        f"Content-Length: {len(text)}\r\n\r\n".encode()
+        + text
+    )
+
+
+def _line(writer: asyncio.StreamWriter, record: dict[str, Any]) -> None:
+    text = json.dumps(record).encode() + b"\n"
+    writer.write(f"{len(text):x}\r\n".encode() + text + b"\r\n")

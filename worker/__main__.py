@@ -1,0 +1,103 @@
+"""`python -m worker`: check the settings and what is around, then run the Celery worker.
+
+`celery -A worker.app worker` starts the same worker without the checks. Options of Celery's worker
+(`--hostname`, `-Q`, ...) are passed on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from pydantic import ValidationError
+
+from worker.errors import ServiceError
+from worker.redis_connection import reachable
+from worker.settings import Settings, get_settings
+
+logger = logging.getLogger("worker")
+
+#: `/api/chat` knows `truncate` and `shift` since this version; an older one ignores them and cuts
+#: long prompts silently (api/types.go of v0.12.5 and v0.12.6).
+MINIMUM_OLLAMA = (0, 12, 6)
+MINIMUM_REDIS = (6, 2)
+
+EXIT_SETTINGS = 2
+EXIT_REDIS = 3
+
+
+def main(arguments: list[str]) -> int:
+    """Start the worker; returns its exit code. 2: settings are wrong, 3: Redis is not usable."""
+    try:
+        settings = get_settings()
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            name = ".".join(str(part) for part in problem["loc"]).upper()
+            print(f"setting {name}: {problem['msg']}", file=sys.stderr)
+        return EXIT_SETTINGS
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    # httpx logs one line per request; ours say more and no address.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logger.info("settings: %s", " ".join(f"{k}={v}" for k, v in settings.masked().items()))
+    logger.info("slots: %d", settings.concurrency)
+    try:
+        _check_redis(settings)
+    except ServiceError as error:
+        print(f"{error.message}. {error.hint}", file=sys.stderr)
+        return EXIT_REDIS
+    _check_ollama(settings)
+
+    from worker.app import app
+
+    app.worker_main(["worker", "--loglevel", settings.log_level, "--without-mingle", *arguments])
+    return 0
+
+
+def _check_redis(settings: Settings) -> None:
+    """Raise BrokerUnreachable; warn of a server that is too old or may drop jobs."""
+    with reachable(settings.redis_url) as client:
+        server = client.info("server")
+        policy = client.info("memory").get("maxmemory_policy")
+    version = str(server["redis_version"])
+    if _numbers(version) < MINIMUM_REDIS:
+        logger.warning("Redis %s is older than 6.2, which Celery 5.7 needs", version)
+    if policy not in (None, "noeviction"):
+        logger.warning(
+            "Redis drops keys when memory runs out (maxmemory-policy %s): jobs can be lost. "
+            "Set maxmemory-policy noeviction.",
+            policy,
+        )
+
+
+def _check_ollama(settings: Settings) -> None:
+    """Log what stands in the way; the worker starts all the same, Ollama may come later."""
+    from worker.engine import get_engine
+
+    try:
+        version = get_engine().version()
+        served = {model.name for model in get_engine().models()}
+    except ServiceError as error:
+        logger.warning("%s. %s", error.message, error.hint)
+        return
+    if _numbers(version) < MINIMUM_OLLAMA:
+        logger.warning(
+            "Ollama %s cuts long prompts silently; update it to %s or newer",
+            version,
+            ".".join(map(str, MINIMUM_OLLAMA)),
+        )
+    name = settings.model_name
+    if name not in served and f"{name}:latest" not in served:
+        logger.warning("%s is not on this Ollama. Run `ollama pull %s`.", name, name)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """`0.33.0-rc2` as (0, 33, 0)."""
+    parts = version.split("-")[0].split(".")
+    return tuple(int(part) for part in parts if part.isdigit())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

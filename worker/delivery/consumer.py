@@ -1,0 +1,59 @@
+"""Celery's consumer, for messages that are no jobs: say so, tell the caller, print no word of them.
+
+Celery's own logs the whole body of a message that it cannot use, and leaves whoever waits for it
+waiting. Here the waiter gets InvalidRequest and the log gets the id.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery.app.task import Context as CeleryContext
+from celery.worker.consumer import Consumer as CeleryConsumer
+
+from worker.errors import InvalidRequest, ServiceError
+
+logger = logging.getLogger(__name__)
+
+
+class Consumer(CeleryConsumer):
+    """What `worker_consumer` names."""
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """The message is in no protocol that Celery knows."""
+        self._refuse(message, InvalidRequest("the message is not a Celery task message"))
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """The message names a task that is not one of this service's kinds."""
+        kinds = sorted(name for name in self.app.tasks if name.startswith("llm."))
+        self._refuse(
+            message,
+            InvalidRequest("no task of this name here", f"Use one of: {', '.join(kinds)}."),
+        )
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """The message cannot be read as a call: wrong shape, or a content type other than JSON."""
+        self._refuse(
+            message, InvalidRequest(f"the message cannot be read as a call ({type(exc).__name__})")
+        )
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """The body is not what its content type says, or that type is not accepted."""
+        self._refuse(
+            message,
+            InvalidRequest(
+                f"the message cannot be decoded ({type(exc).__name__})",
+                "Send JSON: serializer='json'.",
+            ),
+        )
+
+    def _refuse(self, message: Any, error: ServiceError) -> None:
+        """Take the message out of Redis and store `error` for whoever waits for its id."""
+        headers = message.headers if isinstance(message.headers, dict) else {}
+        task_id = headers.get("id")
+        logger.error("message refused: %s task_id=%s", error.message, task_id)
+        message.reject_log_error(logger, self.connection_errors)
+        if isinstance(task_id, str):
+            request = CeleryContext(id=task_id, errbacks=None, chord=None)
+            self.app.backend.mark_as_failure(task_id, error, request=request)

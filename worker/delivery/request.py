@@ -1,0 +1,32 @@
+"""Celery's record of one running message, without a single word of its arguments.
+
+A producer that sends by name (`send_task`, another language, Flower) puts a `repr` of the prompt
+into the message's headers. It must not reach this worker's log, events or `inspect` replies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.exceptions import InvalidTaskError
+from celery.worker.request import Request
+
+HIDDEN = "-"
+
+
+class PrivateRequest(Request):
+    """A request that shows HIDDEN wherever Celery would show arguments."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().__init__(*args, **kwargs)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            # A body that is not (args, kwargs, embed) would end the worker's whole consumer.
+            raise InvalidTaskError("the body is not [args, kwargs, options]") from None
+        self._argsrepr = self._kwargsrepr = HIDDEN
+        # The tracer reads these two from the dict when it logs an error.
+        self._request_dict["argsrepr"] = self._request_dict["kwargsrepr"] = HIDDEN
+
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """What `inspect active|reserved|scheduled|query_task` answer; never the arguments."""
+        return {**super().info(safe=True), "args": HIDDEN, "kwargs": HIDDEN}

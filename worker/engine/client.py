@@ -1,0 +1,67 @@
+"""The official asynchronous Ollama client, with the two arguments that it lacks.
+
+Without `truncate: false` and `shift: false` Ollama cuts a prompt that is too long to about half the
+window, silently and with HTTP 200 (tests/wire/ctx_chat_one_long_message_default.json).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import httpx
+from ollama import AsyncClient, ChatResponse
+
+from worker.prompt import Prompt
+
+
+class OllamaClient(AsyncClient):
+    """One connection pool to one Ollama.
+
+    Only connecting and sending have a timeout here: reading waits as long as the engine lets it,
+    which tells the first token from the next.
+    """
+
+    def __init__(self, host: str, *, connect_seconds: float) -> None:
+        super().__init__(
+            host,
+            timeout=httpx.Timeout(None, connect=connect_seconds, write=30),
+            # One request per slot, and never a proxy between a worker and the Ollama beside it.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+            trust_env=False,
+        )
+
+    async def stream_chat(
+        self, model: str, prompt: Prompt, *, num_ctx: int, format: object = None
+    ) -> AsyncIterator[ChatResponse]:
+        """Stream one answer.
+
+        The runner options (`num_ctx`, `shift`) are the same for every kind of job: a change of
+        either makes Ollama reload the model.
+        """
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": list(prompt.messages),
+            "stream": True,
+            "truncate": False,
+            "shift": False,
+            "options": {
+                "num_ctx": num_ctx,
+                "num_predict": prompt.max_tokens,
+                "temperature": prompt.temperature,
+            },
+        }
+        if format is not None:
+            body["format"] = format
+        return cast(
+            AsyncIterator[ChatResponse],
+            await self._request(ChatResponse, "POST", "/api/chat", json=body, stream=True),
+        )
+
+    async def version(self) -> str:
+        """The server's version, e.g. "0.33.0"."""
+        response = await self._request_raw("GET", "/api/version")  # type: ignore[no-untyped-call]
+        answer = response.json()
+        if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
+            raise ValueError("no version in the answer")
+        return str(answer["version"])

@@ -1,0 +1,155 @@
+"""Every way a job can fail, for callers and workers alike.
+
+    ServiceError                     code                 retryable
+    ├── InvalidRequest               invalid_request      no    the caller's input is wrong
+    ├── QueueFull                    queue_full           yes   MAX_QUEUE_LENGTH jobs wait already
+    ├── BrokerUnreachable            broker_unreachable   yes   no Redis
+    ├── OllamaUnreachable            ollama_unreachable   yes   nothing answers at OLLAMA_HOST
+    ├── OllamaBusy                   ollama_busy          yes   503 while it loads or is full
+    ├── ModelMissing                 model_missing        no    `ollama pull` has not been run
+    ├── ModelFailed                  model_failed         no    Ollama could not load or run it
+    ├── ContextOverflow              context_overflow     no    prompt or answer past NUM_CTX
+    ├── InvalidOutput                invalid_output       no    the answer breaks its contract
+    ├── StreamBroken                 stream_broken        yes   the answer stopped half-way
+    ├── EngineTimeout                timeout              yes   no token in time
+    ├── DeadlineExceeded             deadline_exceeded    no    also Celery's TaskRevokedError
+    ├── Cancelled                    cancelled            no    also Celery's TaskRevokedError
+    ├── CrashedTooOften              crashed_too_often    no    the job kills its workers
+    └── InternalError                internal_error       no    a fault of this service
+
+The arguments are (message, hint), positional and text only: that is what survives Celery's JSON
+results. Neither ever holds prompt or answer text.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from celery.exceptions import TaskRevokedError
+
+
+class ServiceError(Exception):
+    """A failure with a stable `code`, a `hint` that says what to do, and `retryable`."""
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str = "", hint: str | None = None) -> None:
+        self.message = message
+        self.hint = self.default_hint if hint is None else hint
+        super().__init__(message, self.hint)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidRequest(ServiceError):
+    """The input breaks a limit or a type; nothing was queued. Names the field and the limit."""
+
+    code = "invalid_request"
+    default_hint = "Correct the named argument and send the request again."
+
+
+class QueueFull(ServiceError):
+    """The queue already holds MAX_QUEUE_LENGTH jobs; nothing was queued."""
+
+    code = "queue_full"
+    retryable = True
+    default_hint = "Send it later, start more workers, or raise MAX_QUEUE_LENGTH."
+
+
+class BrokerUnreachable(ServiceError):
+    """Redis cannot be reached, or not in time."""
+
+    code = "broker_unreachable"
+    retryable = True
+    default_hint = "Start Redis (or `make up`) and check REDIS_URL."
+
+
+class OllamaUnreachable(ServiceError):
+    """Nothing answers at OLLAMA_HOST."""
+
+    code = "ollama_unreachable"
+    retryable = True
+    default_hint = "Start it with `ollama serve` and check OLLAMA_HOST."
+
+
+class OllamaBusy(ServiceError):
+    """Ollama refused the request because it is loading a model or its own queue is full."""
+
+    code = "ollama_busy"
+    retryable = True
+    default_hint = "Keep CONCURRENCY at Ollama's OLLAMA_NUM_PARALLEL, or raise OLLAMA_MAX_QUEUE."
+
+
+class ModelMissing(ServiceError):
+    """The model is not on this Ollama."""
+
+    code = "model_missing"
+    default_hint = "Run `ollama pull <model>` on the worker's host, or set MODEL_NAME."
+
+
+class ModelFailed(ServiceError):
+    """Ollama has the model but could not load or run it."""
+
+    code = "model_failed"
+    default_hint = "Look at the log of `ollama serve`; try `ollama run <model>` by hand."
+
+
+class ContextOverflow(ServiceError):
+    """The prompt, or prompt and answer together, do not fit the context window."""
+
+    code = "context_overflow"
+    default_hint = "Shorten the input, ask for fewer tokens, or raise NUM_CTX on the workers."
+
+
+class InvalidOutput(ServiceError):
+    """The model's answer breaks what the kind of job promises; it is not passed on."""
+
+    code = "invalid_output"
+    default_hint = "Ask again with a larger budget or a simpler schema, or use a larger model."
+
+
+class StreamBroken(ServiceError):
+    """Ollama stopped half-way through the answer."""
+
+    code = "stream_broken"
+    retryable = True
+    default_hint = "Look at the log of `ollama serve`: its runner may have been killed."
+
+
+class EngineTimeout(ServiceError):
+    """No first token, or no next token, within the time that the settings allow."""
+
+    code = "timeout"
+    retryable = True
+    default_hint = "Look at the load on the host; raise FIRST_TOKEN_SECONDS or NEXT_TOKEN_SECONDS."
+
+
+class DeadlineExceeded(ServiceError, TaskRevokedError):
+    """The job's deadline passed before there was an answer."""
+
+    code = "deadline_exceeded"
+    default_hint = "Raise deadline_seconds, use a more urgent queue, or start more workers."
+
+
+class Cancelled(ServiceError, TaskRevokedError):
+    """Somebody cancelled the job."""
+
+    code = "cancelled"
+    default_hint = "Send it again if that was a mistake."
+
+
+class CrashedTooOften(ServiceError):
+    """The worker that ran this job died each time; it is not tried again."""
+
+    code = "crashed_too_often"
+    default_hint = "Look at the worker's log and memory before you send it again."
+
+
+class InternalError(ServiceError):
+    """A fault of this service; the message holds its type and place, never its text."""
+
+    code = "internal_error"
+    default_hint = "Please report it with the lines around it in the worker's log."

@@ -1,0 +1,42 @@
+"""What a worker says of itself in Redis, and how others read it. See worker/publisher.py."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import redis
+from pydantic import BaseModel, ConfigDict
+
+from worker import names
+
+
+class Model(BaseModel):
+    """A model on a worker's Ollama. `context_tokens` is what it was trained for, where known."""
+
+    name: str
+    digest: str
+    size_bytes: int
+    context_tokens: int | None
+
+
+class Presence(BaseModel):
+    """One worker: `slots` is its CONCURRENCY, `running` how many of them hold a job."""
+
+    model_config = ConfigDict(extra="ignore")  # a newer worker may say more
+
+    name: str
+    slots: int
+    running: int
+    model: str
+    ollama_host: str
+    ollama_version: str | None
+    ollama_reachable: bool
+    cache_enabled: bool
+    models: list[Model]
+
+
+def read_all(client: redis.Redis) -> list[Presence]:
+    """All workers that are there now, by name. Raises redis-py's errors."""
+    keys = sorted(client.scan_iter(match=names.worker("*"), count=1000))
+    found = cast(list[str | None], client.mget(keys)) if keys else []
+    return [Presence.model_validate_json(text) for text in found if text is not None]

@@ -1,0 +1,104 @@
+"""Every setting of the service, read once from the environment and validated.
+
+Nothing else reads the environment. `python -m worker` logs them at start with secrets masked, and
+the README's table is made from this file.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Annotated, Self
+
+from pydantic import AliasChoices, Field, RedisDsn, TypeAdapter, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """One value per environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", description="Redis for queues, results and job records"
+    )
+    ollama_host: str = Field("http://127.0.0.1:11434", description="Ollama beside the worker")
+    model_name: str = Field(
+        "llama3.1:8b-instruct-q4_K_M", min_length=1, description="Model for calls that name none"
+    )
+    concurrency: int = Field(
+        1,
+        ge=1,
+        le=256,
+        validation_alias=AliasChoices("CONCURRENCY", "OLLAMA_NUM_PARALLEL"),
+        description="Slots of one worker; default: its own OLLAMA_NUM_PARALLEL, else 1",
+    )
+    num_ctx: int = Field(8192, ge=256, description="Context window, tokens; one for all kinds")
+    max_output_tokens: int = Field(
+        2048, ge=1, description="Largest answer, tokens; also the cap of JSON answers"
+    )
+    max_prompt_chars: int = Field(400_000, ge=1, description="Largest input, characters")
+    max_messages: int = Field(1000, ge=1, description="Most messages in one conversation")
+    max_schema_depth: int = Field(32, ge=1, description="Deepest nesting of a JSON Schema")
+    max_queue_length: int = Field(10_000, ge=0, description="Jobs per queue; 0 = no limit")
+    max_attempts: int = Field(3, ge=1, description="Tries of a job on a retryable error")
+    retry_base_seconds: Seconds = Field(
+        0.5, description="First pause between tries; doubles, with jitter, up to 30 s"
+    )
+    deadline_seconds: Seconds = Field(86_400, description="Default deadline of a job")
+    connect_seconds: Seconds = Field(5, description="To connect to Ollama")
+    first_token_seconds: Seconds = Field(
+        300, description="To the first token: loading and prompt evaluation included"
+    )
+    next_token_seconds: Seconds = Field(60, description="Between two tokens")
+    result_ttl: int = Field(86_400, ge=1, description="Seconds that an answer is kept")
+    enable_cache: bool = Field(True, description="Answer repeated requests from the cache")
+    cache_ttl: int = Field(3600, ge=1, description="Seconds that a cached answer is kept")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url_is_one(cls, url: str) -> str:
+        TypeAdapter(RedisDsn).validate_python(url)
+        return url
+
+    @field_validator("ollama_host")
+    @classmethod
+    def _host_with_scheme(cls, host: str) -> str:
+        """Accept what `ollama` itself accepts: a bare host and port, or a URL."""
+        if not host.strip():
+            raise ValueError("must not be empty")
+        return host if re.match(r"^https?://", host) else f"http://{host}"
+
+    @model_validator(mode="after")
+    def _answer_fits_context(self) -> Self:
+        if self.max_output_tokens >= self.num_ctx:
+            raise ValueError("MAX_OUTPUT_TOKENS must be smaller than NUM_CTX")
+        return self
+
+    def masked(self) -> dict[str, object]:
+        """All values for the log: passwords in URLs replaced by `***`."""
+        values = self.model_dump()
+        values["redis_url"] = _mask(self.redis_url)
+        values["ollama_host"] = self.masked_ollama_host
+        return values
+
+    @property
+    def masked_ollama_host(self) -> str:
+        """OLLAMA_HOST without a password in it."""
+        return _mask(self.ollama_host)
+
+
+def _mask(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//***@", url)
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Read the environment once per process.
+
+    Raises pydantic's ValidationError, which names each variable that is wrong.
+    """
+    return Settings()  # type: ignore[call-arg]  # mypy's pydantic plugin is not used
