@@ -52,6 +52,9 @@ def main(arguments: list[str]) -> int:
 
     from worker.app import app
 
+    if not any(word.startswith(("-n", "--hostname")) for word in arguments):
+        # Two workers on one host must not share a name: they would hide each other.
+        arguments = ["--hostname", f"llm-{os.getpid()}@%h", *arguments]
     app.worker_main(["worker", "--loglevel", settings.log_level, "--without-mingle", *arguments])
     return 0
 

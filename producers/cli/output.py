@@ -46,13 +46,17 @@ def show_answer(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(answer)
         return
+    print(own_text(answer))
+    note(f"task {answer['task_id']}  {numbers(answer)}")
+
+
+def own_text(answer: dict[str, Any]) -> str:
+    """What the kind is about: its text, or its JSON."""
     for field in ("text", "summary"):
         if field in answer:
-            print(answer[field])
-            break
-    else:
-        show_json(answer.get("parameters", answer.get("data")))
-    note(numbers(answer))
+            return str(answer[field])
+    value = answer.get("parameters", answer.get("data"))
+    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def numbers(answer: dict[str, Any]) -> str:
@@ -60,7 +64,6 @@ def numbers(answer: dict[str, Any]) -> str:
     usage, timings = answer["usage"], answer["timings"]
     seconds = sum(value for value in timings.values() if value is not None)
     parts = [
-        f"task {answer['task_id']}",
         answer["model"],
         f"{usage['prompt_tokens']} + {usage['completion_tokens']} tokens",
         f"{seconds:.1f} s",

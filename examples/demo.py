@@ -1,0 +1,106 @@
+"""`make demo`: the five kinds on real text, from nothing to five answers of a real model.
+
+It starts what is missing (Redis, a model server), a worker, sends one job of each kind from
+examples/, shows each answer with what it cost, and stops everything that it started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from worker.embedded.errors import EmbeddedUnavailable
+from worker.embedded.stack import Stack
+
+HERE = Path(__file__).parent
+TIMEOUT_SECONDS = 600.0
+WIDTH = 100
+
+
+def main() -> int:
+    """Run the demo; returns 0 when all five kinds were answered."""
+    begin = time.monotonic()
+    print("Starting Redis, a model server and a worker ...", flush=True)
+    try:
+        with Stack() as stack:
+            os.environ.update(stack.environment)
+            print(f"Up in {time.monotonic() - begin:.1f} s.", flush=True)
+            answered = [_show(name, handle) for name, handle in _submit()]
+    except EmbeddedUnavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(
+        f"\n{sum(answered)} of {len(answered)} jobs answered in {time.monotonic() - begin:.1f} s."
+    )
+    return 0 if all(answered) else 1
+
+
+def _submit() -> list[tuple[str, Any]]:
+    """Send all five at once, as a backend would; they wait in their queues."""
+    # Imported here: the address of Redis is known only now.
+    from producers import Client
+
+    client = Client()
+    document = (HERE / "document.md").read_text()
+    conversation = json.loads((HERE / "conversation.json").read_text())
+    function = json.loads((HERE / "create_course.json").read_text())
+    book = json.loads((HERE / "book.schema.json").read_text())
+    return [
+        ("summarize", client.summarize(document, max_summary_tokens=120)),
+        ("compress", client.compress(conversation, target_tokens=150)),
+        (
+            "extract_parameters",
+            client.extract_parameters(
+                "Create a Python Fundamentals course for organization 5", function
+            ),
+        ),
+        (
+            "structured_output",
+            client.structured_output("Describe the novel Moby-Dick by Herman Melville.", book),
+        ),
+        (
+            "generate",
+            client.generate(
+                "Explain in two sentences why a queue sits between a website and a slow service.",
+                max_tokens=90,
+                temperature=0,
+            ),
+        ),
+    ]
+
+
+def _show(name: str, handle: Any) -> bool:
+    from producers.cli.output import numbers, own_text
+    from producers.cli.waiting import wait
+    from worker.errors import ServiceError
+
+    begin = time.monotonic()
+    print(f"\n── {name} ── task {handle.task_id}", flush=True)
+    try:
+        answer = wait(handle, TIMEOUT_SECONDS).model_dump(mode="json")
+    except TimeoutError:
+        print(f"   no answer within {TIMEOUT_SECONDS:g} s")
+        return False
+    except ServiceError as error:
+        print(f"   {error.code}: {error.message}. {error.hint}")
+        return False
+    _paragraph(own_text(answer))
+    print(f"   [{numbers(answer)}; waited {time.monotonic() - begin:.1f} s]", flush=True)
+    return True
+
+
+def _paragraph(text: str) -> None:
+    import textwrap
+
+    wrap: Callable[[str], list[str]] = textwrap.TextWrapper(width=WIDTH).wrap
+    for line in text.splitlines():
+        print("\n".join(f"   {part}" for part in wrap(line) or [""]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
