@@ -1,0 +1,111 @@
+"""Integration tests: a Redis of this run's own, real worker processes, a scripted or real model.
+
+The test process is the producer. Its Celery app reads REDIS_URL once, so one Redis serves the whole
+run and is emptied before each test; what needs other settings runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.conftest import REDIS_PORT
+from tests.doubles.ollama import FakeOllama
+from worker.embedded import RedisProcess
+from worker.embedded.stack import WorkerProcess
+
+ROOT = Path(__file__).parents[2]
+
+#: Keys of kombu and of messages in custody; every other key must have a lifetime.
+_WITHOUT_TTL = ("llm:binding", "llm:unacked", "llm.high", "llm.normal", "llm.low", "_kombu")
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[RedisProcess]:
+    """The run's own Redis, where REDIS_URL of this process says."""
+    with RedisProcess(port=REDIS_PORT) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_client(redis_process: RedisProcess) -> Iterator[redis.Redis]:
+    """A client of an empty Redis. A key that was left without a lifetime fails the test."""
+    client = redis.Redis.from_url(redis_process.url, decode_responses=True)
+    client.flushall()
+    yield client
+    immortal = [
+        key
+        for key in client.scan_iter()
+        if client.ttl(key) == -1 and not key.startswith(_WITHOUT_TTL)
+    ]
+    client.close()
+    assert immortal == [], "keys without a lifetime"
+
+
+@pytest.fixture
+def ollama() -> Iterator[FakeOllama]:
+    """A scripted Ollama with the model `fake:1b`."""
+    with FakeOllama() as server:
+        yield server
+
+
+StartWorker = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def start_worker(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[StartWorker]:
+    """Start worker processes: `start_worker(CONCURRENCY="4")`. They end with the test."""
+    started: list[WorkerProcess] = []
+
+    def start(**environment: str) -> WorkerProcess:
+        worker = WorkerProcess(
+            {
+                "REDIS_URL": os.environ["REDIS_URL"],
+                "OLLAMA_HOST": ollama.host,
+                "MODEL_NAME": "fake:1b",
+                "RETRY_BASE_SECONDS": "0.05",
+                **environment,
+            }
+        )
+        started.append(worker)
+        worker.start()
+        return worker
+
+    yield start
+    for worker in started:
+        worker.stop()
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker) -> WorkerProcess:
+    """One worker with two slots."""
+    return start_worker(CONCURRENCY="2")
+
+
+def run_python(
+    *arguments: str, timeout: float = 60, stdin: str | None = None, cwd: Path = ROOT, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python process of its own with `env` added to the environment."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": path, **env},
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture(name="run_python")
+def _run_python() -> Callable[..., Any]:
+    return run_python

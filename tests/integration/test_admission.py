@@ -1,0 +1,111 @@
+"""At `.delay()`: bad input queues nothing, full queues refuse, a repeated id is one job."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis
+
+import tasks
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama, Script
+from worker.embedded.stack import WorkerProcess
+from worker.errors import DeadlineExceeded, InvalidRequest
+from worker.names import QUEUES
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: tasks.generate.delay(""), "prompt: must not be empty"),
+        (lambda: tasks.generate.delay("x" * 400_001), "prompt: at most 400000 characters"),
+        (lambda: tasks.generate.delay("x", max_tokens=0), "max_tokens: .*greater than or equal"),
+        (lambda: tasks.generate.delay("x", max_tokens="5"), "max_tokens: .*valid integer"),
+        (
+            lambda: tasks.generate.delay("x", temperature=3),
+            "temperature: .*less than or equal to 2",
+        ),
+        (lambda: tasks.generate.delay("x", priority="soon"), "priority: .*'high', 'normal'"),
+        (lambda: tasks.generate.delay("x", colour="red"), "colour: Extra inputs"),
+        (lambda: tasks.generate.delay(), "prompt: Field required"),
+        (lambda: tasks.summarize.delay("x", deadline_seconds=0), "deadline_seconds: .*greater"),
+        (lambda: tasks.compress.delay([]), "messages: must hold at least one"),
+        (lambda: tasks.compress.delay([{"role": "x", "content": "y"}]), "messages.0.role"),
+        (
+            lambda: tasks.structured_output.delay("x", {"type": "nonsense"}),
+            "schema: is not a valid JSON Schema",
+        ),
+        (lambda: tasks.structured_output.delay("x", {"$ref": "http://a/b"}), "schema: .*inside"),
+        (
+            lambda: tasks.extract_parameters.delay("x", {"name": "f"}),
+            "function_schema.parameters: Field required",
+        ),
+        (lambda: tasks.generate.apply_async(("x",), expires=-5), "expires: is in the past"),
+    ],
+)
+def test_bad_input_raises_at_once_and_queues_nothing(
+    redis_client: redis.Redis, call: Any, says: str
+) -> None:
+    """One typed error in the caller's process, which names the field and the limit."""
+    with pytest.raises(InvalidRequest, match=says):
+        call()
+    assert redis_client.keys("llm*") == []
+
+
+def test_a_full_queue_refuses_and_the_others_do_not(
+    redis_client: redis.Redis, run_python: Any
+) -> None:
+    """MAX_QUEUE_LENGTH holds for each queue, and the error says so."""
+    code = """
+import json
+from tasks import generate
+from worker.errors import QueueFull
+sent, full = 0, None
+for _ in range(4):
+    try:
+        generate.delay("x", priority="low"); sent += 1
+    except QueueFull as error:
+        full = [error.code, str(error), error.retryable]
+generate.delay("x")
+print(json.dumps([sent, full]))
+"""
+    done = run_python("-c", code, MAX_QUEUE_LENGTH="3")
+    sent, full = json.loads(done.stdout)
+    assert (sent, full) == (3, ["queue_full", "llm.low holds 3 jobs already", True])
+    assert [redis_client.llen(name) for name in QUEUES] == [1, 0, 3]
+
+
+def test_a_task_id_that_exists_is_the_same_job(
+    worker: WorkerProcess, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Submitting it again returns the existing job, before and after it has run."""
+    first = tasks.generate.apply_async(("hi",), task_id="order-17")
+    first.get(timeout=20)
+    again = tasks.generate.apply_async(("something else",), task_id="order-17")
+    assert again.get(timeout=20) == first.get(timeout=20)
+    assert len(ollama.seen) == 1
+
+
+def test_a_job_whose_deadline_has_passed_does_not_start(
+    redis_client: redis.Redis, ollama: FakeOllama, start_worker: Any
+) -> None:
+    """It ends as DeadlineExceeded, without a request to the model."""
+    late = tasks.generate.delay("hi", deadline_seconds=0.05)
+    deadline = int(str(redis_client.hget(f"llm:job:{late.id}", "deadline_ms")))
+    wait_until(
+        lambda: redis_client.time()[0] * 1000 > deadline + 1000, "the deadline passes at Redis"
+    )
+    start_worker()
+    with pytest.raises(DeadlineExceeded):
+        late.get(timeout=20)
+    assert ollama.seen == []
+
+
+def test_the_deadline_ends_a_running_job(worker: WorkerProcess, ollama: FakeOllama) -> None:
+    """The time that is left is what the engine gets; the stream is closed."""
+    ollama.respond = lambda _: Script(chunks=("a",) * 1000, pause_seconds=0.05)
+    with pytest.raises(DeadlineExceeded):
+        tasks.generate.apply_async(("hi",), expires=1.0).get(timeout=20)
+    wait_until(lambda: ollama.seen[0].closed_at is not None, "the stream is closed")

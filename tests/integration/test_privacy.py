@@ -1,0 +1,164 @@
+"""A canary in prompts and answers is found nowhere but in the message and in the result."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+from celery import Celery
+
+import tasks
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama, Script
+from tests.integration.conftest import StartWorker
+from worker.app import app
+from worker.errors import InvalidRequest, ServiceError
+
+CANARY = f"canary{uuid4().hex}"
+
+
+@pytest.fixture
+def events(redis_client: redis.Redis) -> Iterator[list[dict[str, Any]]]:
+    """All Celery events that workers send, as Flower sees them."""
+    seen: list[dict[str, Any]] = []
+    ready, stop = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        with app.connection_for_read() as base:
+            receiver = app.events.Receiver(base, handlers={"*": seen.append})
+            with receiver.consumer_context() as (connection, _, _):
+                ready.set()
+                while not stop.is_set():
+                    try:
+                        connection.drain_events(timeout=0.2)
+                    except TimeoutError:
+                        continue
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    assert ready.wait(10)
+    yield seen
+    stop.set()
+    thread.join(10)
+
+
+def other_app() -> Celery:
+    """A backend's own Celery app: stock headers, with a repr of the arguments in them."""
+    return Celery("other", broker=os.environ["REDIS_URL"], set_as_current=False)
+
+
+def test_prompts_and_answers_stay_private(
+    start_worker: StartWorker,
+    ollama: FakeOllama,
+    redis_client: redis.Redis,
+    events: list[dict[str, Any]],
+) -> None:
+    """Logs at DEBUG, events, inspect replies, job records and tracebacks hold no word of them."""
+    gate = threading.Event()
+    ollama.respond = lambda body: _respond(body, gate)
+    sent = [
+        tasks.generate.delay(f"{CANARY} hold"),
+        tasks.structured_output.delay(f"{CANARY} bad", {"type": "integer"}),
+        tasks.generate.delay(f"{CANARY} boom"),
+        tasks.generate.delay(f"{CANARY} refuse"),
+    ]
+    bodies = [text for queue in ("llm.high",) for text in redis_client.lrange(queue, 0, -1)]
+    headers = [json.loads(text)["headers"] for text in bodies]
+    assert len(headers) == 4
+    assert CANARY not in json.dumps(headers)
+
+    worker = start_worker(CONCURRENCY="8", LOG_LEVEL="DEBUG", MAX_ATTEMPTS="1")
+    by_name = other_app().send_task(
+        "llm.generate", kwargs={"prompt": CANARY, "max_tokens": 0}, queue="llm.high"
+    )
+    other_app().send_task("llm.sumarize", kwargs={"context": CANARY}, queue="llm.high")
+    redis_client.lpush("llm.high", json.dumps(_not_a_call()))
+    wait_until(lambda: len(ollama.seen) >= 4, "all four reach the model")
+    replies = [
+        getattr(app.control.inspect(timeout=1), question)()
+        for question in ("active", "reserved", "scheduled", "stats")
+    ]
+    assert "llm.generate" in json.dumps(replies[0])
+    gate.set()
+    raised = [
+        result.get(timeout=20, propagate=False) for result in [*sent, app.AsyncResult(by_name.id)]
+    ]
+    errors = [error for error in raised if isinstance(error, ServiceError)]
+    assert len(errors) == 4
+    assert CANARY not in repr([error.args for error in errors])
+    wait_until(
+        lambda: sum(event["type"] in ("task-succeeded", "task-failed") for event in events) >= 5,
+        "an event for each end",
+    )
+    results = {key: redis_client.get(key) for key in redis_client.scan_iter("llm:celery-task-*")}
+    failures = [text for text in results.values() if '"FAILURE"' in str(text)]
+    worker.stop()
+
+    assert len(failures) >= 3
+    assert CANARY not in "".join(map(str, failures)), "errors and tracebacks in results"
+    assert CANARY not in worker.log_path.read_text(), "the worker's log"
+    assert CANARY not in json.dumps(events), "events"
+    assert CANARY not in json.dumps(replies), "inspect replies"
+    records = [redis_client.hgetall(key) for key in redis_client.scan_iter("llm:job:*")]
+    assert CANARY not in json.dumps(records), "job records"
+
+
+def _respond(body: dict[str, Any], gate: threading.Event) -> Script:
+    text = body["messages"][-1]["content"]
+    if "hold" in text:
+        return Script(chunks=(CANARY,), first_seconds=3.0)
+    if "bad" in text:
+        return Script(chunks=(f'"{CANARY}"',))
+    if "boom" in text:
+        return Script(status=500, error=f"it said {CANARY}")
+    return Script(status=400, error=f"cannot do {CANARY}")
+
+
+def _not_a_call() -> dict[str, Any]:
+    """A message whose body is no [args, kwargs, options]; stock Celery's consumer dies of it."""
+    import base64
+
+    return {
+        "body": base64.b64encode(json.dumps({"x": CANARY}).encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"task": "llm.generate", "id": "not-a-call", "argsrepr": CANARY},
+        "properties": {
+            "delivery_info": {"exchange": "", "routing_key": "llm.high"},
+            "delivery_tag": str(uuid4()),
+            "body_encoding": "base64",
+        },
+    }
+
+
+def test_a_message_that_is_no_call_ends_as_a_typed_error(
+    start_worker: StartWorker, redis_client: redis.Redis
+) -> None:
+    """Its waiter is told, and the worker goes on."""
+    redis_client.lpush("llm.high", json.dumps(_not_a_call()))
+    start_worker()
+    with pytest.raises(InvalidRequest, match="cannot be read as a call"):
+        app.AsyncResult("not-a-call").get(timeout=20)
+    unknown = other_app().send_task("llm.sumarize", queue="llm.high")
+    with pytest.raises(InvalidRequest, match="no task of this name") as caught:
+        app.AsyncResult(unknown.id).get(timeout=20)
+    assert "llm.summarize" in caught.value.hint
+    assert tasks.generate.delay("hi").get(timeout=20)["text"] == "Hello."
+
+
+def test_a_pickled_message_is_refused_and_its_waiter_told(
+    start_worker: StartWorker, redis_client: redis.Redis
+) -> None:
+    """Only JSON is read; stock Celery drops such a message and its waiter hangs."""
+    sent = other_app().send_task(
+        "llm.generate", kwargs={"prompt": "hi"}, queue="llm.high", serializer="pickle"
+    )
+    start_worker()
+    with pytest.raises(InvalidRequest):
+        app.AsyncResult(sent.id).get(timeout=20)
