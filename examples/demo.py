@@ -79,7 +79,6 @@ def _show(name: str, handle: Any) -> bool:
     from producers.cli.waiting import wait
     from worker.errors import ServiceError
 
-    begin = time.monotonic()
     print(f"\n── {name} ── task {handle.task_id}", flush=True)
     try:
         answer = wait(handle, TIMEOUT_SECONDS).model_dump(mode="json")
@@ -90,7 +89,7 @@ def _show(name: str, handle: Any) -> bool:
         print(f"   {error.code}: {error.message}. {error.hint}")
         return False
     _paragraph(own_text(answer))
-    print(f"   [{numbers(answer)}; waited {time.monotonic() - begin:.1f} s]", flush=True)
+    print(f"   [{numbers(answer)}]", flush=True)
     return True
 
 

@@ -13,11 +13,19 @@ from tasks.base import register
 from tasks.json_schema import check_schema, read_instance
 from tasks.kind import Kind
 from tasks.request import JobRequest, Text
-from worker.prompt import Completion, Prompt
+from worker.prompt import Completion, Message, Prompt
 
 INSTRUCTION = (
-    "You read the arguments of the function {name} out of the user's message. {description}"
-    "Use only what the message says. Answer with JSON only, of this JSON Schema: {schema}"
+    "Extract the arguments of {name} from the user's message as JSON. {description}"
+    "Copy words and numbers from the message. The JSON Schema is {schema}"
+)
+#: One worked example; with it a 135M model got 4 of 8 simple calls right instead of 1.
+EXAMPLE: tuple[Message, ...] = (
+    {
+        "role": "user",
+        "content": "Fields: item, count, customer\nMessage: Order 3 blue chairs for Ann",
+    },
+    {"role": "assistant", "content": '{"item": "blue chairs", "count": 3, "customer": "Ann"}'},
 )
 
 
@@ -71,10 +79,13 @@ def _prompt(request: ExtractRequest, max_output_tokens: int) -> Prompt:
         description=f"It does this: {function.description} " if function.description else "",
         schema=json.dumps(function.parameters, ensure_ascii=False),
     )
+    properties = function.parameters.get("properties")
+    fields = ", ".join(properties) if isinstance(properties, dict) else "as in the schema"
     return Prompt(
         (
             {"role": "system", "content": instruction},
-            {"role": "user", "content": request.user_message},
+            *EXAMPLE,
+            {"role": "user", "content": f"Fields: {fields}\nMessage: {request.user_message}"},
         ),
         max_output_tokens,
         schema=function.parameters,

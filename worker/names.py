@@ -18,7 +18,8 @@ UNACKED_MUTEX: Final = "llm:unacked_mutex"
 BINDING: Final = "llm:binding.%s"
 BINDING_DEADLINES: Final = "llm:binding_deadlines"
 BINDING_PERMANENT: Final = "llm:binding_permanent.%s"
-FANOUT: Final = "llm:{db}."
+# kombu cuts this prefix off only where it begins with "/", and up to the first dot.
+FANOUT: Final = "/llm:{db}."
 CONTROL_EXCHANGE: Final = "llm.control"
 EVENT_EXCHANGE: Final = "llm.events"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def read_text(path: str) -> str:
     """The text of a file, or of stdin for `-`. Raises InvalidRequest."""
     try:
         if path == "-":
-            return str(click.get_text_stream("stdin", encoding="utf-8").read())
+            return sys.stdin.read()
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise InvalidRequest(f"{path}: {error.strerror}", "Give a file that exists.") from None

@@ -62,11 +62,12 @@ def own_text(answer: dict[str, Any]) -> str:
 def numbers(answer: dict[str, Any]) -> str:
     """One line: model, tokens, seconds, how it ended."""
     usage, timings = answer["usage"], answer["timings"]
-    seconds = sum(value for value in timings.values() if value is not None)
+    seconds = sum(value for name, value in timings.items() if name != "queued_seconds")
     parts = [
         answer["model"],
         f"{usage['prompt_tokens']} + {usage['completion_tokens']} tokens",
         f"{seconds:.1f} s",
+        f"{timings['queued_seconds'] or 0:.1f} s in the queue",
     ]
     if "tokens_saved" in answer:
         parts.append(f"{answer['tokens_saved']} tokens saved")

@@ -44,7 +44,11 @@ def test_a_fault_is_found_at_any_depth(schema: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "schema",
     [
-        {"type": "object", "properties": {"next": {"$ref": "#"}}},
+        {
+            "type": "object",
+            "properties": {"next": {"$ref": "#"}},
+            "additionalProperties": False,
+        },
         {"enum": ["a", 1, None]},
         {"type": ["string", "null"], "pattern": "^a+$"},
         {"description": "anything"},
@@ -60,3 +64,20 @@ def test_a_good_schema_passes_with_its_keywords(schema: dict[str, Any]) -> None:
 def test_the_empty_schema_means_an_object() -> None:
     """`format: {}` is read by llama.cpp as "some object"."""
     assert checked_schema({})["type"] == "object"
+
+
+def test_objects_that_name_their_properties_take_no_others() -> None:
+    """As llama.cpp's converter reads them; a property may itself be called `properties`."""
+    schema = {"properties": {"properties": {"type": "object", "properties": {"a": {}}}, "b": {}}}
+    passed = checked_schema(schema)
+    assert passed["additionalProperties"] is False
+    assert set(passed["properties"]) == {"properties", "b"}
+    assert passed["properties"]["properties"]["additionalProperties"] is False
+
+
+def test_objects_that_allow_others_and_parts_of_allof_stay_open() -> None:
+    """The caller's word counts; the parts of `allOf` are one object."""
+    opened = {"properties": {"a": {}}, "additionalProperties": {"type": "string"}}
+    assert checked_schema(opened)["additionalProperties"] == {"type": "string"}
+    both = {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]}
+    assert checked_schema(both)["allOf"] == both["allOf"]

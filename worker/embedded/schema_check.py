@@ -28,8 +28,33 @@ def checked_schema(schema: dict[str, Any]) -> dict[str, Any]:
         raise schema_error("\n".join(problems.found))
     # Lenient: a keyword it does not know is ignored, as llama.cpp's own converter does.
     # A schema without any keyword asks for an object there, and for any value here.
-    wanted = schema or {"type": "object"}
+    wanted = closed(schema) if schema else {"type": "object"}
     return {**wanted, "x-guidance": {**GUIDANCE, "lenient": True}}
+
+
+def closed(schema: Any) -> Any:
+    """Objects with `properties` and no word on others take no others, as llama.cpp reads them.
+
+    llguidance would let the model invent properties. Not under `allOf`, whose parts are read as
+    one: closing each would leave nothing.
+    """
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict) or "allOf" in schema:
+        return schema
+    inner = {name: _closed_under(name, part) for name, part in schema.items()}
+    open_by_word = {"additionalProperties", "patternProperties", "unevaluatedProperties"}
+    if isinstance(inner.get("properties"), dict) and not open_by_word & inner.keys():
+        inner["additionalProperties"] = False
+    return inner
+
+
+def _closed_under(keyword: str, part: Any) -> Any:
+    if keyword in {"const", "enum", "default", "examples", "required"}:
+        return part
+    if keyword in {*_MAPS, "$defs", "definitions", "dependentSchemas"} and isinstance(part, dict):
+        return {name: closed(inner) for name, inner in part.items()}
+    return closed(part)
 
 
 def schema_error(reason: str) -> ApiError:

@@ -31,17 +31,24 @@ _TRANSPORT: tuple[tuple[type[Exception], type[ServiceError], str], ...] = (
     (httpx.TransportError, errors.StreamBroken, "the connection to Ollama at {host} broke off"),
     (httpx.HTTPError, errors.StreamBroken, "the exchange with Ollama at {host} failed"),
     (httpx.StreamError, errors.StreamBroken, "the connection to Ollama at {host} broke off"),
+    (httpx.CookieConflict, errors.ModelFailed, "what answers at {host} is not Ollama"),
+    (ollama.RequestError, errors.ModelFailed, "the Ollama client refused the request to {host}"),
     (json.JSONDecodeError, errors.StreamBroken, "Ollama's answer broke off inside a line"),
     # pydantic's ValidationError is a ValueError: a record without the fields that it must have.
     (ValueError, errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
 )
 
 #: (status, pattern in Ollama's error text) → ours. First match wins. -1: an error line in a stream.
+#: Texts that begin with the model's name come first, then those that quote the schema: what a
+#: caller wrote in either must not choose a later row.
 _RESPONSES: tuple[tuple[int | None, str, type[ServiceError], str], ...] = (
-    (400, r"exceed_context_size_error|longer than the context|exceeds the available context",
-     errors.ContextOverflow, "the prompt does not fit the context window"),
+    (400, r"^invalid model name", errors.InvalidRequest, "model: {model!r} is no model's name"),
+    (400, r"^\S+ does not support chat", errors.ModelFailed,
+     "{model!r} on the Ollama at {host} is no chat model"),
     (400, r"json_schema|JSON schema|grammar|[Pp]attern", FormatRefused,
      "Ollama cannot turn this JSON Schema into a grammar"),
+    (400, r"exceed_context_size_error|longer than the context|exceeds the available context",
+     errors.ContextOverflow, "the prompt does not fit the context window"),
     (500, r"invalid format|failed to load model vocabulary required for format", FormatRefused,
      "Ollama cannot turn this JSON Schema into a grammar"),
     (404, r"^model .*not found", errors.ModelMissing, "{model!r} is not on the Ollama at {host}"),
@@ -74,11 +81,12 @@ def translate(error: Exception, *, host: str, model: str) -> ServiceError:
 
 
 def _response(error: ollama.ResponseError, *, host: str, model: str) -> ServiceError:
+    said = str(error.error)  # a proxy may put an object where Ollama puts a text
     for status, pattern, ours, text in _RESPONSES:
-        if status in (None, error.status_code) and re.search(pattern, error.error):
+        if status in (None, error.status_code) and re.search(pattern, said):
             message = text.format(host=host, model=model, status=error.status_code)
             if ours is errors.ContextOverflow:
-                message += _sizes(error.error)
+                message += _sizes(said)
             if ours is errors.ModelMissing:
                 return ours(message, f"Run `ollama pull {model}` on the worker's host.")
             return ours(message)

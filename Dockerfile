@@ -1,0 +1,36 @@
+# One image for the worker (its default command), for Flower and for `local-llm`.
+#
+# A site with its own package index: --build-arg PIP_INDEX_URL=..., which stays out of the final
+# image. One with its own certificates as well: --build-arg PYTHON_IMAGE=<an image that has them>.
+# No RUN --mount: it also builds without BuildKit, as Debian 12's docker.io does.
+ARG PYTHON_IMAGE=python:3.11.15-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+ARG PIP_INDEX_URL
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+# The environment that is copied below: without pip, and with its bytecode compiled by pip.
+RUN python3 -m venv --without-pip /opt/local-llm
+COPY requirements.txt ./
+RUN python3 -m pip --python /opt/local-llm/bin/python install -r requirements.txt
+COPY pyproject.toml README.md celeryconfig.py ./
+COPY worker ./worker
+COPY tasks ./tasks
+COPY producers ./producers
+# A wheel, not the tree: celeryconfig.py becomes worker/_celeryconfig.py.
+RUN python3 -m pip wheel --no-deps --wheel-dir /dist . \
+ && python3 -m pip --python /opt/local-llm/bin/python install --no-deps /dist/*.whl
+
+FROM ${PYTHON_IMAGE}
+# A fixed number, so that runAsNonRoot and file owners can name it.
+RUN groupadd --gid 10001 llm \
+ && useradd --uid 10001 --gid llm --no-create-home --home-dir /nonexistent \
+    --shell /usr/sbin/nologin llm
+COPY --from=build /opt/local-llm /opt/local-llm
+ENV PATH=/opt/local-llm/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# Empty, so that `python -m` and `celery -A` find the installed packages and nothing else.
+WORKDIR /srv
+USER 10001:10001
+# Drain: finish what runs, take nothing new.
+STOPSIGNAL SIGTERM
+CMD ["python", "-m", "worker"]

@@ -1,0 +1,163 @@
+"""The command line as a person or a script uses it: output, exit codes, one line on stderr."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama, Script
+from tests.integration.conftest import ROOT, StartWorker, run_python
+from worker.embedded.stack import WorkerProcess
+
+
+def cli(*words: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m producers` to its end."""
+    return run_python("-m", "producers", *words, stdin=stdin, **env)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A text, a conversation and two schemas."""
+    (tmp_path / "text.txt").write_text("Some text.")
+    (tmp_path / "talk.json").write_text(json.dumps([{"role": "user", "content": "Hi"}]))
+    (tmp_path / "function.json").write_text(
+        json.dumps({"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}})
+    )
+    (tmp_path / "schema.json").write_text(json.dumps({"type": "object"}))
+    return tmp_path
+
+
+def test_every_kind_has_a_command(worker: WorkerProcess, ollama: FakeOllama, files: Path) -> None:
+    """The answer is on stdout, the numbers beside it on stderr, exit 0."""
+    ollama.respond = lambda body: Script(chunks=('{"n": 1}',) if "format" in body else ("Yes.",))
+    done = cli("generate", "hi")
+    assert (done.returncode, done.stdout) == (0, "Yes.\n")
+    assert "11 + 1 tokens" in done.stderr
+    assert cli("summarize", str(files / "text.txt")).stdout == "Yes.\n"
+    assert cli("summarize", "-", stdin="Some text.").stdout == "Yes.\n"
+    assert cli("compress", str(files / "talk.json")).stdout == "Yes.\n"
+    done = cli("extract", "--schema", str(files / "function.json"), "one")
+    assert json.loads(done.stdout) == {"n": 1}
+    done = cli("structured", "--schema", str(files / "schema.json"), "one", "--json")
+    assert json.loads(done.stdout)["data"] == {"n": 1}
+
+
+def test_no_wait_prints_the_id_and_the_answer_is_read_later(
+    start_worker: StartWorker, redis_client: redis.Redis
+) -> None:
+    """result: 4 while it is not there, 0 with the answer, 5 for an id that nobody knows."""
+    done = cli("generate", "hi", "--no-wait", "--priority", "low")
+    task_id = done.stdout.strip()
+    assert redis_client.llen("llm.low") == 1
+    assert cli("status", task_id).stdout == "queued\n"
+    done = cli("result", task_id)
+    assert (done.returncode, done.stdout) == (4, "")
+    start_worker()
+    wait_until(lambda: cli("result", task_id).returncode == 0, "the answer is there")
+    assert cli("result", task_id).stdout == "Hello.\n"
+    assert cli("status", task_id, "--json").stdout.strip().endswith('"succeeded"\n}')
+    assert cli("result", "nobody").returncode == 5
+    done = cli("status", "nobody", "--json")
+    assert done.returncode == 5
+    assert json.loads(done.stdout)["error"]["message"] == "no such job"
+
+
+def test_without_a_worker_the_job_is_queued_and_the_command_waits(
+    redis_client: redis.Redis,
+) -> None:
+    """It says so at once, waits until --timeout, and says how to read the answer later."""
+    done = cli("generate", "hi", "--timeout", "0.5")
+    assert done.returncode == 4
+    first, last = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
+    assert "no worker is running" in first
+    assert "waiting up to 0.5 s" in first
+    assert "local-llm result" in last
+    assert redis_client.llen("llm.high") == 1
+
+
+def test_a_failed_job_exits_with_1(worker: WorkerProcess) -> None:
+    """One line with code, message and hint; the same as JSON with --json."""
+    done = cli("generate", "hi", "--model", "nope")
+    assert done.returncode == 1
+    assert done.stderr.startswith("model_missing: ")
+    assert "ollama pull nope" in done.stderr
+    error = json.loads(cli("generate", "hi", "--model", "nope", "--json").stdout)["error"]
+    assert error["code"] == "model_missing"
+    assert set(error) == {"code", "message", "hint"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("generate", ""),
+        ("generate", "hi", "--max-tokens", "0"),
+        ("generate", "hi", "--max-tokens", "many"),
+        ("summarize", "no-such-file"),
+        ("compress", "Makefile"),
+        ("generate",),
+        ("nonsense",),
+        ("extract", "hi", "--schema", "no-such-file"),
+    ],
+)
+def test_bad_input_exits_with_2_and_one_line(redis_client: redis.Redis, words: Any) -> None:
+    """Nothing is queued, no traceback is shown."""
+    done = cli(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("invalid_request: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert json.loads(cli(*words, "--json").stdout)["error"]["code"] == "invalid_request"
+    assert redis_client.keys("llm*") == []
+
+
+@pytest.mark.parametrize("words", [("generate", "hi"), ("health",), ("queues",), ("status", "x")])
+def test_an_unreachable_redis_exits_with_3(words: Any) -> None:
+    """Every command says it in one line."""
+    done = cli(*words, REDIS_URL="redis://127.0.0.1:1/0")
+    assert done.returncode == 3
+    assert done.stderr.startswith("broker_unreachable: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_looking_around(worker: WorkerProcess, redis_client: redis.Redis) -> None:
+    """models, health and queues come from what workers publish."""
+    models = json.loads(cli("models", "--json").stdout)
+    assert [(model["name"], model["default"]) for model in models] == [("fake:1b", True)]
+    health = json.loads(cli("health", "--json").stdout)
+    assert health["status"] == "healthy"
+    assert health["service"] == "local-llm"
+    assert health["workers"][0]["slots"] == 2
+    assert cli("queues").stdout.split() == [
+        *("llm.high", "0"),
+        *("llm.normal", "0"),
+        *("llm.low", "0"),
+    ]
+    worker.stop()
+    done = cli("health")
+    assert done.returncode == 3
+    assert done.stdout.startswith("down")
+
+
+def test_ctrl_c_leaves_the_job_and_says_how_to_read_it(redis_client: redis.Redis) -> None:
+    """Exit 130; what was queued stays queued."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "producers", "generate", "hi"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    assert "waiting up to" in first
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "local-llm result" in rest
+    assert redis_client.llen("llm.high") == 1

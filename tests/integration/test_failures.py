@@ -1,0 +1,251 @@
+"""What goes wrong gives its own typed error with a hint, in the caller's hands and in time."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import tasks
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama, Script
+from tests.integration.conftest import StartWorker
+from worker import errors
+from worker.embedded.stack import WorkerProcess
+
+
+def test_ollama_killed_in_the_middle_fails_once_the_attempts_are_used_up(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """The stream breaks, nothing answers any more: OllamaUnreachable, with how to start it."""
+    ollama.respond = lambda _: Script(chunks=("a",) * 1000, pause_seconds=0.05)
+    start_worker(MAX_ATTEMPTS="3")
+    result = tasks.generate.delay("hi")
+    wait_until(lambda: ollama.seen, "the generation runs")
+    ollama.stop()
+    try:
+        with pytest.raises(errors.OllamaUnreachable) as caught:
+            result.get(timeout=30)
+    finally:
+        ollama.start()
+    assert caught.value.code == "ollama_unreachable"
+    assert "ollama serve" in caught.value.hint
+
+
+def test_an_error_that_passes_is_not_seen_by_the_caller(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """Broken stream, busy, then an answer: the third try counts."""
+    scripts = iter([Script(end="cut"), Script(status=503, error="server busy"), Script()])
+    ollama.respond = lambda _: next(scripts)
+    start_worker(MAX_ATTEMPTS="3")
+    assert tasks.generate.delay("hi").get(timeout=20)["text"] == "Hello."
+    assert len(ollama.seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (Script(end="cut"), errors.StreamBroken),
+        (Script(end="error"), errors.StreamBroken),
+        (Script(end="silent"), errors.StreamBroken),
+        (Script(status=503, error="server busy, please try again."), errors.OllamaBusy),
+        (Script(status=500, error='tensor "blk.3" exceeds file size'), errors.ModelFailed),
+        (Script(end="hang"), errors.EngineTimeout),
+        (Script(first_seconds=30), errors.EngineTimeout),
+        (Script(chunks=("x",) * 31, end="silent"), errors.InvalidOutput),
+        (Script(done_reason="length", completion_tokens=3), errors.ContextOverflow),
+    ],
+)
+def test_each_fault_of_ollama_has_its_own_error(
+    start_worker: StartWorker, ollama: FakeOllama, script: Script, error: type[errors.ServiceError]
+) -> None:
+    """After the tries that make sense for it: one where a retry cannot help."""
+    ollama.respond = lambda _: script
+    start_worker(MAX_ATTEMPTS="2", FIRST_TOKEN_SECONDS="0.5", NEXT_TOKEN_SECONDS="0.5")
+    with pytest.raises(error) as caught:
+        tasks.generate.delay("hi").get(timeout=20)
+    assert caught.value.hint
+    assert len(ollama.seen) == (2 if error.retryable else 1)
+
+
+def test_a_model_that_is_not_there_names_those_that_are(worker: WorkerProcess) -> None:
+    """The hint is the command to run."""
+    with pytest.raises(errors.ModelMissing) as caught:
+        tasks.generate.delay("hi", model="phi3:mini").get(timeout=20)
+    assert "ollama pull phi3:mini" in caught.value.hint
+    assert "fake:1b" in caught.value.hint
+
+
+def test_a_prompt_past_the_context_is_an_error_with_its_size(
+    worker: WorkerProcess, ollama: FakeOllama
+) -> None:
+    """Ollama's nested error becomes ContextOverflow with both numbers."""
+    inner = {
+        "error": {
+            "code": 400,
+            "message": "request (1219 tokens) exceeds the available context size (256 tokens)",
+            "type": "exceed_context_size_error",
+            "n_prompt_tokens": 1219,
+            "n_ctx": 256,
+        }
+    }
+    ollama.respond = lambda _: Script(status=400, error=json.dumps(inner))
+    with pytest.raises(errors.ContextOverflow, match="1219 tokens, room for 256"):
+        tasks.summarize.delay("long").get(timeout=20)
+
+
+def test_json_that_breaks_the_schema_is_no_answer(
+    worker: WorkerProcess, ollama: FakeOllama
+) -> None:
+    """InvalidOutput names the keyword and holds none of the text."""
+    ollama.respond = lambda _: Script(chunks=('{"n": "secret"}',))
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    with pytest.raises(errors.InvalidOutput, match="breaks the schema's 'type'") as caught:
+        tasks.structured_output.delay("x", schema).get(timeout=20)
+    assert "secret" not in repr(caught.value.args)
+
+
+def test_a_summary_cut_at_its_budget_is_whole_sentences_and_says_so(
+    worker: WorkerProcess, ollama: FakeOllama
+) -> None:
+    """`finish_reason` "length"; without one whole sentence there is no answer."""
+    ollama.respond = lambda _: Script(
+        chunks=("It rained. It was", " wet and"), done_reason="length", completion_tokens=8
+    )
+    answer = tasks.summarize.delay("x", max_summary_tokens=8).get(timeout=20)
+    assert (answer["summary"], answer["finish_reason"]) == ("It rained.", "length")
+    ollama.respond = lambda _: Script(
+        chunks=("It was wet",), done_reason="length", completion_tokens=8
+    )
+    with pytest.raises(errors.InvalidOutput, match="no whole sentence within 8 tokens"):
+        tasks.summarize.delay("x", max_summary_tokens=8).get(timeout=20)
+
+
+# --- Redis, at the caller -----------------------------------------------------------------------
+
+PRODUCER = """
+import json, time, sys
+from tasks import generate
+from worker.errors import ServiceError
+begin = time.monotonic()
+try:
+    generate.delay("hi")
+except ServiceError as error:
+    print(json.dumps([error.code, str(error), error.hint, time.monotonic() - begin]))
+"""
+
+
+@pytest.fixture
+def black_hole() -> Iterator[int]:
+    """A port where connections are accepted by the kernel and nobody ever answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+        yield listening.getsockname()[1]
+
+
+@pytest.fixture
+def full_backlog() -> Iterator[int]:
+    """A port whose queue of connections is full: further SYNs are dropped, as by a firewall."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(listening.getsockname())
+        yield listening.getsockname()[1]
+        for filler in fillers:
+            filler.close()
+
+
+@pytest.mark.parametrize("kind", ["refused", "black_hole", "full_backlog"])
+def test_a_redis_that_cannot_be_reached_is_an_error_and_not_a_hang(
+    run_python: Any, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """BrokerUnreachable with the address and the fix; the caller is told within 5 s.
+
+    The bound here is the process's own time-out with room for a busy machine; the time that
+    `.delay()` takes is printed by `make bench`.
+    """
+    port = 1 if kind == "refused" else request.getfixturevalue(kind)
+    url = f"redis://:secret@127.0.0.1:{port}/0"
+    done = run_python("-c", PRODUCER, REDIS_URL=url, timeout=20)
+    code, message, hint, _ = json.loads(done.stdout)
+    assert code == "broker_unreachable"
+    assert f"127.0.0.1:{port}" in message
+    assert "REDIS_URL" in hint
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_a_redis_that_vanishes_between_two_calls_is_an_error_too(run_python: Any) -> None:
+    """A pooled connection that died is noticed; and when Redis is back the next call works."""
+    code = """
+import json
+from worker.embedded import RedisProcess
+import os
+server = RedisProcess(port=int(os.environ["PORT"])).start()
+from tasks import generate
+from worker.errors import BrokerUnreachable
+generate.delay("one")
+server.kill()
+try:
+    generate.delay("two")
+except BrokerUnreachable as error:
+    print(error.code)
+server.start()
+generate.delay("three")
+print("sent")
+server.stop()
+"""
+    from worker.embedded.redis_process import free_port
+
+    port = free_port()
+    done = run_python("-c", code, REDIS_URL=f"redis://127.0.0.1:{port}/0", PORT=str(port))
+    assert done.stdout.split() == ["broker_unreachable", "sent"], done.stderr
+
+
+# --- the worker at start ------------------------------------------------------------------------
+
+
+def test_a_wrong_setting_stops_the_worker_with_its_name(run_python: Any) -> None:
+    """Exit 2, one line, no traceback."""
+    done = run_python("-m", "worker", NUM_CTX="lots")
+    assert done.returncode == 2
+    assert done.stderr.startswith("setting NUM_CTX: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_without_redis_says_so(run_python: Any) -> None:
+    """Exit 3 and the fix."""
+    done = run_python("-m", "worker", REDIS_URL="redis://127.0.0.1:1/0")
+    assert done.returncode == 3
+    assert "REDIS_URL" in done.stderr.splitlines()[-1]
+
+
+def test_a_worker_without_ollama_starts_and_says_how_to_start_it(
+    start_worker: StartWorker,
+) -> None:
+    """Ollama may come later; until then health is down."""
+    from producers import health
+
+    worker = start_worker(OLLAMA_HOST="http://127.0.0.1:1")
+    assert "ollama serve" in worker.log_path.read_text()
+    assert health()["status"] == "down"
+    assert health()["workers"][0]["ollama_reachable"] is False
+
+
+def test_sigterm_lets_a_running_job_finish(start_worker: StartWorker, ollama: FakeOllama) -> None:
+    """A deploy loses no work."""
+    ollama.respond = lambda _: Script(first_seconds=1.5)
+    worker = start_worker()
+    result = tasks.generate.delay("hi")
+    wait_until(lambda: ollama.seen, "the job runs")
+    threading.Thread(target=worker.stop).start()
+    assert result.get(timeout=20)["text"] == "Hello."
+    wait_until(lambda: not worker.running, "the worker ends")

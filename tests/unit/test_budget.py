@@ -1,0 +1,104 @@
+"""Prose within a budget of tokens: whole sentences, or a refusal."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.budget import whole_sentences, words_within
+from worker.errors import InvalidOutput
+from worker.prompt import Completion
+
+
+def cut(text: str) -> Completion:
+    """An answer that ran into its budget of 40 tokens."""
+    return Completion(text, "m", "length", 9, 40, 0, 0, 0)
+
+
+def finished(text: str) -> Completion:
+    """An answer that the model ended itself."""
+    return Completion(text, "m", "stop", 9, 4, 0, 0, 0)
+
+
+def test_a_finished_answer_is_kept_as_it_is() -> None:
+    """No end mark is needed where the model itself stopped; only white space around it goes."""
+    assert whole_sentences(finished("\n A headline without a full stop ")) == (
+        "A headline without a full stop"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("One. Two! Three is cu", "One. Two!"),
+        ("One? Two.", "One? Two."),
+        ("It costs 3.50 and then", None),
+        ('He said "No." Then he', 'He said "No."'),
+        ("(An aside.) And th", "(An aside.)"),
+        ("See a.b for more. See c.", "See a.b for more. See c."),
+        ("Line one.\nLine tw", "Line one."),
+        ("Wait… what", None),
+        ("完了。 次の", "完了。"),
+    ],
+)
+def test_a_cut_answer_keeps_its_whole_sentences(text: str, kept: str | None) -> None:
+    """A sentence ends at . ! ? with its closing quotes, before white space or the end."""
+    if kept is None:
+        with pytest.raises(InvalidOutput):
+            whole_sentences(cut(text))
+    else:
+        assert whole_sentences(cut(text)) == kept
+
+
+@pytest.mark.xfail(strict=True, raises=InvalidOutput, reason="wants white space after 。")
+@pytest.mark.parametrize("text", ["今天天气很好。我们去公", "終わりました。次の文"])
+def test_a_cut_answer_keeps_sentences_of_scripts_without_spaces(text: str) -> None:
+    """Chinese and Japanese put no space after 。！？."""
+    assert whole_sentences(cut(text)).endswith("。")
+
+
+def test_an_answer_without_one_whole_sentence_names_the_budget() -> None:
+    """Half a sentence is no summary; the caller learns how much was too little."""
+    with pytest.raises(InvalidOutput, match="no whole sentence within 40 tokens") as refused:
+        whole_sentences(cut("The very long sentence that"))
+    assert "more tokens" in refused.value.hint
+
+
+@pytest.mark.parametrize("text", ["", " \n\t "])
+@pytest.mark.parametrize("completion", [cut, finished])
+def test_nothing_is_no_answer(text: str, completion: object) -> None:
+    """An empty text is refused however it ended."""
+    assert callable(completion)
+    with pytest.raises(InvalidOutput, match="wrote nothing"):
+        whole_sentences(completion(text))
+
+
+@given(st.text(max_size=200))
+def test_what_is_kept_of_a_cut_answer_is_its_beginning(text: str) -> None:
+    """Nothing is invented or moved: a prefix, that ends a sentence."""
+    try:
+        kept = whole_sentences(cut(text))
+    except InvalidOutput as refused:
+        assert not text.strip() or "no whole sentence" in refused.message
+    else:
+        assert text.strip().startswith(kept)
+        assert kept.rstrip("\"'”’)]")[-1] in ".!?。！？"
+
+
+@given(st.text("abc. !?\n", max_size=80))
+def test_a_refusal_holds_nothing_of_the_answer(text: str) -> None:
+    """The model's words stay out of exceptions."""
+    try:
+        whole_sentences(cut(f"geheim{text}"))
+    except InvalidOutput as refused:
+        assert not any("geheim" in part for part in refused.args)
+
+
+@given(st.integers(5, 10_000))
+def test_fewer_words_are_asked_for_than_tokens_are_there(tokens: int) -> None:
+    """English has about 0.75 words a token: room is left to finish the sentence."""
+    assert 3 <= words_within(tokens) <= 0.75 * tokens
+
+
+def test_some_words_are_asked_for_at_any_budget() -> None:
+    """ "At most 0 words" would be nonsense."""
+    assert words_within(1) == 3

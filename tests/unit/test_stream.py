@@ -1,0 +1,246 @@
+"""One streamed answer is read to its end, and every other way out has its name."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import ollama
+import pytest
+from ollama import ChatResponse
+
+from worker.engine.stream import MAX_WHITE_SPACE_RUN_CHARS, TokenTimeouts, read_completion
+from worker.errors import ContextOverflow, EngineTimeout, InvalidOutput, StreamBroken
+from worker.prompt import Completion, JsonSchema, Prompt
+
+WIRE = Path(__file__).parents[1] / "wire"
+AMPLE = TokenTimeouts(first_seconds=10, next_seconds=10)
+TINY_SECONDS = 0.01
+
+Source = Callable[[], AsyncGenerator[ChatResponse]]
+
+
+def recording(name: str) -> dict[str, Any]:
+    """One recorded exchange."""
+    exchange: dict[str, Any] = json.loads((WIRE / f"{name}.json").read_text())
+    return exchange
+
+
+def records_of(exchange: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lines of a stream; an answer that was not streamed is a stream of one line."""
+    response = exchange["response"]
+    return [json.loads(line) for line in response.get("lines") or [response["body_text"]]]
+
+
+def whole_answers() -> list[str]:
+    """The recordings in which a chat came to its end."""
+    names = []
+    for file in sorted(WIRE.glob("*.json")):
+        exchange = recording(file.stem)
+        if exchange["request"]["path"] != "/api/chat" or exchange["response"]["status"] != 200:
+            continue
+        if records_of(exchange)[-1].get("done_reason") in ("stop", "length"):
+            names.append(file.stem)
+    return [name for name in names if name != "ctx_generation_overruns_shift_false"]
+
+
+def prompt(max_tokens: int = 100, schema: JsonSchema | None = None) -> Prompt:
+    """A prompt of which only the budget and the schema matter."""
+    return Prompt(({"role": "user", "content": "x"},), max_tokens, schema=schema)
+
+
+def record(text: str = "", **fields: Any) -> dict[str, Any]:
+    """One line of a stream."""
+    return {"message": {"role": "assistant", "content": text}, "done": False, **fields}
+
+
+END = record(done=True, done_reason="stop", prompt_eval_count=3, eval_count=2)
+
+
+class Stream:
+    """A stream as the ollama client makes it, which knows whether it was closed."""
+
+    def __init__(self, records: Iterable[dict[str, Any]], then: Source | None = None) -> None:
+        self._records, self._then = records, then
+        self.closed = False
+
+    async def __call__(self) -> AsyncGenerator[ChatResponse]:
+        try:
+            for fields in self._records:
+                if error := fields.get("error"):
+                    raise ollama.ResponseError(error)
+                yield ChatResponse(**fields)
+            if self._then is not None:
+                async for item in self._then():
+                    yield item
+        finally:
+            self.closed = True
+
+
+async def silence() -> AsyncGenerator[ChatResponse]:
+    """Nothing comes, and no end either."""
+    await asyncio.Event().wait()
+    yield ChatResponse(**END)
+
+
+def read(
+    stream: Stream, asked: Prompt | None = None, timeouts: TokenTimeouts = AMPLE
+) -> Completion:
+    """Read the stream as the engine does."""
+    return asyncio.run(read_completion(stream(), asked or prompt(), timeouts))
+
+
+def test_whole_answers_were_recorded() -> None:
+    """The tests over recordings must not pass because they found none."""
+    assert {"chat_stream", "chat_native_stream", "chat_num_predict_reached_stream"} <= set(
+        whole_answers()
+    )
+
+
+@pytest.mark.parametrize("name", whole_answers())
+def test_a_recorded_answer_is_read_whole(name: str) -> None:
+    """All text in order; counts, reason and durations from the last line."""
+    exchange = recording(name)
+    lines = records_of(exchange)
+    last = lines[-1]
+    budget = exchange["request"]["body"].get("options", {}).get("num_predict") or 100_000
+    assert read(Stream(lines), prompt(budget)) == Completion(
+        text="".join(line["message"]["content"] for line in lines),
+        model=last["model"],
+        finish_reason=last["done_reason"],
+        prompt_tokens=last["prompt_eval_count"],
+        completion_tokens=last["eval_count"],
+        load_seconds=last["load_duration"] / 1e9,
+        prompt_seconds=last["prompt_eval_duration"] / 1e9,
+        generation_seconds=last["eval_duration"] / 1e9,
+    )
+
+
+def test_a_known_recording_reads_as_it_was_seen() -> None:
+    """One recording by hand, so that the test above cannot agree with a wrong reader."""
+    completion = read(Stream(records_of(recording("chat_stream"))))
+    assert completion.text == "1. Red\n2. Blue\n3. Green"
+    assert (completion.prompt_tokens, completion.completion_tokens) == (13, 12)
+    assert completion.finish_reason == "stop"
+    assert completion.generation_seconds == pytest.approx(0.121816)
+
+
+def test_the_callers_own_budget_ends_an_answer_with_length() -> None:
+    """`num_predict` reached is an answer, cut where the caller said."""
+    completion = read(Stream(records_of(recording("chat_num_predict_reached_stream"))), prompt(5))
+    assert (completion.finish_reason, completion.completion_tokens) == ("length", 5)
+
+
+def test_length_before_the_budget_is_a_full_context() -> None:
+    """With `shift: false` a generation ends with "length" where the window is full."""
+    overrun = Stream(records_of(recording("ctx_generation_overruns_shift_false")))
+    with pytest.raises(ContextOverflow, match="256 tokens"):
+        read(overrun, prompt(400))
+    assert overrun.closed
+
+
+def test_an_end_after_equal_tokens_is_repetition() -> None:
+    """Ollama's guard ends the stream without a last line; another try would do the same."""
+    repeated = Stream(records_of(recording("chat_token_repeat_abort_stream")))
+    with pytest.raises(InvalidOutput, match="repeated itself"):
+        read(repeated)
+    assert repeated.closed
+
+
+@pytest.mark.parametrize("name", ["serve_stopped_midway_stream", "client_disconnect_stream"])
+def test_an_end_in_the_middle_of_prose_is_a_broken_stream(name: str) -> None:
+    """No last line and no repetition: the answer is not whole, and may be tried again."""
+    with pytest.raises(StreamBroken):
+        read(Stream(records_of(recording(name))))
+
+
+def test_a_stream_of_nothing_is_a_broken_stream() -> None:
+    """Status 200 and an empty body."""
+    with pytest.raises(StreamBroken):
+        read(Stream([]))
+
+
+def test_repetition_that_has_ended_is_forgotten() -> None:
+    """Only equal tokens at the very end are the guard's doing."""
+    with pytest.raises(StreamBroken):
+        read(Stream([*[record(" ha")] * 40, record(" so")]))
+
+
+def test_repetition_within_a_whole_answer_is_fine() -> None:
+    """A row of dashes is no failure as long as the end comes."""
+    assert read(Stream([*[record("-")] * 60, END])).text == "-" * 60
+
+
+def test_an_error_line_is_raised_as_the_client_raises_it() -> None:
+    """The runner was killed: the last line of a 200 stream is an error, for the seam to name."""
+    killed = Stream(records_of(recording("runner_killed_midway_stream")))
+    with pytest.raises(ollama.ResponseError, match="unexpected EOF"):
+        read(killed)
+    assert killed.closed
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\t\n  "])
+def test_endless_white_space_in_json_is_cut_off(blank: str) -> None:
+    """A grammar allows it without end, and the slot would be busy until the budget is spent."""
+    flood = [record('{"a":'), *[record(blank)] * (MAX_WHITE_SPACE_RUN_CHARS + 1)]
+    stream = Stream(flood, then=silence)
+    with pytest.raises(InvalidOutput, match="white space"):
+        read(stream, prompt(schema={"type": "object"}))
+    assert stream.closed
+
+
+def test_white_space_within_json_is_fine() -> None:
+    """Indentation ends: the run counts from the last mark."""
+    lines = [record(" " * 150 + "1,"), record(" " * 150 + "2"), END]
+    assert read(Stream(lines), prompt(schema={"type": "array"})).text.endswith("2")
+
+
+def test_white_space_in_prose_is_fine() -> None:
+    """Without a schema nothing is said about white space."""
+    assert read(Stream([record(" " * 500), record("x"), END])).text.endswith("x")
+
+
+def test_no_first_token_in_time_is_a_timeout() -> None:
+    """Loading and prompt evaluation have a bound of their own."""
+    stream = Stream([], then=silence)
+    with pytest.raises(EngineTimeout, match=r"no first token within 0\.01 s"):
+        read(stream, timeouts=TokenTimeouts(TINY_SECONDS, 10))
+    assert stream.closed
+
+
+def test_no_next_token_in_time_is_a_timeout() -> None:
+    """After the first token the other bound holds."""
+    stream = Stream([record("x")], then=silence)
+    with pytest.raises(EngineTimeout, match=r"no next token within 0\.01 s"):
+        read(stream, timeouts=TokenTimeouts(10, TINY_SECONDS))
+    assert stream.closed
+
+
+def test_a_whole_answer_closes_its_stream() -> None:
+    """The connection goes back, though the reader stops at the last line."""
+    stream = Stream([record("x"), END], then=silence)
+    assert read(stream).text == "x"
+    assert stream.closed
+
+
+def test_cancelling_the_reader_closes_the_stream() -> None:
+    """Closing the connection is what stops Ollama's generation."""
+    waiting = asyncio.Event()
+
+    async def silence_that_is_noticed() -> AsyncGenerator[ChatResponse]:
+        waiting.set()
+        async for item in silence():
+            yield item
+
+    stream = Stream([record("x")], then=silence_that_is_noticed)
+
+    async def cancel_midway() -> None:
+        reader = asyncio.ensure_future(read_completion(stream(), prompt(), AMPLE))
+        await waiting.wait()
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+
+    asyncio.run(cancel_midway())
+    assert stream.closed
