@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.compress import CompressRequest
@@ -175,7 +175,7 @@ def test_a_limit_is_named_with_its_setting(
 
 @pytest.mark.parametrize("request_type", BUDGET)
 def test_the_limits_themselves_are_allowed(request_type: type[JobRequest]) -> None:
-    """ "At most" means up to and including."""
+    """A bound is named with "at most": up to and including."""
     text = request_type.POSITIONAL[0]
     arguments = {**VALID[request_type], text: "x" * 1000, BUDGET[request_type]: 200}
     assert getattr(parse(request_type, [], arguments, LIMITS), text) == "x" * 1000
@@ -252,6 +252,7 @@ WRONG: list[Shape] = [
 
 
 @pytest.mark.parametrize("wrong", range(len(WRONG)))
+@settings(deadline=None)  # a slow machine is no failure
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_a_refusal_holds_nothing_of_what_was_written(wrong: int, text: str) -> None:
     """Exceptions travel to logs, to Redis and to other people's error trackers."""

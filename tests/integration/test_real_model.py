@@ -1,0 +1,81 @@
+"""The five kinds once on the real model: embedded server, llama.cpp, SmolLM2-135M-Instruct."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from jsonschema import Draft202012Validator
+
+from producers import Client
+from tests.integration.conftest import ROOT
+from worker.embedded import MODEL_NAME, OllamaProcess
+from worker.embedded.stack import WorkerProcess
+from worker.errors import ContextOverflow
+
+EXAMPLES = ROOT / "examples"
+TIMEOUT_SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def real(redis_process: object) -> Iterator[OllamaProcess]:
+    """The embedded model server."""
+    with OllamaProcess() as server:
+        yield server
+
+
+@pytest.fixture
+def client(real: OllamaProcess, redis_client: redis.Redis) -> Iterator[Client]:
+    """A client with a worker beside the real model."""
+    import os
+
+    environment = {
+        "REDIS_URL": os.environ["REDIS_URL"],
+        "OLLAMA_HOST": real.host,
+        "MODEL_NAME": MODEL_NAME,
+        "NUM_CTX": "4096",
+    }
+    with WorkerProcess(environment):
+        yield Client()
+
+
+def test_the_model_answers_all_five_kinds(client: Client) -> None:
+    """Real text in, the model's words out, counts that fit, each answer as its kind promises."""
+    document = Path(EXAMPLES / "document.md").read_text()
+    conversation = json.loads((EXAMPLES / "conversation.json").read_text())
+    function = json.loads((EXAMPLES / "create_course.json").read_text())
+    schema = json.loads((EXAMPLES / "book.schema.json").read_text())
+    jobs = (
+        client.summarize(document, max_summary_tokens=60),
+        client.compress(conversation, target_tokens=60),
+        client.extract_parameters(
+            "Create a Python Fundamentals course for organization 5", function
+        ),
+        client.structured_output("Describe the novel Moby-Dick by Herman Melville.", schema),
+        client.generate("Name three colours.", max_tokens=24, temperature=0),
+    )
+    summary, compressed, extracted, structured, generated = (
+        job.get(timeout=TIMEOUT_SECONDS) for job in jobs
+    )
+    assert summary.original_tokens >= 1500
+    assert 0 < summary.summary_tokens <= 60
+    assert summary.summary.rstrip()[-1] in ".!?\"')"
+    assert compressed.messages[0]["content"].startswith(conversation[0]["content"])
+    assert compressed.summary in compressed.messages[0]["content"]
+    assert extracted.parameters == {"title": "Python Fundamentals", "organization_id": 5}
+    Draft202012Validator(schema).validate(structured.data)
+    assert generated.text.strip()
+    for answer in (summary, compressed, extracted, structured, generated):
+        assert answer.model == MODEL_NAME
+        assert answer.usage.prompt_tokens > 0
+        assert answer.timings.generation_seconds > 0
+
+
+def test_a_document_past_the_window_is_an_error_and_never_cut(client: Client) -> None:
+    """Ollama would cut it silently; here the caller learns both sizes."""
+    document = Path(EXAMPLES / "document.md").read_text()
+    with pytest.raises(ContextOverflow, match=r"\d+ tokens, room for 4096"):
+        client.summarize(document * 3).get(timeout=TIMEOUT_SECONDS)
