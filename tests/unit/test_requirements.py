@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[2]
 FILES = ["requirements.txt", "requirements-dev.txt", "requirements-embedded.txt"]
 PIN = re.compile(r"^[a-z0-9-]+(\[[a-z,]+\])?==[0-9][0-9A-Za-z.]*(; .+)?$")
 
-#: Who may read the environment beside worker/settings.py: what stands in for other servers, and
-#: what runs from a shell.
-READERS = ("worker/embedded/", "examples/", "tests/", "benchmarks/", "deploy/")
+#: Who may read the environment: the settings, what stands in for other servers, and what is run
+#: from a shell.
+READERS = ("worker/settings.py", "worker/embedded/", "examples/", "tests/", "benchmarks/")
 
 
 def lines(name: str) -> list[str]:
@@ -24,16 +24,9 @@ def lines(name: str) -> list[str]:
 
 
 def python_files() -> list[str]:
-    """The project's own modules that must not read the environment, relative to the root."""
-    found = [
-        file.relative_to(ROOT).as_posix()
-        for folder in ("worker", "tasks", "producers")
-        for file in (ROOT / folder).rglob("*.py")
-    ]
-    found += [file.name for file in ROOT.glob("*.py")]
-    return sorted(
-        name for name in found if name != "worker/settings.py" and not name.startswith(READERS)
-    )
+    """All modules that must not read the environment, relative to the root."""
+    found = (file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py"))
+    return sorted(name for name in found if not name.startswith((".", "build/", *READERS)))
 
 
 def environment_reads(tree: ast.AST) -> Iterator[int]:
