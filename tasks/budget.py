@@ -9,7 +9,8 @@ from worker.prompt import Completion
 
 #: English prose has about 0.75 words a token; a little less leaves room to finish the sentence.
 WORDS_PER_TOKEN = 0.65
-_SENTENCE_END = re.compile(r"[.!?。！？][\"'”’)\]]*(?=\s|$)")
+# A full stop ends a sentence where white space follows; 。 does anywhere.
+_SENTENCE_END = re.compile(r"(?:[.!?][\"'”’)\]]*(?=\s|$))|[。！？][”’）」』]*")
 
 
 def words_within(tokens: int) -> int:

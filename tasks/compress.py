@@ -12,7 +12,7 @@ from tasks.answer import Answer
 from tasks.base import register
 from tasks.budget import whole_sentences, words_within
 from tasks.kind import Kind
-from tasks.request import JobRequest, Tokens, check_chars, limits_of
+from tasks.request import JobRequest, Tokens, check_chars, check_unicode, limits_of
 from worker.prompt import Completion, Prompt
 
 INSTRUCTION = (
@@ -38,6 +38,8 @@ def _conversation(turns: list[Turn], info: ValidationInfo) -> list[Turn]:
         raise ValueError(f"at most {limit} messages (MAX_MESSAGES), got {len(turns)}")
     if not any(turn.content.strip() for turn in turns[len(_leading_system(turns)) :]):
         raise ValueError("must hold at least one message that is not empty and not a system one")
+    for turn in turns:
+        check_unicode(turn.content)
     check_chars(sum(len(turn.content) for turn in turns), info)
     return turns
 

@@ -12,7 +12,7 @@ from tasks.answer import Answer
 from tasks.base import register
 from tasks.json_schema import check_schema, read_instance
 from tasks.kind import Kind
-from tasks.request import JobRequest, Text
+from tasks.request import JobRequest, Text, check_unicode
 from worker.prompt import Completion, Message, Prompt
 
 INSTRUCTION = (
@@ -53,6 +53,7 @@ def _check_function(function: Function, info: ValidationInfo) -> Function:
     parameters = {"type": "object", **function.parameters}
     if parameters["type"] != "object":
         raise ValueError("parameters must be of type object")
+    check_unicode(function.name + function.description)
     check_schema(parameters, info)
     return function.model_copy(update={"parameters": parameters})
 

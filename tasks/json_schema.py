@@ -7,12 +7,13 @@ needs it.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, ValidationInfo
 
-from tasks.request import check_chars, limits_of
+from tasks.request import check_chars, check_unicode, limits_of
 from worker.errors import InvalidOutput
 from worker.prompt import Completion, JsonSchema
 
@@ -30,18 +31,18 @@ def check_schema(schema: Any, info: ValidationInfo) -> JsonSchema:
     if _deeper_than(limit, schema):
         raise ValueError(f"nested at most {limit} deep (MAX_SCHEMA_DEPTH)")
     try:
-        check_chars(len(json.dumps(schema)), info)
-    except TypeError:
+        text = json.dumps(schema, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError):
         raise ValueError("must be plain JSON") from None
+    check_unicode(text)
+    check_chars(len(text), info)
     if schema is False:
         raise ValueError("false allows no answer")
-    from jsonschema.exceptions import SchemaError
-
     try:
-        type(_validator(schema)).check_schema(schema)  # type: ignore[arg-type]  # true is one
-    except SchemaError as error:
-        raise ValueError(f"is not a valid JSON Schema at {error.json_path}") from None
-    _check_references(schema)
+        _check_meaning(schema)
+    except (AttributeError, TypeError):
+        # jsonschema and referencing trust `$id`, `$schema` and what a reference passes through.
+        raise ValueError("is not a valid JSON Schema: a keyword has a wrong type") from None
     return schema
 
 
@@ -61,7 +62,8 @@ def read_instance(completion: Completion, schema: JsonSchema) -> Any:
         )
     fenced = _FENCE.match(completion.text)
     try:
-        instance = json.loads(fenced[1] if fenced else completion.text, parse_constant=_refuse)
+        text = fenced[1] if fenced else completion.text
+        instance = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         raise InvalidOutput("the model's answer is not JSON") from None
     try:
@@ -82,29 +84,58 @@ def _validator(schema: JsonSchema) -> Validator:
     return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
 
 
-def _check_references(schema: JsonSchema) -> None:
-    """Raise ValueError for a `$ref` that nothing in `schema` itself answers."""
+def _check_meaning(schema: JsonSchema) -> None:
+    """Raise ValueError where `schema`, or anything that its references point at, is no schema.
+
+    What a `$ref` points at need not stand where a draft looks for schemas: it becomes one by that.
+    """
     from referencing import Registry, Resource
-    from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
 
+    validator = type(_validator(schema))
+    _check_draft(validator, schema)
     root: Resource[Any] = Resource.from_contents(schema, default_specification=DRAFT202012)
     registry: Registry[Any] = Registry().with_resource("", root).crawl()
     waiting = [(root, registry.resolver_with_root(root))]
+    seen: set[int] = set()
     while waiting:
         resource, resolver = waiting.pop()
-        contents = resource.contents
-        for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
-            reference = contents.get(keyword) if isinstance(contents, dict) else None
-            if isinstance(reference, str):
-                try:
-                    resolver.lookup(reference)
-                except (Unresolvable, ValueError):
-                    raise ValueError(
-                        f"{keyword} must point inside the schema (put it under $defs)"
-                    ) from None
-        for part in resource.subresources():
-            waiting.append((part, resolver.in_subresource(part)))
+        if id(resource.contents) in seen:
+            continue
+        seen.add(id(resource.contents))
+        for keyword, reference in _references(resource.contents):
+            found = _look_up(resolver, keyword, reference)
+            _check_draft(validator, found.contents)
+            target = Resource.from_contents(found.contents, default_specification=DRAFT202012)
+            waiting.append((target, found.resolver))
+        waiting += [(part, resolver.in_subresource(part)) for part in resource.subresources()]
+
+
+def _check_draft(validator: type[Validator], schema: Any) -> None:
+    from jsonschema.exceptions import SchemaError
+
+    if not isinstance(schema, dict | bool):
+        raise ValueError("is not a valid JSON Schema: a reference points at a plain value")
+    try:
+        validator.check_schema(schema)  # type: ignore[arg-type]  # true is one too
+    except SchemaError as error:
+        raise ValueError(f"is not a valid JSON Schema at {error.json_path}") from None
+
+
+def _references(schema: Any) -> list[tuple[str, str]]:
+    if not isinstance(schema, dict):
+        return []
+    keywords = ("$ref", "$dynamicRef", "$recursiveRef")
+    return [(word, schema[word]) for word in keywords if isinstance(schema.get(word), str)]
+
+
+def _look_up(resolver: Any, keyword: str, reference: str) -> Any:
+    from referencing.exceptions import Unresolvable
+
+    try:
+        return resolver.lookup(reference)
+    except (Unresolvable, ValueError, TypeError):
+        raise ValueError(f"{keyword} must point inside the schema (put it under $defs)") from None
 
 
 def _deeper_than(limit: int, value: object) -> bool:
@@ -122,6 +153,13 @@ def _deeper_than(limit: int, value: object) -> bool:
         if not level:
             return False
     return True
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError("too large for a float; stored, it would be no JSON")
+    return value
 
 
 def _refuse(constant: str) -> None:

@@ -50,9 +50,18 @@ def check_chars(chars: int, info: ValidationInfo) -> None:
         raise ValueError(f"at most {limit} characters (MAX_PROMPT_CHARS), got {chars}")
 
 
+def check_unicode(text: str) -> None:
+    """Raise ValueError for half a character (a lone surrogate): it cannot be sent as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half a character (a lone surrogate)") from None
+
+
 def _text(value: str, info: ValidationInfo) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
+    check_unicode(value)
     check_chars(len(value), info)
     return value
 
@@ -74,11 +83,16 @@ def _from_answer(value: object) -> object:
     for field in ("text", "summary"):
         if isinstance(value.get(field), str):
             return value[field]
-    return json.dumps(value.get("parameters", value.get("data")), ensure_ascii=False)
+    try:
+        return json.dumps(value.get("parameters", value.get("data")), ensure_ascii=False)
+    except TypeError:
+        return value  # no answer of ours after all: those are JSON
 
 
 def _is_answer(value: object) -> bool:
-    return isinstance(value, dict) and {"task_id", "kind", "origin"} <= value.keys()
+    own = {"text", "summary", "parameters", "data"}
+    common = {"task_id", "kind", "origin"}
+    return isinstance(value, dict) and common <= value.keys() and bool(own & value.keys())
 
 
 #: Text that people wrote, not empty, up to MAX_PROMPT_CHARS; an answer of ours counts as its text.

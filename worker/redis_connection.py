@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -44,6 +45,7 @@ def reachable(url: str) -> Iterator[redis.Redis]:
 
 def unreachable(url: str, error: Exception) -> BrokerUnreachable:
     """The error to raise for a Redis that does not answer. Passwords stay out of it."""
-    address = url.rpartition("@")[2].removeprefix("redis://").removeprefix("rediss://")
+    parts = urlsplit(url)
+    address = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
     reason = "refuses the password" if isinstance(error, redis.AuthenticationError) else "no answer"
     return BrokerUnreachable(f"Redis at {address}: {reason}")

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import Annotated, Self
 
-from pydantic import AliasChoices, Field, RedisDsn, TypeAdapter, field_validator, model_validator
+from pydantic import Field, RedisDsn, TypeAdapter, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -19,7 +19,11 @@ Seconds = Annotated[float, Field(gt=0)]
 class Settings(BaseSettings):
     """One value per environment variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,  # docker-compose passes a variable that is not set as an empty one
+    )
 
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0", description="Redis for queues, results and job records"
@@ -28,12 +32,14 @@ class Settings(BaseSettings):
     model_name: str = Field(
         "llama3.1:8b-instruct-q4_K_M", min_length=1, description="Model for calls that name none"
     )
+    ollama_num_parallel: int = Field(
+        1, ge=1, le=256, description="What this Ollama runs at once, as its own setting says"
+    )
     concurrency: int = Field(
-        1,
+        default_factory=lambda earlier: earlier.get("ollama_num_parallel", 1),
         ge=1,
         le=256,
-        validation_alias=AliasChoices("CONCURRENCY", "OLLAMA_NUM_PARALLEL"),
-        description="Slots of one worker; default: its own OLLAMA_NUM_PARALLEL, else 1",
+        description="Slots of one worker; default: OLLAMA_NUM_PARALLEL",
     )
     num_ctx: int = Field(8192, ge=256, description="Context window, tokens; one for all kinds")
     max_output_tokens: int = Field(
@@ -70,7 +76,9 @@ class Settings(BaseSettings):
         """Accept what `ollama` itself accepts: a bare host and port, or a URL."""
         if not host.strip():
             raise ValueError("must not be empty")
-        return host if re.match(r"^https?://", host) else f"http://{host}"
+        if re.match(r"^https?://", host, re.IGNORECASE):
+            return host
+        return f"http://{host}" if re.search(r":\d+(/|$)", host) else f"http://{host}:11434"
 
     @model_validator(mode="after")
     def _answer_fits_context(self) -> Self:
@@ -92,7 +100,8 @@ class Settings(BaseSettings):
 
 
 def _mask(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//***@", url)
+    without_login = re.sub(r"//[^/]*@", "//***@", url)
+    return re.sub(r"([?&](?:username|password)=)[^&]*", r"\1***", without_login)
 
 
 @lru_cache(maxsize=1)

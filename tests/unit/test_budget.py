@@ -51,7 +51,6 @@ def test_a_cut_answer_keeps_its_whole_sentences(text: str, kept: str | None) -> 
         assert whole_sentences(cut(text)) == kept
 
 
-@pytest.mark.xfail(strict=True, raises=InvalidOutput, reason="wants white space after 。")
 @pytest.mark.parametrize("text", ["今天天气很好。我们去公", "終わりました。次の文"])
 def test_a_cut_answer_keeps_sentences_of_scripts_without_spaces(text: str) -> None:
     """Chinese and Japanese put no space after their full stop."""

@@ -275,9 +275,6 @@ def test_a_name_with_half_a_character_is_refused(argument: str) -> None:
     assert refusal(GenerateRequest, "p", **{argument: SURROGATE}).startswith(f"{argument}: ")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="accepted; then httpx cannot encode it: model_failed, 'not Ollama'"
-)
 @pytest.mark.parametrize(
     ("request_type", "arguments"),
     [

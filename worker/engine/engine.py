@@ -15,12 +15,11 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import httpx
-import ollama
 
 from worker.engine.client import OllamaClient
-from worker.engine.foreign import FormatRefused, translate
+from worker.engine.foreign import FOREIGN, FormatRefused, translate
 from worker.engine.stream import TokenTimeouts, read_completion
-from worker.errors import DeadlineExceeded, ModelMissing, ServiceError
+from worker.errors import DeadlineExceeded, ModelFailed, ModelMissing, ServiceError
 from worker.presence import Model
 from worker.prompt import Completion, JsonSchema, Prompt
 from worker.settings import Settings, get_settings
@@ -75,13 +74,13 @@ class Engine:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _probe(self, call: Coroutine[Any, Any, T]) -> T:
-        host, model = self._settings.ollama_host, self._settings.model_name
+        host, model = self._settings.masked_ollama_host, self._settings.model_name
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 return await call
         except TimeoutError:
             raise translate(httpx.ConnectTimeout("probe"), host=host, model=model) from None
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise translate(error, host=host, model=model) from None
 
     async def _within(
@@ -115,16 +114,19 @@ class Engine:
                 return await self._generate(prompt, model, constraint)
             except FormatRefused as error:
                 logger.info("%s; trying a looser one", error.message)
-        return await self._generate(prompt, model, None)
+        try:
+            return await self._generate(prompt, model, None)
+        except FormatRefused as error:  # without a format it speaks of something else
+            raise ModelFailed(f"Ollama refused the request for model {model!r}") from error
 
     async def _generate(self, prompt: Prompt, model: str, format: object) -> Completion:
-        host = self._settings.ollama_host
+        host = self._settings.masked_ollama_host
         try:
             stream = await self._client.stream_chat(
                 model, prompt, num_ctx=self._settings.num_ctx, format=format
             )
             return await read_completion(stream, prompt, self._timeouts)
-        except _FOREIGN as error:
+        except FOREIGN as error:
             ours = translate(error, host=host, model=model)
         if isinstance(ours, ModelMissing):
             raise ModelMissing(ours.message, await self._missing_hint(model))
@@ -134,20 +136,9 @@ class Engine:
         hint = f"Run `ollama pull {model}` on the worker's host"
         try:
             there = sorted(entry.model or "" for entry in (await self._client.list()).models)
-        except _FOREIGN:
+        except FOREIGN:
             there = []
         return f"{hint}, or use one that is there: {', '.join(there)}." if there else f"{hint}."
-
-
-#: Everything that the ollama client and httpx raise; a ServiceError passes through `translate`.
-_FOREIGN = (
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-    ollama.ResponseError,
-    ConnectionError,
-    ValueError,
-)
 
 
 def _formats(schema: JsonSchema | None) -> list[object]:

@@ -36,7 +36,13 @@ _TRANSPORT: tuple[tuple[type[Exception], type[ServiceError], str], ...] = (
     (json.JSONDecodeError, errors.StreamBroken, "Ollama's answer broke off inside a line"),
     # pydantic's ValidationError is a ValueError: a record without the fields that it must have.
     (ValueError, errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
+    # The client takes every line for an object: these two are lines that are none.
+    (AttributeError, errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
+    (TypeError, errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
 )
+
+#: Everything that `translate` knows how to read.
+FOREIGN: tuple[type[Exception], ...] = (ollama.ResponseError, *(row[0] for row in _TRANSPORT))
 
 #: (status, pattern in Ollama's error text) → ours. First match wins. -1: an error line in a stream.
 #: Texts that begin with the model's name come first, then those that quote the schema: what a
