@@ -16,7 +16,8 @@ _settings = get_settings()
 # come back together. The transport is kombu's own under our key names.
 broker_url = _settings.redis_url
 broker_transport = "worker.delivery.transport:Transport"
-result_backend = _settings.redis_url
+# Stores a result, announces it and ends custody of the message in one script.
+result_backend = f"worker.delivery.results:Backend+{_settings.redis_url}"
 
 # --- Queues ---------------------------------------------------------------------------------
 # The order is the priority: a free slot pops the first queue that has a job.
@@ -34,15 +35,14 @@ task_acks_late = True
 # waited 1.2 s instead of 0.1 s behind 1000 short ones.
 worker_prefetch_multiplier = 1
 worker_concurrency = _settings.concurrency
-# Jobs wait for HTTP: 0.03 MB a slot against 23 MB with processes, one memory for all slots.
-worker_pool = "threads"
-# A job that was done but whose acknowledgement was lost does not generate again.
-worker_deduplicate_successful_tasks = True
+# Threads, as jobs wait for HTTP: 0.03 MB a slot against 23 MB with processes; guarded.
+worker_pool = "worker.delivery.pool:TaskPool"
 broker_transport_options = {
     "queue_order_strategy": "priority",  # the declared order; the default takes turns
     "priority_steps": [0],  # the queue is the priority: no second axis, 3 keys to pop from
-    # Until deliveries are leases: longer than any job, else a long one would run twice.
-    "visibility_timeout": int(_settings.deadline_seconds) + 3600,
+    # Of no effect here, as the transport sweeps nothing (the keeper does, by leases); set for
+    # stock tools that look at `unacked`.
+    "visibility_timeout": int(_settings.lease_seconds),
     "unacked_key": names.UNACKED,
     "unacked_index_key": names.UNACKED_INDEX,
     "unacked_mutex_key": names.UNACKED_MUTEX,

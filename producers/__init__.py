@@ -5,6 +5,6 @@
 """
 
 from producers.client import Client, Handle
-from producers.service import health, models, queues, status
+from producers.service import cancel, health, models, queues, status
 
-__all__ = ["Client", "Handle", "health", "models", "queues", "status"]
+__all__ = ["Client", "Handle", "cancel", "health", "models", "queues", "status"]

@@ -13,7 +13,7 @@ import redis
 from celery.result import AsyncResult
 
 import tasks
-from producers.service import redis_url, status
+from producers.service import cancel, redis_url, status
 from tasks.answer import Answer
 from tasks.base import Job
 from tasks.compress import CompressAnswer
@@ -60,6 +60,10 @@ class Handle(Generic[A]):
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise unreachable(redis_url(), error) from None
         return self._answer.model_validate(answer)
+
+    def cancel(self) -> JobState:
+        """Cancel the job; see `producers.cancel`."""
+        return cancel(self.task_id)
 
     def status(self) -> JobState:
         """Where the job is. Raises BrokerUnreachable."""

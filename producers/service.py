@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from worker import names
 from worker.app import app
+from worker.delivery.cancel import cancel as cancel_job
 from worker.delivery.jobs import JobState
 from worker.presence import Presence, read_all
 from worker.redis_connection import reachable
@@ -59,7 +60,10 @@ def health() -> dict[str, Any]:
         "cache_enabled": shown.cache_enabled if shown else _settings().enable_cache,
         "workers": [
             worker.model_dump(
-                include={"name", "slots", "running", "ollama_version", "ollama_reachable"}
+                include={
+                    *("name", "slots", "running"),
+                    *("ollama_version", "ollama_reachable", "closed_by"),
+                }
             )
             for worker in there
         ],
@@ -77,6 +81,17 @@ def status(task_id: str) -> JobState:
         if state is not None:
             return JobState(cast(str, state))
         return _FROM_RESULT.get(app.AsyncResult(task_id).state, JobState.UNKNOWN)
+
+
+def cancel(task_id: str) -> JobState:
+    """Cancel a job, queued or running; it holds also while no worker is up.
+
+    CANCELLED: the job has ended so. RUNNING: its worker has been told and closes the stream; the
+    caller sees Cancelled in a moment. Another state: it had ended before. UNKNOWN: no such job.
+    Raises BrokerUnreachable.
+    """
+    with reachable(redis_url()):
+        return cancel_job(app, task_id)
 
 
 def queues() -> list[dict[str, Any]]:

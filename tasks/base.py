@@ -1,7 +1,9 @@
 """The path of one job, from a call in a backend to its answer in Redis. Read it top to bottom.
 
     producer:  validate → admit (one Redis script: known id? full?) → publish to its queue
-    worker:    start (deadline left?) → validate again → engine → read → Celery stores the answer
+    worker:    taken under a lease (deadline left? cancelled?) → validate again → engine → read
+               → settle: one script stores the answer, announces it and ends custody
+               on an error that may pass: back among the deferred, without holding the slot
 
 Each kind adds its own request, prompt and reading (tasks/<kind>.py); nothing here knows one.
 """
@@ -9,6 +11,7 @@ Each kind adds its own request, prompt and reading (tasks/<kind>.py); nothing he
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,7 +20,7 @@ from uuid import uuid4
 
 import redis
 from celery import Task
-from celery.exceptions import CeleryError
+from celery.exceptions import CeleryError, Ignore
 from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 
@@ -26,7 +29,9 @@ from tasks.kind import Kind
 from tasks.request import JobRequest, Limits, parse
 from worker import names
 from worker.app import app
-from worker.delivery.jobs import Admission, Jobs, JobState, Start
+from worker.delivery.held import HOLDINGS, Held, Interrupted
+from worker.delivery.jobs import Admission, Taken
+from worker.delivery.local import jobs
 from worker.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -36,9 +41,12 @@ from worker.errors import (
     ServiceError,
 )
 from worker.prompt import Completion
-from worker.redis_connection import connect, reachable, unreachable
+from worker.redis_connection import reachable, unreachable
 
 logger = logging.getLogger(__name__)
+
+#: The longest pause between two tries of a job.
+MAX_PAUSE_SECONDS = 30.0
 
 
 class Job(Task):
@@ -79,7 +87,7 @@ class Job(Task):
         queue = _queue_name(options.pop("queue", None), request, self.kind)
         task_id = task_id or str(uuid4())
         with reachable(_settings().redis_url):
-            admission, length = _jobs().submit(
+            admission, length = jobs().submit(
                 task_id,
                 kind=self.kind.name,
                 queue=queue,
@@ -104,7 +112,7 @@ class Job(Task):
             # RuntimeError is how Celery's result backend says that it has given up.
             url = _settings().redis_url
             try:
-                _jobs().forget(task_id)
+                jobs().forget(task_id)
             except redis.RedisError:
                 logger.warning("record of unsent job %s stays until it expires", task_id)
             raise unreachable(url, error) from None
@@ -113,73 +121,88 @@ class Job(Task):
 
     def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Do the job in this process and return the answer. Raises errors of `worker.errors`."""
-        start = self._start()
-        if start.left_seconds <= 0:
-            raise DeadlineExceeded("the deadline passed while the job waited in its queue")
+        held = HOLDINGS.get(self._task_id)
         try:
-            return self._answer(self.parse(args, kwargs), start)
-        except (ServiceError, CeleryError):
+            return self._answer(args, kwargs, held)
+        except ServiceError as error:
+            if held is not None and self._goes_back(error, held):
+                raise Ignore from None
+            raise
+        except CeleryError:
             raise
         except Exception as error:  # noqa: BLE001  # the edge: foreign words must not travel on
-            place = error.__traceback__
-            while place is not None and place.tb_next is not None:
-                place = place.tb_next
-            where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
-            logger.error("job %s: unexpected %s at %s", self._task_id, type(error).__name__, where)
+            logger.error("job %s: unexpected %s", self._task_id, _place(error))
             raise InternalError(f"unexpected {type(error).__name__} in the worker") from None
 
-    def _answer(self, request: JobRequest, start: Start) -> dict[str, Any]:
+    def _goes_back(self, error: ServiceError, held: Held) -> bool:
+        """Put the message back where a later try, here or elsewhere, makes sense."""
+        # Imported here: a backend that only sends jobs must not load an HTTP client.
+        from worker.delivery.breaker import get_breaker
+
+        taken = held.taken
+        if isinstance(error, Interrupted) or (error.retryable and get_breaker().is_away()):
+            self._release(taken)  # an outage or a shutdown is no try
+            return True
+        if not error.retryable or taken.attempts + 1 >= _settings().max_attempts:
+            return False
+        pause = _settings().retry_base_seconds * 2**taken.attempts
+        pause = min(pause, MAX_PAUSE_SECONDS) * random.uniform(0.5, 1.5)
+        logger.warning("job %s: %s; again in %.1f s", taken.task_id, error.code, pause)
+        self._release(taken, delay_seconds=pause, counts=True)
+        return True
+
+    def _release(self, taken: Taken, *, delay_seconds: float = 0.0, counts: bool = False) -> None:
+        try:
+            jobs().release(taken.task_id, taken.token, delay_seconds=delay_seconds, counts=counts)
+        except redis.RedisError:
+            HOLDINGS.release_later(taken.task_id, taken.token)
+        HOLDINGS.end(taken.task_id, taken.token)
+
+    def _answer(self, args: Any, kwargs: Any, held: Held | None) -> dict[str, Any]:
+        settings = _settings()
+        left_seconds = settings.deadline_seconds if held is None else held.taken.left_seconds
+        if held is not None and held.taken.cancelled:
+            raise Cancelled("the job was cancelled")
+        if left_seconds <= 0:
+            raise DeadlineExceeded("the deadline passed while the job waited in its queue")
+        request = self.parse(args, kwargs)
         # Imported here: a backend that only sends jobs must not load an HTTP client.
         from worker.engine import get_engine
 
-        settings = _settings()
-        model = request.model or settings.model_name
-        prompt = self.kind.prompt(request, settings.max_output_tokens)
-        completion = get_engine().complete(prompt, model=model, left_seconds=start.left_seconds)
+        completion = get_engine().complete(
+            self.kind.prompt(request, settings.max_output_tokens),
+            model=request.model or settings.model_name,
+            left_seconds=left_seconds,
+            stoppable=held,
+        )
+        return self._finished(request, completion, held)
+
+    def _finished(
+        self, request: JobRequest, completion: Completion, held: Held | None
+    ) -> dict[str, Any]:
         answer = self.kind.answer(
             task_id=self._task_id,
             kind=self.kind.name,
-            model=completion.model or model,
+            model=completion.model or request.model or _settings().model_name,
             origin="computed",
             finish_reason=completion.finish_reason,
             usage=Usage(
                 prompt_tokens=completion.prompt_tokens,
                 completion_tokens=completion.completion_tokens,
             ),
-            timings=_timings(completion, start),
+            timings=Timings(
+                queued_seconds=None if held is None else held.taken.queued_seconds,
+                load_seconds=completion.load_seconds,
+                prompt_seconds=completion.prompt_seconds,
+                generation_seconds=completion.generation_seconds,
+            ),
             **self.kind.read(request, completion),
         )
         return answer.model_dump(mode="json")
 
-    def _start(self) -> Start:
-        settings = _settings()
-        delivery = self.request.delivery_info or {}
-        try:
-            return _jobs().start(
-                self._task_id,
-                kind=self.kind.name,
-                queue=delivery.get("routing_key") or "",
-                worker=self.request.hostname or "",
-                default_deadline_seconds=settings.deadline_seconds,
-            )
-        except redis.RedisError as error:
-            logger.warning(
-                "job %s starts without its record: %s", self._task_id, type(error).__name__
-            )
-            return Start(queued_seconds=None, left_seconds=settings.deadline_seconds)
-
     @property
     def _task_id(self) -> str:
         return str(self.request.id)
-
-    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
-        """Celery calls this once the answer is stored."""
-        _finish(task_id, JobState.SUCCEEDED)
-
-    def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-        """Celery calls this once the error is stored."""
-        state = JobState.CANCELLED if isinstance(exc, Cancelled) else JobState.FAILED
-        _finish(task_id, state, getattr(exc, "code", InternalError.code))
 
 
 def register(kind: Kind) -> Job:
@@ -208,12 +231,6 @@ def _settings() -> Any:
 
 
 @lru_cache(maxsize=1)
-def _jobs() -> Jobs:
-    settings = _settings()
-    return Jobs(connect(settings.redis_url), result_ttl_seconds=settings.result_ttl)
-
-
-@lru_cache(maxsize=1)
 def _limits() -> Limits:
     settings = _settings()
     return Limits(
@@ -222,13 +239,6 @@ def _limits() -> Limits:
         max_schema_depth=settings.max_schema_depth,
         max_output_tokens=settings.max_output_tokens,
     )
-
-
-def _finish(task_id: str, state: JobState, error_code: str = "") -> None:
-    try:
-        _jobs().finish(task_id, state, error_code)
-    except redis.RedisError as error:
-        logger.warning("job %s: %s not noted: %s", task_id, state, type(error).__name__)
 
 
 def _refuse_integer_priority(options: Mapping[str, Any]) -> None:
@@ -266,10 +276,10 @@ def _deadline(request: JobRequest, expires: Any) -> float:
     return float(min(deadlines))
 
 
-def _timings(completion: Completion, start: Start) -> Timings:
-    return Timings(
-        queued_seconds=start.queued_seconds,
-        load_seconds=completion.load_seconds,
-        prompt_seconds=completion.prompt_seconds,
-        generation_seconds=completion.generation_seconds,
-    )
+def _place(error: Exception) -> str:
+    """Type and innermost place of an error, and none of its words."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
+    return f"{type(error).__name__} at {where}"

@@ -11,10 +11,36 @@ PREFIX: Final = "llm:"
 QUEUES: Final = ("llm.high", "llm.normal", "llm.low")
 PRIORITIES: Final = ("high", "normal", "low")
 
-#: kombu's record of messages that a worker holds, and exchanges of control and events.
+# --- Custody: a message is in exactly one of these places. No lifetime: each move empties one. ---
+#: kombu's own record of messages that workers hold: hash tag → [message, exchange, queue], and
+#: sorted set tag → time of the last renewal, seconds. `HELD` adds hash tag → task id.
 UNACKED: Final = "llm:unacked"
 UNACKED_INDEX: Final = "llm:unacked_index"
 UNACKED_MUTEX: Final = "llm:unacked_mutex"
+HELD: Final = "llm:held"
+#: Retries and `countdown`: sorted set task id → due time, ms; hash task id → message.
+DEFERRED: Final = "llm:deferred"
+DEFERRED_MESSAGES: Final = "llm:deferred_messages"
+#: Dead letters: sorted set task id → time, ms; hash task id → message. Bounded, see DEAD_LETTERS_*.
+DEAD: Final = "llm:dead"
+DEAD_MESSAGES: Final = "llm:dead_messages"
+#: Messages that are no JSON or name no task; the newest UNREADABLE_MOST are kept for a look.
+UNREADABLE: Final = "llm:unreadable"
+UNREADABLE_MOST: Final = 100
+
+#: Sorted set task id → deadline, ms, of jobs that have no result yet.
+DEADLINES: Final = "llm:deadlines"
+#: Task ids that ended without a worker and whose failure is not stored yet.
+UNANSWERED: Final = "llm:unanswered"
+#: A list of at most DOORBELL_MOST rings: a worker waits here and then takes from the queues.
+DOORBELL: Final = "llm:doorbell"
+DOORBELL_MOST: Final = 64
+#: Counter: a fresh fence token for each time that a message is taken.
+FENCE: Final = "llm:fence"
+#: Channel on which the id of a cancelled job is published.
+CANCEL_CHANNEL: Final = "llm:cancel"
+
+#: Exchanges of control and events; kombu's tables of them.
 BINDING: Final = "llm:binding.%s"
 BINDING_DEADLINES: Final = "llm:binding_deadlines"
 BINDING_PERMANENT: Final = "llm:binding_permanent.%s"
@@ -27,10 +53,27 @@ EVENT_EXCHANGE: Final = "llm.events"
 PRESENCE_INTERVAL_SECONDS: Final = 3.0
 PRESENCE_TTL_SECONDS: Final = 12
 
+#: Dead letters are dropped when they are older, or the oldest when there are more.
+DEAD_LETTERS_SECONDS: Final = 7 * 86_400
+DEAD_LETTERS_MOST: Final = 1000
+
+JOB: Final = f"{PREFIX}job:"
+RESULT: Final = f"{PREFIX}celery-task-meta-"
+
 
 def job(task_id: str) -> str:
     """Hash: the small record of one job. Lives to its deadline plus RESULT_TTL."""
-    return f"{PREFIX}job:{task_id}"
+    return f"{JOB}{task_id}"
+
+
+def result(task_id: str) -> str:
+    """String (JSON), and the channel on which it is announced: Celery's result of one job."""
+    return f"{RESULT}{task_id}"
+
+
+def suspects(queue: str) -> str:
+    """List: messages of `queue` that a worker died with; taken at most one at a time."""
+    return f"{PREFIX}suspect:{queue}"
 
 
 def worker(name: str) -> str:

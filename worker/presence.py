@@ -20,7 +20,10 @@ class Model(BaseModel):
 
 
 class Presence(BaseModel):
-    """One worker: `slots` is its CONCURRENCY, `running` how many of them hold a job."""
+    """One worker: `slots` is its CONCURRENCY, `running` how many of them hold a job.
+
+    `closed_by` says why it takes no jobs now ("ollama", "draining"); empty while it does.
+    """
 
     model_config = ConfigDict(extra="ignore")  # a newer worker may say more
 
@@ -31,6 +34,7 @@ class Presence(BaseModel):
     ollama_host: str
     ollama_version: str | None
     ollama_reachable: bool
+    closed_by: list[str] = []
     cache_enabled: bool
     models: list[Model]
 

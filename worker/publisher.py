@@ -15,6 +15,8 @@ from celery import bootsteps
 from celery.worker import state
 
 from worker import names
+from worker.delivery.breaker import get_breaker
+from worker.delivery.gate import GATE
 from worker.engine import Engine, get_engine
 from worker.errors import ServiceError
 from worker.presence import Model, Presence
@@ -54,6 +56,7 @@ class Publisher:
             self._say_once(logging.INFO, f"Ollama {version} answers")
         except ServiceError as error:
             self._say_once(logging.WARNING, f"{error.message}. {error.hint}")
+            get_breaker().trip()
         return Presence(
             name=self._name,
             slots=self._slots,
@@ -62,6 +65,7 @@ class Publisher:
             ollama_host=self._settings.masked_ollama_host,
             ollama_version=version,
             ollama_reachable=version is not None,
+            closed_by=GATE.reasons,
             cache_enabled=self._settings.enable_cache,
             models=models,
         )

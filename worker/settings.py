@@ -54,6 +54,15 @@ class Settings(BaseSettings):
         0.5, description="First pause between tries; doubles, with jitter, up to 30 s"
     )
     deadline_seconds: Seconds = Field(86_400, description="Default deadline of a job")
+    lease_seconds: Annotated[float, Field(ge=2, le=300)] = Field(
+        20, description="A worker that renews no lease for so long is taken for dead"
+    )
+    drain_seconds: Annotated[float, Field(ge=0)] = Field(
+        30, description="On SIGTERM, running jobs may go on for so long; then they go back"
+    )
+    max_deliveries: int = Field(
+        3, ge=1, description="Workers that may die with a job before it is given up"
+    )
     connect_seconds: Seconds = Field(5, description="To connect to Ollama")
     first_token_seconds: Seconds = Field(
         300, description="To the first token: loading and prompt evaluation included"

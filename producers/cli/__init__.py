@@ -11,7 +11,7 @@ import sys
 import click
 from pydantic import ValidationError
 
-from producers.cli import jobs, look
+from producers.cli import dead, jobs, look
 from producers.cli.output import Exit, fail
 from worker.errors import BrokerUnreachable, InvalidRequest, QueueFull, ServiceError
 
@@ -24,7 +24,7 @@ def cli() -> None:
     """
 
 
-for command in (*jobs.COMMANDS, *look.COMMANDS):
+for command in (*jobs.COMMANDS, *look.COMMANDS, dead.dead):
     cli.add_command(command)
 
 

@@ -56,6 +56,19 @@ def status(task_id: str, as_json: bool) -> Exit:
 
 
 @click.command()
+@click.argument("task_id")
+@_JSON
+def cancel(task_id: str, as_json: bool) -> Exit:
+    """Cancel job TASK_ID, queued or running."""
+    state = service.cancel(task_id)
+    if state is JobState.UNKNOWN:
+        return fail(InvalidRequest("no such job", _UNKNOWN), as_json, Exit.UNKNOWN_ID)
+    word = "cancelling" if state is JobState.RUNNING else str(state)
+    show_json({"task_id": task_id, "status": word}) if as_json else print(word)
+    return Exit.ANSWER
+
+
+@click.command()
 @_JSON
 def models(as_json: bool) -> Exit:
     """The models that workers can run now."""
@@ -80,6 +93,7 @@ def health(as_json: bool) -> Exit:
         for worker in seen["workers"]:
             version = worker["ollama_version"]
             ollama = f"Ollama {version}" if worker["ollama_reachable"] else "Ollama not reachable"
+            ollama += "  draining" if "draining" in worker["closed_by"] else ""
             print(f"  {worker['name']}  {worker['running']}/{worker['slots']} slots  {ollama}")
     return Exit.UNREACHABLE if seen["status"] == "down" else Exit.ANSWER
 
@@ -96,4 +110,4 @@ def queues(as_json: bool) -> Exit:
     return Exit.ANSWER
 
 
-COMMANDS = (result, status, models, health, queues)
+COMMANDS = (result, status, cancel, models, health, queues)

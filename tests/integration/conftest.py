@@ -23,8 +23,13 @@ from worker.embedded.stack import WorkerProcess
 
 ROOT = Path(__file__).parents[2]
 
-#: Keys of kombu and of messages in custody; every other key must have a lifetime.
-_WITHOUT_TTL = ("llm:binding", "llm:unacked", "llm.high", "llm.normal", "llm.low", "_kombu")
+#: Every other key must have a lifetime. These are kombu's tables; custody, where an entry lives as
+#: long as its job; dead letters, which are bounded and swept; a counter and a list of 64 rings.
+_WITHOUT_TTL = (
+    *("llm:binding", "_kombu.binding", "llm.high", "llm.normal", "llm.low", "llm:suspect:"),
+    *("llm:unacked", "llm:held", "llm:deferred", "llm:deadlines", "llm:unanswered"),
+    *("llm:dead", "llm:unreadable", "llm:fence", "llm:doorbell"),
+)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import Any
 
 from celery.app.task import Context as CeleryContext
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.state import maybe_shutdown
 
 from worker.errors import InvalidRequest, ServiceError
 
@@ -19,6 +20,28 @@ logger = logging.getLogger(__name__)
 
 class Consumer(CeleryConsumer):
     """What `worker_consumer` names."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, trying again every second or two, for ever.
+
+        Celery's own pauses grow to 30 s: that long a worker would stand idle after Redis is back.
+        """
+
+        def say(error: Exception, pause_seconds: float) -> None:
+            logger.warning(
+                "no connection to Redis (%s); again in %.1f s", type(error).__name__, pause_seconds
+            )
+
+        connected = conn.ensure_connection(
+            say,
+            None,
+            interval_start=0.2,
+            interval_step=0.4,
+            interval_max=2,
+            callback=maybe_shutdown,
+        )
+        self.first_connection_attempt = False
+        return connected
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """The message is in no protocol that Celery knows."""
@@ -53,7 +76,6 @@ class Consumer(CeleryConsumer):
         headers = message.headers if isinstance(message.headers, dict) else {}
         task_id = headers.get("id")
         logger.error("message refused: %s task_id=%s", error.message, task_id)
-        message.reject_log_error(logger, self.connection_errors)
         if isinstance(task_id, str):
-            request = CeleryContext(id=task_id, errbacks=None, chord=None)
-            self.app.backend.mark_as_failure(task_id, error, request=request)
+            self.app.backend.mark_as_failure(task_id, error, request=CeleryContext(id=task_id))
+        message.reject_log_error(logger, self.connection_errors)

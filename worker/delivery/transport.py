@@ -1,25 +1,167 @@
-"""kombu's Redis transport under this service's own names, so that two apps can share one Redis.
+"""kombu's Redis transport, made trustworthy: `broker_transport` names it by dotted path.
 
-kombu takes most key names as transport options (celeryconfig.py sets them); the binding tables
-are class attributes, hence this derived channel. Named by dotted path in `broker_transport`.
+What differs from stock (measured faults in brackets, see CELERY.md of the project's design):
+- A message is popped and taken into custody by one script [a message was lost after the pop when
+  the worker died or the connection was half-open]. A worker waits on a short list, the doorbell,
+  and then takes; a ring that is lost costs a second.
+- Closing a channel reads from no broken connection [the worker died when Redis went away].
+- A broken connection puts nothing back: what runs here goes on, its lease is kept [every running
+  job ran twice].
+- The number of messages in hand is counted for the process, not for the connection.
+- `countdown` and `eta` wait in Redis, not in worker memory.
+- Key names are this service's own.
 """
 
 from __future__ import annotations
 
+import logging
+from datetime import UTC, datetime
+from queue import Empty
+from time import monotonic
+from typing import Any
+
+import redis
 from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+from kombu.utils.json import dumps, loads
 
 from worker import names
+from worker.delivery.gate import GATE
+from worker.delivery.held import HOLDINGS
+from worker.delivery.jobs import Taken
+from worker.delivery.local import jobs, note_taken, worker_name
+
+logger = logging.getLogger(__name__)
+
+
+class QoS(kombu_redis.QoS):
+    """Custody is in Redis before a message is delivered; here it is only counted and ended."""
+
+    def can_consume(self) -> bool:
+        """Whether a slot is free and the gate is open. Channels of control have no limit."""
+        if not self.prefetch_count:
+            return True
+        return GATE.is_open and len(HOLDINGS) < self.prefetch_count
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Remember a delivered message; take.lua has recorded it already."""
+        virtual.QoS.append(self, message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Forget it. A job's result has ended custody before; what is left is no job."""
+        held = HOLDINGS.by_tag(delivery_tag)
+        if held is not None:
+            _end(held.taken)
+        virtual.QoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Put it back at the head of its queue, or forget it."""
+        held = HOLDINGS.by_tag(delivery_tag)
+        if held is not None:
+            _put_back(held.taken) if requeue else _end(held.taken)
+        virtual.QoS.ack(self, delivery_tag)
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        """Nothing: what runs here goes on; what does not, the lease gives to others."""
+        self._on_collect.cancel()
+
+    def restore_visible(self, *_: Any, **__: Any) -> None:
+        """Nothing: worker/delivery/keeper.py sweeps, with crashes counted."""
 
 
 class Channel(kombu_redis.Channel):
-    """A Redis channel whose every key begins with `llm:` or is a queue of ours."""
+    """A channel whose keys are ours and whose deliveries are held from the moment of the pop."""
 
+    QoS = QoS
     keyprefix_queue = names.BINDING
     keyprefix_binding_deadlines = names.BINDING_DEADLINES
     keyprefix_binding_permanent = names.BINDING_PERMANENT
+
+    def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
+        """Queue a message and ring; one with an `eta` waits among the deferred."""
+        if queue not in names.QUEUES:
+            super()._put(queue, message, **kwargs)
+            return
+        headers = message.get("headers") or {}
+        delay = _delay_seconds(headers)
+        if delay > 0:
+            headers["eta"] = None  # the worker that takes it later shall start it at once
+        task_id = headers.get("id") or message["properties"]["delivery_tag"]
+        jobs().put(queue, dumps(message), str(task_id), delay)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Wait for a ring, one second at most."""
+        if not self._queue_cycle.consume(len(self.active_queues)):
+            return
+        self._in_poll = self.client.connection
+        self._brpop_sent_at = monotonic()
+        seconds = timeout or self.brpop_timeout
+        self.client.connection.send_command("BRPOP", names.DOORBELL, seconds)
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """A ring, or a second without one: look into the queues and deliver what is found."""
+        try:
+            try:
+                self.client.parse_response(self.client.connection, "BRPOP", **options)
+            except self.connection_errors:
+                self.client.connection.disconnect()
+                raise
+        finally:
+            self._in_poll = None
+        taken = self._take()
+        if taken is None:
+            raise Empty
+        HOLDINGS.add(taken)
+        note_taken()
+        self._queue_cycle.rotate(taken.queue)
+        self.connection._deliver(loads(taken.message), taken.queue)
+        return True
+
+    def _take(self) -> Taken | None:
+        """The most urgent message, now in this worker's custody."""
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        return jobs().take(
+            queues, worker=worker_name(), may_take_suspect=not HOLDINGS.has_suspect()
+        )
+
+    def close(self) -> None:
+        """Close without reading the reply that may still come: it is only a ring."""
+        connection, self._in_poll = self._in_poll, None
+        if connection:
+            connection.disconnect()
+        super().close()
 
 
 class Transport(kombu_redis.Transport):
     """What `broker_transport` names."""
 
     Channel = Channel
+
+
+def _end(taken: Taken) -> None:
+    try:
+        jobs().drop(taken.task_id, taken.tag, taken.token)
+    except redis.RedisError as error:
+        logger.warning("job %s: custody not ended: %s", taken.task_id, type(error).__name__)
+    HOLDINGS.end(taken.task_id, taken.token)
+
+
+def _put_back(taken: Taken) -> None:
+    try:
+        jobs().release(taken.task_id, taken.token)
+    except redis.RedisError:
+        HOLDINGS.release_later(taken.task_id, taken.token)
+    HOLDINGS.end(taken.task_id, taken.token)
+
+
+def _delay_seconds(headers: dict[str, Any]) -> float:
+    """Seconds until the message's `eta`; 0 for none, or one that cannot be read."""
+    eta = headers.get("eta")
+    if not isinstance(eta, str):
+        return 0.0
+    try:
+        due = datetime.fromisoformat(eta)
+    except ValueError:
+        return 0.0
+    aware = due if due.tzinfo else due.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.now(UTC)).total_seconds())

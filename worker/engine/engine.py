@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 
@@ -28,8 +28,18 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-MAX_PAUSE_SECONDS = 30.0
 PROBE_SECONDS = 3.0
+
+
+class Stoppable(Protocol):
+    """Who may want a generation to stop; see worker/delivery/held.py."""
+
+    @property
+    def reason(self) -> ServiceError | None:
+        """Why, once it is so."""
+
+    def on_stop(self, stop: Callable[[], None] | None) -> None:
+        """Call `stop` then, at once if it is so already; None: no more."""
 
 
 class Engine:
@@ -42,12 +52,32 @@ class Engine:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="engine", daemon=True).start()
 
-    def complete(self, prompt: Prompt, *, model: str, left_seconds: float) -> Completion:
-        """Run one prompt. Tries again on retryable errors, up to MAX_ATTEMPTS in all.
+    def complete(
+        self,
+        prompt: Prompt,
+        *,
+        model: str,
+        left_seconds: float,
+        stoppable: Stoppable | None = None,
+    ) -> Completion:
+        """Run one prompt, once. A request to stop closes the stream, which ends the generation.
 
-        Raises DeadlineExceeded when `left_seconds` are over, else any error of `worker.errors`.
+        Raises DeadlineExceeded when `left_seconds` are over, the reason of a stop, else any error
+        of `worker.errors`.
         """
-        return self._run(self._within(left_seconds, self._attempts(prompt, model)))
+        work = self._within(left_seconds, self._formats(prompt, model))
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        if stoppable is None:
+            return future.result()
+        stoppable.on_stop(lambda: _cancel(future))
+        try:
+            return future.result()
+        except CancelledError:
+            if stoppable.reason is None:
+                raise
+            raise stoppable.reason from None
+        finally:
+            stoppable.on_stop(None)
 
     def version(self) -> str:
         """Ollama's version. Raises OllamaUnreachable or another ServiceError within 3 s."""
@@ -92,21 +122,6 @@ class Engine:
         except TimeoutError:
             raise DeadlineExceeded("the deadline passed while the job was running") from None
 
-    async def _attempts(self, prompt: Prompt, model: str) -> Completion:
-        for attempt in range(1, self._settings.max_attempts + 1):
-            try:
-                return await self._formats(prompt, model)
-            except ServiceError as error:
-                if not error.retryable or attempt == self._settings.max_attempts:
-                    raise
-                pause = min(
-                    self._settings.retry_base_seconds * 2 ** (attempt - 1), MAX_PAUSE_SECONDS
-                )
-                pause *= random.uniform(0.5, 1.5)
-                logger.warning("try %d failed: %s; again in %.1f s", attempt, error.code, pause)
-                await asyncio.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
-
     async def _formats(self, prompt: Prompt, model: str) -> Completion:
         """Ask with the schema as grammar; where Ollama cannot express it, with a looser one."""
         for constraint in _formats(prompt.schema):
@@ -139,6 +154,10 @@ class Engine:
         except FOREIGN:
             there = []
         return f"{hint}, or use one that is there: {', '.join(there)}." if there else f"{hint}."
+
+
+def _cancel(future: Future[Completion]) -> None:
+    future.cancel()
 
 
 def _formats(schema: JsonSchema | None) -> list[object]:

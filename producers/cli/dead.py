@@ -1,0 +1,105 @@
+"""`dead`: look at the jobs that failed for good, send them again, or throw them away."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import click
+
+from producers import service
+from producers.cli.output import Exit, fail, note, show_json
+from worker import names
+from worker.delivery import dead as letters
+from worker.delivery.local import jobs
+from worker.errors import InvalidRequest
+from worker.redis_connection import reachable
+from worker.settings import get_settings
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def dead() -> None:
+    """Jobs that failed for good: kept 7 days, the newest 1000."""
+
+
+@dead.command("list")
+@_JSON
+def list_(as_json: bool) -> Exit:
+    """All dead letters, the newest first."""
+    with reachable(service.redis_url()):
+        found = letters.letters(jobs())
+    if as_json:
+        show_json([asdict(letter) for letter in found])
+    for letter in () if as_json else found:
+        print(_line(letter))
+    return Exit.ANSWER
+
+
+@dead.command()
+@click.argument("task_id")
+@click.option("--request", "with_request", is_flag=True, help="Also what was asked, word for word.")
+@_JSON
+def show(task_id: str, with_request: bool, as_json: bool) -> Exit:
+    """One dead letter: error, counts, time."""
+    with reachable(service.redis_url()):
+        letter = letters.letter(jobs(), task_id)
+        request = letters.request(jobs(), task_id) if with_request else None
+    if letter is None:
+        return _no_letter(as_json)
+    if as_json:
+        show_json({**asdict(letter), **({"request": request} if with_request else {})})
+        return Exit.ANSWER
+    print(_line(letter))
+    if with_request:
+        show_json(request)
+    return Exit.ANSWER
+
+
+@dead.command()
+@click.argument("task_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Send all of them again.")
+@_JSON
+def replay(task_id: str | None, everything: bool, as_json: bool) -> Exit:
+    """Send TASK_ID again under its id, as if it had never run."""
+    if (task_id is None) is not everything:
+        raise InvalidRequest("give a task id, or --all")
+    with reachable(service.redis_url()):
+        ids = [letter.task_id for letter in letters.letters(jobs())] if everything else [task_id]
+        done = [one for one in ids if one is not None and _replay(one)]
+    if not done and not everything:
+        return _no_letter(as_json)
+    show_json({"replayed": done}) if as_json else note(f"{len(done)} sent again")
+    return Exit.ANSWER
+
+
+@dead.command()
+@click.argument("task_id")
+@_JSON
+def drop(task_id: str, as_json: bool) -> Exit:
+    """Throw TASK_ID away; its failure can still be read until it expires."""
+    with reachable(service.redis_url()):
+        if not letters.drop(jobs(), task_id):
+            return _no_letter(as_json)
+    show_json({"dropped": task_id}) if as_json else note("dropped")
+    return Exit.ANSWER
+
+
+def _replay(task_id: str) -> bool:
+    return jobs().replay(
+        task_id,
+        deadline_seconds=get_settings().deadline_seconds,
+        default_queue=names.queue_of("normal"),
+    )
+
+
+def _line(letter: letters.DeadLetter) -> str:
+    when = datetime.fromtimestamp(letter.died_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    counts = f"started {letter.starts}, crashed {letter.crashes}"
+    return f"{letter.task_id}  {letter.kind}  {letter.error}  {letter.queue}  {counts}  {when} UTC"
+
+
+def _no_letter(as_json: bool) -> Exit:
+    error = InvalidRequest("no such dead letter", "See local-llm dead list.")
+    return fail(error, as_json, Exit.UNKNOWN_ID)

@@ -1,0 +1,151 @@
+"""The worker's own thread beside Celery: renews leases, wakes and sweeps, passes on cancels.
+
+It has its own connection and lives until the process ends, so that a job keeps its lease while
+Celery reconnects, and while a worker drains. Times are monotonic seconds of this process.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import redis
+
+from worker import names
+from worker.delivery.gate import GATE, Reason
+from worker.delivery.held import HOLDINGS, Interrupted
+from worker.delivery.jobs import Jobs
+from worker.delivery.overdue import Overdue
+from worker.delivery.watchdog import Watchdog
+from worker.errors import Cancelled
+from worker.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.25
+CHORES_SECONDS = 1.0
+
+
+class Keeper:
+    """Start it once per worker process."""
+
+    def __init__(self, settings: Settings, jobs: Jobs, backend: Any) -> None:
+        self._settings, self._jobs = settings, jobs
+        self._lease = settings.lease_seconds
+        self._overdue = Overdue(jobs, backend, settings)
+        self._watchdog = Watchdog(jobs)
+        self._listener: redis.client.PubSub | None = None
+        self._contact_since: float | None = None
+        self._renewed_at = time.monotonic()
+        self._chores_at = 0.0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, when nothing is held any more."""
+        self._stopped.set()
+        self._thread.join(timeout=5)
+
+    def drain(self) -> None:
+        """Take nothing more; what still runs after DRAIN_SECONDS goes back to its queue."""
+        GATE.close(Reason.DRAINING)
+        timer = threading.Timer(self._settings.drain_seconds, self._end_of_drain)
+        timer.daemon = True
+        timer.start()
+
+    def _end_of_drain(self) -> None:
+        for held in HOLDINGS.all():
+            held.request_stop(Interrupted("the worker is shutting down"))
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._tick()
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                self._out_of_contact(error)
+            except redis.RedisError as error:  # such as LOADING or OOM: it answers, but not yet
+                logger.warning("keeper: Redis answers %s", type(error).__name__)
+                self._stopped.wait(TICK_SECONDS)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if self._contact_since is None:
+            self._renew()
+            self._contact_since = now
+        if now - self._renewed_at >= self._lease / 4:
+            self._renew()
+        for task_id, token in HOLDINGS.due_releases():
+            self._release(task_id, token)
+        if now - self._chores_at >= CHORES_SECONDS:
+            self._chores_at = now
+            self._chores(now)
+        self._listen()
+
+    def _chores(self, now: float) -> None:
+        self._jobs.wake_deferred(names.queue_of("normal"))
+        self._overdue.expire()
+        if self._may_sweep(now):
+            self._overdue.sweep()
+        self._overdue.answer()
+        self._watchdog.look()
+
+    def _may_sweep(self, now: float) -> bool:
+        """Only after one full lease in contact with a Redis that has been up as long.
+
+        Else a Redis that comes back would hand everything that runs to others before the workers
+        that run it have had the time to renew.
+        """
+        since = self._contact_since
+        if since is None or now - since < self._lease:
+            return False
+        uptime = self._jobs.client.info("server")["uptime_in_seconds"]
+        return float(uptime) >= self._lease
+
+    def _renew(self) -> None:
+        held = HOLDINGS.all()
+        triples = [(one.taken.task_id, one.taken.tag, one.taken.token) for one in held]
+        lost, cancelled = self._jobs.renew(triples)
+        self._renewed_at = time.monotonic()
+        for one in held:
+            if one.taken.task_id in lost and HOLDINGS.get(one.taken.task_id) is one:
+                one.request_stop(Interrupted("the lease is in other hands"))
+            if one.taken.task_id in cancelled:
+                one.request_stop(Cancelled("the job was cancelled"))
+
+    def _listen(self) -> None:
+        """Wait a tick for the id of a job that somebody cancels."""
+        if self._listener is None:
+            self._listener = self._jobs.client.pubsub(ignore_subscribe_messages=True)
+            self._listener.subscribe(names.CANCEL_CHANNEL)
+        message = self._listener.get_message(timeout=TICK_SECONDS)
+        while message is not None:
+            held = HOLDINGS.get(str(message["data"]))
+            if held is not None:
+                held.request_stop(Cancelled("the job was cancelled"))
+            message = self._listener.get_message(timeout=0)
+
+    def _out_of_contact(self, error: Exception) -> None:
+        if self._contact_since is not None:
+            logger.warning("keeper: no contact with Redis: %s", type(error).__name__)
+        self._contact_since = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if time.monotonic() - self._renewed_at > self._lease * 2 / 3:
+            # Others may soon be given these jobs: stop before two run.
+            for held in HOLDINGS.all():
+                held.request_stop(Interrupted("no contact with Redis for most of a lease"))
+        self._stopped.wait(TICK_SECONDS)
+
+    def _release(self, task_id: str, token: str) -> None:
+        try:
+            self._jobs.release(task_id, token)
+        except redis.RedisError:
+            HOLDINGS.release_later(task_id, token)
+            raise

@@ -1,0 +1,65 @@
+"""Jobs that end without a worker: past their deadline, or given up after too many crashes.
+
+Every worker does this for all jobs; the scripts let only one of them store a failure.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from worker import names
+from worker.delivery.gate import GATE, Reason
+from worker.delivery.jobs import Jobs
+from worker.errors import CrashedTooOften, DeadlineExceeded
+from worker.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 100
+
+
+class Overdue:
+    """Stores the failures that nobody else will store."""
+
+    def __init__(self, jobs: Jobs, backend: Any, settings: Settings) -> None:
+        self._jobs, self._backend, self._settings = jobs, backend, settings
+
+    def expire(self) -> None:
+        """Fail jobs whose deadline passed while they waited; running ones see to it themselves."""
+        client = self._jobs.client
+        seconds, micros = client.time()
+        now_ms = seconds * 1000 + micros // 1000
+        late = client.zrangebyscore(names.DEADLINES, "-inf", now_ms, start=0, num=AT_ONCE)
+        for task_id in map(str, late):
+            held = client.hget(names.job(task_id), "token")
+            if held is None:
+                self._backend.fail(task_id, self._too_late())
+                client.zrem(names.DEADLINES, task_id)
+
+    def _too_late(self) -> DeadlineExceeded:
+        if Reason.OLLAMA in GATE.reasons:
+            return DeadlineExceeded(
+                "the deadline passed while Ollama was unreachable",
+                "Start it with `ollama serve` and check OLLAMA_HOST; then send the job again.",
+            )
+        return DeadlineExceeded("the deadline passed while the job waited in its queue")
+
+    def sweep(self) -> None:
+        """Take messages from workers that are gone; a job with too many crashes is given up."""
+        swept = self._jobs.sweep(
+            lease_seconds=self._settings.lease_seconds,
+            max_crashes=self._settings.max_deliveries,
+            default_queue=names.queue_of("normal"),
+        )
+        for task_id in swept:
+            logger.warning("job %s: its worker is gone, it runs again or is given up", task_id)
+
+    def answer(self) -> None:
+        """Store the failure of jobs that were given up; also those of a sweeper that died."""
+        most = self._settings.max_deliveries
+        for task_id in map(str, self._jobs.client.smembers(names.UNANSWERED)):
+            self._backend.fail(
+                task_id, CrashedTooOften(f"the job's worker died {most} times"), whoever_holds=True
+            )
+            self._jobs.client.srem(names.UNANSWERED, task_id)

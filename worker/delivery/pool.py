@@ -1,0 +1,60 @@
+"""Celery's threads pool, in which an error while finishing a job does not lose the slot for ever.
+
+The stock pool never looks at a slot's future: when a result could not be stored, Celery counted the
+job as running until the end of days. Also: no context variable of one job is seen by the next, and
+`terminate` stops the generation instead of raising.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+from concurrent.futures import Future
+from functools import partial
+from threading import get_ident
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from celery.concurrency.base import apply_target
+from celery.concurrency.thread import ApplyResult
+from celery.concurrency.thread import TaskPool as ThreadsPool
+
+logger = logging.getLogger(__name__)
+
+
+class TaskPool(ThreadsPool):
+    """What `worker_pool` names."""
+
+    def on_apply(
+        self,
+        target: Any,
+        args: Any = None,
+        kwargs: Any = None,
+        callback: Any = None,
+        accept_callback: Any = None,
+        error_callback: Any = None,
+        **_: Any,
+    ) -> ApplyResult:
+        """Run in a free thread; an error that nothing caught goes to Celery's error callback."""
+        run = partial(
+            apply_target, target, args or (), kwargs or {}, callback, accept_callback,
+            getpid=get_ident,
+        )  # fmt: skip
+        future = self.executor.submit(contextvars.copy_context().run, run)
+        future.add_done_callback(partial(_report, error_callback))
+        return ApplyResult(future)
+
+    def terminate_job(self, pid: int, signal: Any = None) -> None:
+        """Nothing here: a job is stopped through its lease (worker/delivery/cancel.py)."""
+
+
+def _report(error_callback: Any, future: Future[Any]) -> None:
+    error = None if future.cancelled() else future.exception()
+    if error is None or error_callback is None:
+        return
+    logger.error("a slot ended with %s", type(error).__name__)
+    try:
+        raise error
+    except BaseException:  # noqa: BLE001  # the edge of the thread: Celery wants exc_info
+        error_callback(ExceptionInfo(sys.exc_info()))

@@ -1,0 +1,94 @@
+"""Celery's result backend over Redis, with one way for a job to get its result: settle.lua.
+
+In one script the result is stored and announced, the message leaves custody and the record says how
+it ended. So there is no moment at which a worker can die between answer and acknowledgement, and a
+worker that has lost its lease cannot store a second answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import redis
+from celery import states
+from celery.backends.redis import RedisBackend
+
+from worker.delivery.held import HOLDINGS
+from worker.delivery.jobs import ANY_HOLDER, UNHELD, JobState, Settled
+from worker.delivery.local import jobs
+from worker.errors import Cancelled, InternalError, ServiceError
+
+logger = logging.getLogger(__name__)
+
+#: Failures that nobody needs to look into: no dead letter.
+_NO_LETTER = {"cancelled"}
+
+
+class Backend(RedisBackend):
+    """What `result_backend` names."""
+
+    def _store_result(
+        self,
+        task_id: str,
+        result: Any,
+        state: str,
+        traceback: Any = None,
+        request: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        if state not in states.READY_STATES:
+            return super()._store_result(task_id, result, state, traceback, request, **kwargs)
+        held = HOLDINGS.get(task_id)
+        token = held.taken.token if held is not None else ANY_HOLDER
+        error = self.exception_to_python(result) if state != states.SUCCESS else None
+        settled = self.settle(task_id, token, result, state, error, traceback, request)
+        if settled is not Settled.STORED:
+            logger.warning("job %s: result not stored: %s", task_id, settled)
+        if held is not None:
+            HOLDINGS.end(task_id, held.taken.token)
+        return result
+
+    def settle(
+        self,
+        task_id: str,
+        token: str,
+        result: Any,
+        state: str,
+        error: Exception | None,
+        traceback: Any = None,
+        request: Any = None,
+    ) -> Settled:
+        """Store `result` (encoded as Celery does) under a fence token. Raises redis-py's errors."""
+        meta = self._get_result_meta(
+            result=result, state=state, traceback=traceback, request=request
+        )
+        meta["task_id"] = task_id
+        word = _word(state, error)
+        code = getattr(error, "code", InternalError.code) if error is not None else ""
+        return jobs().settle(
+            task_id,
+            token,
+            self.encode(meta),
+            word,
+            error=code,
+            dead=error is not None and code not in _NO_LETTER,
+        )
+
+    def fail(self, task_id: str, error: ServiceError, *, whoever_holds: bool = False) -> Settled:
+        """Give a job that no worker runs its failure. Raises redis-py's errors."""
+        token = ANY_HOLDER if whoever_holds else UNHELD
+        result = self.prepare_exception(error)
+        return self.settle(task_id, token, result, states.FAILURE, error)
+
+
+def _word(state: str, error: Exception | None) -> JobState:
+    if state == states.SUCCESS:
+        return JobState.SUCCEEDED
+    if state == states.REVOKED or isinstance(error, Cancelled):
+        return JobState.CANCELLED
+    return JobState.FAILED
+
+
+#: Errors that mean: Redis does not answer now.
+AWAY = (redis.ConnectionError, redis.TimeoutError)

@@ -1,0 +1,71 @@
+-- Pop one message and take custody of it, in one step: it is in a queue, or held, never neither.
+-- KEYS[1] unacked (hash)   KEYS[2] its index (zset)   KEYS[3] held (hash)   KEYS[4] fence
+-- KEYS[5] doorbell (list)   KEYS[6] unreadable (list)   KEYS[7] deadlines (zset)
+-- KEYS[8..] queues, most urgent first, each after the list of its suspects
+-- ARGV[1] worker   ARGV[2] 1 if it may take a suspect   ARGV[3] default deadline, ms from now
+-- ARGV[4] lifetime of an answer, s   ARGV[5] prefix of job records   ARGV[6] most unreadable kept
+-- ARGV[7..] queue names, one for each key from 8 on
+-- Returns nil, or {queue, message, task id, delivery tag, fence token, ms queued or -1, ms left,
+-- attempts so far, crashes so far, cancelled}. The message is never re-encoded.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function custody(raw, message, queue)
+  local tag, id = message.properties.delivery_tag, message.headers.id
+  local record = ARGV[5] .. id
+  if redis.call('HEXISTS', record, 'settled') == 1 then return nil end
+  local token = redis.call('INCR', KEYS[4])
+  redis.call('ZADD', KEYS[2], string.format('%.3f', now / 1000), tag)
+  redis.call('HSET', KEYS[1], tag, '[' .. raw .. ', "", "' .. queue .. '"]')
+  redis.call('HSET', KEYS[3], tag, id)
+  local deadline = redis.call('HGET', record, 'deadline_ms')
+  if not deadline then  -- sent by name, by another app
+    deadline = string.format('%.0f', now + tonumber(ARGV[3]))
+    redis.call('HSET', record, 'kind', string.sub(message.headers.task or '', 5),
+      'deadline_ms', deadline)
+    redis.call('ZADD', KEYS[7], deadline, id)
+  end
+  redis.call('PEXPIRE', record, string.format('%.0f',
+    math.max(0, tonumber(deadline) - now) + tonumber(ARGV[4]) * 1000))
+  redis.call('HSET', record, 'state', 'running', 'queue', queue, 'worker', ARGV[1],
+    'token', token, 'tag', tag)
+  redis.call('HINCRBY', record, 'starts', 1)
+  local seen = redis.call('HMGET', record, 'submitted_ms', 'attempts', 'crashes', 'cancelled')
+  local queued = -1
+  if seen[1] then queued = math.max(0, now - tonumber(seen[1])) end
+  return {queue, raw, id, tag, token, queued, tonumber(deadline) - now,
+    tonumber(seen[2] or 0), tonumber(seen[3] or 0), seen[4] and 1 or 0}
+end
+
+local function more()
+  for place = 8, #KEYS do
+    if redis.call('LLEN', KEYS[place]) > 0 then
+      if redis.call('LLEN', KEYS[5]) == 0 then redis.call('LPUSH', KEYS[5], '1') end
+      return
+    end
+  end
+end
+
+for place = 8, #KEYS do
+  local suspects = (place - 8) % 2 == 0
+  if not suspects or ARGV[2] == '1' then
+    for _ = 1, 1000 do  -- settled and unreadable ones are dropped on the way
+      local raw = redis.call('RPOP', KEYS[place])
+      if not raw then break end
+      local ok, message = pcall(cjson.decode, raw)
+      if ok and type(message) == 'table' and type(message.headers) == 'table'
+          and type(message.headers.id) == 'string' and type(message.properties) == 'table'
+          and type(message.properties.delivery_tag) == 'string' then
+        local taken = custody(raw, message, ARGV[place - 1])
+        if taken then
+          more()
+          return taken
+        end
+      else
+        redis.call('LPUSH', KEYS[6], raw)
+        redis.call('LTRIM', KEYS[6], 0, tonumber(ARGV[6]) - 1)
+      end
+    end
+  end
+end
+return nil

@@ -1,0 +1,31 @@
+"""Hooks into Celery's worker: start the keeper first, stop it last, drain on SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import bootsteps, signals
+
+from worker.delivery import local
+from worker.delivery.keeper import Keeper
+from worker.settings import get_settings
+
+logger = logging.getLogger(__name__)
+
+
+class KeeperStep(bootsteps.StartStopStep):
+    """Runs the keeper while this worker runs.
+
+    It is not stopped with the other steps: leases are renewed until the pool has drained.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+
+    def start(self, parent: Any) -> None:
+        """`parent` is Celery's worker."""
+        local.begin(str(parent.hostname), int(parent.concurrency))
+        keeper = Keeper(get_settings(), local.jobs(), parent.app.backend)
+        keeper.start()
+        signals.worker_shutting_down.connect(lambda **_: keeper.drain(), weak=False)
+        signals.worker_shutdown.connect(lambda **_: keeper.stop(), weak=False)
