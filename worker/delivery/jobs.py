@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -75,6 +75,8 @@ class Lifetimes:
     deadline_seconds: float
     result_seconds: int
 
+
+SCRIPTS = Path(__file__).parent / "scripts"
 
 #: Fence tokens that are none: settle only while nobody holds the job, or whoever holds it.
 UNHELD = ""
@@ -219,6 +221,6 @@ class Jobs:
     def _run(self, name: str, keys: list[str], args: Sequence[Any]) -> Any:
         script = self._scripts.get(name)
         if script is None:
-            text = files(__package__).joinpath(f"scripts/{name}.lua").read_text()
+            text = (SCRIPTS / f"{name}.lua").read_text()
             script = self._scripts[name] = self.client.register_script(text)
         return script(keys=keys, args=list(args))

@@ -1,0 +1,352 @@
+"""Nothing is lost, nothing runs twice: leases, crashes, dead letters, retries, outages, drains."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+import tasks
+from producers import health, status
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama, Script
+from tests.integration.conftest import StartWorker, run_python
+from worker import errors, names
+from worker.app import app
+from worker.delivery.jobs import JobState
+
+SHORT_LEASE = {"LEASE_SECONDS": "3"}
+
+
+def runs(server: FakeOllama, prompt: str) -> int:
+    """How often the model was asked this."""
+    return sum(seen.body["messages"][-1]["content"] == prompt for seen in server.seen)
+
+
+def slow(server: FakeOllama, seconds: float) -> None:
+    """Every answer takes so long."""
+    server.respond = lambda _: Script(chunks=("a",) * 10, pause_seconds=seconds / 10)
+
+
+def test_a_job_whose_worker_is_killed_runs_again_and_is_answered_once(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Its lease runs out, another worker takes it; in custody there is nothing left at the end."""
+    slow(ollama, 30)
+    first = start_worker(**SHORT_LEASE)
+    result = tasks.generate.delay("job")
+    wait_until(lambda: runs(ollama, "job") == 1, "the job runs")
+    start_worker(**SHORT_LEASE)
+    first.kill()
+    ollama.respond = lambda _: Script()
+    assert result.get(timeout=60)["text"] == "Hello."
+    assert runs(ollama, "job") == 2
+    assert redis_client.hget(names.job(result.id), "crashes") == "1"
+    wait_until(lambda: redis_client.hlen(names.UNACKED) == 0, "custody is empty")
+    assert redis_client.hlen(names.HELD) == redis_client.zcard(names.UNACKED_INDEX) == 0
+
+
+def test_a_long_job_keeps_its_lease_and_runs_once(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Three leases long, with a second worker that would take it."""
+    slow(ollama, 9)
+    start_worker(**SHORT_LEASE)
+    start_worker(**SHORT_LEASE)
+    result = tasks.generate.delay("long")
+    assert result.get(timeout=60)["finish_reason"] == "stop"
+    assert runs(ollama, "long") == 1
+
+
+def test_a_job_that_kills_its_worker_is_given_up_and_its_neighbours_are_not(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """After MAX_DELIVERIES crashes it is in the dead letters; what ran beside it is answered."""
+    slow(ollama, 60)
+    environment = {**SHORT_LEASE, "MAX_DELIVERIES": "2", "CONCURRENCY": "2"}
+    poison, healthy = tasks.generate.delay("poison"), tasks.generate.delay("healthy")
+    for crash in (1, 2):
+        worker = start_worker(**environment)
+        wait_until(lambda: runs(ollama, "poison") == crash, "the poison job runs", 60)  # noqa: B023
+        if crash == 1:
+            wait_until(lambda: runs(ollama, "healthy") == 1, "its neighbour runs")
+        worker.kill()
+    ollama.respond = lambda _: Script()
+    start_worker(**environment)
+    with pytest.raises(errors.CrashedTooOften, match="died 2 times"):
+        poison.get(timeout=60)
+    assert healthy.get(timeout=60)["text"] == "Hello."
+    assert redis_client.zrange(names.DEAD, 0, -1) == [poison.id]
+
+
+def test_at_most_one_suspect_runs_in_a_worker(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """Jobs that a worker died with run one at a time beside healthy ones."""
+    slow(ollama, 60)
+    first = start_worker(**SHORT_LEASE, CONCURRENCY="3")
+    suspects = [tasks.generate.delay(f"suspect {number}") for number in range(3)]
+    wait_until(lambda: len(ollama.seen) == 3, "all three run")
+    first.kill()
+    asked: list[str] = []
+    together: list[int] = []
+
+    def respond(body: dict[str, Any]) -> Script:
+        prompt = body["messages"][-1]["content"]
+        asked.append(prompt)
+        open_now = [s for s in ollama.seen[3:] if not s.finished and s.closed_at is None]
+        together.append(sum("suspect" in s.body["messages"][-1]["content"] for s in open_now))
+        return Script(first_seconds=0.5)
+
+    ollama.respond = respond
+    start_worker(**SHORT_LEASE, CONCURRENCY="3")
+    for result in suspects:
+        result.get(timeout=60)
+    assert len(asked) == 3
+    assert max(together) == 1
+
+
+def test_a_retry_holds_no_slot_while_it_waits(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """One slot: another job is answered while the first one waits for its next try."""
+    busy = Script(status=503, error="server busy")
+    ollama.respond = lambda body: busy if runs_of(body) == "flaky" else Script()
+    start_worker(CONCURRENCY="1", MAX_ATTEMPTS="3", RETRY_BASE_SECONDS="5")
+    flaky = tasks.generate.delay("flaky")
+    wait_until(lambda: status(flaky.id) is JobState.DEFERRED, "it waits among the deferred")
+    assert tasks.generate.delay("other", priority="low").get(timeout=20)["text"] == "Hello."
+    assert status(flaky.id) is JobState.DEFERRED
+    ollama.respond = lambda _: Script()
+    assert flaky.get(timeout=40)["text"] == "Hello."
+
+
+def runs_of(body: dict[str, Any]) -> str:
+    """The prompt of a request."""
+    return str(body["messages"][-1]["content"])
+
+
+def test_a_countdown_waits_in_redis_and_not_in_a_worker(
+    start_worker: StartWorker, redis_client: redis.Redis
+) -> None:
+    """The worker that sees it due need not be one that ran when it was sent."""
+    later = tasks.generate.apply_async(("hi",), countdown=2)
+    assert status(later.id) is JobState.DEFERRED
+    assert redis_client.llen("llm.high") == 0
+    start_worker()
+    assert later.get(timeout=20)["text"] == "Hello."
+
+
+def test_an_outage_of_ollama_fails_no_job_and_uses_no_try(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Killed in mid-answer: the job goes back, the gate closes, and opens when Ollama returns."""
+    slow(ollama, 30)
+    start_worker(MAX_ATTEMPTS="1")
+    result = tasks.generate.delay("job")
+    wait_until(lambda: runs(ollama, "job") == 1, "the job runs")
+    ollama.stop()
+    wait_until(lambda: status(result.id) is JobState.QUEUED, "it is back in its queue")
+    wait_until(lambda: health()["status"] == "down", "health says so")
+    assert health()["workers"][0]["closed_by"] == ["ollama"]
+    done = run_python("-m", "producers", "generate", "hi", "--timeout", "0.5")
+    assert "ollama serve" in done.stderr.splitlines()[0]
+    ollama.respond = lambda _: Script()
+    ollama.start()
+    assert result.get(timeout=20)["text"] == "Hello."
+    assert redis_client.hget(names.job(result.id), "attempts") is None
+
+
+def test_a_deadline_that_passes_in_an_outage_says_so(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """Nobody takes the job, and still its caller is told in time, and why."""
+    ollama.stop()
+    try:
+        start_worker()
+        with pytest.raises(errors.DeadlineExceeded, match="Ollama was unreachable"):
+            tasks.generate.delay("job", deadline_seconds=1.5).get(timeout=20)
+    finally:
+        ollama.start()
+
+
+def test_sigterm_puts_back_what_does_not_end_in_time(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """At the head of its queue, at once, and not as a crash; the next worker answers it."""
+    slow(ollama, 60)
+    worker = start_worker(DRAIN_SECONDS="1")
+    result = tasks.generate.delay("long")
+    tasks.generate.delay("after")
+    wait_until(lambda: runs(ollama, "long") == 1, "the job runs")
+    os.kill(worker.pid, signal.SIGTERM)
+    wait_until(lambda: not worker.running, "the worker ends")
+    assert status(result.id) is JobState.QUEUED
+    ollama.respond = lambda _: Script()
+    start_worker()
+    assert result.get(timeout=20)["text"] == "Hello."
+    assert redis_client.hget(names.job(result.id), "crashes") is None
+
+
+# --- cancel -------------------------------------------------------------------------------------
+
+
+def test_cancelling_a_running_job_closes_its_stream_and_frees_the_slot(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """The caller sees Cancelled; a job that waits gets the slot."""
+    from producers import cancel
+
+    slow(ollama, 60)
+    start_worker(CONCURRENCY="1")
+    result = tasks.generate.delay("long")
+    wait_until(lambda: runs(ollama, "long") == 1, "the job runs")
+    ollama.respond = lambda _: Script()
+    waiting = tasks.generate.delay("waiting")
+    assert cancel(result.id) is JobState.RUNNING
+    with pytest.raises(errors.Cancelled):
+        result.get(timeout=20)
+    assert waiting.get(timeout=20)["text"] == "Hello."
+    assert ollama.seen[0].closed_at is not None
+    assert status(result.id) is JobState.CANCELLED
+
+
+def test_cancelling_during_prompt_evaluation_closes_the_stream_too(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """Not a byte has come yet."""
+    from producers import cancel
+
+    ollama.respond = lambda _: Script(first_seconds=60)
+    start_worker()
+    result = tasks.generate.delay("long")
+    wait_until(lambda: runs(ollama, "long") == 1, "the job runs")
+    cancel(result.id)
+    with pytest.raises(errors.Cancelled):
+        result.get(timeout=20)
+    wait_until(lambda: ollama.seen[0].closed_at is not None, "the stream is closed")
+
+
+def test_a_cancel_holds_when_no_worker_is_up(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """The caller is told at once, and a worker that starts later never runs it."""
+    result = tasks.generate.delay("unwanted")
+    done = run_python("-m", "producers", "cancel", result.id)
+    assert (done.returncode, done.stdout) == (0, "cancelled\n")
+    with pytest.raises(errors.Cancelled):
+        result.get(timeout=5)
+    start_worker()
+    assert tasks.generate.delay("wanted").get(timeout=20)["text"] == "Hello."
+    assert runs(ollama, "unwanted") == 0
+    assert run_python("-m", "producers", "cancel", "nobody").returncode == 5
+
+
+@pytest.mark.parametrize("how", ["revoke", "result.revoke"])
+def test_celerys_own_revoke_cancels(
+    start_worker: StartWorker, ollama: FakeOllama, how: str
+) -> None:
+    """`revoke(terminate=True)` through this app is what Flower's button calls."""
+    slow(ollama, 60)
+    start_worker()
+    result = tasks.generate.delay("long")
+    wait_until(lambda: runs(ollama, "long") == 1, "the job runs")
+    if how == "revoke":
+        app.control.revoke(result.id, terminate=True)
+    else:
+        result.revoke(terminate=True)
+    with pytest.raises(errors.Cancelled):
+        result.get(timeout=20)
+
+
+def test_an_answered_job_cannot_be_cancelled(start_worker: StartWorker) -> None:
+    """It keeps its answer."""
+    from producers import cancel
+
+    start_worker()
+    result = tasks.generate.delay("hi")
+    answer = result.get(timeout=20)
+    assert cancel(result.id) is JobState.SUCCEEDED
+    assert result.get(timeout=5) == answer
+
+
+# --- dead letters -------------------------------------------------------------------------------
+
+
+def cli(*words: str) -> Any:
+    """What `python -m producers dead ... --json` prints."""
+    done = run_python("-m", "producers", "dead", *words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_job_that_failed_for_good_can_be_looked_at_and_replayed(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """list, show, replay: the task id stays, the failure is gone, the answer comes."""
+    start_worker()
+    result = tasks.generate.delay("hi", model="nope")
+    with pytest.raises(errors.ModelMissing):
+        result.get(timeout=20)
+    (letter,) = cli("list")
+    assert (letter["task_id"], letter["error"]) == (result.id, "model_missing")
+    assert letter["starts"] == 1
+    shown = cli("show", result.id, "--request")
+    assert shown["request"]["kwargs"] == {"prompt": "hi", "model": "nope"}
+    assert "request" not in cli("show", result.id)
+    ollama.models = ("fake:1b", "nope")
+    assert cli("replay", result.id) == {"replayed": [result.id]}
+    fresh = app.AsyncResult(result.id)
+    wait_until(lambda: status(result.id) is JobState.SUCCEEDED, "it is answered")
+    assert fresh.get(timeout=20)["text"] == "Hello."
+    assert cli("list") == []
+
+
+def test_a_dead_letter_can_be_dropped(start_worker: StartWorker) -> None:
+    """It is gone; its failure can still be read."""
+    start_worker()
+    result = tasks.generate.delay("hi", model="nope")
+    with pytest.raises(errors.ModelMissing):
+        result.get(timeout=20)
+    assert cli("drop", result.id) == {"dropped": result.id}
+    assert cli("list") == []
+    assert run_python("-m", "producers", "dead", "show", result.id).returncode == 5
+    assert run_python("-m", "producers", "result", result.id).returncode == 1
+
+
+def test_a_cancelled_job_is_no_dead_letter(redis_client: redis.Redis) -> None:
+    """Nobody needs to look into it."""
+    from producers import cancel
+
+    cancel(tasks.generate.delay("x").id)
+    assert redis_client.zcard(names.DEAD) == 0
+
+
+def test_a_worker_that_lost_its_lease_stores_no_second_answer(
+    redis_client: redis.Redis, start_worker: Callable[..., Any]
+) -> None:
+    """The fence token of the later holder counts; the first answer that was stored stays."""
+    from worker.delivery.jobs import Jobs, Lifetimes, Settled
+
+    jobs = Jobs(redis_client, Lifetimes(60, 60))
+    result = tasks.generate.delay("x")
+    first = jobs.take(names.QUEUES, worker="one", may_take_suspect=True)
+    assert first is not None
+    redis_client.zadd(names.UNACKED_INDEX, {first.tag: 0})
+    assert jobs.sweep(lease_seconds=1, max_crashes=3, default_queue="llm.high") == [result.id]
+    second = jobs.take(names.QUEUES, worker="two", may_take_suspect=True)
+    assert second is not None
+    assert second.crashes == 1
+    settle = lambda token, text: jobs.settle(  # noqa: E731
+        result.id, token, text, JobState.SUCCEEDED, error="", dead=False
+    )
+    assert settle(first.token, "late") is Settled.LOST
+    assert settle(second.token, "good") is Settled.STORED
+    assert settle(second.token, "again") is Settled.ALREADY
+    assert redis_client.get(names.result(result.id)) == "good"
+    assert jobs.release(result.id, first.token) is False
