@@ -138,10 +138,12 @@ class Job(Task):
         """Put the message back where a later try, here or elsewhere, makes sense."""
         # Imported here: a backend that only sends jobs must not load an HTTP client.
         from worker.delivery.breaker import get_breaker
+        from worker.metrics import RELEASES
 
         taken = held.taken
         if isinstance(error, Interrupted) or (error.retryable and get_breaker().is_away()):
             self._release(taken)  # an outage or a shutdown is no try
+            RELEASES.labels("interrupted" if isinstance(error, Interrupted) else "outage").inc()
             return True
         if not error.retryable or taken.attempts + 1 >= _settings().max_attempts:
             return False
@@ -149,6 +151,7 @@ class Job(Task):
         pause = min(pause, MAX_PAUSE_SECONDS) * random.uniform(0.5, 1.5)
         logger.warning("job %s: %s; again in %.1f s", taken.task_id, error.code, pause)
         self._release(taken, delay_seconds=pause, counts=True)
+        RELEASES.labels("retry").inc()
         return True
 
     def _release(self, taken: Taken, *, delay_seconds: float = 0.0, counts: bool = False) -> None:

@@ -12,7 +12,10 @@ import sys
 
 from pydantic import ValidationError
 
+from worker import metrics
+from worker.delivery.agreement import disagreement
 from worker.errors import ServiceError
+from worker.presence import read_all
 from worker.redis_connection import reachable
 from worker.settings import Settings, get_settings
 
@@ -48,15 +51,26 @@ def main(arguments: list[str]) -> int:
     except ServiceError as error:
         print(f"{error.message}. {error.hint}", file=sys.stderr)
         return EXIT_REDIS
+    with reachable(settings.redis_url) as client:
+        conflict = disagreement(settings, read_all(client))
+    if conflict is not None:
+        print(f"{conflict}. Give all workers the same, or stop the others first.", file=sys.stderr)
+        return EXIT_SETTINGS
     _check_ollama(settings)
+    if settings.metrics_port:
+        metrics.serve(settings.metrics_port)
+
+    from celery.bin.celery import celery
 
     from worker.app import app
 
     if not any(word.startswith(("-n", "--hostname")) for word in arguments):
         # Two workers on one host must not share a name: they would hide each other.
         arguments = ["--hostname", f"llm-{os.getpid()}@%h", *arguments]
-    app.worker_main(["worker", "--loglevel", settings.log_level, "--without-mingle", *arguments])
-    return 0
+    # As `app.worker_main`, which would lose the exit code of a worker that could not run.
+    celery.params[0].default = app
+    words = ["worker", "--loglevel", settings.log_level, "--without-mingle", *arguments]
+    return int(celery.main(args=words, standalone_mode=False) or 0)
 
 
 def _check_redis(settings: Settings) -> None:

@@ -35,6 +35,7 @@ class Presence(BaseModel):
     ollama_version: str | None
     ollama_reachable: bool
     closed_by: list[str] = []
+    lease_seconds: float | None = None
     cache_enabled: bool
     models: list[Model]
 

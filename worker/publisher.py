@@ -66,6 +66,7 @@ class Publisher:
             ollama_version=version,
             ollama_reachable=version is not None,
             closed_by=GATE.reasons,
+            lease_seconds=self._settings.lease_seconds,
             cache_enabled=self._settings.enable_cache,
             models=models,
         )

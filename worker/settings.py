@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     result_ttl: int = Field(86_400, ge=1, description="Seconds that an answer is kept")
     enable_cache: bool = Field(True, description="Answer repeated requests from the cache")
     cache_ttl: int = Field(3600, ge=1, description="Seconds that a cached answer is kept")
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Port of Prometheus metrics on 127.0.0.1; 0 = none"
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level")
 
     @field_validator("redis_url")

@@ -350,3 +350,43 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     assert settle(second.token, "again") is Settled.ALREADY
     assert redis_client.get(names.result(result.id)) == "good"
     assert jobs.release(result.id, first.token) is False
+
+
+# --- what must agree ----------------------------------------------------------------------------
+
+
+def test_a_worker_with_another_lease_does_not_start_beside_one_that_runs(
+    start_worker: StartWorker,
+) -> None:
+    """With a shorter one it would take jobs away from workers that are well."""
+    start_worker(LEASE_SECONDS="20")
+    done = run_python("-m", "worker", LEASE_SECONDS="5")
+    assert done.returncode == 2
+    assert "LEASE_SECONDS is 5 here and 20 at a worker" in done.stderr
+
+
+def test_a_worker_with_another_pool_does_not_start(redis_client: redis.Redis) -> None:
+    """Celery's options could undo what delivery rests on."""
+    done = run_python("-m", "worker", "-P", "solo")
+    assert done.returncode != 0
+    assert "worker.delivery.pool:TaskPool" in done.stderr
+
+
+def test_metrics_tell_what_a_worker_did(start_worker: StartWorker) -> None:
+    """Jobs by kind and outcome, what is held, whether it takes jobs and reaches Ollama."""
+    import urllib.request
+
+    from worker.embedded.redis_process import free_port
+
+    port = free_port()
+    start_worker(METRICS_PORT=str(port))
+    tasks.generate.delay("hi").get(timeout=20)
+
+    def page() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    counted = 'llm_jobs_ended_total{kind="generate",outcome="succeeded"} 1.0'
+    wait_until(lambda: counted in page(), "the job is counted")
+    assert "llm_gate_open 1.0" in page()
+    assert "llm_breaker_closed 1.0" in page()

@@ -10,7 +10,6 @@ import tasks
 from tasks.answer import Answer
 from tasks.base import Job
 from tasks.request import Limits, parse
-from worker.delivery.jobs import Start
 from worker.errors import InvalidOutput, InvalidRequest
 from worker.prompt import Completion, Prompt
 
@@ -157,17 +156,9 @@ def test_no_summary_is_no_answer(task: Job) -> None:
 
 
 @pytest.mark.parametrize("task", IN_PROSE, ids=lambda task: task.kind.name)
-def test_a_trimmed_summary_is_flagged_in_the_answer(
-    task: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trimmed_summary_is_flagged_in_the_answer(task: Job) -> None:
     """`finish_reason` "length" tells that the model wanted to say more."""
-
-    class Engine:
-        def complete(self, *_: Any, **__: Any) -> Completion:
-            return wrote("It rains. It pou", "length")
-
-    monkeypatch.setattr("worker.engine.get_engine", Engine)
-    answer = task._answer(call(task), Start(queued_seconds=0.5, left_seconds=9))
+    answer = task._finished(call(task), wrote("It rains. It pou", "length"), None)
     assert (answer["finish_reason"], answer["summary"]) == ("length", "It rains.")
     assert answer["usage"] == {"prompt_tokens": 50, "completion_tokens": 20}
 

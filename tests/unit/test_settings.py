@@ -34,6 +34,7 @@ VARIABLES: dict[str, tuple[Any, str, Any]] = {
     "RESULT_TTL": (86_400, "3600", 3600),
     "ENABLE_CACHE": (True, "false", False),
     "CACHE_TTL": (3600, "60", 60),
+    "METRICS_PORT": (0, "9100", 9100),
     "LOG_LEVEL": ("INFO", "DEBUG", "DEBUG"),
 }
 
@@ -62,6 +63,7 @@ BAD = [
     ("RESULT_TTL", "0"),
     ("ENABLE_CACHE", "perhaps"),
     ("CACHE_TTL", "1.5"),
+    ("METRICS_PORT", "70000"),
     ("LOG_LEVEL", "LOUD"),
 ]
 

@@ -12,6 +12,7 @@ from worker import names
 from worker.delivery.gate import GATE, Reason
 from worker.delivery.jobs import Jobs
 from worker.errors import CrashedTooOften, DeadlineExceeded
+from worker.metrics import SWEPT
 from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Overdue:
             default_queue=names.queue_of("normal"),
         )
         for task_id in swept:
+            SWEPT.inc()
             logger.warning("job %s: its worker is gone, it runs again or is given up", task_id)
 
     def answer(self) -> None:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps, signals
 
 from worker.delivery import local
+from worker.delivery.agreement import check_parts
 from worker.delivery.keeper import Keeper
+from worker.metrics import JOBS
 from worker.settings import get_settings
 
 logger = logging.getLogger(__name__)
+
+
+def _count(outcome: str) -> Callable[..., None]:
+    def count(sender: Any = None, **_: Any) -> None:
+        JOBS.labels(str(sender.name).removeprefix("llm."), outcome).inc()
+
+    return count
 
 
 class KeeperStep(bootsteps.StartStopStep):
@@ -24,8 +34,11 @@ class KeeperStep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         """`parent` is Celery's worker."""
+        check_parts(parent)
         local.begin(str(parent.hostname), int(parent.concurrency))
         keeper = Keeper(get_settings(), local.jobs(), parent.app.backend)
         keeper.start()
+        signals.task_success.connect(_count("succeeded"), weak=False)
+        signals.task_failure.connect(_count("failed"), weak=False)
         signals.worker_shutting_down.connect(lambda **_: keeper.drain(), weak=False)
         signals.worker_shutdown.connect(lambda **_: keeper.stop(), weak=False)
