@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo up test lint bench clean
+.PHONY: demo up test lint bench chaos clean
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m examples.demo
@@ -24,6 +24,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.bench_import
+
+chaos: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.chaos
 
 clean:
 	rm -rf $(VENV)

@@ -34,6 +34,8 @@ task_acks_late = True
 # One message per slot and none waiting in worker memory. With the default of 4 an urgent job
 # waited 1.2 s instead of 0.1 s behind 1000 short ones.
 worker_prefetch_multiplier = 1
+# The transport counts what this process holds; after a reconnection Celery would count it twice.
+worker_enable_prefetch_count_reduction = False
 worker_concurrency = _settings.concurrency
 # Threads, as jobs wait for HTTP: 0.03 MB a slot against 23 MB with processes; guarded.
 worker_pool = "worker.delivery.pool:TaskPool"
