@@ -345,10 +345,11 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     settle = lambda token, text: jobs.settle(  # noqa: E731
         result.id, token, text, JobState.SUCCEEDED, error="", dead=False
     )
+    good = json.dumps({"status": "SUCCESS", "result": "good", "task_id": result.id})
     assert settle(first.token, "late") is Settled.LOST
-    assert settle(second.token, "good") is Settled.STORED
+    assert settle(second.token, good) is Settled.STORED
     assert settle(second.token, "again") is Settled.ALREADY
-    assert redis_client.get(names.result(result.id)) == "good"
+    assert redis_client.get(names.result(result.id)) == good
     assert jobs.release(result.id, first.token) is False
 
 
