@@ -40,7 +40,7 @@ worker_concurrency = _settings.concurrency
 # Threads, as jobs wait for HTTP: 0.03 MB a slot against 23 MB with processes; guarded.
 worker_pool = "worker.delivery.pool:TaskPool"
 broker_transport_options = {
-    "queue_order_strategy": "priority",  # the declared order; the default takes turns
+    "queue_order_strategy": "priority",  # the transport keeps the declared order by itself
     "priority_steps": [0],  # the queue is the priority: no second axis, 3 keys to pop from
     # Of no effect here, as the transport sweeps nothing (the keeper does, by leases); set for
     # stock tools that look at `unacked`.

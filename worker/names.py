@@ -76,6 +76,11 @@ def suspects(queue: str) -> str:
     return f"{PREFIX}suspect:{queue}"
 
 
+def last_take(worker_name: str) -> str:
+    """Hash: what a worker took last, should the reply have been lost. Lives an hour."""
+    return f"{PREFIX}take:{worker_name}"
+
+
 def worker(name: str) -> str:
     """String (JSON): what one worker serves. Lives PRESENCE_TTL_SECONDS."""
     return f"{PREFIX}worker:{name}"

@@ -264,6 +264,17 @@ def test_celerys_own_revoke_cancels(
         result.get(timeout=20)
 
 
+def test_ignore_result_does_not_leave_a_job_in_custody(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Storing the answer is what ends it; a caller who wants none need not read it."""
+    start_worker()
+    sent = tasks.generate.apply_async(("hi",), ignore_result=True)
+    wait_until(lambda: status(sent.id) is JobState.SUCCEEDED, "it is answered")
+    assert runs(ollama, "hi") == 1
+    assert redis_client.hlen(names.UNACKED) == 0
+
+
 def test_an_answered_job_cannot_be_cancelled(start_worker: StartWorker) -> None:
     """It keeps its answer."""
     from producers import cancel
@@ -335,11 +346,11 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
 
     jobs = Jobs(redis_client, Lifetimes(60, 60))
     result = tasks.generate.delay("x")
-    first = jobs.take(names.QUEUES, worker="one", may_take_suspect=True)
+    first = jobs.take(names.QUEUES, worker="one", may_take_suspect=True, nonce="1")
     assert first is not None
     redis_client.zadd(names.UNACKED_INDEX, {first.tag: 0})
     assert jobs.sweep(lease_seconds=1, max_crashes=3, default_queue="llm.high") == [result.id]
-    second = jobs.take(names.QUEUES, worker="two", may_take_suspect=True)
+    second = jobs.take(names.QUEUES, worker="two", may_take_suspect=True, nonce="2")
     assert second is not None
     assert second.crashes == 1
     settle = lambda token, text: jobs.settle(  # noqa: E731

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import redis
 from redis.commands.core import Script
@@ -98,10 +99,12 @@ class Jobs:
     ) -> tuple[Admission, int]:
         """Admit a job to `queue`, which holds at most `max_length` (0: no limit) others.
 
+        The client repeats a call whose reply was lost: it is known by its nonce.
         Returns the decision and the length of the queue.
         """
         keys = [names.job(task_id), queue, names.DEADLINES]
         args = [max_length, int(deadline_seconds * 1000), self._kept, kind, queue, task_id]
+        args.append(uuid4().hex)
         decision, length = self._run("submit", keys, args)
         return Admission(decision), int(length)
 
@@ -111,13 +114,18 @@ class Jobs:
         delay_ms = max(0, int(delay_seconds * 1000))
         self._run("put", keys, [message, task_id, delay_ms, names.DOORBELL_MOST, queue])
 
-    def take(self, queues: Sequence[str], *, worker: str, may_take_suspect: bool) -> Taken | None:
-        """Pop the most urgent message of `queues` and take custody of it."""
+    def take(
+        self, queues: Sequence[str], *, worker: str, may_take_suspect: bool, nonce: str
+    ) -> Taken | None:
+        """Pop the most urgent message of `queues` and take custody of it.
+
+        With the `nonce` of an earlier take of this worker, whose reply was lost, the same message.
+        """
         keys = [names.UNACKED, names.UNACKED_INDEX, names.HELD, names.FENCE]
-        keys += [names.DOORBELL, names.UNREADABLE, names.DEADLINES]
+        keys += [names.DOORBELL, names.UNREADABLE, names.DEADLINES, names.last_take(worker)]
         args: list[Any] = [worker, int(may_take_suspect)]
         args += [int(self._lifetimes.deadline_seconds * 1000), self._kept, names.JOB]
-        args.append(names.UNREADABLE_MOST)
+        args += [names.UNREADABLE_MOST, nonce]
         for queue in queues:
             keys += [names.suspects(queue), queue]
             args += [queue, queue]

@@ -24,6 +24,8 @@ class PrivateRequest(Request):
             # A body that is not (args, kwargs, embed) would end the worker's whole consumer.
             raise InvalidTaskError("the body is not [args, kwargs, options]") from None
         self._argsrepr = self._kwargsrepr = HIDDEN
+        # Storing the result is what ends custody of a message: it cannot be left out.
+        self._ignore_result = self._request_dict["ignore_result"] = False
         # The tracer reads these two from the dict when it logs an error.
         self._request_dict["argsrepr"] = self._request_dict["kwargsrepr"] = HIDDEN
 

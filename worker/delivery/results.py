@@ -21,12 +21,29 @@ from worker.errors import Cancelled, InternalError, ServiceError
 
 logger = logging.getLogger(__name__)
 
+#: What Redis says when it is there and cannot write.
+_NOT_NOW = (
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.BusyLoadingError,
+)
+
+
+def _is_not_now(exc: Exception) -> bool:
+    words = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "BUSY", "NOREPLICAS")
+    return isinstance(exc, redis.ResponseError) and any(word in str(exc) for word in words)
+
+
 #: Failures that nobody needs to look into: no dead letter.
 _NO_LETTER = {"cancelled"}
 
 
 class Backend(RedisBackend):
     """What `result_backend` names."""
+
+    def exception_safe_to_retry(self, exc: Exception) -> bool:
+        """Try again also while Redis answers that it cannot write now: full, read-only, loading."""
+        return isinstance(exc, _NOT_NOW) or _is_not_now(exc) or super().exception_safe_to_retry(exc)
 
     def _store_result(
         self,

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from queue import Empty
 from time import monotonic
 from typing import Any
+from uuid import uuid4
 
 import redis
 from kombu.transport import redis as kombu_redis
@@ -32,6 +33,26 @@ from worker.delivery.jobs import Taken
 from worker.delivery.local import jobs, note_taken, worker_name
 
 logger = logging.getLogger(__name__)
+
+#: A job whose result Redis would not take (out of memory, read-only) is not repeated at once.
+NO_RESULT_PAUSE_SECONDS = 5.0
+
+
+class _Take:
+    """Numbers the takes of this process, so that one that is repeated is known as such."""
+
+    def __init__(self) -> None:
+        self._process, self._number = uuid4().hex, 0
+
+    @property
+    def nonce(self) -> str:
+        return f"{self._process}:{self._number}"
+
+    def next(self) -> None:
+        self._number += 1
+
+
+_TAKE = _Take()
 
 
 class QoS(kombu_redis.QoS):
@@ -48,10 +69,11 @@ class QoS(kombu_redis.QoS):
         virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Forget it. A job's result has ended custody before; what is left is no job."""
+        """Forget it. Its result has ended custody before; one that could not be stored is due."""
         held = HOLDINGS.by_tag(delivery_tag)
         if held is not None:
-            _end(held.taken)
+            logger.error("job %s ended without a result: it runs again", held.taken.task_id)
+            _put_back(held.taken, delay_seconds=NO_RESULT_PAUSE_SECONDS)
         virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
@@ -89,9 +111,18 @@ class Channel(kombu_redis.Channel):
         task_id = headers.get("id") or message["properties"]["delivery_tag"]
         jobs().put(queue, dumps(message), str(task_id), delay)
 
+    def _job_queues(self) -> list[str]:
+        """Those of our queues that this channel consumes, most urgent first.
+
+        Always in the declared order: kombu's own puts a queue that is taken up again at the end.
+        """
+        active = set(self.active_queues)
+        return [queue for queue in names.QUEUES if queue in active]
+
     def _brpop_start(self, timeout: float | None = None) -> None:
-        """Wait for a ring, one second at most."""
-        if not self._queue_cycle.consume(len(self.active_queues)):
+        """Wait for a ring, one second at most. A queue of control replies is read as in kombu."""
+        if not self._job_queues():
+            super()._brpop_start(timeout)
             return
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
@@ -100,6 +131,8 @@ class Channel(kombu_redis.Channel):
 
     def _brpop_read(self, **options: Any) -> bool:
         """A ring, or a second without one: look into the queues and deliver what is found."""
+        if not self._job_queues():
+            return bool(super()._brpop_read(**options))
         try:
             try:
                 self.client.parse_response(self.client.connection, "BRPOP", **options)
@@ -113,16 +146,19 @@ class Channel(kombu_redis.Channel):
             raise Empty
         HOLDINGS.add(taken)
         note_taken()
-        self._queue_cycle.rotate(taken.queue)
         self.connection._deliver(loads(taken.message), taken.queue)
         return True
 
     def _take(self) -> Taken | None:
         """The most urgent message, now in this worker's custody."""
-        queues = self._queue_cycle.consume(len(self.active_queues))
-        return jobs().take(
-            queues, worker=worker_name(), may_take_suspect=not HOLDINGS.has_suspect()
+        taken = jobs().take(
+            self._job_queues(),
+            worker=worker_name(),
+            may_take_suspect=not HOLDINGS.has_suspect(),
+            nonce=_TAKE.nonce,
         )
+        _TAKE.next()  # the reply has come: the next take is another one
+        return taken
 
     def close(self) -> None:
         """Close without reading the reply that may still come: it is only a ring."""
@@ -146,9 +182,9 @@ def _end(taken: Taken) -> None:
     HOLDINGS.end(taken.task_id, taken.token)
 
 
-def _put_back(taken: Taken) -> None:
+def _put_back(taken: Taken, *, delay_seconds: float = 0.0) -> None:
     try:
-        jobs().release(taken.task_id, taken.token)
+        jobs().release(taken.task_id, taken.token, delay_seconds=delay_seconds)
     except redis.RedisError:
         HOLDINGS.release_later(taken.task_id, taken.token)
     HOLDINGS.end(taken.task_id, taken.token)

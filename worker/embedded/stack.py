@@ -38,8 +38,6 @@ class WorkerProcess(_PythonProcess):
     """`python -m worker`; started once it has published itself in Redis."""
 
     name = "worker"
-    # A job that runs when the worker is told to stop is let finish.
-    stop_timeout_seconds = 60.0
 
     def command(self) -> list[str]:
         """See ChildProcess.command."""

@@ -2,7 +2,10 @@
 -- KEYS[1] queue (list)   KEYS[2] doorbell (list)   KEYS[3] deferred (zset)
 -- KEYS[4] deferred messages (hash)   KEYS[5] job record (hash)
 -- ARGV[1] message   ARGV[2] task id   ARGV[3] delay, ms; 0 = none   ARGV[4] most rings
--- ARGV[5] queue name   Returns 1.
+-- ARGV[5] queue name   Returns 1, or 0 when the job has been put before (the reply was lost).
+if redis.call('EXISTS', KEYS[5]) == 1 and redis.call('HSETNX', KEYS[5], 'put', '1') == 0 then
+  return 0
+end
 local delay = tonumber(ARGV[3])
 if delay > 0 then
   local time = redis.call('TIME')

@@ -1,19 +1,43 @@
 -- Pop one message and take custody of it, in one step: it is in a queue, or held, never neither.
 -- KEYS[1] unacked (hash)   KEYS[2] its index (zset)   KEYS[3] held (hash)   KEYS[4] fence
 -- KEYS[5] doorbell (list)   KEYS[6] unreadable (list)   KEYS[7] deadlines (zset)
--- KEYS[8..] queues, most urgent first, each after the list of its suspects
+-- KEYS[8] the last take of this worker (hash)
+-- KEYS[9..] queues, most urgent first, each after the list of its suspects
 -- ARGV[1] worker   ARGV[2] 1 if it may take a suspect   ARGV[3] default deadline, ms from now
 -- ARGV[4] lifetime of an answer, s   ARGV[5] prefix of job records   ARGV[6] most unreadable kept
--- ARGV[7..] queue names, one for each key from 8 on
+-- ARGV[7] nonce of this take: one that is repeated, as its reply was lost, gets the same message
+-- ARGV[8..] queue names, one for each key from 9 on
 -- Returns nil, or {queue, message, task id, delivery tag, fence token, ms queued or -1, ms left,
 -- attempts so far, crashes so far, cancelled}. The message is never re-encoded.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+local function reply(record, raw, queue, id, tag, token)
+  local seen = redis.call('HMGET', record, 'submitted_ms', 'attempts', 'crashes', 'cancelled',
+    'deadline_ms')
+  local queued = -1
+  if seen[1] then queued = math.max(0, now - tonumber(seen[1])) end
+  return {queue, raw, id, tag, token, queued, tonumber(seen[5]) - now,
+    tonumber(seen[2] or 0), tonumber(seen[3] or 0), seen[4] and 1 or 0}
+end
+
+local last = redis.call('HMGET', KEYS[8], 'nonce', 'id', 'token')
+if last[1] == ARGV[7] and last[2] then
+  local record = ARGV[5] .. last[2]
+  local seen = redis.call('HMGET', record, 'token', 'tag', 'queue')
+  local entry = seen[1] == last[3] and redis.call('HGET', KEYS[1], seen[2])
+  if entry then
+    local raw = string.sub(entry, 2, -(string.len(', "", "' .. seen[3] .. '"]') + 1))
+    return reply(record, raw, seen[3], last[2], seen[2], tonumber(seen[1]))
+  end
+end
+
 local function custody(raw, message, queue)
   local tag, id = message.properties.delivery_tag, message.headers.id
   local record = ARGV[5] .. id
-  if redis.call('HEXISTS', record, 'settled') == 1 then return nil end
+  -- It has its result, or somebody holds it: this is a second copy of the message.
+  if redis.call('HEXISTS', record, 'settled') == 1
+      or redis.call('HEXISTS', record, 'token') == 1 then return nil end
   local token = redis.call('INCR', KEYS[4])
   redis.call('ZADD', KEYS[2], string.format('%.3f', now / 1000), tag)
   redis.call('HSET', KEYS[1], tag, '[' .. raw .. ', "", "' .. queue .. '"]')
@@ -30,15 +54,13 @@ local function custody(raw, message, queue)
   redis.call('HSET', record, 'state', 'running', 'queue', queue, 'worker', ARGV[1],
     'token', token, 'tag', tag)
   redis.call('HINCRBY', record, 'starts', 1)
-  local seen = redis.call('HMGET', record, 'submitted_ms', 'attempts', 'crashes', 'cancelled')
-  local queued = -1
-  if seen[1] then queued = math.max(0, now - tonumber(seen[1])) end
-  return {queue, raw, id, tag, token, queued, tonumber(deadline) - now,
-    tonumber(seen[2] or 0), tonumber(seen[3] or 0), seen[4] and 1 or 0}
+  redis.call('HSET', KEYS[8], 'nonce', ARGV[7], 'id', id, 'token', token)
+  redis.call('EXPIRE', KEYS[8], 3600)
+  return reply(record, raw, queue, id, tag, token)
 end
 
 local function more()
-  for place = 8, #KEYS do
+  for place = 9, #KEYS do
     if redis.call('LLEN', KEYS[place]) > 0 then
       if redis.call('LLEN', KEYS[5]) == 0 then redis.call('LPUSH', KEYS[5], '1') end
       return
@@ -46,8 +68,8 @@ local function more()
   end
 end
 
-for place = 8, #KEYS do
-  local suspects = (place - 8) % 2 == 0
+for place = 9, #KEYS do
+  local suspects = (place - 9) % 2 == 0
   if not suspects or ARGV[2] == '1' then
     for _ = 1, 1000 do  -- settled and unreadable ones are dropped on the way
       local raw = redis.call('RPOP', KEYS[place])

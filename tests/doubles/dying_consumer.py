@@ -1,0 +1,55 @@
+"""A consumer that is killed at a chosen point between the pop of a message and its delivery.
+
+`python -m tests.doubles.dying_consumer stock|ours POINT` with REDIS_URL. The process ends with
+SIGKILL at that point, or with status 0 if it never comes there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from kombu import Connection, Consumer, Queue
+from kombu.transport import redis as stock_redis
+
+from tests.doubles.stock_worker import TRANSPORT_OPTIONS
+
+STOCK, OURS = "stock", "ours"
+#: In the order in which a message passes them.
+POINTS = ("popped", "deliver", "append", "callback")
+WAIT_SECONDS = 10
+
+
+def die(*_: Any, **__: Any) -> None:
+    """As if the machine had lost power."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(make: str, point: str) -> None:
+    """Consume from llm.high and die at `point`."""
+    module: Any = stock_redis
+    options: dict[str, Any] = TRANSPORT_OPTIONS
+    if make == OURS:
+        from celeryconfig import broker_transport_options as options
+        from worker.delivery import transport as module
+    if point == "popped":  # the first thing that happens to what was popped
+        name = "note_taken" if make == OURS else "bytes_to_str"
+        setattr(module, name, die)
+    if point == "deliver":
+        module.Transport._deliver = die
+    if point == "append":
+        module.QoS.append = die
+    url = os.environ["REDIS_URL"]
+    with Connection(url, transport=module.Transport, transport_options=options) as connection:
+        queue = Queue("llm.high", channel=connection)
+        with Consumer(connection, [queue], callbacks=[die], accept=["json"]):
+            try:
+                connection.drain_events(timeout=WAIT_SECONDS)
+            except TimeoutError:
+                print("nothing came", file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

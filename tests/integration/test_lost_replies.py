@@ -1,0 +1,74 @@
+"""Redis did what it was asked, and its reply is lost: nothing may be lost or run twice by a retry.
+
+It takes a connection that breaks, or a Redis that is slower than a socket timeout, at one moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import redis
+
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama, Script
+from tests.doubles.proxy import Proxy
+from tests.integration.conftest import StartWorker, run_python
+from worker import names
+from worker.delivery.jobs import SCRIPTS, Jobs, Lifetimes
+from worker.embedded import RedisProcess
+from worker.redis_connection import connect
+
+SEND = """
+import tasks
+print(tasks.generate.delay("job").id)
+"""
+
+
+def known(client: redis.Redis, script: str) -> bytes:
+    """What names a script in a request; Redis knows it, so the first call is the one that runs."""
+    text = (SCRIPTS / f"{script}.lua").read_text()
+    client.script_load(text)
+    return hashlib.sha1(text.encode()).hexdigest().encode()
+
+
+@pytest.mark.parametrize("script", ["submit", "put"])
+def test_lost_reply_to_a_producer(
+    script: str,
+    start_worker: StartWorker,
+    ollama: FakeOllama,
+    redis_client: redis.Redis,
+    redis_process: RedisProcess,
+) -> None:
+    """Either the caller has an error, or the job runs; and it runs once."""
+    ollama.respond = lambda _: Script(first_seconds=2)
+    with Proxy(redis_process.port) as proxy:
+        proxy.cut_reply_to(known(redis_client, script))
+        url = f"redis://127.0.0.1:{proxy.port}/0"
+        done = run_python("-c", SEND, REDIS_URL=url)
+    start_worker(CONCURRENCY="2")
+    if done.returncode != 0:
+        assert "BrokerUnreachable" in done.stderr
+        assert sum(redis_client.llen(queue) for queue in names.QUEUES) == 0
+        return
+    task_id = done.stdout.strip()
+    wait_until(lambda: redis_client.exists(names.result(task_id)), "the job is answered")
+    wait_until(lambda: redis_client.hlen(names.UNACKED) == 0, "nothing is held")
+    assert len(ollama.seen) == 1
+
+
+def test_lost_reply_to_a_worker(redis_client: redis.Redis, redis_process: RedisProcess) -> None:
+    """A worker that asks again for a job does not leave behind the one that it was given."""
+    for prompt in ("first", "second"):
+        run_python("-c", SEND.replace("job", prompt))
+    with Proxy(redis_process.port) as proxy:
+        jobs = Jobs(connect(f"redis://127.0.0.1:{proxy.port}/0"), Lifetimes(60, 60))
+        proxy.cut_reply_to(known(redis_client, "take"))
+        try:
+            taken = jobs.take(names.QUEUES, worker="one", may_take_suspect=True, nonce="1")
+        except redis.ConnectionError:
+            taken = None
+        jobs.client.close()
+    held = redis_client.hkeys(names.UNACKED)
+    assert len(held) <= 1, "at most one job waits for the end of its lease"
+    assert taken is None or held == [taken.tag]

@@ -1,0 +1,222 @@
+"""Faults of stock Celery 5.7 on Redis that lose, repeat or strand jobs, and that they are mended.
+
+Each test sees the stock classes fail and this service's hold, at the same moment of the same fault
+where that can be had. When a new Celery passes where stock must fail here, one of
+worker/delivery's reasons is gone. What is judged: whether a process lives, what the model was
+asked, what is in Redis. The traps without a crash are in test_stock_traps.py.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from billiard.einfo import ExceptionInfo
+from celery.concurrency.thread import TaskPool as StockTaskPool
+
+import tasks
+from tests.conftest import wait_until
+from tests.doubles.dying_consumer import OURS, POINTS, STOCK
+from tests.doubles.ollama import FakeOllama, Script
+from tests.doubles.stock_worker import StockWorker, send, stock_url
+from tests.integration.conftest import StartWorker, run_python
+from worker import names
+from worker.delivery.pool import TaskPool
+from worker.embedded import RedisProcess
+from worker.embedded.stack import WorkerProcess
+
+StartStock = Callable[..., StockWorker]
+
+
+@pytest.fixture
+def start_stock(redis_process: RedisProcess, ollama: FakeOllama) -> Iterator[StartStock]:
+    """Start stock workers on database 1; they end with the test."""
+    started: list[StockWorker] = []
+
+    def start(url: str = redis_process.url, **settings: Any) -> StockWorker:
+        started.append(StockWorker(url, ollama.host, **settings))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.kill()
+
+
+@pytest.fixture
+def stock_redis(redis_process: RedisProcess, redis_client: redis.Redis) -> Iterator[redis.Redis]:
+    """A client of the stock workers' database, which is empty."""
+    client = redis.Redis.from_url(stock_url(redis_process.url), decode_responses=True)
+    yield client
+    client.close()
+
+
+def asked(server: FakeOllama) -> list[str]:
+    """All prompts that the model was asked, sorted."""
+    return sorted(seen.body["messages"][-1]["content"] for seen in server.seen)
+
+
+def has_succeeded(client: redis.Redis, key: str) -> bool:
+    """Whether a job has its answer, as Celery stores it."""
+    raw = client.get(key)
+    return raw is not None and json.loads(str(raw))["status"] == "SUCCESS"
+
+
+def stock_result(task_id: str) -> str:
+    """Celery's own key of a result."""
+    return f"celery-task-meta-{task_id}"
+
+
+# --- F1 -----------------------------------------------------------------------------------------
+
+
+def test_redis_goes_away_at_light_load(
+    start_worker: StartWorker, start_stock: StartStock, ollama: FakeOllama
+) -> None:
+    """One job of four slots runs: the stock worker ends; ours answers that job and the next."""
+    with RedisProcess(appendonly=True) as server:
+        stock = start_stock(server.url)
+        ours = start_worker(REDIS_URL=server.url, CONCURRENCY="4")
+        ollama.respond = lambda _: Script(first_seconds=4)
+        send(stock_url(server.url), "stock")
+        running = send(server.url, "ours")
+        wait_until(lambda: asked(ollama) == ["ours", "stock"], "both jobs run")
+        server.stop()
+        wait_until(lambda: not stock.running, "the stock worker ends", 30)
+        assert "Unrecoverable error" in stock.log_path.read_text()
+        wait_until(lambda: all(seen.finished for seen in ollama.seen), "the model has answered")
+        server.start()
+        ollama.respond = lambda _: Script()
+        new = send(server.url, "ours new")
+        with redis.Redis.from_url(server.url, decode_responses=True) as client:
+            for task_id in (running, new):
+                key = names.result(task_id)
+                wait_until(lambda: has_succeeded(client, key), f"an answer of {task_id}", 30)  # noqa: B023
+            assert client.hlen(names.UNACKED) == client.hlen(names.HELD) == 0
+        assert ours.running
+        assert asked(ollama) == ["ours", "ours new", "stock"]
+
+
+# --- F2 -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("make", "is_told"), [(StockTaskPool, False), (TaskPool, True)])
+def test_error_while_a_job_is_finished(make: type[StockTaskPool], is_told: bool) -> None:
+    """What a slot's end raises reaches Celery through our pool, and nobody through its own."""
+    pool = make(limit=1)
+    told: list[ExceptionInfo] = []
+    ended = threading.Event()
+
+    def fail(_: object) -> None:
+        ended.set()
+        raise redis.ConnectionError("no result stored")
+
+    pool.on_apply(lambda: None, (), {}, callback=fail, error_callback=told.append)
+    assert ended.wait(20)
+    pool.executor.shutdown(wait=True)
+    assert [info.type for info in told] == [redis.ConnectionError] * is_told
+
+
+def test_result_that_cannot_be_stored(
+    start_worker: StartWorker,
+    start_stock: StartStock,
+    ollama: FakeOllama,
+    redis_client: redis.Redis,
+    stock_redis: redis.Redis,
+    redis_process: RedisProcess,
+) -> None:
+    """Redis is full when a job ends: stock's only slot is lost for ever, ours takes the next."""
+    stock = start_stock(worker_concurrency=1, result_backend_always_retry=True)
+    ours = start_worker(CONCURRENCY="1")
+    ollama.respond = lambda _: Script(first_seconds=2)
+    send(stock_url(redis_process.url), "stock")
+    result = tasks.generate.delay("ours")
+    wait_until(lambda: asked(ollama) == ["ours", "stock"], "both jobs run")
+    redis_client.config_set("maxmemory", 1)
+    try:
+        wait_until(lambda: all(seen.finished for seen in ollama.seen), "the model has answered")
+        wait_until(lambda: "OutOfMemory" in stock.log_tail() or not stock.running, "stock saw it")
+    finally:
+        redis_client.config_set("maxmemory", 0)
+    ollama.respond = lambda _: Script()
+    send(stock_url(redis_process.url), "stock new")
+    assert tasks.generate.delay("ours new").get(timeout=30)["text"] == "Hello."
+    assert stock.running
+    assert ours.running
+    assert stock_redis.llen("llm.high") == 1, "the stock worker has a slot"
+    assert "stock new" not in asked(ollama)
+    assert result.get(timeout=30)["text"] == "Hello.", "the job itself is not lost"
+
+
+# --- F3 -----------------------------------------------------------------------------------------
+
+
+def places(client: redis.Redis, unacked: str) -> tuple[int, int]:
+    """How many messages are queued, and how many in custody."""
+    return client.llen("llm.high"), client.hlen(unacked)
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("make", [STOCK, OURS])
+def test_killed_between_pop_and_custody(
+    make: str, point: str, redis_process: RedisProcess, redis_client: redis.Redis
+) -> None:
+    """Until its own second round trip is over, stock holds the message in its memory alone."""
+    url = stock_url(redis_process.url) if make == STOCK else redis_process.url
+    unacked = "unacked" if make == STOCK else names.UNACKED
+    send(url, "job")
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        assert places(client, unacked) == (1, 0)
+        done = run_python("-m", "tests.doubles.dying_consumer", make, point, REDIS_URL=url)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        is_lost = make == STOCK and point != "callback"
+        assert places(client, unacked) == (0, 0 if is_lost else 1)
+
+
+# --- Blip ---------------------------------------------------------------------------------------
+
+
+def kill_connections(client: redis.Redis) -> None:
+    """All of everybody, as the failover of a proxy does; Redis stays up."""
+    for kind in ("normal", "pubsub"):
+        client.execute_command("CLIENT", "KILL", "TYPE", kind)
+
+
+def test_blip_with_jobs_running(
+    start_worker: StartWorker,
+    start_stock: StartStock,
+    ollama: FakeOllama,
+    redis_client: redis.Redis,
+    redis_process: RedisProcess,
+) -> None:
+    """Every connection breaks while three jobs run: stock runs each twice, we run each once."""
+    stock = start_stock()
+    ours: WorkerProcess = start_worker(CONCURRENCY="4")
+    ollama.respond = lambda _: Script(first_seconds=4)
+    for number in range(3):
+        send(stock_url(redis_process.url), f"stock {number}")
+    results = [tasks.generate.delay(f"ours {number}") for number in range(3)]
+    wait_until(lambda: len(ollama.seen) == 6, "all six jobs run")
+    kill_connections(redis_client)
+    twice = [f"stock {number}" for number in range(3) for _ in range(2)]
+    wait_until(
+        lambda: [p for p in asked(ollama) if p.startswith("stock")] == twice, "stock runs all twice"
+    )
+    for result in results:
+        wait_until(
+            lambda: has_succeeded(redis_client, names.result(result.id)),  # noqa: B023
+            "ours is answered",
+        )
+    assert tasks.generate.delay("ours new").get(timeout=20)["text"] == "Hello."
+    assert [p for p in asked(ollama) if p.startswith("ours")] == [
+        *(f"ours {number}" for number in range(3)),
+        "ours new",
+    ]
+    assert places(redis_client, names.UNACKED) == (0, 0)
+    assert ours.running
+    assert stock.running
