@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import redis
@@ -33,7 +34,9 @@ from worker.delivery.held import HOLDINGS, Held, Interrupted
 from worker.delivery.jobs import Admission, Taken
 from worker.delivery.local import jobs
 from worker.errors import (
+    BrokerUnreachable,
     Cancelled,
+    CrashedTooOften,
     DeadlineExceeded,
     InternalError,
     InvalidRequest,
@@ -47,6 +50,10 @@ logger = logging.getLogger(__name__)
 
 #: The longest pause between two tries of a job.
 MAX_PAUSE_SECONDS = 30.0
+#: How long a worker tries to send the next step of a chain while Redis is away.
+CONTINUE_SECONDS = 600.0
+
+T = TypeVar("T")
 
 
 class Job(Task):
@@ -86,19 +93,29 @@ class Job(Task):
         _refuse_integer_priority(options)
         queue = _queue_name(options.pop("queue", None), request, self.kind)
         task_id = task_id or str(uuid4())
-        with reachable(_settings().redis_url):
-            admission, length = jobs().submit(
-                task_id,
-                kind=self.kind.name,
-                queue=queue,
-                deadline_seconds=_deadline(request, options.pop("expires", None)),
-                max_length=0 if continued else _settings().max_queue_length,
-            )
+        deadline_seconds = _deadline(request, options.pop("expires", None))
+        admission, length = _patiently(continued, self._admit, task_id, queue, deadline_seconds,
+            max_length=0 if continued else _settings().max_queue_length,
+            canvas=any(options.get(word) for word in _CANVAS),
+        )  # fmt: skip
         if admission is Admission.EXISTS:
             return self.AsyncResult(task_id)
         if admission is Admission.FULL:
             raise QueueFull(f"{queue} holds {length} jobs already")
-        return self._publish(request, task_id, queue=queue, **options)
+        return _patiently(continued, self._publish, request, task_id, queue=queue, **options)
+
+    def _admit(
+        self, task_id: str, queue: str, deadline_seconds: float, *, max_length: int, canvas: bool
+    ) -> tuple[Admission, int]:
+        with reachable(_settings().redis_url):
+            return jobs().submit(
+                task_id,
+                kind=self.kind.name,
+                queue=queue,
+                deadline_seconds=deadline_seconds,
+                max_length=max_length,
+                canvas=canvas,
+            )
 
     def parse(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> JobRequest:
         """The call as the kind's request. Raises InvalidRequest."""
@@ -106,6 +123,7 @@ class Job(Task):
 
     def _publish(self, request: JobRequest, task_id: str, **options: Any) -> AsyncResult:
         kwargs = request.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        options["headers"] = {**(options.get("headers") or {}), "llm_submitted": True}
         try:
             return super().apply_async((), kwargs, task_id, **options, **_PRIVATE)
         except (OperationalError, redis.RedisError, RuntimeError) as error:
@@ -121,7 +139,7 @@ class Job(Task):
 
     def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Do the job in this process and return the answer. Raises errors of `worker.errors`."""
-        held = HOLDINGS.get(self._task_id)
+        held = HOLDINGS.get(self.request.get("llm_token"))
         try:
             return self._answer(args, kwargs, held)
         except ServiceError as error:
@@ -159,13 +177,17 @@ class Job(Task):
             jobs().release(taken.task_id, taken.token, delay_seconds=delay_seconds, counts=counts)
         except redis.RedisError:
             HOLDINGS.release_later(taken.task_id, taken.token)
-        HOLDINGS.end(taken.task_id, taken.token)
+        HOLDINGS.end(taken.token)
 
     def _answer(self, args: Any, kwargs: Any, held: Held | None) -> dict[str, Any]:
         settings = _settings()
         left_seconds = settings.deadline_seconds if held is None else held.taken.left_seconds
         if held is not None and held.taken.cancelled:
             raise Cancelled("the job was cancelled")
+        if held is not None and held.taken.attempts >= settings.max_attempts:
+            raise InternalError("the job's result could not be stored")
+        if held is not None and held.taken.crashes >= settings.max_deliveries:
+            raise CrashedTooOften(f"the job's worker died {held.taken.crashes} times")
         if left_seconds <= 0:
             raise DeadlineExceeded("the deadline passed while the job waited in its queue")
         request = self.parse(args, kwargs)
@@ -220,6 +242,25 @@ def register(kind: Kind) -> Job:
         run, name=f"llm.{kind.name}", base=Job, bind=True, shared=False, kind=kind
     )  # fmt: skip
     return task
+
+
+#: Options of Celery by which others wait for a job.
+_CANVAS = ("chain", "chord", "link", "link_error")
+
+
+def _patiently(continued: bool, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Make a call to Redis; a worker that continues a chain waits for a Redis that is away.
+
+    Its answer exists already: it must not be lost because the next step cannot be sent now.
+    """
+    end = time.monotonic() + CONTINUE_SECONDS
+    while True:
+        try:
+            return call(*args, **kwargs)
+        except BrokerUnreachable:
+            if not continued or time.monotonic() > end:
+                raise
+            time.sleep(1)
 
 
 #: In every message, where Celery would put a repr of the arguments.

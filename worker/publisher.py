@@ -56,7 +56,8 @@ class Publisher:
             self._say_once(logging.INFO, f"Ollama {version} answers")
         except ServiceError as error:
             self._say_once(logging.WARNING, f"{error.message}. {error.hint}")
-            get_breaker().trip()
+            if version is None:
+                get_breaker().trip()
         return Presence(
             name=self._name,
             slots=self._slots,

@@ -13,9 +13,9 @@ from redis.retry import Retry
 
 from worker.errors import BrokerUnreachable
 
-#: One second to connect and one to answer, tried twice: with Redis away or its packets dropped,
+#: Two seconds to connect and two to answer, tried twice: with Redis away or its packets dropped,
 #: the caller knows within 4 s. redis-py's own defaults are 5 s and several tries.
-TIMEOUT_SECONDS = 1.0
+TIMEOUT_SECONDS = 2.0
 
 
 @lru_cache(maxsize=4)
@@ -27,6 +27,8 @@ def connect(url: str) -> redis.Redis:
     return redis.Redis.from_url(
         url,
         decode_responses=True,
+        encoding_errors="replace",  # whatever another app has put into a queue can be read
+        max_connections=1024,  # the default of 100 fails the 101st thread of a healthy producer
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 1),
@@ -39,7 +41,7 @@ def reachable(url: str) -> Iterator[redis.Redis]:
     client = connect(url)
     try:
         yield client
-    except (redis.ConnectionError, redis.TimeoutError) as error:
+    except redis.RedisError as error:
         raise unreachable(url, error) from None
 
 
@@ -47,5 +49,10 @@ def unreachable(url: str, error: Exception) -> BrokerUnreachable:
     """The error to raise for a Redis that does not answer. Passwords stay out of it."""
     parts = urlsplit(url)
     address = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
-    reason = "refuses the password" if isinstance(error, redis.AuthenticationError) else "no answer"
+    if isinstance(error, redis.AuthenticationError):
+        reason = "refuses the password"
+    elif isinstance(error, redis.ResponseError):
+        reason = f"refuses the command ({type(error).__name__})"  # out of memory, read-only
+    else:
+        reason = "no answer"
     return BrokerUnreachable(f"Redis at {address}: {reason}")

@@ -349,7 +349,7 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     first = jobs.take(names.QUEUES, worker="one", may_take_suspect=True, nonce="1")
     assert first is not None
     redis_client.zadd(names.UNACKED_INDEX, {first.tag: 0})
-    assert jobs.sweep(lease_seconds=1, max_crashes=3, default_queue="llm.high") == [result.id]
+    assert jobs.sweep(lease_seconds=1, max_crashes=3) == [result.id]
     second = jobs.take(names.QUEUES, worker="two", may_take_suspect=True, nonce="2")
     assert second is not None
     assert second.crashes == 1

@@ -49,7 +49,8 @@ class Breaker:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             try:
                 self._engine.version()
-            except ServiceError:
+            except Exception as error:  # noqa: BLE001  # the edge of the thread: it must go on
+                logger.debug("probe: %s", type(error).__name__)
                 continue
             GATE.open(Reason.OLLAMA)
             logger.info("Ollama answers again: taking jobs")

@@ -13,11 +13,14 @@ from worker.errors import Cancelled
 
 def cancel(app: Any, task_id: str) -> JobState:
     """Cancel one job and return its state: CANCELLED once it has its failure, RUNNING while its
-    worker is still being told, the end that it had before, or UNKNOWN.
+    worker is still being told (one in a chain or chord: until a worker takes it), the end that it
+    had before, or UNKNOWN.
 
     It holds without any worker: the mark is in the job's record. Raises redis-py's errors.
     """
     state = jobs().cancel(task_id)
+    if state == "canvas":
+        return JobState.RUNNING
     if state in ("unknown", "running"):
         return JobState(state)
     settled = app.backend.fail(task_id, Cancelled("the job was cancelled"))

@@ -77,5 +77,9 @@ class Consumer(CeleryConsumer):
         task_id = headers.get("id")
         logger.error("message refused: %s task_id=%s", error.message, task_id)
         if isinstance(task_id, str):
-            self.app.backend.mark_as_failure(task_id, error, request=CeleryContext(id=task_id))
+            self.app.backend.mark_as_failure(
+                task_id,
+                error,
+                request=CeleryContext(id=task_id, llm_token=headers.get("llm_token")),
+            )
         message.reject_log_error(logger, self.connection_errors)

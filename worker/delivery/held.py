@@ -53,7 +53,10 @@ class Held:
 
 
 class Holdings:
-    """All messages that this process holds, by task id."""
+    """All messages that this process holds, by fence token.
+
+    Not by task id: a worker that was cut off can be given a job again that it still works on.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -67,25 +70,26 @@ class Holdings:
     def add(self, taken: Taken) -> Held:
         """A message was taken."""
         held = Held(taken)
+        again = self.of_job(taken.task_id)
         with self._lock:
-            self._held[taken.task_id] = held
+            self._held[taken.token] = held
+        for older in again:
+            older.request_stop(Interrupted("the lease ran out and the job was taken again"))
         return held
 
-    def get(self, task_id: str) -> Held | None:
-        """What is held for a job."""
-        return self._held.get(task_id)
+    def get(self, token: str | None) -> Held | None:
+        """What is held under a token."""
+        return self._held.get(token or "")
 
-    def by_tag(self, tag: str) -> Held | None:
-        """What is held under a delivery tag."""
+    def of_job(self, task_id: str) -> list[Held]:
+        """All that is held for one job."""
         with self._lock:
-            return next((held for held in self._held.values() if held.taken.tag == tag), None)
+            return [held for held in self._held.values() if held.taken.task_id == task_id]
 
-    def end(self, task_id: str, token: str) -> None:
+    def end(self, token: str) -> None:
         """The message is in other hands or has its result."""
         with self._lock:
-            held = self._held.get(task_id)
-            if held is not None and held.taken.token == token:
-                del self._held[task_id]
+            self._held.pop(token, None)
 
     def all(self) -> list[Held]:
         """A copy of all entries."""

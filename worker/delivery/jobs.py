@@ -79,9 +79,8 @@ class Lifetimes:
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
-#: Fence tokens that are none: settle only while nobody holds the job, or whoever holds it.
+#: A fence token that is none: settle only while nobody holds the job.
 UNHELD = ""
-ANY_HOLDER = "*"
 
 _SETTLED = {1: Settled.STORED, 0: Settled.ALREADY, -1: Settled.LOST}
 
@@ -95,16 +94,24 @@ class Jobs:
         self._scripts: dict[str, Script] = {}
 
     def submit(
-        self, task_id: str, *, kind: str, queue: str, deadline_seconds: float, max_length: int
+        self,
+        task_id: str,
+        *,
+        kind: str,
+        queue: str,
+        deadline_seconds: float,
+        max_length: int,
+        canvas: bool,
     ) -> tuple[Admission, int]:
         """Admit a job to `queue`, which holds at most `max_length` (0: no limit) others.
 
-        The client repeats a call whose reply was lost: it is known by its nonce.
+        The client repeats a call whose reply was lost: it is known by its nonce. `canvas`: others
+        wait for this job in a chain or chord.
         Returns the decision and the length of the queue.
         """
         keys = [names.job(task_id), queue, names.DEADLINES]
         args = [max_length, int(deadline_seconds * 1000), self._kept, kind, queue, task_id]
-        args.append(uuid4().hex)
+        args += [uuid4().hex, int(canvas)]
         decision, length = self._run("submit", keys, args)
         return Admission(decision), int(length)
 
@@ -172,25 +179,25 @@ class Jobs:
     def renew(self, held: Iterable[tuple[str, str, str]]) -> tuple[list[str], list[str]]:
         """Renew the leases of (task id, tag, token).
 
-        Returns the ids that this worker has lost, and those that somebody has cancelled.
+        Returns the tokens that this worker has lost, and those of jobs that somebody cancelled.
         """
         triples = [word for triple in held for word in triple]
         lost, cancelled = self._run("renew", [names.UNACKED_INDEX], [names.JOB, *triples])
         return list(lost), list(cancelled)
 
-    def sweep(self, *, lease_seconds: float, max_crashes: int, default_queue: str) -> list[str]:
+    def sweep(self, *, lease_seconds: float, max_crashes: int) -> list[str]:
         """Take messages away from workers whose lease ran out, up to 100; returns their ids."""
         keys = [names.UNACKED, names.UNACKED_INDEX, names.HELD, names.DOORBELL]
         keys += [names.DEAD, names.DEAD_MESSAGES, names.UNANSWERED]
         args = [lease_seconds, max_crashes, 100, names.JOB, names.suspects("")]
-        return list(self._run("sweep", keys, [*args, names.DOORBELL_MOST, default_queue]))
+        return list(self._run("sweep", keys, [*args, names.DOORBELL_MOST]))
 
     def settle(
         self, task_id: str, token: str, result: str, state: JobState, *, error: str, dead: bool
     ) -> Settled:
         """Store and announce a result and end all custody, once.
 
-        `token`: the fence token of the holder, UNHELD or ANY_HOLDER. `dead` keeps the message.
+        `token`: the fence token of the holder, or UNHELD. `dead` keeps the message.
         """
         keys = [names.job(task_id), names.result(task_id), names.UNACKED, names.UNACKED_INDEX]
         keys += [names.HELD, names.DEADLINES, names.UNANSWERED, names.DEFERRED]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from worker.delivery.jobs import Jobs, Lifetimes
+from worker.errors import InvalidRequest
 from worker.redis_connection import connect
 
 
@@ -14,6 +15,7 @@ from worker.redis_connection import connect
 class _Worker:
     name: str = ""
     slots: int = 0
+    queues: tuple[str, ...] = ()
     taken_at: float = 0.0
 
 
@@ -35,6 +37,16 @@ def begin(name: str, slots: int) -> None:
     _worker.name, _worker.slots = name, slots
 
 
+def queues() -> tuple[str, ...]:
+    """The queues that this worker consumes (`-Q` may leave some out)."""
+    return _worker.queues
+
+
+def note_queues(queues: list[str]) -> None:
+    """The transport looks into these."""
+    _worker.queues = tuple(queues)
+
+
 def worker_name() -> str:
     """The node name of this worker; empty in a producer."""
     return _worker.name
@@ -43,6 +55,13 @@ def worker_name() -> str:
 def slots() -> int:
     """How many jobs this worker runs at once; 0 in a producer."""
     return _worker.slots
+
+
+def refuse(task_id: str, token: str) -> None:
+    """Give a job whose message nobody can read its failure. Raises redis-py's errors."""
+    from worker.app import app
+
+    app.backend.fail(task_id, InvalidRequest("the message cannot be decoded"), token=token)
 
 
 def note_taken() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from worker import names
 from worker.delivery.gate import GATE, Reason
-from worker.delivery.jobs import Jobs
+from worker.delivery.jobs import Jobs, Settled
 from worker.errors import CrashedTooOften, DeadlineExceeded
 from worker.metrics import SWEPT
 from worker.settings import Settings
@@ -33,9 +33,11 @@ class Overdue:
         now_ms = seconds * 1000 + micros // 1000
         late = client.zrangebyscore(names.DEADLINES, "-inf", now_ms, start=0, num=AT_ONCE)
         for task_id in map(str, late):
-            held = client.hget(names.job(task_id), "token")
-            if held is None:
-                self._backend.fail(task_id, self._too_late())
+            held, canvas = client.hmget(names.job(task_id), "token", "canvas")
+            # One in a canvas ends in the hands of a worker: only it can tell a chord.
+            if held is not None or canvas is not None:
+                continue
+            if self._backend.fail(task_id, self._too_late()) is not Settled.LOST:
                 client.zrem(names.DEADLINES, task_id)
 
     def _too_late(self) -> DeadlineExceeded:
@@ -51,7 +53,6 @@ class Overdue:
         swept = self._jobs.sweep(
             lease_seconds=self._settings.lease_seconds,
             max_crashes=self._settings.max_deliveries,
-            default_queue=names.queue_of("normal"),
         )
         for task_id in swept:
             SWEPT.inc()
@@ -61,7 +62,5 @@ class Overdue:
         """Store the failure of jobs that were given up; also those of a sweeper that died."""
         most = self._settings.max_deliveries
         for task_id in map(str, self._jobs.client.smembers(names.UNANSWERED)):
-            self._backend.fail(
-                task_id, CrashedTooOften(f"the job's worker died {most} times"), whoever_holds=True
-            )
+            self._backend.fail(task_id, CrashedTooOften(f"the job's worker died {most} times"))
             self._jobs.client.srem(names.UNANSWERED, task_id)

@@ -15,7 +15,7 @@ from celery import states
 from celery.backends.redis import RedisBackend
 
 from worker.delivery.held import HOLDINGS
-from worker.delivery.jobs import ANY_HOLDER, UNHELD, JobState, Settled
+from worker.delivery.jobs import UNHELD, JobState, Settled
 from worker.delivery.local import jobs
 from worker.errors import Cancelled, InternalError, ServiceError
 
@@ -56,14 +56,12 @@ class Backend(RedisBackend):
     ) -> Any:
         if state not in states.READY_STATES:
             return super()._store_result(task_id, result, state, traceback, request, **kwargs)
-        held = HOLDINGS.get(task_id)
-        token = held.taken.token if held is not None else ANY_HOLDER
+        token = getattr(request, "llm_token", None) or UNHELD
         error = self.exception_to_python(result) if state != states.SUCCESS else None
         settled = self.settle(task_id, token, result, state, error, traceback, request)
         if settled is not Settled.STORED:
             logger.warning("job %s: result not stored: %s", task_id, settled)
-        if held is not None:
-            HOLDINGS.end(task_id, held.taken.token)
+        HOLDINGS.end(token)
         return result
 
     def settle(
@@ -92,9 +90,8 @@ class Backend(RedisBackend):
             dead=error is not None and code not in _NO_LETTER,
         )
 
-    def fail(self, task_id: str, error: ServiceError, *, whoever_holds: bool = False) -> Settled:
+    def fail(self, task_id: str, error: ServiceError, *, token: str = UNHELD) -> Settled:
         """Give a job that no worker runs its failure. Raises redis-py's errors."""
-        token = ANY_HOLDER if whoever_holds else UNHELD
         result = self.prepare_exception(error)
         return self.settle(task_id, token, result, states.FAILURE, error)
 

@@ -30,7 +30,7 @@ from worker import names
 from worker.delivery.gate import GATE
 from worker.delivery.held import HOLDINGS
 from worker.delivery.jobs import Taken
-from worker.delivery.local import jobs, note_taken, worker_name
+from worker.delivery.local import jobs, note_queues, note_taken, refuse, worker_name
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class QoS(kombu_redis.QoS):
 
     def ack(self, delivery_tag: str) -> None:
         """Forget it. Its result has ended custody before; one that could not be stored is due."""
-        held = HOLDINGS.by_tag(delivery_tag)
+        held = HOLDINGS.get(delivery_tag)
         if held is not None:
             logger.error("job %s ended without a result: it runs again", held.taken.task_id)
             _put_back(held.taken, delay_seconds=NO_RESULT_PAUSE_SECONDS)
@@ -78,7 +78,7 @@ class QoS(kombu_redis.QoS):
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Put it back at the head of its queue, or forget it."""
-        held = HOLDINGS.by_tag(delivery_tag)
+        held = HOLDINGS.get(delivery_tag)
         if held is not None:
             _put_back(held.taken) if requeue else _end(held.taken)
         virtual.QoS.ack(self, delivery_tag)
@@ -146,13 +146,35 @@ class Channel(kombu_redis.Channel):
             raise Empty
         HOLDINGS.add(taken)
         note_taken()
-        self.connection._deliver(loads(taken.message), taken.queue)
+        self._hand_over(taken)
         return True
+
+    def _hand_over(self, taken: Taken) -> None:
+        """Give the message to Celery, with the token under which its result is to be stored."""
+        try:
+            message = loads(taken.message)
+        except ValueError:  # cjson reads numbers that JSON has not
+            refuse(taken.task_id, taken.token)
+            HOLDINGS.end(taken.token)
+            return
+        # The handle of this delivery, here only: in Redis the message keeps its own tag, which is
+        # the same for every delivery of it.
+        message["headers"]["llm_token"] = message["properties"]["delivery_tag"] = taken.token
+        try:
+            self.connection._deliver(message, taken.queue)
+        except self.connection_errors:
+            raise
+        except Exception as error:  # noqa: BLE001  # what is in a message must not end the worker
+            logger.error("job %s: message refused: %s", taken.task_id, type(error).__name__)
+            refuse(taken.task_id, taken.token)
+            HOLDINGS.end(taken.token)
 
     def _take(self) -> Taken | None:
         """The most urgent message, now in this worker's custody."""
+        queues = self._job_queues()
+        note_queues(queues)
         taken = jobs().take(
-            self._job_queues(),
+            queues,
             worker=worker_name(),
             may_take_suspect=not HOLDINGS.has_suspect(),
             nonce=_TAKE.nonce,
@@ -179,15 +201,17 @@ def _end(taken: Taken) -> None:
         jobs().drop(taken.task_id, taken.tag, taken.token)
     except redis.RedisError as error:
         logger.warning("job %s: custody not ended: %s", taken.task_id, type(error).__name__)
-    HOLDINGS.end(taken.task_id, taken.token)
+    HOLDINGS.end(taken.token)
 
 
 def _put_back(taken: Taken, *, delay_seconds: float = 0.0) -> None:
     try:
-        jobs().release(taken.task_id, taken.token, delay_seconds=delay_seconds)
+        jobs().release(
+            taken.task_id, taken.token, delay_seconds=delay_seconds, counts=delay_seconds > 0
+        )
     except redis.RedisError:
         HOLDINGS.release_later(taken.task_id, taken.token)
-    HOLDINGS.end(taken.task_id, taken.token)
+    HOLDINGS.end(taken.token)
 
 
 def _delay_seconds(headers: dict[str, Any]) -> float:

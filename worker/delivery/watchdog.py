@@ -11,7 +11,6 @@ import os
 import signal
 import time
 
-from worker import names
 from worker.delivery import local
 from worker.delivery.gate import GATE
 from worker.delivery.held import HOLDINGS
@@ -21,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: Several times longer than any reconnection takes.
 STUCK_SECONDS = 60.0
+#: Looks are a second apart; after a longer pause the time begins anew.
+PAUSE_SECONDS = 10.0
 
 
 class Watchdog:
@@ -28,11 +29,14 @@ class Watchdog:
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
-        self._fine_at = time.monotonic()
+        self._fine_at = self._looked_at = time.monotonic()
 
     def look(self) -> None:
         """Called about once a second while Redis answers."""
         now = time.monotonic()
+        if now - self._looked_at > PAUSE_SECONDS:
+            self._fine_at = now  # Redis was away: nothing could be taken
+        self._looked_at = now
         if local.taken_since(self._fine_at) or not self._should_take():
             self._fine_at = now
         elif now - self._fine_at > STUCK_SECONDS:
@@ -44,6 +48,6 @@ class Watchdog:
         if not GATE.is_open or len(HOLDINGS) >= local.slots():
             return False
         with self._jobs.client.pipeline(transaction=False) as pipe:
-            for queue in names.QUEUES:
+            for queue in local.queues():
                 pipe.llen(queue)
             return any(pipe.execute())

@@ -6,9 +6,9 @@
 -- Returns 1, or 0 when the message is not held under this token (any more).
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[2] then return 0 end
 local tag = redis.call('HGET', KEYS[1], 'tag')
-local queue = redis.call('HGET', KEYS[1], 'queue')
 local entry = redis.call('HGET', KEYS[2], tag)
 if not entry then return 0 end
+local queue = string.match(entry, ', "", "([^"]*)"%]$')
 local raw = string.sub(entry, 2, -(string.len(', "", "' .. queue .. '"]') + 1))
 redis.call('HDEL', KEYS[2], tag)
 redis.call('ZREM', KEYS[3], tag)

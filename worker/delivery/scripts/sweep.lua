@@ -3,7 +3,6 @@
 -- KEYS[5] dead letters (zset)   KEYS[6] dead messages (hash)   KEYS[7] unanswered (set)
 -- ARGV[1] lease, seconds   ARGV[2] crashes at which a job is given up   ARGV[3] most to sweep
 -- ARGV[4] prefix of job records   ARGV[5] prefix of lists of suspects   ARGV[6] most rings
--- ARGV[7] queue of a message whose record is gone
 -- Returns the ids that were swept. One that is given up goes to the dead letters; who sweeps stores
 -- its failure (it stays among the unanswered until that is done).
 local time = redis.call('TIME')
@@ -17,12 +16,18 @@ for _, tag in ipairs(expired) do
   redis.call('ZREM', KEYS[2], tag)
   redis.call('HDEL', KEYS[3], tag)
   local record = ARGV[4] .. (id or '')
-  if entry and id and redis.call('HEXISTS', record, 'settled') == 0 then
-    local queue = redis.call('HGET', record, 'queue') or ARGV[7]
+  if entry and id and redis.call('HEXISTS', record, 'settled') == 0
+      and redis.call('HGET', record, 'tag') == tag then
+    local queue = string.match(entry, ', "", "([^"]*)"%]$')
     local raw = string.sub(entry, 2, -(string.len(', "", "' .. queue .. '"]') + 1))
     local crashes = redis.call('HINCRBY', record, 'crashes', 1)
     redis.call('HDEL', record, 'token', 'tag', 'worker')
-    if crashes >= tonumber(ARGV[2]) then
+    if redis.call('PTTL', record) == -1 then redis.call('EXPIRE', record, 86400) end
+    local most = tonumber(ARGV[2])
+    -- One that others wait for in a canvas is given to a worker once more, to fail there: only with
+    -- the message in hand can Celery tell a chord or the next steps of a chain.
+    if redis.call('HEXISTS', record, 'canvas') == 1 then most = most + 1 end
+    if crashes >= most then
       redis.call('ZADD', KEYS[5], string.format('%.0f', now * 1000), id)
       redis.call('HSET', KEYS[6], id, raw)
       redis.call('SADD', KEYS[7], id)

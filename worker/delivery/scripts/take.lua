@@ -24,20 +24,25 @@ end
 local last = redis.call('HMGET', KEYS[8], 'nonce', 'id', 'token')
 if last[1] == ARGV[7] and last[2] then
   local record = ARGV[5] .. last[2]
-  local seen = redis.call('HMGET', record, 'token', 'tag', 'queue')
+  local seen = redis.call('HMGET', record, 'token', 'tag')
   local entry = seen[1] == last[3] and redis.call('HGET', KEYS[1], seen[2])
   if entry then
-    local raw = string.sub(entry, 2, -(string.len(', "", "' .. seen[3] .. '"]') + 1))
-    return reply(record, raw, seen[3], last[2], seen[2], tonumber(seen[1]))
+    local queue = string.match(entry, ', "", "([^"]*)"%]$')
+    local raw = string.sub(entry, 2, -(string.len(', "", "' .. queue .. '"]') + 1))
+    return reply(record, raw, queue, last[2], seen[2], tonumber(seen[1]))
   end
 end
 
 local function custody(raw, message, queue)
   local tag, id = message.properties.delivery_tag, message.headers.id
+  local task = type(message.headers.task) == 'string' and message.headers.task or ''
   local record = ARGV[5] .. id
+  -- It was admitted and its record is gone: it has ended long ago, or its caller was told that it
+  -- was never queued.
+  if message.headers.llm_submitted and redis.call('EXISTS', record) == 0 then return nil end
   -- It has its result, or somebody holds it: this is a second copy of the message.
-  if redis.call('HEXISTS', record, 'settled') == 1
-      or redis.call('HEXISTS', record, 'token') == 1 then return nil end
+  local ended = redis.call('HMGET', record, 'settled', 'tag')
+  if ended[1] or (ended[2] and redis.call('HEXISTS', KEYS[1], ended[2]) == 1) then return nil end
   local token = redis.call('INCR', KEYS[4])
   redis.call('ZADD', KEYS[2], string.format('%.3f', now / 1000), tag)
   redis.call('HSET', KEYS[1], tag, '[' .. raw .. ', "", "' .. queue .. '"]')
@@ -45,7 +50,7 @@ local function custody(raw, message, queue)
   local deadline = redis.call('HGET', record, 'deadline_ms')
   if not deadline then  -- sent by name, by another app
     deadline = string.format('%.0f', now + tonumber(ARGV[3]))
-    redis.call('HSET', record, 'kind', string.sub(message.headers.task or '', 5),
+    redis.call('HSET', record, 'kind', string.sub(task, 5),
       'deadline_ms', deadline)
     redis.call('ZADD', KEYS[7], deadline, id)
   end

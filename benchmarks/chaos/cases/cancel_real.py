@@ -1,0 +1,120 @@
+"""As `cancel`, with the real model of the embedded Ollama: does it really stop, and how soon?
+
+Beside the slot, the engine is watched: the first chunk of the next job comes only when the model
+is free again. One slot; half of the cancels hit prompt evaluation, half the stream of chunks.
+"""
+
+from __future__ import annotations
+
+import time
+
+from benchmarks.chaos import judge
+from benchmarks.chaos.cases.cancel import Cancelled, phase_measures, wrong_ends
+from benchmarks.chaos.judge import Measure
+from benchmarks.chaos.load import Make
+from benchmarks.chaos.prompts import Ask
+from benchmarks.chaos.report import Outcome, write_raw
+from benchmarks.chaos.site import Plan, Site
+from benchmarks.chaos.tap import Passage, Tap
+from worker.embedded import MODEL_NAME, OllamaProcess
+
+PATIENCE_SECONDS = 60.0
+STORY = "Tell a very long story about a lighthouse, with every detail. "
+#: Some 4000 tokens: seconds of prompt evaluation on two cores. Each differs from its first word on,
+#: so that no other prompt's evaluation can be used again.
+LONG = "The keeper climbed the stairs, counted the lamps and wrote the number down. " * 260
+
+
+def run(*, redis_port: int, short: bool) -> Outcome:
+    """See the module."""
+    count = 3 if short else 10
+    measures: list[Measure] = []
+    engine = OllamaProcess(env={"OLLAMA_NUM_PARALLEL": "1", "OLLAMA_CONTEXT_LENGTH": "8192"})
+    with engine, Tap(engine.port) as tap:
+        environment = {"OLLAMA_HOST": tap.host, "MODEL_NAME": MODEL_NAME}
+        plan = Plan(redis_port, 20, slots=1, engines=1, environment=environment)
+        with Site(plan) as site:
+            site.supervisor.start(0)
+            done: list[Cancelled] = []
+            waits: dict[str, list[float]] = {}
+            for phase, text in (("streaming", STORY), ("prompt", LONG)):
+                found, waits[phase] = _play(site, tap, phase, text, count)
+                measures += phase_measures(phase, found, count)
+                free = judge.percentile(waits[phase], 95)
+                measures.append(Measure(f"{phase}: call to a free model, p95", free, None, "s"))
+                done += found
+            measures.append(wrong_ends(site, done))
+            outcome = Outcome("real", measures)
+            site.keep = not outcome.kept
+            events = [{"event": "cancel", "at": d.at, "job": d.job, "phase": d.phase} for d in done]
+            write_raw("real", site, events + [_event(one) for one in tap.seen])
+    return outcome
+
+
+def _play(
+    site: Site, tap: Tap, phase: str, text: str, count: int
+) -> tuple[list[Cancelled], list[float]]:
+    """One runs, one waits; the running one is cancelled. The last waiting one is cancelled too."""
+    from producers.service import cancel
+
+    jobs = [site.submitter.submit(_asking(text)).ask.job]
+    done: list[Cancelled] = []
+    waits: list[float] = []
+    for number in range(count):
+        # The one that waits is short in all cases: its first chunk says that the model is free.
+        following = site.submitter.submit(_asking("Say yes.")).ask.job
+        victim = _passage(site, tap, jobs[-1])
+        if phase == "streaming":
+            site.until(lambda victim=victim: len(victim.chunks) >= 5, PATIENCE_SECONDS)  # type: ignore[misc]
+        else:
+            site.run_for(0.3)
+        done.append(_cancel(site, tap, phase, victim, following))
+        after = _passage(site, tap, following)
+        site.until(lambda after=after: bool(after.chunks), PATIENCE_SECONDS)  # type: ignore[misc]
+        waits.append(min(after.chunks, default=float("inf")) - done[-1].at)
+        cancel(following)
+        if number + 1 < count:
+            jobs.append(site.submitter.submit(_asking(text)).ask.job)
+    return done, waits
+
+
+def _cancel(site: Site, tap: Tap, phase: str, victim: Passage, following: str) -> Cancelled:
+    from producers.service import cancel
+
+    if victim.ended is not None:
+        print(f"  {phase}: the job had ended before it was cancelled")
+    told = time.monotonic()
+    cancel(victim.job)
+    returned = time.monotonic()
+    after = _passage(site, tap, following)
+    site.until(lambda: victim.ended is not None, PATIENCE_SECONDS)
+    closed = victim.ended or float("inf")
+    return Cancelled(
+        phase=phase,
+        job=victim.job,
+        at=told,
+        call_seconds=returned - told,
+        closed_seconds=closed - told,
+        idle_seconds=max(closed, after.began) - told,
+        late_chunks=sum(at > told for at in victim.chunks),
+    )
+
+
+def _passage(site: Site, tap: Tap, job: str) -> Passage:
+    """The job's request, once it has come; one that never began if it does not."""
+    site.until(lambda: any(one.job == job for one in tap.seen), PATIENCE_SECONDS)
+    return next((one for one in tap.seen if one.job == job), Passage(job, float("inf")))
+
+
+def _asking(text: str) -> Make:
+    return lambda job: Ask(job, 0.0, text=text)
+
+
+def _event(one: Passage) -> dict[str, object]:
+    return {
+        "event": "passage",
+        "at": one.began,
+        "ended_at": one.ended,
+        "job": one.job,
+        "chunks": len(one.chunks),
+    }

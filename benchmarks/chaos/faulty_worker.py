@@ -1,0 +1,102 @@
+"""A worker that dies at a named point: `python -m benchmarks.chaos.faulty_worker`.
+
+CHAOS_POINT names the point; it dies there once per run (a file in CHAOS_DIRECTORY says so, with the
+time of death). With CHAOS_POISON=1 it dies at every prompt that holds the word POISON. Without
+either it is `python -m worker`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chaos.prompts import POISON
+
+#: Point: module, class, method, and whether death comes before it or after it returned something.
+POINTS = {
+    "after-pop": ("worker.delivery.transport", "Channel", "_take", "after"),
+    "after-claim": ("worker.engine.engine", "Engine", "complete", "before"),
+    "before-result": ("worker.delivery.results", "Backend", "_store_result", "before"),
+    "before-ack": ("worker.delivery.transport", "QoS", "ack", "before"),
+}
+
+
+def main() -> int:
+    """Put the fault in place and become the worker."""
+    point = os.environ.get("CHAOS_POINT")
+    if point:
+        _wrap(point)
+    if os.environ.get("CHAOS_POISON"):
+        _poison()
+    from worker.__main__ import main as worker_main
+
+    return worker_main(sys.argv[1:])
+
+
+def flag(directory: Path, point: str) -> Path:
+    """The file that says when a worker died at `point`."""
+    return directory / f"died-{point}"
+
+
+def poison_log(directory: Path) -> Path:
+    """One line per death by poison."""
+    return directory / "died-of-poison"
+
+
+def _wrap(point: str) -> None:
+    module, owner, name, when = POINTS[point]
+    place = getattr(importlib.import_module(module), owner)
+    original: Callable[..., Any] = getattr(place, name)
+
+    def fault(*args: Any, **kwargs: Any) -> Any:
+        if when == "before":
+            _die_once(point)
+        result = original(*args, **kwargs)
+        if when == "after" and result:
+            _die_once(point)
+        return result
+
+    setattr(place, name, fault)
+
+
+def _poison() -> None:
+    from worker.engine.engine import Engine
+
+    original = Engine.complete
+
+    def complete(self: Any, prompt: Any, *args: Any, **kwargs: Any) -> Any:
+        if POISON in str(prompt.messages):
+            with poison_log(_directory()).open("a") as file:
+                file.write(f"{time.monotonic()} {os.getpid()}\n")
+            _die()
+        return original(self, prompt, *args, **kwargs)
+
+    setattr(Engine, "complete", complete)  # noqa: B010  # mypy refuses the plain assignment
+
+
+def _die_once(point: str) -> None:
+    try:
+        with flag(_directory(), point).open("x") as file:
+            file.write(f"{time.monotonic()} {os.getpid()}\n")
+    except FileExistsError:
+        return
+    _die()
+
+
+def _directory() -> Path:
+    return Path(os.environ["CHAOS_DIRECTORY"])
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""What a chaos job asks for: its prompt says who it is and how long the scripted engine shall take.
+
+A prompt begins with one line, `job=<task id> seconds=2.50 first=0.00 again=0.20`. Each generation
+of a job answers with a text of its own, so two stored answers of two generations differ.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from tests.doubles.ollama import Script
+
+POISON = "POISON"
+
+_HEAD = re.compile(
+    r"job=(?P<job>\S+) seconds=(?P<seconds>[\d.]+) first=(?P<first>[\d.]+) again=(?P<again>[\d.]+)"
+)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One job's demand. Seconds: of the whole run, until the first chunk, of any run after that.
+
+    `text` is for real models.
+    """
+
+    job: str
+    seconds: float
+    first_seconds: float = 0.0
+    again_seconds: float | None = None
+    poison: bool = False
+    text: str = ""
+
+    @property
+    def prompt(self) -> str:
+        """The text to send."""
+        again = self.seconds if self.again_seconds is None else self.again_seconds
+        head = (
+            f"job={self.job} seconds={self.seconds:.3f} "
+            f"first={self.first_seconds:.3f} again={again:.3f}"
+        )
+        return f"{head} {POISON if self.poison else self.text}"
+
+
+def job_of(body: dict[str, Any]) -> str:
+    """The job's id in a request to the engine; empty where it is not one of ours."""
+    found = _HEAD.search(str(body.get("messages", "")))
+    return found["job"] if found else ""
+
+
+class Answers:
+    """Plays the part of the model for all engines of one site, and counts runs per job."""
+
+    def __init__(self, chunk_seconds: float = 0.1) -> None:
+        self._chunk_seconds = chunk_seconds
+        self._runs: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def script(self, body: dict[str, Any], engine: str) -> Script:
+        """How this request is answered."""
+        found = _HEAD.search(str(body.get("messages", "")))
+        if found is None:
+            return Script()
+        with self._lock:
+            self._runs[found["job"]] += 1
+            run = self._runs[found["job"]]
+        seconds = float(found["seconds"] if run == 1 else found["again"])
+        count = max(1, math.ceil(seconds / self._chunk_seconds))
+        return Script(
+            chunks=(f"{found['job']} run {run} at {engine}.", *(f" {n}" for n in range(1, count))),
+            pause_seconds=seconds / count,
+            first_seconds=float(found["first"]) if run == 1 else 0.0,
+        )

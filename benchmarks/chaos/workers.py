@@ -1,0 +1,114 @@
+"""Worker processes under a small supervisor: start again what died, kill by pid, note each death.
+
+Nothing here runs by itself: `Supervisor.tick()` is called from the main thread, because a child
+dies with the thread that started it (see worker/embedded/die_with_parent.py).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.embedded.stack import WorkerProcess
+
+#: For one life of the worker with this number: more environment.
+Extra = Callable[[int], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Death:
+    """A worker process ended at `at` (monotonic seconds). `how`: "kill", "exit <code>", a point."""
+
+    worker: int
+    at: float
+    how: str
+
+
+class ChaosWorker(WorkerProcess):
+    """One worker with a fixed number and name, started without waiting for it."""
+
+    def __init__(self, number: int, environment: Mapping[str, str], directory: Path) -> None:
+        super().__init__(environment)
+        self._given_directory = directory
+        self.number = number
+        self.wanted = False
+
+    @property
+    def worker_name(self) -> str:
+        """The same in each life, as in a container that is restarted."""
+        return f"llm-chaos-{self.number}@localhost"
+
+    def command(self) -> list[str]:
+        """The faulty entry, which is the worker's own where no fault is asked for."""
+        return [sys.executable, "-m", "benchmarks.chaos.faulty_worker", *self.arguments()]
+
+    def spawn(self, extra: Mapping[str, str]) -> None:
+        """Start the process and return at once."""
+        self.wanted = True
+        kept = dict(self._environment)
+        self._environment.update(extra)
+        self._spawn()
+        self._environment = kept
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send one signal to this worker's pid."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._process.poll() if self._process is not None else None
+
+    def forget(self) -> None:
+        """After its end: as if it had never been started."""
+        self._process = None
+
+
+class Supervisor:
+    """Keeps the workers that are wanted running."""
+
+    def __init__(self, workers: list[ChaosWorker], extra: Extra = lambda _: {}) -> None:
+        self.workers = workers
+        self.deaths: list[Death] = []
+        self.extra = extra
+        self._killed: dict[int, float] = {}
+
+    def start(self, *numbers: int) -> None:
+        """Start these workers and wait until each has published itself."""
+        for number in numbers:
+            self.workers[number].spawn(self.extra(number))
+        for number in numbers:
+            self.workers[number]._wait_until_ready()
+
+    def kill(self, number: int) -> None:
+        """kill -9; the next tick starts it again."""
+        self._killed[number] = time.monotonic()
+        self.workers[number].signal(signal.SIGKILL)
+
+    def terminate(self, number: int) -> None:
+        """SIGTERM; it is not started again."""
+        self.workers[number].wanted = False
+        self.workers[number].signal(signal.SIGTERM)
+
+    def tick(self) -> None:
+        """Note who died; start again who is wanted."""
+        for worker in self.workers:
+            code = worker.exit_code()
+            if code is None:
+                continue
+            worker.forget()
+            killed = self._killed.pop(worker.number, None)
+            how = "kill" if killed is not None else f"exit {code}"
+            self.deaths.append(Death(worker.number, killed or time.monotonic(), how))
+            if worker.wanted:
+                worker.spawn(self.extra(worker.number))
+
+    def stop(self) -> None:
+        """End all of them, quickly: what they run is over."""
+        for worker in self.workers:
+            worker.wanted = False
+            worker.kill()
