@@ -52,10 +52,10 @@ def _finish(handle: Handle[Any], no_wait: bool, timeout: float, as_json: bool) -
     if no_wait:
         show_json({"task_id": handle.task_id}) if as_json else print(handle.task_id)
         return Exit.ANSWER
-    if reason := obstacle():
-        note(f"{reason}. Task {handle.task_id} is queued; waiting up to {timeout:g} s.")
     later = f"Read it later: local-llm result {handle.task_id}"
     try:
+        if reason := obstacle():
+            note(f"{reason}. Task {handle.task_id} is queued; waiting up to {timeout:g} s.")
         answer = wait(handle, timeout)
     except TimeoutError:
         late = EngineTimeout(f"no answer within {timeout:g} s", f"{later}.")
