@@ -10,6 +10,7 @@ app = Celery(
     # By name, not by import: the worker loads the tasks, this package does not depend on them.
     include=["tasks"],
     control="worker.delivery.cancel:Control",
+    amqp="worker.delivery.amqp:AMQP",
     # The one built-in fixup is Django's; it would import Celery's whole worker into each producer.
     fixups=[],
 )

@@ -1,0 +1,56 @@
+"""Operators watch queues in Flower: a real Flower process sees workers, jobs and queue lengths."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import tasks
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama, Script
+from tests.integration.conftest import StartWorker
+from worker.embedded.stack import FlowerProcess
+from worker.errors import Cancelled
+
+
+@pytest.fixture
+def flower(redis_client: object) -> Iterator[FlowerProcess]:
+    """Flower with its API open, on the loopback interface."""
+    environment = {"REDIS_URL": os.environ["REDIS_URL"], "FLOWER_UNAUTHENTICATED_API": "true"}
+    with FlowerProcess(environment) as process:
+        yield process
+
+
+def ask(flower: FlowerProcess, path: str, method: str = "GET") -> Any:
+    """What Flower's API answers."""
+    request = urllib.request.Request(f"{flower.url}{path}", method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def test_flower_sees_queues_and_jobs_and_its_button_cancels(
+    flower: FlowerProcess, start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """Lengths of the queues, the job under its id, and revoke with terminate."""
+    ollama.respond = lambda _: Script(chunks=("a",) * 100, pause_seconds=0.5)
+    start_worker(CONCURRENCY="1")
+    running = tasks.generate.delay("canary in the prompt")
+    wait_until(lambda: ollama.seen, "the job runs")
+    tasks.summarize.delay("waits")
+
+    def lengths() -> dict[str, int]:
+        queues = ask(flower, "/api/queues/length")["active_queues"]
+        return {queue["name"]: queue["messages"] for queue in queues}
+
+    wait_until(lambda: lengths().get("llm.normal") == 1, "Flower sees the job that waits")
+    wait_until(lambda: running.id in ask(flower, "/api/tasks"), "Flower sees the job that runs")
+    assert "canary" not in json.dumps(ask(flower, f"/api/task/info/{running.id}"))
+    ask(flower, f"/api/task/revoke/{running.id}?terminate=true", method="POST")
+    with pytest.raises(Cancelled):
+        running.get(timeout=20)
