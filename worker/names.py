@@ -37,6 +37,8 @@ DOORBELL: Final = "llm:doorbell"
 DOORBELL_MOST: Final = 64
 #: Counter: a fresh fence token for each time that a message is taken.
 FENCE: Final = "llm:fence"
+#: Hash: since when some worker has always been in contact with Redis. Lives an hour.
+CONTACT: Final = "llm:contact"
 #: Channel on which the id of a cancelled job is published.
 CANCEL_CHANNEL: Final = "llm:cancel"
 

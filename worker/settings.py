@@ -54,7 +54,7 @@ class Settings(BaseSettings):
         0.5, description="First pause between tries; doubles, with jitter, up to 30 s"
     )
     deadline_seconds: Seconds = Field(86_400, description="Default deadline of a job")
-    lease_seconds: Annotated[float, Field(ge=2, le=300)] = Field(
+    lease_seconds: Annotated[float, Field(ge=3, le=300)] = Field(
         20, description="A worker that renews no lease for so long is taken for dead"
     )
     drain_seconds: Annotated[float, Field(ge=0)] = Field(

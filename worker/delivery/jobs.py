@@ -185,6 +185,11 @@ class Jobs:
         lost, cancelled = self._run("renew", [names.UNACKED_INDEX], [names.JOB, *triples])
         return list(lost), list(cancelled)
 
+    def contact_seconds(self, *, longest_gap_seconds: float) -> float:
+        """Note that this worker reaches Redis, and return for how long some worker always did."""
+        gap_ms = int(longest_gap_seconds * 1000)
+        return int(self._run("contact", [names.CONTACT], [gap_ms])) / 1000
+
     def sweep(self, *, lease_seconds: float, max_crashes: int) -> list[str]:
         """Take messages away from workers whose lease ran out, up to 100; returns their ids."""
         keys = [names.UNACKED, names.UNACKED_INDEX, names.HELD, names.DOORBELL]

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
 CHORES_SECONDS = 1.0
+#: Workers note their contact once a second; a shorter pause than this is none.
+SHORTEST_GAP_SECONDS = 2.5
 #: Shares of the lease: renewed often, so that nearly all of STOP_SHARE is there for an outage (with
 #: a quarter instead, a Redis that was frozen for 12 of 20 s made all that ran start anew).
 RENEW_SHARE = 1 / 20
@@ -41,9 +43,7 @@ class Keeper:
         self._overdue = Overdue(jobs, backend, settings)
         self._watchdog = Watchdog(jobs)
         self._listener: redis.client.PubSub | None = None
-        self._contact_since: float | None = None
-        #: Redis's clock minus ours, seconds.
-        self._ahead: float | None = None
+        self._in_contact = False
         self._renewed_at = time.monotonic()
         self._chores_at = 0.0
         self._stopped = threading.Event()
@@ -88,42 +88,35 @@ class Keeper:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if self._contact_since is None:
+        if not self._in_contact:
             self._renew()
-            self._contact_since = now
+            self._in_contact = True
         if now - self._renewed_at >= self._lease * RENEW_SHARE:
             self._renew()
         for task_id, token in HOLDINGS.due_releases():
             self._release(task_id, token)
         if now - self._chores_at >= CHORES_SECONDS:
             self._chores_at = now
-            self._chores(now)
+            self._chores()
         self._listen()
 
-    def _chores(self, now: float) -> None:
+    def _chores(self) -> None:
         self._jobs.wake_deferred(names.queue_of("normal"))
         self._overdue.expire()
-        if self._may_sweep(now):
+        if self._may_sweep():
             self._overdue.sweep()
         self._overdue.answer()
         self._watchdog.look()
 
-    def _may_sweep(self, now: float) -> bool:
-        """Only after one full lease in contact with a Redis that has been up as long.
+    def _may_sweep(self) -> bool:
+        """Only when Redis has been up, and in contact with some worker, for one full lease.
 
         Else a Redis that comes back would hand everything that runs to others before the workers
-        that run it have had the time to renew.
+        that run it have had the time to renew. Not this worker's own contact alone: where workers
+        are killed and started again quickly, nobody would be old enough to sweep.
         """
-        since = self._contact_since
-        if since is None or now - since < self._lease:
-            return False
-        seconds, micros = self._jobs.client.time()
-        ahead = seconds + micros / 1e6 - now
-        jumped = self._ahead is not None and abs(ahead - self._ahead) > self._lease / 4
-        self._ahead = ahead
-        if jumped:  # its clock was set, or this host was suspended: all must renew first
-            self._renew()
-            self._contact_since = now
+        gap = max(SHORTEST_GAP_SECONDS, self._lease / 4)
+        if self._jobs.contact_seconds(longest_gap_seconds=gap) < self._lease:
             return False
         uptime = self._jobs.client.info("server")["uptime_in_seconds"]
         return float(uptime) >= self._lease
@@ -151,9 +144,9 @@ class Keeper:
             message = self._listener.get_message(timeout=0)
 
     def _out_of_contact(self, error: Exception) -> None:
-        if self._contact_since is not None:
+        if self._in_contact:
             logger.warning("keeper: no contact with Redis: %s", type(error).__name__)
-        self._contact_since = None
+        self._in_contact = False
         if self._listener is not None:
             self._listener.close()
             self._listener = None
