@@ -85,7 +85,7 @@ def start_worker(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[Star
 
     yield start
     for worker in started:
-        worker.stop()
+        worker.kill()  # a drain takes a second and more, and what it would put back is not needed
 
 
 @pytest.fixture
