@@ -18,6 +18,7 @@ import redis
 
 from tests.conftest import REDIS_PORT
 from tests.doubles.ollama import FakeOllama
+from tests.doubles.stock_worker import StockWorker, stock_url
 from worker.embedded import RedisProcess
 from worker.embedded.stack import WorkerProcess
 
@@ -92,6 +93,32 @@ def start_worker(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[Star
 def worker(start_worker: StartWorker) -> WorkerProcess:
     """One worker with two slots."""
     return start_worker(CONCURRENCY="2")
+
+
+StartStock = Callable[..., StockWorker]
+
+
+@pytest.fixture
+def start_stock(redis_process: RedisProcess, ollama: FakeOllama) -> Iterator[StartStock]:
+    """Start stock workers on database 1; they end with the test."""
+    started: list[StockWorker] = []
+
+    def start(url: str = redis_process.url, **settings: Any) -> StockWorker:
+        started.append(StockWorker(url, ollama.host, **settings))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.kill()
+
+
+@pytest.fixture
+def stock_redis(redis_process: RedisProcess, redis_client: redis.Redis) -> Iterator[redis.Redis]:
+    """A client of the stock workers' database, which is empty."""
+    client = redis.Redis.from_url(stock_url(redis_process.url), decode_responses=True)
+    yield client
+    client.close()
 
 
 def run_python(

@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 import redis
@@ -23,37 +21,12 @@ import tasks
 from tests.conftest import wait_until
 from tests.doubles.dying_consumer import OURS, POINTS, STOCK
 from tests.doubles.ollama import FakeOllama, Script
-from tests.doubles.stock_worker import StockWorker, send, stock_url
-from tests.integration.conftest import StartWorker, run_python
+from tests.doubles.stock_worker import send, stock_url
+from tests.integration.conftest import StartStock, StartWorker, run_python
 from worker import names
 from worker.delivery.pool import TaskPool
 from worker.embedded import RedisProcess
 from worker.embedded.stack import WorkerProcess
-
-StartStock = Callable[..., StockWorker]
-
-
-@pytest.fixture
-def start_stock(redis_process: RedisProcess, ollama: FakeOllama) -> Iterator[StartStock]:
-    """Start stock workers on database 1; they end with the test."""
-    started: list[StockWorker] = []
-
-    def start(url: str = redis_process.url, **settings: Any) -> StockWorker:
-        started.append(StockWorker(url, ollama.host, **settings))
-        started[-1].start()
-        return started[-1]
-
-    yield start
-    for worker in started:
-        worker.kill()
-
-
-@pytest.fixture
-def stock_redis(redis_process: RedisProcess, redis_client: redis.Redis) -> Iterator[redis.Redis]:
-    """A client of the stock workers' database, which is empty."""
-    client = redis.Redis.from_url(stock_url(redis_process.url), decode_responses=True)
-    yield client
-    client.close()
 
 
 def asked(server: FakeOllama) -> list[str]:

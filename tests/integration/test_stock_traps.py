@@ -6,50 +6,24 @@ As in test_stock_faults.py, each test sees the stock classes fail and this servi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 import redis
 
 import tasks
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.doubles.proxy import Proxy
-from tests.doubles.stock_worker import TRANSPORT_OPTIONS, StockWorker, send, stock_app, stock_url
-from tests.integration.conftest import StartWorker
+from tests.doubles.stock_worker import TRANSPORT_OPTIONS, send, stock_app, stock_url
+from tests.integration.conftest import StartStock, StartWorker
 from worker import names
 from worker.app import app
 from worker.embedded import RedisProcess
 from worker.embedded.child_process import ChildProcess
 
-StartStock = Callable[..., StockWorker]
-
 #: Within which this service consumes again after a silence; a busy machine gets as much on top.
 RECOVERY_SECONDS = 15.0
-
-
-@pytest.fixture
-def start_stock(redis_process: RedisProcess, ollama: FakeOllama) -> Iterator[StartStock]:
-    """Start stock workers on database 1; they end with the test."""
-    started: list[StockWorker] = []
-
-    def start(url: str = redis_process.url, **settings: Any) -> StockWorker:
-        started.append(StockWorker(url, ollama.host, **settings))
-        started[-1].start()
-        return started[-1]
-
-    yield start
-    for worker in started:
-        worker.kill()
-
-
-@pytest.fixture
-def stock_redis(redis_process: RedisProcess, redis_client: redis.Redis) -> Iterator[redis.Redis]:
-    """A client of the stock workers' database, which is empty."""
-    client = redis.Redis.from_url(stock_url(redis_process.url), decode_responses=True)
-    yield client
-    client.close()
 
 
 def asked(server: FakeOllama) -> list[str]:

@@ -1,0 +1,115 @@
+"""Cancel: queued or running, with a worker or without, by whichever door."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+import tasks
+from producers import status
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama, Script
+from tests.integration.conftest import StartWorker, run_python
+from worker import errors, names
+from worker.app import app
+from worker.delivery.jobs import JobState
+
+
+def runs(server: FakeOllama, prompt: str) -> int:
+    """How often the model was asked this."""
+    return sum(seen.body["messages"][-1]["content"] == prompt for seen in server.seen)
+
+
+def slow(server: FakeOllama, seconds: float) -> None:
+    """Every answer takes so long."""
+    server.respond = lambda _: Script(chunks=("a",) * 10, pause_seconds=seconds / 10)
+
+
+def test_cancelling_a_running_job_closes_its_stream_and_frees_the_slot(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """The caller sees Cancelled; a job that waits gets the slot."""
+    from producers import cancel
+
+    slow(ollama, 60)
+    start_worker(CONCURRENCY="1")
+    result = tasks.generate.delay("long")
+    wait_until(lambda: runs(ollama, "long") == 1, "the job runs")
+    ollama.respond = lambda _: Script()
+    waiting = tasks.generate.delay("waiting")
+    assert cancel(result.id) is JobState.RUNNING
+    with pytest.raises(errors.Cancelled):
+        result.get(timeout=20)
+    assert waiting.get(timeout=20)["text"] == "Hello."
+    assert ollama.seen[0].closed_at is not None
+    assert status(result.id) is JobState.CANCELLED
+
+
+def test_cancelling_during_prompt_evaluation_closes_the_stream_too(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """Not a byte has come yet."""
+    from producers import cancel
+
+    ollama.respond = lambda _: Script(first_seconds=60)
+    start_worker()
+    result = tasks.generate.delay("long")
+    wait_until(lambda: runs(ollama, "long") == 1, "the job runs")
+    cancel(result.id)
+    with pytest.raises(errors.Cancelled):
+        result.get(timeout=20)
+    wait_until(lambda: ollama.seen[0].closed_at is not None, "the stream is closed")
+
+
+def test_a_cancel_holds_when_no_worker_is_up(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """The caller is told at once, and a worker that starts later never runs it."""
+    result = tasks.generate.delay("unwanted")
+    done = run_python("-m", "producers", "cancel", result.id)
+    assert (done.returncode, done.stdout) == (0, "cancelled\n")
+    with pytest.raises(errors.Cancelled):
+        result.get(timeout=5)
+    start_worker()
+    assert tasks.generate.delay("wanted").get(timeout=20)["text"] == "Hello."
+    assert runs(ollama, "unwanted") == 0
+    assert run_python("-m", "producers", "cancel", "nobody").returncode == 5
+
+
+@pytest.mark.parametrize("how", ["revoke", "result.revoke"])
+def test_celerys_own_revoke_cancels(
+    start_worker: StartWorker, ollama: FakeOllama, how: str
+) -> None:
+    """`revoke(terminate=True)` through this app is what Flower's button calls."""
+    slow(ollama, 60)
+    start_worker()
+    result = tasks.generate.delay("long")
+    wait_until(lambda: runs(ollama, "long") == 1, "the job runs")
+    if how == "revoke":
+        app.control.revoke(result.id, terminate=True)
+    else:
+        result.revoke(terminate=True)
+    with pytest.raises(errors.Cancelled):
+        result.get(timeout=20)
+
+
+def test_ignore_result_does_not_leave_a_job_in_custody(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Storing the answer is what ends it; a caller who wants none need not read it."""
+    start_worker()
+    sent = tasks.generate.apply_async(("hi",), ignore_result=True)
+    wait_until(lambda: status(sent.id) is JobState.SUCCEEDED, "it is answered")
+    assert runs(ollama, "hi") == 1
+    assert redis_client.hlen(names.UNACKED) == 0
+
+
+def test_an_answered_job_cannot_be_cancelled(start_worker: StartWorker) -> None:
+    """It keeps its answer."""
+    from producers import cancel
+
+    start_worker()
+    result = tasks.generate.delay("hi")
+    answer = result.get(timeout=20)
+    assert cancel(result.id) is JobState.SUCCEEDED
+    assert result.get(timeout=5) == answer

@@ -1,0 +1,67 @@
+"""Dead letters: what failed for good can be looked at, sent again, thrown away."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis
+
+import tasks
+from producers import status
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama
+from tests.integration.conftest import StartWorker, run_python
+from worker import errors, names
+from worker.app import app
+from worker.delivery.jobs import JobState
+
+
+def cli(*words: str) -> Any:
+    """What `python -m producers dead ... --json` prints."""
+    done = run_python("-m", "producers", "dead", *words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_job_that_failed_for_good_can_be_looked_at_and_replayed(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """list, show, replay: the task id stays, the failure is gone, the answer comes."""
+    start_worker()
+    result = tasks.generate.delay("hi", model="nope")
+    with pytest.raises(errors.ModelMissing):
+        result.get(timeout=20)
+    (letter,) = cli("list")
+    assert (letter["task_id"], letter["error"]) == (result.id, "model_missing")
+    assert letter["starts"] == 1
+    shown = cli("show", result.id, "--request")
+    assert shown["request"]["kwargs"] == {"prompt": "hi", "model": "nope"}
+    assert "request" not in cli("show", result.id)
+    ollama.models = ("fake:1b", "nope")
+    assert cli("replay", result.id) == {"replayed": [result.id]}
+    fresh = app.AsyncResult(result.id)
+    wait_until(lambda: status(result.id) is JobState.SUCCEEDED, "it is answered")
+    assert fresh.get(timeout=20)["text"] == "Hello."
+    assert cli("list") == []
+
+
+def test_a_dead_letter_can_be_dropped(start_worker: StartWorker) -> None:
+    """It is gone; its failure can still be read."""
+    start_worker()
+    result = tasks.generate.delay("hi", model="nope")
+    with pytest.raises(errors.ModelMissing):
+        result.get(timeout=20)
+    assert cli("drop", result.id) == {"dropped": result.id}
+    assert cli("list") == []
+    assert run_python("-m", "producers", "dead", "show", result.id).returncode == 5
+    assert run_python("-m", "producers", "result", result.id).returncode == 1
+
+
+def test_a_cancelled_job_is_no_dead_letter(redis_client: redis.Redis) -> None:
+    """Nobody needs to look into it."""
+    from producers import cancel
+
+    cancel(tasks.generate.delay("x").id)
+    assert redis_client.zcard(names.DEAD) == 0
