@@ -83,7 +83,6 @@ class Keeper:
             except Exception as error:  # noqa: BLE001  # the edge of the thread
                 # Whatever is wrong with one chore, the leases must go on.
                 logger.critical("keeper: unexpected %s", type(error).__name__)
-                self._renewed_at = 0.0
                 self._stopped.wait(TICK_SECONDS)
 
     def _tick(self) -> None:
