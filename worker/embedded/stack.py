@@ -112,7 +112,7 @@ class Stack:
     def __enter__(self) -> Self:
         try:
             self._start()
-        except BaseException:
+        except BaseException:  # Ctrl-C while it starts must also end what has started
             self._exits.close()
             raise
         return self
