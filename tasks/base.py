@@ -1,8 +1,11 @@
 """The path of one job, from a call in a backend to its answer in Redis. Read it top to bottom.
 
-    producer:  validate → admit (one Redis script: known id? full?) → publish to its queue
-    worker:    taken under a lease (deadline left? cancelled?) → validate again → engine → read
-               → settle: one script stores the answer, announces it and ends custody
+    producer:  validate → fingerprint → admit (one Redis script: known id? in the cache? full?)
+               → publish to its queue
+    worker:    taken under a lease (deadline left? cancelled?) → validate again
+               → claim (one script: cached? does the same run already?) → engine → read
+               → settle: one script stores the answer, for all who asked the same, and in the cache,
+               announces it and ends custody
                on an error that may pass: back among the deferred, without holding the slot
 
 Each kind adds its own request, prompt and reading (tasks/<kind>.py); nothing here knows one.
@@ -10,12 +13,14 @@ Each kind adds its own request, prompt and reading (tasks/<kind>.py); nothing he
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -28,10 +33,12 @@ from kombu.exceptions import OperationalError
 from tasks.answer import Timings, Usage
 from tasks.kind import Kind
 from tasks.request import JobRequest, Limits, parse
+from tasks.sharing import Share, learn, may_share, question, shared_answer
 from worker import names
 from worker.app import app
+from worker.delivery.ending import Work, cached_result
 from worker.delivery.held import HOLDINGS, Held, Interrupted
-from worker.delivery.jobs import Admission, Taken
+from worker.delivery.jobs import Admission, Admitted, Taken
 from worker.delivery.local import jobs
 from worker.errors import (
     BrokerUnreachable,
@@ -94,28 +101,57 @@ class Job(Task):
         queue = _queue_name(options.pop("queue", None), request, self.kind)
         task_id = task_id or str(uuid4())
         deadline_seconds = _deadline(request, options.pop("expires", None))
-        admission, length = _patiently(continued, self._admit, task_id, queue, deadline_seconds,
+        admitted = _patiently(continued, self._admit, request, task_id, queue, deadline_seconds,
             max_length=0 if continued else _settings().max_queue_length,
             canvas=any(options.get(word) for word in _CANVAS),
+            shares=may_share(request, options),
         )  # fmt: skip
-        if admission is Admission.EXISTS:
+        if admitted.decision is Admission.HIT:
+            return self._answered(task_id, admitted.text)
+        if admitted.decision is Admission.EXISTS:
             return self.AsyncResult(task_id)
-        if admission is Admission.FULL:
-            raise QueueFull(f"{queue} holds {length} jobs already")
+        if admitted.decision is Admission.FULL:
+            raise QueueFull(f"{queue} holds {admitted.length} jobs already")
         return _patiently(continued, self._publish, request, task_id, queue=queue, **options)
 
     def _admit(
-        self, task_id: str, queue: str, deadline_seconds: float, *, max_length: int, canvas: bool
-    ) -> tuple[Admission, int]:
-        with reachable(_settings().redis_url):
-            return jobs().submit(
-                task_id,
-                kind=self.kind.name,
-                queue=queue,
-                deadline_seconds=deadline_seconds,
-                max_length=max_length,
-                canvas=canvas,
-            )
+        self,
+        request: JobRequest,
+        task_id: str,
+        queue: str,
+        deadline_seconds: float,
+        *,
+        max_length: int,
+        canvas: bool,
+        shares: bool,
+    ) -> Admitted:
+        submit = partial(
+            jobs().submit,
+            task_id,
+            kind=self.kind.name,
+            queue=queue,
+            deadline_seconds=deadline_seconds,
+            max_length=max_length,
+            canvas=canvas,
+        )
+        settings = _settings()
+        with reachable(settings.redis_url):
+            # Twice: the first call of a process learns what workers agree on, and so does one after
+            # a model was pulled. Should that change in between again, it goes without.
+            for _ in range(2 if shares and settings.enable_cache else 0):
+                asked = question(self.kind, request, task_id)
+                admitted = submit(question=asked)
+                if admitted.decision is not Admission.STALE:
+                    return admitted
+                learn(asked.model, admitted.text)
+            return submit()
+
+    def _answered(self, task_id: str, shared: str) -> AsyncResult:
+        """The handle of a job that the cache has answered; it holds the answer."""
+        before, after = cached_result(task_id, "")
+        result = self.AsyncResult(task_id)
+        result._maybe_set_cache(json.loads(f"{before}{shared}{after}"))
+        return result
 
     def parse(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> JobRequest:
         """The call as the kind's request. Raises InvalidRequest."""
@@ -159,6 +195,8 @@ class Job(Task):
         from worker.metrics import RELEASES
 
         taken = held.taken
+        if held.work.origin != "computed":
+            return False  # it is the failure of the flight that this job had joined
         if isinstance(error, Interrupted) or (error.retryable and get_breaker().is_away()):
             self._release(taken)  # an outage or a shutdown is no try
             RELEASES.labels("interrupted" if isinstance(error, Interrupted) else "outage").inc()
@@ -194,17 +232,34 @@ class Job(Task):
         # Imported here: a backend that only sends jobs must not load an HTTP client.
         from worker.engine import get_engine
 
+        model = request.model or settings.model_name
+        share = Share(self.kind, request, model, held)
+        shared = share.claim(canvas=self._is_canvas)
+        if shared is not None and held is not None:
+            if shared.failed:
+                raise self.backend.exception_to_python(shared.members)
+            return shared_answer(self._task_id, shared, held)
         completion = get_engine().complete(
             self.kind.prompt(request, settings.max_output_tokens),
-            model=request.model or settings.model_name,
+            model=model,
             left_seconds=left_seconds,
             stoppable=held,
         )
-        return self._finished(request, completion, held)
+        return self._finished(request, completion, held, share)
 
     def _finished(
-        self, request: JobRequest, completion: Completion, held: Held | None
+        self, request: JobRequest, completion: Completion, held: Held | None, share: Share
     ) -> dict[str, Any]:
+        work = Work(
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+            generation_seconds=completion.load_seconds
+            + completion.prompt_seconds
+            + completion.generation_seconds,
+        )
+        share.note(work, cut=True)  # should it turn out to be no answer
+        own_fields = self.kind.read(request, completion)
+        share.note(replace(work, cacheable=True), cut=completion.finish_reason == "length")
         answer = self.kind.answer(
             task_id=self._task_id,
             kind=self.kind.name,
@@ -221,9 +276,14 @@ class Job(Task):
                 prompt_seconds=completion.prompt_seconds,
                 generation_seconds=completion.generation_seconds,
             ),
-            **self.kind.read(request, completion),
+            **own_fields,
         )
         return answer.model_dump(mode="json")
+
+    @property
+    def _is_canvas(self) -> bool:
+        request = self.request
+        return bool(request.callbacks or request.errbacks or request.chain or request.chord)
 
     @property
     def _task_id(self) -> str:

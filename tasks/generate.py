@@ -53,5 +53,6 @@ generate = register(
         default_priority="high",
         prompt=_prompt,
         read=_read,
+        cut_is_answer=True,
     )
 )

@@ -18,6 +18,10 @@ class Kind:
     `prompt(request, max_output_tokens)` says what to ask the model. `read(request, completion)`
     returns the answer's own fields, or raises InvalidOutput where the completion breaks the kind's
     promise. Both are pure.
+
+    Raise `template_version` with every change of the prompt or of how an answer is read; a test
+    pins the prompt. `cut_is_answer`: an answer that was stopped at its token budget is complete as
+    far as it was asked for, and may be cached.
     """
 
     name: str
@@ -27,3 +31,5 @@ class Kind:
     default_priority: Priority
     prompt: Callable[[Any, int], Prompt]
     read: Callable[[Any, Completion], Mapping[str, object]]
+    template_version: int = 1
+    cut_is_answer: bool = False

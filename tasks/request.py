@@ -100,6 +100,9 @@ Text = Annotated[str, BeforeValidator(_from_answer), AfterValidator(_text)]
 #: A budget of tokens, up to MAX_OUTPUT_TOKENS.
 Tokens = Annotated[int, Field(ge=1), AfterValidator(_tokens)]
 
+#: Who answers and how a job travels. All other fields, those of the future too, are content.
+_NOT_CONTENT = {"model", "priority", "cache", "cache_scope", "deadline_seconds"}
+
 
 class JobRequest(BaseModel):
     """The options of every kind. Subclasses add their own arguments and say which are positional.
@@ -119,6 +122,14 @@ class JobRequest(BaseModel):
     cache: bool = True
     cache_scope: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     deadline_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+
+    def content(self) -> dict[str, object]:
+        """All that can change the answer, as JSON-like data by the callers' names.
+
+        Defaults are filled in: leaving an option out and giving its default are the same. `model`
+        and `cache_scope` are not in it: a fingerprint takes them by arguments of their own.
+        """
+        return self.model_dump(mode="json", by_alias=True, exclude=_NOT_CONTENT)
 
 
 R = TypeVar("R", bound=JobRequest)

@@ -42,6 +42,39 @@ CONTACT: Final = "llm:contact"
 #: Channel on which the id of a cancelled job is published.
 CANCEL_CHANNEL: Final = "llm:cancel"
 
+# --- Flights: jobs of one fingerprint, of which one runs. Each lives to the latest deadline among
+# its jobs plus RESULT_TTL. ---
+#: Sorted set task id → deadline, ms: all who wait for the answer, queued, joined or running.
+NOTED: Final = f"{PREFIX}noted:"
+#: Hash leader, token: the job that runs.
+FLIGHT: Final = f"{PREFIX}flight:"
+#: Hash task id → message: jobs that were taken and wait for the leader. Custody.
+JOINED: Final = f"{PREFIX}joined:"
+#: String: the outcome of a flight for a job in a canvas, which a worker has to end.
+HANDED: Final = f"{PREFIX}handed:"
+
+# --- Cache: string "prompt tokens, completion tokens, answer" by fingerprint, for CACHE_TTL; the
+# index and the counter of bytes live as long as the youngest entry. ---
+CACHE: Final = f"{PREFIX}cache:"
+#: Sorted set "fingerprint:bytes" → end of its lifetime, ms.
+CACHE_INDEX: Final = f"{PREFIX}cache_index"
+CACHE_BYTES: Final = f"{PREFIX}cache_bytes"
+#: What Redis needs beside an entry's own bytes (MEMORY USAGE of key, value and index).
+CACHE_ENTRY_OVERHEAD_BYTES: Final = 400
+
+#: Hash: counters of the whole service. Lives STATS_SECONDS after the last job.
+STATS: Final = f"{PREFIX}stats"
+STATS_SECONDS: Final = 366 * 86_400
+
+# --- What workers serve; each lives PRESENCE_TTL_SECONDS. ---
+#: Hash worker → JSON of its default model and its models' identities, and sorted set worker → until
+#: when that holds, ms.
+SERVING: Final = f"{PREFIX}serving"
+SERVING_UNTIL: Final = f"{PREFIX}serving_until"
+#: Hash model → identity on which all workers agree; DEFAULT_MODEL → "model identity".
+AGREED: Final = f"{PREFIX}agreed"
+DEFAULT_MODEL: Final = "*"
+
 #: Exchanges of control and events; kombu's tables of them.
 BINDING: Final = "llm:binding.%s"
 BINDING_DEADLINES: Final = "llm:binding_deadlines"
@@ -59,8 +92,12 @@ PRESENCE_TTL_SECONDS: Final = 12
 DEAD_LETTERS_SECONDS: Final = 7 * 86_400
 DEAD_LETTERS_MOST: Final = 1000
 
+#: Prefixes. LAST_TAKE: hash, what a worker took last, should the reply have been lost; an hour.
 JOB: Final = f"{PREFIX}job:"
 RESULT: Final = f"{PREFIX}celery-task-meta-"
+SUSPECTS: Final = f"{PREFIX}suspect:"
+WORKER: Final = f"{PREFIX}worker:"
+LAST_TAKE: Final = f"{PREFIX}take:"
 
 
 def job(task_id: str) -> str:
@@ -75,19 +112,36 @@ def result(task_id: str) -> str:
 
 def suspects(queue: str) -> str:
     """List: messages of `queue` that a worker died with; taken at most one at a time."""
-    return f"{PREFIX}suspect:{queue}"
-
-
-def last_take(worker_name: str) -> str:
-    """Hash: what a worker took last, should the reply have been lost. Lives an hour."""
-    return f"{PREFIX}take:{worker_name}"
+    return f"{SUSPECTS}{queue}"
 
 
 def worker(name: str) -> str:
     """String (JSON): what one worker serves. Lives PRESENCE_TTL_SECONDS."""
-    return f"{PREFIX}worker:{name}"
+    return f"{WORKER}{name}"
 
 
 def queue_of(priority: str) -> str:
     """The queue of a priority word."""
     return f"llm.{priority}"
+
+
+#: What scripts know by the name that it has here.
+IN_SCRIPTS: Final = (
+    *("UNACKED", "UNACKED_INDEX", "HELD", "DEFERRED", "DEFERRED_MESSAGES", "DEAD"),
+    *("DEAD_MESSAGES", "DEADLINES", "UNANSWERED", "DOORBELL", "DOORBELL_MOST", "CANCEL_CHANNEL"),
+    *("UNREADABLE", "UNREADABLE_MOST", "FENCE", "CONTACT", "LAST_TAKE"),
+    *("JOB", "RESULT", "SUSPECTS", "WORKER", "NOTED", "FLIGHT", "JOINED", "HANDED"),
+    *("CACHE", "CACHE_INDEX", "CACHE_BYTES", "CACHE_ENTRY_OVERHEAD_BYTES"),
+    *("STATS", "STATS_SECONDS", "SERVING", "SERVING_UNTIL", "AGREED"),
+)
+
+
+def lua_prelude() -> str:
+    """The names in IN_SCRIPTS as Lua locals."""
+    lines = []
+    for name in IN_SCRIPTS:
+        value = globals()[name]
+        lines.append(
+            f"local {name} = {value}" if isinstance(value, int) else f"local {name} = '{value}'"
+        )
+    return "\n".join(lines) + "\n"

@@ -15,8 +15,10 @@ from celery import bootsteps
 from celery.worker import state
 
 from worker import names
+from worker.dedupe.serving import Serving, get_serving
 from worker.delivery.breaker import get_breaker
 from worker.delivery.gate import GATE
+from worker.delivery.script import Scripts
 from worker.engine import Engine, get_engine
 from worker.errors import ServiceError
 from worker.presence import Model, Presence
@@ -29,10 +31,12 @@ logger = logging.getLogger(__name__)
 class Publisher:
     """Writes the Presence of one worker until it is stopped."""
 
-    def __init__(self, name: str, slots: int, settings: Settings, engine: Engine) -> None:
+    def __init__(
+        self, name: str, slots: int, settings: Settings, engine: Engine, serving: Serving
+    ) -> None:
         self._name, self._slots = name, slots
-        self._settings, self._engine = settings, engine
-        self._client = connect(settings.redis_url)
+        self._settings, self._engine, self._serving = settings, engine, serving
+        self._scripts = Scripts(connect(settings.redis_url))
         self._said = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
@@ -53,9 +57,11 @@ class Publisher:
         try:
             version = self._engine.version()
             models = self._engine.models()
+            self._serving.note(models)
             self._say_once(logging.INFO, f"Ollama {version} answers")
         except ServiceError as error:
             self._say_once(logging.WARNING, f"{error.message}. {error.hint}")
+            self._serving.note([])
             if version is None:
                 get_breaker().trip()
         return Presence(
@@ -73,18 +79,21 @@ class Publisher:
         )
 
     def _run(self) -> None:
-        key = names.worker(self._name)
         while not self._stopped.is_set():
             text = self.observe().model_dump_json()
             try:
-                self._client.set(key, text, ex=names.PRESENCE_TTL_SECONDS)
+                self._publish(text)
             except redis.RedisError as error:
                 self._say_once(logging.WARNING, f"presence not published: {type(error).__name__}")
             self._stopped.wait(names.PRESENCE_INTERVAL_SECONDS)
         try:
-            self._client.delete(key)
+            self._publish("")
         except redis.RedisError:
             logger.warning("presence not removed: it expires by itself")
+
+    def _publish(self, presence: str) -> None:
+        ttl_ms = names.PRESENCE_TTL_SECONDS * 1000
+        self._scripts.run("publish", [self._name, presence, ttl_ms, self._serving.table()])
 
     def _say_once(self, level: int, text: str) -> None:
         """Log a state when it changes, not every few seconds."""
@@ -105,7 +114,7 @@ class PresenceStep(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         """Begin to publish `parent`, which is Celery's worker."""
         name, slots = str(parent.hostname), int(parent.concurrency)
-        self._publisher = Publisher(name, slots, get_settings(), get_engine())
+        self._publisher = Publisher(name, slots, get_settings(), get_engine(), get_serving())
         self._publisher.start()
 
     def stop(self, parent: Any) -> None:

@@ -71,6 +71,24 @@ class Settings(BaseSettings):
     result_ttl: int = Field(86_400, ge=1, description="Seconds that an answer is kept")
     enable_cache: bool = Field(True, description="Answer repeated requests from the cache")
     cache_ttl: int = Field(3600, ge=1, description="Seconds that a cached answer is kept")
+    cache_max_entry_bytes: int = Field(262_144, ge=0, description="A larger answer is not cached")
+    cache_max_bytes: int = Field(
+        268_435_456, ge=0, description="Cached answers together, in Redis; the oldest go first"
+    )
+    hit_result_ttl: int = Field(
+        600, ge=1, description="Seconds that the result of a call answered at once is kept"
+    )
+    gpt4_prompt_usd: Annotated[float, Field(ge=0)] = Field(
+        2.5, description="What a million prompt tokens would cost, for `local-llm stats`"
+    )
+    gpt4_completion_usd: Annotated[float, Field(ge=0)] = Field(
+        10.0, description="What a million generated tokens would cost"
+    )
+    gpt4_prices_from: str = Field(
+        "GPT-4o, platform.openai.com/docs/pricing, as of 2026-06",
+        pattern=r"\d{4}-\d{2}",
+        description="Model, source and date (YYYY-MM) of these two prices",
+    )
     metrics_port: int = Field(
         0, ge=0, le=65_535, description="Port of Prometheus metrics on 127.0.0.1; 0 = none"
     )

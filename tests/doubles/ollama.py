@@ -53,6 +53,7 @@ class FakeOllama:
     respond: Callable[[dict[str, Any]], Script] = lambda _: Script()
     models: tuple[str, ...] = ("fake:1b",)
     version: str = "0.33.0"
+    digest: str = "ab" * 32
     port: int = 0
     seen: list[Seen] = field(default_factory=list)
 
@@ -197,7 +198,7 @@ class FakeOllama:
 
     def _tags(self) -> list[dict[str, Any]]:
         return [
-            {"name": name, "model": name, "size": 98_362_432, "digest": "ab" * 32, "details": {}}
+            {"name": name, "model": name, "size": 98_362_432, "digest": self.digest, "details": {}}
             for name in self.models
         ]
 

@@ -147,12 +147,15 @@ def test_looking_around(worker: WorkerProcess, redis_client: redis.Redis) -> Non
 
 def test_ctrl_c_leaves_the_job_and_says_how_to_read_it(redis_client: redis.Redis) -> None:
     """Exit 130; what was queued stays queued."""
+    # A shell's background job (`nohup make test &`) ignores SIGINT, and its children inherit that.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "producers", "generate", "hi"],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, inherited)
     assert process.stderr is not None
     first = process.stderr.readline()
     assert "waiting up to" in first

@@ -196,6 +196,7 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     redis_client: redis.Redis, start_worker: Callable[..., Any]
 ) -> None:
     """The fence token of the later holder counts; the first answer that was stored stays."""
+    from worker.delivery.ending import Ending, Work, result_of
     from worker.delivery.jobs import Jobs, Lifetimes, Settled
 
     jobs = Jobs(redis_client, Lifetimes(60, 60))
@@ -207,14 +208,16 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     second = jobs.take(names.QUEUES, worker="two", may_take_suspect=True, nonce="2")
     assert second is not None
     assert second.crashes == 1
-    settle = lambda token, text: jobs.settle(  # noqa: E731
-        result.id, token, text, JobState.SUCCEEDED, error="", dead=False
-    )
-    good = json.dumps({"status": "SUCCESS", "result": "good", "task_id": result.id})
+
+    def settle(token: str, text: str) -> Settled:
+        meta = {"status": "SUCCESS", "date_done": "", "task_id": result.id, "result": text}
+        ending = Ending(JobState.SUCCEEDED, "", False, False, result_of(meta), Work())
+        return jobs.settle(result.id, token, ending)
+
     assert settle(first.token, "late") is Settled.LOST
-    assert settle(second.token, good) is Settled.STORED
+    assert settle(second.token, "good") is Settled.STORED
     assert settle(second.token, "again") is Settled.ALREADY
-    assert redis_client.get(names.result(result.id)) == good
+    assert json.loads(str(redis_client.get(names.result(result.id))))["result"] == "good"
     assert jobs.release(result.id, first.token) is False
 
 

@@ -15,7 +15,8 @@ from tests.doubles.ollama import FakeOllama, Script
 from tests.doubles.proxy import Proxy
 from tests.integration.conftest import StartWorker, run_python
 from worker import names
-from worker.delivery.jobs import SCRIPTS, Jobs, Lifetimes
+from worker.delivery.jobs import Jobs, Lifetimes
+from worker.delivery.script import script_text
 from worker.embedded import RedisProcess
 from worker.redis_connection import connect
 
@@ -27,7 +28,7 @@ print(tasks.generate.delay("job").id)
 
 def known(client: redis.Redis, script: str) -> bytes:
     """What names a script in a request; Redis knows it, so the first call is the one that runs."""
-    text = (SCRIPTS / f"{script}.lua").read_text()
+    text = script_text(script)
     client.script_load(text)
     return hashlib.sha1(text.encode()).hexdigest().encode()
 

@@ -10,6 +10,7 @@ import logging
 import threading
 from functools import lru_cache
 
+from worker.dedupe.serving import get_serving
 from worker.delivery.gate import GATE, Reason
 from worker.engine import Engine, get_engine
 from worker.errors import ServiceError
@@ -29,6 +30,7 @@ class Breaker:
 
     def trip(self) -> None:
         """Ollama could not be reached: take nothing until it answers. Returns at once."""
+        get_serving().note([])  # it may come back with other models
         if GATE.close(Reason.OLLAMA):
             logger.warning("Ollama is away: taking no jobs until it answers")
             threading.Thread(target=self._probe, name="breaker", daemon=True).start()

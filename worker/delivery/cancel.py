@@ -10,6 +10,9 @@ from worker.delivery.jobs import JobState, Settled
 from worker.delivery.local import jobs
 from worker.errors import Cancelled
 
+#: A job changes hands at most a few times while it is being cancelled.
+_RACES = 10
+
 
 def cancel(app: Any, task_id: str) -> JobState:
     """Cancel one job and return its state: CANCELLED once it has its failure, RUNNING while its
@@ -18,16 +21,19 @@ def cancel(app: Any, task_id: str) -> JobState:
 
     It holds without any worker: the mark is in the job's record. Raises redis-py's errors.
     """
-    state = jobs().cancel(task_id)
-    if state == "canvas":
-        return JobState.RUNNING
-    if state in ("unknown", "running"):
-        return JobState(state)
-    settled = app.backend.fail(task_id, Cancelled("the job was cancelled"))
-    if settled is Settled.STORED:
-        return JobState.CANCELLED
-    if settled is Settled.LOST:  # a worker took it just now: tell that one
-        return JobState(jobs().cancel(task_id))
+    for _ in range(_RACES):
+        state = jobs().cancel(task_id)
+        if state == "canvas":
+            return JobState.RUNNING
+        if state in ("unknown", "running"):
+            return JobState(state)
+        # Nobody holds it, or others wait for what it generates and it only leaves them.
+        settled = app.backend.fail(task_id, Cancelled("the job was cancelled"))
+        if settled is Settled.STORED:
+            return JobState.CANCELLED
+        if settled is Settled.ALREADY:
+            break
+        # A worker took it just now, or the others have left: look again.
     return JobState(jobs().record(task_id).get("state", "unknown"))
 
 

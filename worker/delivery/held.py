@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from worker.delivery.ending import Work
 from worker.delivery.jobs import Taken
 from worker.errors import ServiceError
 
@@ -27,6 +28,10 @@ class Held:
         self._lock = threading.Lock()
         self._reason: ServiceError | None = None
         self._stop: Callable[[], None] | None = None
+        #: What was done for it so far; goes into its result and the statistics.
+        self.work = Work()
+        #: How long somebody still waits when its own time is over, seconds. May ask Redis.
+        self.more_seconds: Callable[[], float] = lambda: 0.0
 
     @property
     def reason(self) -> ServiceError | None:

@@ -1,8 +1,9 @@
 """Every move of a job in Redis, each one Lua script (scripts/), and the record that tells of it.
 
     queued ──► running ──► succeeded | failed | cancelled
-       ▲          │
-       └─ deferred ◄┘  (retries, countdown)
+     ▲  ▲        │ │
+     │  └ joined ◄┘ │      (another job with the same fingerprint runs)
+     └─── deferred ◄┘      (retries, countdown)
 
 The record beside message and answer serves `status`, makes a repeated task id one job, and carries
 deadline, counts and the fence token of who holds the message. Scripts use Redis's own clock, so
@@ -14,14 +15,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import redis
-from redis.commands.core import Script
 
 from worker import names
+from worker.delivery.script import Scripts
+
+if TYPE_CHECKING:
+    from worker.delivery.ending import Ending
 
 
 class JobState(StrEnum):
@@ -43,6 +46,8 @@ class Admission(StrEnum):
     QUEUE = "queue"
     EXISTS = "exists"
     FULL = "full"
+    HIT = "hit"
+    STALE = "stale"
 
 
 class Settled(StrEnum):
@@ -75,9 +80,46 @@ class Lifetimes:
 
     deadline_seconds: float
     result_seconds: int
+    hit_result_seconds: int = 600
 
 
-SCRIPTS = Path(__file__).parent / "scripts"
+@dataclass(frozen=True, slots=True)
+class CacheBounds:
+    """How long an answer is cached, the largest one, and how much all may take in Redis."""
+
+    seconds: int = 3600
+    entry_bytes: int = 262_144
+    total_bytes: int = 268_435_456
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a caller brings to be answered from the cache.
+
+    `agreed` is what it takes the workers to agree on for `model` (a name, or names.DEFAULT_MODEL);
+    the fingerprint is made with that, and empty when they agree on nothing. The result is stored as
+    `before`, the cached answer, `after`.
+    """
+
+    model: str
+    agreed: str = ""
+    fingerprint: str = ""
+    before: str = ""
+    after: str = ""
+
+
+#: A call that is not to be answered from the cache, nor to share a generation.
+NO_QUESTION = Question(model="")
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """`length` of the queue; `text`: the answer of a HIT, or what workers agree on when STALE."""
+
+    decision: Admission
+    length: int = 0
+    text: str = ""
+
 
 #: A fence token that is none: settle only while nobody holds the job.
 UNHELD = ""
@@ -86,12 +128,14 @@ _SETTLED = {1: Settled.STORED, 0: Settled.ALREADY, -1: Settled.LOST}
 
 
 class Jobs:
-    """All scripts on one Redis. Every call is one round trip and raises redis-py's errors."""
+    """All moves of single jobs. Every call is one round trip and raises redis-py's errors."""
 
-    def __init__(self, client: redis.Redis, lifetimes: Lifetimes) -> None:
+    def __init__(
+        self, client: redis.Redis, lifetimes: Lifetimes, cache: CacheBounds | None = None
+    ) -> None:
         self.client = client
-        self._lifetimes = lifetimes
-        self._scripts: dict[str, Script] = {}
+        self.scripts = Scripts(client)
+        self._lifetimes, self._cache = lifetimes, cache or CacheBounds()
 
     def submit(
         self,
@@ -102,24 +146,26 @@ class Jobs:
         deadline_seconds: float,
         max_length: int,
         canvas: bool,
-    ) -> tuple[Admission, int]:
-        """Admit a job to `queue`, which holds at most `max_length` (0: no limit) others.
+        question: Question = NO_QUESTION,
+    ) -> Admitted:
+        """Answer a job from the cache, or admit it to `queue`, which holds at most `max_length`
+        (0: no limit) others.
 
         The client repeats a call whose reply was lost: it is known by its nonce. `canvas`: others
         wait for this job in a chain or chord.
-        Returns the decision and the length of the queue.
         """
-        keys = [names.job(task_id), queue, names.DEADLINES]
-        args = [max_length, int(deadline_seconds * 1000), self._kept, kind, queue, task_id]
-        args += [uuid4().hex, int(canvas)]
-        decision, length = self._run("submit", keys, args)
-        return Admission(decision), int(length)
+        args = [task_id, uuid4().hex, kind, queue, max_length, int(deadline_seconds * 1000)]
+        args += [self._kept, int(canvas), question.model, question.agreed, question.fingerprint]
+        args += [self._lifetimes.hit_result_seconds, question.before, question.after]
+        decision, detail = self.scripts.run("submit", args)
+        if isinstance(detail, str):
+            return Admitted(Admission(decision), text=detail)
+        return Admitted(Admission(decision), length=detail)
 
     def put(self, queue: str, message: str, task_id: str, delay_seconds: float) -> None:
         """Queue a new message; with a delay it waits among the deferred first."""
-        keys = [queue, names.DOORBELL, names.DEFERRED, names.DEFERRED_MESSAGES, names.job(task_id)]
         delay_ms = max(0, int(delay_seconds * 1000))
-        self._run("put", keys, [message, task_id, delay_ms, names.DOORBELL_MOST, queue])
+        self.scripts.run("put", [queue, message, task_id, delay_ms, self._kept])
 
     def take(
         self, queues: Sequence[str], *, worker: str, may_take_suspect: bool, nonce: str
@@ -128,15 +174,13 @@ class Jobs:
 
         With the `nonce` of an earlier take of this worker, whose reply was lost, the same message.
         """
-        keys = [names.UNACKED, names.UNACKED_INDEX, names.HELD, names.FENCE]
-        keys += [names.DOORBELL, names.UNREADABLE, names.DEADLINES, names.last_take(worker)]
-        args: list[Any] = [worker, int(may_take_suspect)]
-        args += [int(self._lifetimes.deadline_seconds * 1000), self._kept, names.JOB]
-        args += [names.UNREADABLE_MOST, nonce]
+        default_ms = int(self._lifetimes.deadline_seconds * 1000)
+        args: list[Any] = [worker, int(may_take_suspect), default_ms, self._kept, nonce]
+        keys = []
         for queue in queues:
             keys += [names.suspects(queue), queue]
             args += [queue, queue]
-        found = self._run("take", keys, args)
+        found = self.scripts.run("take", args, keys)
         if found is None:
             return None
         queue, message, task_id, tag, token, queued, left, attempts, crashes, cancelled = found
@@ -156,79 +200,65 @@ class Jobs:
     def release(
         self, task_id: str, token: str, *, delay_seconds: float = 0.0, counts: bool = False
     ) -> bool:
-        """Put a held message back at the head of its queue, or let it wait first.
+        """Put a held message, and what has joined it, back at the head of its queue, or let it wait
+        first.
 
         `counts`: this was a try. False when it is not held under `token` any more.
         """
-        keys = [names.job(task_id), names.UNACKED, names.UNACKED_INDEX, names.HELD]
-        keys += [names.DOORBELL, names.DEFERRED, names.DEFERRED_MESSAGES]
         args = [task_id, token, int(delay_seconds * 1000), int(counts)]
-        return bool(self._run("release", keys, [*args, names.DOORBELL_MOST, names.suspects("")]))
+        return bool(self.scripts.run("release", args))
 
     def drop(self, task_id: str, tag: str, token: str) -> None:
         """End custody of a message that is no job of ours."""
-        keys = [names.job(task_id), names.UNACKED, names.UNACKED_INDEX, names.HELD]
-        self._run("drop", keys, [tag, token])
+        self.scripts.run("drop", [task_id, tag, token])
 
     def wake_deferred(self, default_queue: str, most: int = 100) -> int:
         """Move deferred messages that are due into their queues; returns how many."""
-        keys = [names.DEFERRED, names.DEFERRED_MESSAGES, names.DOORBELL]
-        args = [most, names.JOB, names.DOORBELL_MOST, default_queue, names.suspects("")]
-        return int(self._run("due", keys, args))
+        return int(self.scripts.run("due", [most, default_queue]))
 
     def renew(self, held: Iterable[tuple[str, str, str]]) -> tuple[list[str], list[str]]:
         """Renew the leases of (task id, tag, token).
 
         Returns the tokens that this worker has lost, and those of jobs that somebody cancelled.
         """
-        triples = [word for triple in held for word in triple]
-        lost, cancelled = self._run("renew", [names.UNACKED_INDEX], [names.JOB, *triples])
+        lost, cancelled = self.scripts.run("renew", [word for triple in held for word in triple])
         return list(lost), list(cancelled)
 
     def contact_seconds(self, *, longest_gap_seconds: float) -> float:
         """Note that this worker reaches Redis, and return for how long some worker always did."""
-        gap_ms = int(longest_gap_seconds * 1000)
-        return int(self._run("contact", [names.CONTACT], [gap_ms])) / 1000
+        return int(self.scripts.run("contact", [int(longest_gap_seconds * 1000)])) / 1000
 
     def sweep(self, *, lease_seconds: float, max_crashes: int) -> list[str]:
         """Take messages away from workers whose lease ran out, up to 100; returns their ids."""
-        keys = [names.UNACKED, names.UNACKED_INDEX, names.HELD, names.DOORBELL]
-        keys += [names.DEAD, names.DEAD_MESSAGES, names.UNANSWERED]
-        args = [lease_seconds, max_crashes, 100, names.JOB, names.suspects("")]
-        return list(self._run("sweep", keys, [*args, names.DOORBELL_MOST]))
+        return list(self.scripts.run("sweep", [lease_seconds, max_crashes, 100]))
 
-    def settle(
-        self, task_id: str, token: str, result: str, state: JobState, *, error: str, dead: bool
-    ) -> Settled:
-        """Store and announce a result and end all custody, once.
+    def settle(self, task_id: str, token: str, ending: Ending) -> Settled:
+        """Store and announce a result and end all custody, once; answer all who wait for the same.
 
-        `token`: the fence token of the holder, or UNHELD. `dead` keeps the message.
+        `token`: the fence token of the holder, or UNHELD. With that, a job that runs can only leave
+        its flight: its own end is stored, and the work goes on for the others.
         """
-        keys = [names.job(task_id), names.result(task_id), names.UNACKED, names.UNACKED_INDEX]
-        keys += [names.HELD, names.DEADLINES, names.UNANSWERED, names.DEFERRED]
-        keys += [names.DEFERRED_MESSAGES, names.DEAD, names.DEAD_MESSAGES]
-        args = [task_id, token, result, self._kept, state.value, error, int(dead)]
-        args += [names.DEAD_LETTERS_MOST, names.DEAD_LETTERS_SECONDS * 1000]
-        return _SETTLED[int(self._run("settle", keys, args))]
+        result, work, cache = ending.result, ending.work, self._cache
+        args: list[Any] = [task_id, token, "own" if ending.own else "work", ending.state.value]
+        args += [ending.error, int(ending.dead), self._kept, names.DEAD_LETTERS_MOST]
+        args += [names.DEAD_LETTERS_SECONDS * 1000, result.shared, result.before, result.after]
+        args += [work.counted, work.prompt_tokens, work.completion_tokens]
+        args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]
+        args += [int(work.generation_seconds * 1000), result.others.holes, *result.others.pieces]
+        return _SETTLED[int(self.scripts.run("settle", args))]
 
     def cancel(self, task_id: str) -> str:
-        """Mark as cancelled and tell who runs it. "unknown", "running", or the state it is in."""
-        keys = [names.job(task_id)]
-        return str(self._run("cancel", keys, [task_id, names.CANCEL_CHANNEL]))
+        """Mark as cancelled and tell who runs it; see cancel.lua for what it returns."""
+        return str(self.scripts.run("cancel", [task_id]))
 
     def replay(self, task_id: str, *, deadline_seconds: float, default_queue: str) -> bool:
         """Put a dead letter back into its queue as if it had never run; False if there is none."""
-        keys = [names.job(task_id), names.result(task_id), names.DEAD, names.DEAD_MESSAGES]
-        keys += [names.DEADLINES, names.DOORBELL, names.UNANSWERED]
         args = [task_id, int(deadline_seconds * 1000), self._kept, default_queue]
-        return bool(self._run("replay", keys, [*args, names.DOORBELL_MOST]))
+        return bool(self.scripts.run("replay", args))
 
     def forget(self, task_id: str) -> None:
         """Remove a record whose message was never sent."""
-        with self.client.pipeline() as pipe:
-            pipe.delete(names.job(task_id))
-            pipe.zrem(names.DEADLINES, task_id)
-            pipe.execute()
+        self.scripts.run("forget", [task_id])
 
     def record(self, task_id: str) -> dict[str, str]:
         """The record's fields; empty when there is none."""
@@ -237,10 +267,3 @@ class Jobs:
     @property
     def _kept(self) -> int:
         return self._lifetimes.result_seconds
-
-    def _run(self, name: str, keys: list[str], args: Sequence[Any]) -> Any:
-        script = self._scripts.get(name)
-        if script is None:
-            text = (SCRIPTS / f"{name}.lua").read_text()
-            script = self._scripts[name] = self.client.register_script(text)
-        return script(keys=keys, args=list(args))

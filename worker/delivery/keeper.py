@@ -14,6 +14,7 @@ from typing import Any
 import redis
 
 from worker import names
+from worker.delivery import local
 from worker.delivery.gate import GATE, Reason
 from worker.delivery.held import HOLDINGS, Interrupted
 from worker.delivery.jobs import Jobs
@@ -40,7 +41,7 @@ class Keeper:
     def __init__(self, settings: Settings, jobs: Jobs, backend: Any) -> None:
         self._settings, self._jobs = settings, jobs
         self._lease = settings.lease_seconds
-        self._overdue = Overdue(jobs, backend, settings)
+        self._overdue = Overdue(jobs, local.flights(), backend, settings)
         self._watchdog = Watchdog(jobs)
         self._listener: redis.client.PubSub | None = None
         self._in_contact = False

@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 
-from worker.delivery.jobs import Jobs, Lifetimes
+from worker.dedupe.flights import Flights
+from worker.delivery.jobs import CacheBounds, Jobs, Lifetimes
 from worker.errors import InvalidRequest
 from worker.redis_connection import connect
 
@@ -28,8 +29,19 @@ def jobs() -> Jobs:
     from worker.settings import get_settings
 
     settings = get_settings()
-    lifetimes = Lifetimes(settings.deadline_seconds, settings.result_ttl)
-    return Jobs(connect(settings.redis_url), lifetimes)
+    lifetimes = Lifetimes(settings.deadline_seconds, settings.result_ttl, settings.hit_result_ttl)
+    bounds = CacheBounds(
+        settings.cache_ttl, settings.cache_max_entry_bytes, settings.cache_max_bytes
+    )
+    return Jobs(connect(settings.redis_url), lifetimes, bounds)
+
+
+@lru_cache(maxsize=1)
+def flights() -> Flights:
+    """The scripts of flights, on the same Redis."""
+    from worker.settings import get_settings
+
+    return Flights(jobs().scripts, get_settings().result_ttl)
 
 
 def begin(name: str, slots: int) -> None:

@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 from worker import names
+from worker.dedupe.flights import Flights
 from worker.delivery.gate import GATE, Reason
 from worker.delivery.jobs import Jobs, Settled
 from worker.errors import CrashedTooOften, DeadlineExceeded
@@ -23,20 +24,22 @@ AT_ONCE = 100
 class Overdue:
     """Stores the failures that nobody else will store."""
 
-    def __init__(self, jobs: Jobs, backend: Any, settings: Settings) -> None:
-        self._jobs, self._backend, self._settings = jobs, backend, settings
+    def __init__(self, jobs: Jobs, flights: Flights, backend: Any, settings: Settings) -> None:
+        self._jobs, self._flights = jobs, flights
+        self._backend, self._settings = backend, settings
 
     def expire(self) -> None:
-        """Fail jobs whose deadline passed while they waited; running ones see to it themselves."""
+        """Fail jobs whose deadline passed while they waited; one that runs sees to it itself."""
         client = self._jobs.client
         seconds, micros = client.time()
         now_ms = seconds * 1000 + micros // 1000
         late = client.zrangebyscore(names.DEADLINES, "-inf", now_ms, start=0, num=AT_ONCE)
         for task_id in map(str, late):
-            held, canvas = client.hmget(names.job(task_id), "token", "canvas")
-            # One in a canvas ends in the hands of a worker: only it can tell a chord.
-            if held is not None or canvas is not None:
+            if client.hexists(names.job(task_id), "canvas"):
+                # It ends in the hands of a worker: only that can tell a chord.
+                self._flights.unjoin(task_id)
                 continue
+            # One that runs is refused, unless others wait for its answer: then it leaves them.
             if self._backend.fail(task_id, self._too_late()) is not Settled.LOST:
                 client.zrem(names.DEADLINES, task_id)
 

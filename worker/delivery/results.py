@@ -14,10 +14,11 @@ import redis
 from celery import states
 from celery.backends.redis import RedisBackend
 
+from worker.delivery.ending import Ending, Work, result_of
 from worker.delivery.held import HOLDINGS
 from worker.delivery.jobs import UNHELD, JobState, Settled
 from worker.delivery.local import jobs
-from worker.errors import Cancelled, InternalError, ServiceError
+from worker.errors import Cancelled, DeadlineExceeded, InternalError, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,9 @@ def _is_not_now(exc: Exception) -> bool:
 
 
 #: Failures that nobody needs to look into: no dead letter.
-_NO_LETTER = {"cancelled"}
+_NO_LETTER = {Cancelled.code}
+#: Ends of one caller, not of the work: who waits for the same goes on waiting.
+_OWN = {Cancelled.code, DeadlineExceeded.code}
 
 
 class Backend(RedisBackend):
@@ -44,6 +47,23 @@ class Backend(RedisBackend):
     def exception_safe_to_retry(self, exc: Exception) -> bool:
         """Try again also while Redis answers that it cannot write now: full, read-only, loading."""
         return isinstance(exc, _NOT_NOW) or _is_not_now(exc) or super().exception_safe_to_retry(exc)
+
+    def add_pending_result(
+        self, result: Any, weak: bool = False, start_drainer: bool = True
+    ) -> Any:
+        """Look once before subscribing: a result that is there needs no subscription."""
+        known = self.get_key_for_task(result.id) in self.result_consumer.subscribed_to
+        if not known and result.ready():
+            return result
+        return super().add_pending_result(result, weak=weak, start_drainer=start_drainer)
+
+    def wait_for_pending(
+        self, result: Any, callback: Any = None, propagate: bool = True, **kwargs: Any
+    ) -> Any:
+        """As Celery's; a result that is in hand is not asked for again."""
+        if result._cache is not None:
+            return result.maybe_throw(callback=callback, propagate=propagate)
+        return super().wait_for_pending(result, callback=callback, propagate=propagate, **kwargs)
 
     def _store_result(
         self,
@@ -79,16 +99,17 @@ class Backend(RedisBackend):
             result=result, state=state, traceback=traceback, request=request
         )
         meta["task_id"] = task_id
-        word = _word(state, error)
         code = getattr(error, "code", InternalError.code) if error is not None else ""
-        return jobs().settle(
-            task_id,
-            token,
-            self.encode(meta),
-            word,
+        held = HOLDINGS.get(token)
+        ending = Ending(
+            state=_word(state, error),
             error=code,
+            own=code in _OWN,
             dead=error is not None and code not in _NO_LETTER,
+            result=result_of(meta),
+            work=Work() if held is None else held.work,
         )
+        return jobs().settle(task_id, token, ending)
 
     def fail(self, task_id: str, error: ServiceError, *, token: str = UNHELD) -> Settled:
         """Give a job that no worker runs its failure. Raises redis-py's errors."""

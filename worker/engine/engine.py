@@ -41,6 +41,10 @@ class Stoppable(Protocol):
     def on_stop(self, stop: Callable[[], None] | None) -> None:
         """Call `stop` then, at once if it is so already; None: no more."""
 
+    @property
+    def more_seconds(self) -> Callable[[], float]:
+        """How long somebody still waits when the time is over. May block."""
+
 
 class Engine:
     """Blocking calls for slots and threads; everything asynchronous stays inside."""
@@ -62,10 +66,11 @@ class Engine:
     ) -> Completion:
         """Run one prompt, once. A request to stop closes the stream, which ends the generation.
 
-        Raises DeadlineExceeded when `left_seconds` are over, the reason of a stop, else any error
-        of `worker.errors`.
+        Raises DeadlineExceeded when `left_seconds` are over and nobody else waits, the reason of a
+        stop, else any error of `worker.errors`.
         """
-        work = self._within(left_seconds, self._formats(prompt, model))
+        more_seconds = None if stoppable is None else stoppable.more_seconds
+        work = self._within(left_seconds, self._formats(prompt, model), more_seconds)
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         if stoppable is None:
             return future.result()
@@ -114,13 +119,25 @@ class Engine:
             raise translate(error, host=host, model=model) from None
 
     async def _within(
-        self, left_seconds: float, work: Coroutine[Any, Any, Completion]
+        self,
+        left_seconds: float,
+        work: Coroutine[Any, Any, Completion],
+        more_seconds: Callable[[], float] | None,
     ) -> Completion:
+        running = asyncio.ensure_future(work)
         try:
-            async with asyncio.timeout(left_seconds):
-                return await work
-        except TimeoutError:
-            raise DeadlineExceeded("the deadline passed while the job was running") from None
+            while left_seconds > 0:
+                await asyncio.wait({running}, timeout=left_seconds)
+                if running.done():
+                    return running.result()
+                left_seconds = 0.0
+                if more_seconds is not None:
+                    left_seconds = await asyncio.to_thread(more_seconds)
+        finally:
+            running.cancel()
+            # The stream is closed before the slot is free.
+            await asyncio.gather(running, return_exceptions=True)
+        raise DeadlineExceeded("the deadline passed while the job was running")
 
     async def _formats(self, prompt: Prompt, model: str) -> Completion:
         """Ask with the schema as grammar; where Ollama cannot express it, with a looser one."""

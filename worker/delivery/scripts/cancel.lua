@@ -1,15 +1,26 @@
 -- Mark a job as cancelled and tell the worker that runs it.
--- KEYS[1] job record (hash)   ARGV[1] task id   ARGV[2] channel
+-- ARGV[1] task id
 -- Returns "unknown" for no such job, "running" while a worker holds it, "canvas" when the next
--- worker that takes it will fail it, else the state it is in.
-if redis.call('EXISTS', KEYS[1]) == 0 then return 'unknown' end
-local seen = redis.call('HMGET', KEYS[1], 'settled', 'token', 'state')
+-- worker that takes it will fail it, "shared" when it runs and others wait for its answer (it is
+-- not marked: it has to leave), else the state it is in.
+local id, record = ARGV[1], JOB .. ARGV[1]
+if redis.call('EXISTS', record) == 0 then return 'unknown' end
+local seen = redis.call('HMGET', record, 'settled', 'token', 'state', 'canvas', 'fingerprint')
 if seen[1] then return seen[3] end
-redis.call('HSET', KEYS[1], 'cancelled', '1')
-if not seen[2] then
-  -- Others wait for it in a canvas: a worker fails it, with the message in hand.
-  if redis.call('HEXISTS', KEYS[1], 'canvas') == 1 then return 'canvas' end
-  return seen[3]
+if seen[2] and not seen[4] and seen[5] and leads(seen[5], id, seen[2])
+    and others_wait(seen[5], id) then
+  return 'shared'
 end
-redis.call('PUBLISH', ARGV[2], ARGV[1])
-return 'running'
+redis.call('HSET', record, 'cancelled', '1')
+if seen[2] then
+  redis.call('PUBLISH', CANCEL_CHANNEL, id)
+  return 'running'
+end
+if not seen[4] then return seen[3] end
+-- Others wait for it in a canvas: a worker fails it, with the message in hand.
+local entry = seen[5] and redis.call('HGET', JOINED .. seen[5], id)
+if entry then
+  leave(seen[5], id)
+  put_back(record, entry)
+end
+return 'canvas'

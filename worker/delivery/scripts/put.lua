@@ -1,23 +1,20 @@
 -- Put a new message into its queue and ring for a waiting worker; with a delay, among the deferred.
--- KEYS[1] queue (list)   KEYS[2] doorbell (list)   KEYS[3] deferred (zset)
--- KEYS[4] deferred messages (hash)   KEYS[5] job record (hash)
--- ARGV[1] message   ARGV[2] task id   ARGV[3] delay, ms; 0 = none   ARGV[4] most rings
--- ARGV[5] queue name   Returns 1, or 0 when the job has been put before (the reply was lost).
-if redis.call('EXISTS', KEYS[5]) == 1 and redis.call('HSETNX', KEYS[5], 'put', '1') == 0 then
-  return 0
-end
-local delay = tonumber(ARGV[3])
+-- From now on the job is noted under its fingerprint: whoever runs the same answers it too.
+-- ARGV[1] queue   ARGV[2] message   ARGV[3] task id   ARGV[4] delay, ms; 0 = none
+-- ARGV[5] lifetime of an answer, s
+-- Returns 1, or 0 when the job has been put before (the reply was lost).
+local id, record = ARGV[3], JOB .. ARGV[3]
+local known = redis.call('EXISTS', record) == 1
+if known and redis.call('HSETNX', record, 'put', '1') == 0 then return 0 end
+local delay, now = tonumber(ARGV[4]), clock()
 if delay > 0 then
-  local time = redis.call('TIME')
-  local due = time[1] * 1000 + math.floor(time[2] / 1000) + delay
-  redis.call('HSET', KEYS[4], ARGV[2], ARGV[1])
-  redis.call('ZADD', KEYS[3], string.format('%.0f', due), ARGV[2])
-  if redis.call('EXISTS', KEYS[5]) == 1 then
-    redis.call('HSET', KEYS[5], 'state', 'deferred', 'queue', ARGV[5])
-  end
+  redis.call('HSET', DEFERRED_MESSAGES, id, ARGV[2])
+  redis.call('ZADD', DEFERRED, whole(now + delay), id)
+  if known then redis.call('HSET', record, 'state', 'deferred', 'queue', ARGV[1]) end
   return 1
 end
-redis.call('LPUSH', KEYS[1], ARGV[1])
-redis.call('LPUSH', KEYS[2], '1')
-redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[4]) - 1)
+local seen = redis.call('HMGET', record, 'fingerprint', 'deadline_ms')
+if seen[1] then note(seen[1], id, seen[2], tonumber(ARGV[5]) * 1000, now) end
+redis.call('LPUSH', ARGV[1], ARGV[2])
+ring()
 return 1

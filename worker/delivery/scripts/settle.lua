@@ -1,56 +1,202 @@
--- Store the result of a job, announce it and end all custody of its message, in one step, once.
--- KEYS[1] job record (hash)   KEYS[2] result (string, and the channel)   KEYS[3] unacked (hash)
--- KEYS[4] its index (zset)   KEYS[5] held (hash)   KEYS[6] deadlines (zset)
--- KEYS[7] unanswered (set)   KEYS[8] deferred (zset)   KEYS[9] deferred messages (hash)
--- KEYS[10] dead letters (zset)   KEYS[11] dead messages (hash)
+-- Store the result of a job, announce it and end all custody of its message, in one step, once. The
+-- leader of a flight gives its result to all who wait for it. An answer goes into the cache.
 -- ARGV[1] task id   ARGV[2] fence token; "" = only while no worker holds the job
--- ARGV[3] result   ARGV[4] its lifetime, s   ARGV[5] state   ARGV[6] error code or ""
--- ARGV[7] 1 if the message goes to the dead letters   ARGV[8] most dead letters
--- ARGV[9] their lifetime, ms
+-- ARGV[3] "own": the end of this caller alone (cancelled, too late); "work": of the work itself
+-- ARGV[4] state   ARGV[5] error code or ""   ARGV[6] 1 if the message goes to the dead letters
+-- ARGV[7] lifetime of a result, s   ARGV[8] most dead letters   ARGV[9] their lifetime, ms
+-- ARGV[10] answer or error, JSON   ARGV[11], ARGV[12] this job's result before and after it
+-- ARGV[13] where this job's answer comes from: misses, hits or joined
+-- ARGV[14] prompt tokens   ARGV[15] completion tokens; 0 where nothing was generated
+-- ARGV[16] lifetime in the cache, s; 0 = not to be cached   ARGV[17] largest entry, bytes
+-- ARGV[18] largest cache, bytes   ARGV[19] how long the generation took, ms
+-- ARGV[20] what goes into the results of the others after each piece: i task id, q seconds queued,
+-- a ARGV[10]   ARGV[21..] the pieces, one more than those
 -- Returns 1; 0 when there is a result already; -1 when the token is not the holder's (any more).
-local seen = redis.call('HMGET', KEYS[1], 'settled', 'token', 'tag')
-if seen[1] then return 0 end
-if ARGV[2] == '' and seen[2] then return -1 end
-if ARGV[2] ~= '' and seen[2] ~= ARGV[2] then return -1 end
--- Before the SET, as in renew.lua: a Redis that is full takes the results of what runs.
-redis.call('ZREM', KEYS[6], ARGV[1])
-redis.call('SREM', KEYS[7], ARGV[1])
-redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
-redis.call('PUBLISH', KEYS[2], ARGV[3])
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('HSET', KEYS[1], 'settled', '1', 'state', ARGV[5])
-  if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[6]) end
-  redis.call('HDEL', KEYS[1], 'token', 'tag')
-  redis.call('EXPIRE', KEYS[1], ARGV[4])
+local id, token, answer = ARGV[1], ARGV[2], ARGV[10]
+local state, failure, kept = ARGV[4], ARGV[5], tonumber(ARGV[7])
+local prompt_tokens, completion_tokens = tonumber(ARGV[14]), tonumber(ARGV[15])
+local answered = failure == ''
+local record, now = JOB .. id, clock()
+local seen = redis.call('HMGET', record, 'settled', 'token', 'tag', 'fingerprint', 'left',
+  'canvas', 'submitted_ms', 'state')
+local fingerprint = seen[4]
+local leading = fingerprint and token ~= '' and leads(fingerprint, id, token)
+
+local function wasted()
+  if completion_tokens == 0 then return end
+  count('generated_tokens', completion_tokens)
+  count('undelivered_prompt_tokens', prompt_tokens)
+  count('undelivered_completion_tokens', completion_tokens)
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local raw = redis.call('HGET', KEYS[9], ARGV[1])
-if seen[3] then
-  local entry = redis.call('HGET', KEYS[3], seen[3])
-  if entry then
-    local queue = string.match(entry, ', "", "([^"]*)"%]$')
-    raw = string.sub(entry, 2, -(string.len(', "", "' .. queue .. '"]') + 1))
+
+if token ~= '' and seen[2] ~= token then
+  wasted()
+  return seen[1] and 0 or -1
+end
+local departed = seen[1] and seen[5] and token ~= ''  -- its caller left, the work went on
+if seen[1] and not departed then return 0 end
+local leaving = token == '' and seen[2]
+if leaving and not (ARGV[3] == 'own' and fingerprint and not seen[6]
+    and leads(fingerprint, id, seen[2]) and others_wait(fingerprint, id)) then
+  return -1
+end
+-- Before any SET, as in renew.lua: a Redis that is full takes the results of what runs.
+redis.call('ZREM', DEADLINES, id)
+redis.call('SREM', UNANSWERED, id)
+
+local function announce(job, result)
+  redis.call('SET', RESULT .. job, result, 'EX', kept)
+  redis.call('PUBLISH', RESULT .. job, result)
+end
+
+local function ended(of)
+  redis.call('HSET', of, 'settled', '1', 'state', state)
+  if failure ~= '' then redis.call('HSET', of, 'error', failure) end
+  redis.call('EXPIRE', of, kept)
+end
+
+local function forget_message(job, tag)
+  if tag then end_custody(tag) end
+  redis.call('ZREM', DEADLINES, job)
+  redis.call('SREM', UNANSWERED, job)
+  redis.call('ZREM', DEFERRED, job)
+  redis.call('HDEL', DEFERRED_MESSAGES, job)
+end
+
+local function own_origin()
+  return seen[8] == 'joined' and 'joined' or ARGV[13]
+end
+
+local function took(submitted)
+  return submitted and math.max(0, now - tonumber(submitted)) or nil
+end
+
+local function result_for(job, submitted)
+  local waited_ms = submitted and math.max(0, took(submitted) - tonumber(ARGV[19]))
+  local text = {ARGV[21]}
+  for place = 1, string.len(ARGV[20]) do
+    local piece = string.sub(ARGV[20], place, place)
+    if piece == 'i' then table.insert(text, cjson.encode(job)) end
+    if piece == 'a' then table.insert(text, answer) end
+    if piece == 'q' then
+      table.insert(text, waited_ms and string.format('%.3f', waited_ms / 1000) or 'null')
+    end
+    table.insert(text, ARGV[21 + place])
   end
-  redis.call('HDEL', KEYS[3], seen[3])
-  redis.call('ZREM', KEYS[4], seen[3])
-  redis.call('HDEL', KEYS[5], seen[3])
+  return table.concat(text)
 end
-redis.call('ZREM', KEYS[8], ARGV[1])
-redis.call('HDEL', KEYS[9], ARGV[1])
-if ARGV[7] == '1' and (raw or redis.call('HEXISTS', KEYS[11], ARGV[1]) == 1) then
-  if raw then redis.call('HSET', KEYS[11], ARGV[1], raw) end
-  redis.call('ZADD', KEYS[10], string.format('%.0f', now), ARGV[1])
+
+local letter = nil  -- where the leader's caller has left, the message of another who joined
+
+-- Another who waits for the same. One in a canvas gets the outcome when a worker takes it next:
+-- only with the message in hand can Celery call what comes after it.
+local function give(job)
+  local other = JOB .. job
+  local its = redis.call('HMGET', other, 'settled', 'tag', 'canvas', 'submitted_ms', 'deadline_ms')
+  if its[1] or not its[5] then return end
+  if its[3] then
+    local left = math.max(1000, tonumber(its[5]) - now) + kept * 1000
+    redis.call('SET', HANDED .. job, (answered and 'a' or 'f') .. whole(prompt_tokens) .. ' '
+      .. whole(completion_tokens) .. ' ' .. answer, 'PX', whole(left))
+    local entry = redis.call('HGET', JOINED .. fingerprint, job)
+    if entry then put_back(other, entry) end
+    return
+  end
+  local entry = departed and not letter and redis.call('HGET', JOINED .. fingerprint, job)
+  if entry then letter = {job, (opened(entry))} end
+  announce(job, result_for(job, its[4]))
+  ended(other)
+  redis.call('HDEL', other, 'token', 'tag')
+  forget_message(job, its[2])
+  count_end('joined', answered, took(its[4]), prompt_tokens, completion_tokens)
+end
+
+local function cache()
+  local seconds, entry = tonumber(ARGV[16]),
+    whole(prompt_tokens) .. ' ' .. whole(completion_tokens) .. ' ' .. answer
+  local bytes = string.len(entry) + CACHE_ENTRY_OVERHEAD_BYTES
+  if seconds == 0 or bytes > tonumber(ARGV[17]) then return end
+  if redis.call('EXISTS', CACHE .. fingerprint) == 1 then return end
+  local function drop(member)
+    local name, size = string.match(member, '^(.*):(%d+)$')
+    redis.call('DEL', CACHE .. name)
+    redis.call('ZREM', CACHE_INDEX, member)
+    return redis.call('DECRBY', CACHE_BYTES, size)
+  end
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', CACHE_INDEX, '-inf', whole(now),
+      'LIMIT', 0, 1000)) do drop(member) end
+  local ends = now + seconds * 1000
+  redis.call('SET', CACHE .. fingerprint, entry, 'PX', whole(seconds * 1000))
+  redis.call('ZADD', CACHE_INDEX, whole(ends), fingerprint .. ':' .. bytes)
+  local total = redis.call('INCRBY', CACHE_BYTES, bytes)
+  keep(CACHE_INDEX, ends + 1000, now)
+  keep(CACHE_BYTES, ends + 1000, now)
+  while total > tonumber(ARGV[18]) do
+    local oldest = redis.call('ZRANGE', CACHE_INDEX, 0, 0)[1]
+    if not oldest then break end
+    total = drop(oldest)
+  end
+  count('stored', 1)
+end
+
+-- --- This job's own end ---------------------------------------------------------------------------
+local raw = redis.call('HGET', DEFERRED_MESSAGES, id)
+local held = seen[3] and redis.call('HGET', UNACKED, seen[3])
+local joined = fingerprint and redis.call('HGET', JOINED .. fingerprint, id)
+if held or joined then raw = opened(held or joined) end
+if not departed then
+  announce(id, ARGV[11] .. answer .. ARGV[12])
+  if redis.call('EXISTS', record) == 1 then ended(record) end
+  count_end(own_origin(), answered, took(seen[7]), prompt_tokens, completion_tokens)
+end
+if leaving then
+  -- The message stays held: the generation goes on for the others, under the same token.
+  redis.call('HSET', record, 'left', '1')
+  redis.call('ZREM', NOTED .. fingerprint, id)
+  local latest = redis.call('ZREVRANGE', NOTED .. fingerprint, 0, 0, 'WITHSCORES')
+  keep(record, tonumber(latest[2]) + kept * 1000, now)
+  return 1
+end
+forget_message(id, seen[3])
+if redis.call('EXISTS', record) == 1 then redis.call('HDEL', record, 'token', 'tag', 'left') end
+redis.call('DEL', HANDED .. id)
+if not answered then
+  wasted()
+elseif ARGV[13] == 'misses' then
+  count('generated_tokens', completion_tokens)
+end
+
+-- --- The others ---------------------------------------------------------------------------------
+local shared = ARGV[3] == 'work' and fingerprint
+  and (leading or (failure == 'crashed_too_often' and not leader_of(fingerprint)))
+if fingerprint then redis.call('ZREM', NOTED .. fingerprint, id) end
+if shared then
+  for _, job in ipairs(redis.call('ZRANGE', NOTED .. fingerprint, 0, -1)) do give(job) end
+  redis.call('DEL', NOTED .. fingerprint, JOINED .. fingerprint, FLIGHT .. fingerprint)
+elseif leading then
+  land(fingerprint, nil, nil, nil)
+elseif fingerprint then
+  leave(fingerprint, id)
+end
+if leading and answered then cache() end
+
+-- --- Dead letters ---------------------------------------------------------------------------------
+if not departed and (raw or redis.call('HEXISTS', DEAD_MESSAGES, id) == 1) then
+  letter = {id, raw}
+end
+if ARGV[6] == '1' and letter then
+  if letter[2] then redis.call('HSET', DEAD_MESSAGES, letter[1], letter[2]) end
+  redis.call('ZADD', DEAD, whole(now), letter[1])
   -- The record tells the kind, the error and the counts for as long as the letter is kept.
-  redis.call('PEXPIRE', KEYS[1], ARGV[9])
+  redis.call('PEXPIRE', JOB .. letter[1], ARGV[9])
 end
-local old = redis.call('ZRANGEBYSCORE', KEYS[10], '-inf', string.format('%.0f', now - ARGV[9]))
-local over = redis.call('ZCARD', KEYS[10]) - tonumber(ARGV[8])
+local old = redis.call('ZRANGEBYSCORE', DEAD, '-inf', whole(now - ARGV[9]))
+local over = redis.call('ZCARD', DEAD) - tonumber(ARGV[8])
 if over > 0 then
-  for _, id in ipairs(redis.call('ZRANGE', KEYS[10], 0, over - 1)) do table.insert(old, id) end
+  for _, one in ipairs(redis.call('ZRANGE', DEAD, 0, over - 1)) do table.insert(old, one) end
 end
-for _, id in ipairs(old) do
-  redis.call('ZREM', KEYS[10], id)
-  redis.call('HDEL', KEYS[11], id)
+for _, one in ipairs(old) do
+  redis.call('ZREM', DEAD, one)
+  redis.call('HDEL', DEAD_MESSAGES, one)
 end
 return 1

@@ -1,28 +1,52 @@
--- Admit one job: refuse an id that exists and a queue that is full, else write its record.
--- KEYS[1] job record (hash)   KEYS[2] queue (list)   KEYS[3] deadlines (zset)
--- ARGV[1] most jobs in the queue, 0 = no limit   ARGV[2] deadline, ms from now
--- ARGV[3] lifetime of an answer, s   ARGV[4] kind   ARGV[5] queue name   ARGV[6] task id
--- ARGV[8] 1 if others wait for it in a canvas
--- ARGV[7] nonce of this call: a call that is repeated because its reply was lost is not a second one
--- Returns {"queue" | "exists" | "full", length of the queue}. Times are Redis's own clock, ms.
-local length = redis.call('LLEN', KEYS[2])
-if redis.call('EXISTS', KEYS[1]) == 1 then
+-- Admit one job: refuse an id that exists, answer it from the cache, refuse a full queue, or write
+-- its record.
+-- ARGV[1] task id   ARGV[2] nonce of this call: one that is repeated because its reply was lost is
+-- not a second one   ARGV[3] kind   ARGV[4] queue   ARGV[5] most jobs in it, 0 = no limit
+-- ARGV[6] deadline, ms from now   ARGV[7] lifetime of an answer, s
+-- ARGV[8] 1 if others wait for it in a canvas: a worker has to end it
+-- ARGV[9] model as in the table of what workers agree on; "" = no cache and no joining
+-- ARGV[10] what the caller takes them to agree on   ARGV[11] fingerprint made with that, or ""
+-- ARGV[12] lifetime of a result from the cache, s   ARGV[13] result before the answer
+-- ARGV[14] result after it
+-- Returns {"queue" | "exists" | "full", length of the queue}, {"hit", answer} when the result is
+-- stored, or {"stale", what workers agree on} when nothing was done as the caller was wrong.
+local id, record, queue = ARGV[1], JOB .. ARGV[1], ARGV[4]
+local length = redis.call('LLEN', queue)
+if redis.call('EXISTS', record) == 1 then
   -- The same call again; or an earlier one that died before its message was put.
-  local seen = redis.call('HMGET', KEYS[1], 'nonce', 'put', 'settled')
-  if seen[1] == ARGV[7] or (seen[1] and not seen[2] and not seen[3]) then
+  local seen = redis.call('HMGET', record, 'nonce', 'put', 'settled')
+  if not seen[3] and (seen[1] == ARGV[2] or (seen[1] and not seen[2])) then
     return {'queue', length}
   end
   return {'exists', length}
 end
-local most = tonumber(ARGV[1])
+local fingerprint = ''
+if ARGV[9] ~= '' then
+  local agreed = redis.call('HGET', AGREED, ARGV[9]) or ''
+  if agreed ~= ARGV[10] then return {'stale', agreed} end
+  fingerprint = ARGV[11]
+end
+local entry = fingerprint ~= '' and ARGV[8] ~= '1' and redis.call('GET', CACHE .. fingerprint)
+if entry then
+  local prompt_tokens, completion_tokens, at = string.match(entry, '^(%d+) (%d+) ()')
+  local answer = string.sub(entry, at)
+  local result = ARGV[13] .. answer .. ARGV[14]
+  redis.call('SET', RESULT .. id, result, 'EX', ARGV[12])
+  redis.call('PUBLISH', RESULT .. id, result)
+  redis.call('HSET', record, 'kind', ARGV[3], 'queue', queue, 'state', 'succeeded',
+    'nonce', ARGV[2], 'settled', '1')
+  redis.call('EXPIRE', record, ARGV[12])
+  count_end('hits', true, 0, tonumber(prompt_tokens), tonumber(completion_tokens))
+  return {'hit', answer}
+end
+local most = tonumber(ARGV[5])
 if most > 0 and length >= most then return {'full', length} end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local deadline = string.format('%.0f', now + tonumber(ARGV[2]))
-redis.call('HSET', KEYS[1], 'kind', ARGV[4], 'queue', ARGV[5], 'state', 'queued',
-  'nonce', ARGV[7],
-  'submitted_ms', string.format('%.0f', now), 'deadline_ms', deadline)
-if ARGV[8] == '1' then redis.call('HSET', KEYS[1], 'canvas', '1') end
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', tonumber(ARGV[2]) + tonumber(ARGV[3]) * 1000))
-redis.call('ZADD', KEYS[3], deadline, ARGV[6])
+local now = clock()
+local deadline = whole(now + tonumber(ARGV[6]))
+redis.call('HSET', record, 'kind', ARGV[3], 'queue', queue, 'state', 'queued', 'nonce', ARGV[2],
+  'submitted_ms', whole(now), 'deadline_ms', deadline)
+if ARGV[8] == '1' then redis.call('HSET', record, 'canvas', '1') end
+if fingerprint ~= '' then redis.call('HSET', record, 'fingerprint', fingerprint) end
+redis.call('PEXPIRE', record, whole(tonumber(ARGV[6]) + tonumber(ARGV[7]) * 1000))
+redis.call('ZADD', DEADLINES, deadline, id)
 return {'queue', length}

@@ -1,16 +1,12 @@
 -- Pop one message and take custody of it, in one step: it is in a queue, or held, never neither.
--- KEYS[1] unacked (hash)   KEYS[2] its index (zset)   KEYS[3] held (hash)   KEYS[4] fence
--- KEYS[5] doorbell (list)   KEYS[6] unreadable (list)   KEYS[7] deadlines (zset)
--- KEYS[8] the last take of this worker (hash)
--- KEYS[9..] queues, most urgent first, each after the list of its suspects
+-- KEYS queues, most urgent first, each after the list of its suspects
 -- ARGV[1] worker   ARGV[2] 1 if it may take a suspect   ARGV[3] default deadline, ms from now
--- ARGV[4] lifetime of an answer, s   ARGV[5] prefix of job records   ARGV[6] most unreadable kept
--- ARGV[7] nonce of this take: one that is repeated, as its reply was lost, gets the same message
--- ARGV[8..] queue names, one for each key from 9 on
+-- ARGV[4] lifetime of an answer, s   ARGV[5] nonce of this take: one that is repeated, as its reply
+-- was lost, gets the same message   ARGV[6..] the queue's name for each key
 -- Returns nil, or {queue, message, task id, delivery tag, fence token, ms queued or -1, ms left,
 -- attempts so far, crashes so far, cancelled}. The message is never re-encoded.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = clock()
+local last_take = LAST_TAKE .. ARGV[1]
 
 local function reply(record, raw, queue, id, tag, token)
   local seen = redis.call('HMGET', record, 'submitted_ms', 'attempts', 'crashes', 'cancelled',
@@ -21,14 +17,13 @@ local function reply(record, raw, queue, id, tag, token)
     tonumber(seen[2] or 0), tonumber(seen[3] or 0), seen[4] and 1 or 0}
 end
 
-local last = redis.call('HMGET', KEYS[8], 'nonce', 'id', 'token')
-if last[1] == ARGV[7] and last[2] then
-  local record = ARGV[5] .. last[2]
+local last = redis.call('HMGET', last_take, 'nonce', 'id', 'token')
+if last[1] == ARGV[5] and last[2] then
+  local record = JOB .. last[2]
   local seen = redis.call('HMGET', record, 'token', 'tag')
-  local entry = seen[1] == last[3] and redis.call('HGET', KEYS[1], seen[2])
+  local entry = seen[1] == last[3] and redis.call('HGET', UNACKED, seen[2])
   if entry then
-    local queue = string.match(entry, ', "", "([^"]*)"%]$')
-    local raw = string.sub(entry, 2, -(string.len(', "", "' .. queue .. '"]') + 1))
+    local raw, queue = opened(entry)
     return reply(record, raw, queue, last[2], seen[2], tonumber(seen[1]))
   end
 end
@@ -36,45 +31,45 @@ end
 local function custody(raw, message, queue)
   local tag, id = message.properties.delivery_tag, message.headers.id
   local task = type(message.headers.task) == 'string' and message.headers.task or ''
-  local record = ARGV[5] .. id
+  local record = JOB .. id
   -- It was admitted and its record is gone: it has ended long ago, or its caller was told that it
   -- was never queued.
   if message.headers.llm_submitted and redis.call('EXISTS', record) == 0 then return nil end
   -- It has its result, or somebody holds it: this is a second copy of the message.
   local ended = redis.call('HMGET', record, 'settled', 'tag')
-  if ended[1] or (ended[2] and redis.call('HEXISTS', KEYS[1], ended[2]) == 1) then return nil end
-  local token = redis.call('INCR', KEYS[4])
-  redis.call('ZADD', KEYS[2], string.format('%.3f', now / 1000), tag)
-  redis.call('HSET', KEYS[1], tag, '[' .. raw .. ', "", "' .. queue .. '"]')
-  redis.call('HSET', KEYS[3], tag, id)
+  if ended[1] or (ended[2] and redis.call('HEXISTS', UNACKED, ended[2]) == 1) then return nil end
+  local token = redis.call('INCR', FENCE)
+  redis.call('ZADD', UNACKED_INDEX, string.format('%.3f', now / 1000), tag)
+  redis.call('HSET', UNACKED, tag, '[' .. raw .. ', "", "' .. queue .. '"]')
+  redis.call('HSET', HELD, tag, id)
   local deadline = redis.call('HGET', record, 'deadline_ms')
   if not deadline then  -- sent by name, by another app
-    deadline = string.format('%.0f', now + tonumber(ARGV[3]))
+    deadline = whole(now + tonumber(ARGV[3]))
     redis.call('HSET', record, 'kind', string.sub(task, 5),
       'deadline_ms', deadline)
-    redis.call('ZADD', KEYS[7], deadline, id)
+    redis.call('ZADD', DEADLINES, deadline, id)
   end
-  redis.call('PEXPIRE', record, string.format('%.0f',
+  redis.call('PEXPIRE', record, whole(
     math.max(0, tonumber(deadline) - now) + tonumber(ARGV[4]) * 1000))
   redis.call('HSET', record, 'state', 'running', 'queue', queue, 'worker', ARGV[1],
     'token', token, 'tag', tag)
   redis.call('HINCRBY', record, 'starts', 1)
-  redis.call('HSET', KEYS[8], 'nonce', ARGV[7], 'id', id, 'token', token)
-  redis.call('EXPIRE', KEYS[8], 3600)
+  redis.call('HSET', last_take, 'nonce', ARGV[5], 'id', id, 'token', token)
+  redis.call('EXPIRE', last_take, 3600)
   return reply(record, raw, queue, id, tag, token)
 end
 
 local function more()
-  for place = 9, #KEYS do
+  for place = 1, #KEYS do
     if redis.call('LLEN', KEYS[place]) > 0 then
-      if redis.call('LLEN', KEYS[5]) == 0 then redis.call('LPUSH', KEYS[5], '1') end
+      if redis.call('LLEN', DOORBELL) == 0 then redis.call('LPUSH', DOORBELL, '1') end
       return
     end
   end
 end
 
-for place = 9, #KEYS do
-  local suspects = (place - 9) % 2 == 0
+for place = 1, #KEYS do
+  local suspects = place % 2 == 1
   if not suspects or ARGV[2] == '1' then
     for _ = 1, 1000 do  -- settled and unreadable ones are dropped on the way
       local raw = redis.call('RPOP', KEYS[place])
@@ -83,14 +78,14 @@ for place = 9, #KEYS do
       if ok and type(message) == 'table' and type(message.headers) == 'table'
           and type(message.headers.id) == 'string' and type(message.properties) == 'table'
           and type(message.properties.delivery_tag) == 'string' then
-        local taken = custody(raw, message, ARGV[place - 1])
+        local taken = custody(raw, message, ARGV[5 + place])
         if taken then
           more()
           return taken
         end
       else
-        redis.call('LPUSH', KEYS[6], raw)
-        redis.call('LTRIM', KEYS[6], 0, tonumber(ARGV[6]) - 1)
+        redis.call('LPUSH', UNREADABLE, raw)
+        redis.call('LTRIM', UNREADABLE, 0, UNREADABLE_MOST - 1)
       end
     end
   end

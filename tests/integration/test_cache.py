@@ -1,0 +1,291 @@
+"""A repeated question is answered from the cache, at the call or by a worker that takes it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+
+import tasks
+from producers import status
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama, Script
+from tests.integration.conftest import StartWorker, run_python
+from worker import errors, names
+from worker.app import app
+from worker.delivery.jobs import JobState
+
+
+def answer(prompt: str = "question", **options: Any) -> dict[str, Any]:
+    """Ask and wait."""
+    given: dict[str, Any] = tasks.generate.delay(prompt, **options).get(timeout=20)
+    return given
+
+
+def test_a_repeated_call_holds_its_answer_and_no_worker_hears_of_it(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Same text, own task id, own origin; stored under its id for HIT_RESULT_TTL."""
+    start_worker()
+    first = answer()
+    fence = redis_client.get(names.FENCE)
+    again = tasks.generate.delay("question")
+    assert again._cache is not None, "the handle has it without asking Redis"
+    second = again.get(timeout=0)
+    assert (first["origin"], second["origin"]) == ("computed", "cached")
+    assert second["task_id"] == again.id != first["task_id"]
+    own = {"task_id", "origin", "timings"}
+    assert {k: v for k, v in first.items() if k not in own} == {
+        k: v for k, v in second.items() if k not in own
+    }
+    assert app.AsyncResult(again.id).get(timeout=5) == second
+    assert 590 < redis_client.ttl(names.result(again.id)) <= 600
+    assert status(again.id) is JobState.SUCCEEDED
+    assert len(ollama.seen) == 1
+    assert redis_client.get(names.FENCE) == fence, "nothing was taken"
+
+
+def test_a_hit_is_answered_while_the_queue_is_full_and_the_model_is_away(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """It needs neither a slot nor a place."""
+    start_worker()
+    answer()
+    ollama.stop()
+    try:
+        for number in range(3):
+            tasks.generate.delay(f"slow {number}")
+        code = "import tasks; print(tasks.generate.delay('question').get(timeout=0)['origin'])"
+        done = run_python("-c", code, MAX_QUEUE_LENGTH="3")
+        assert done.stdout == "cached\n", done.stderr
+    finally:
+        ollama.start()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"temperature": 0.1},
+        {"max_tokens": 499},
+        {"system_prompt": "be brief"},
+        {"cache_scope": "tenant"},
+        {"prompt": "question "},
+        {"model": "other:1b"},
+    ],
+)
+def test_a_call_that_differs_is_another_question(
+    start_worker: StartWorker, ollama: FakeOllama, other: dict[str, Any]
+) -> None:
+    """Every option counts, and so does each tenant."""
+    ollama.models = ("fake:1b", "other:1b")
+    start_worker()
+    answer()
+    assert answer(**{"prompt": "question", **other})["origin"] == "computed"
+    assert answer(**{"prompt": "question", **other})["origin"] == "cached"
+    assert len(ollama.seen) == 2
+
+
+def test_defaults_and_the_models_own_name_are_the_same_question(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """Left out or written out, and 1 or 1.0."""
+    start_worker()
+    answer(temperature=1)
+    same = answer(temperature=1.0, max_tokens=500, model="fake:1b", priority="low")
+    assert same["origin"] == "cached"
+
+
+def test_without_cache_nothing_is_read_written_or_joined(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Per call."""
+    start_worker(CONCURRENCY="4")
+    ollama.respond = lambda _: Script(first_seconds=0.3)
+    alone = [tasks.generate.delay("question", cache=False) for _ in range(3)]
+    assert [result.get(timeout=20)["origin"] for result in alone] == ["computed"] * 3
+    assert redis_client.keys(f"{names.CACHE}*") == []
+    assert answer()["origin"] == "computed"
+    assert answer(cache=False)["origin"] == "computed"
+    assert len(ollama.seen) == 5
+
+
+def test_with_the_cache_switched_off_every_call_runs(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """ENABLE_CACHE=false at the worker is cache=False for all."""
+    start_worker(ENABLE_CACHE="false")
+    assert [answer()["origin"], answer()["origin"]] == ["computed", "computed"]
+    assert redis_client.keys(f"{names.CACHE}*") == []
+
+
+def test_a_model_that_was_pulled_again_does_not_answer_from_old_entries(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Its digest is in the fingerprint; workers publish it within 3 s."""
+    start_worker()
+    answer()
+    agreed = redis_client.hget(names.AGREED, names.DEFAULT_MODEL)
+    ollama.digest = "cd" * 32
+    wait_until(
+        lambda: redis_client.hget(names.AGREED, names.DEFAULT_MODEL) != agreed, "it is published"
+    )
+    assert answer()["origin"] == "computed"
+    assert answer()["origin"] == "cached"
+
+
+def test_callers_look_only_where_all_workers_agree(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Two hosts with different models under one name: no caller knows which would answer."""
+    start_worker()
+    with FakeOllama(digest="cd" * 32) as other:
+        second = start_worker(OLLAMA_HOST=other.host)
+        assert redis_client.hget(names.AGREED, names.DEFAULT_MODEL) is None
+        again = [tasks.generate.delay("question") for _ in range(2)]
+        assert [result._cache for result in again] == [None, None]
+        for result in again:
+            result.get(timeout=20)
+        second.stop()
+    wait_until(lambda: redis_client.hget(names.AGREED, "fake:1b"), "the one that is left agrees")
+
+
+@pytest.mark.parametrize(
+    ("call", "script"),
+    [
+        (
+            lambda: tasks.summarize.delay("text", max_summary_tokens=5),
+            Script(chunks=("One. ", "Two"), done_reason="length"),
+        ),
+        (
+            lambda: tasks.structured_output.delay("text", {"type": "object"}),
+            Script(chunks=("no JSON",)),
+        ),
+        (lambda: tasks.generate.delay("text"), Script(status=500, error="broken")),
+    ],
+    ids=["a summary cut at its cap", "invalid JSON", "an error"],
+)
+def test_only_whole_answers_are_cached(
+    start_worker: StartWorker,
+    ollama: FakeOllama,
+    redis_client: redis.Redis,
+    call: Any,
+    script: Script,
+) -> None:
+    """The next caller gets a new try."""
+    start_worker(MAX_ATTEMPTS="1")
+    ollama.respond = lambda _: script
+    for _ in range(2):
+        with contextlib.suppress(errors.ServiceError):
+            assert call().get(timeout=20)["origin"] == "computed"
+    assert len(ollama.seen) >= 2
+    assert redis_client.keys(f"{names.CACHE}*") == []
+
+
+def test_generate_at_its_own_limit_is_a_whole_answer(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """The caller asked for so many tokens."""
+    start_worker()
+    ollama.respond = lambda _: Script(done_reason="length")
+    assert answer(max_tokens=2)["finish_reason"] == "length"
+    assert answer(max_tokens=2)["origin"] == "cached"
+
+
+def test_a_large_answer_is_not_cached_and_the_oldest_make_room(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """CACHE_MAX_ENTRY_BYTES and CACHE_MAX_BYTES; what is counted is what is there."""
+    start_worker(CACHE_MAX_ENTRY_BYTES="3000", CACHE_MAX_BYTES="5000")
+
+    def respond(body: dict[str, Any]) -> Script:
+        return Script(chunks=("x" * int(body["messages"][-1]["content"].split()[1]),))
+
+    ollama.respond = respond
+    answer("large 4000")
+    assert redis_client.keys(f"{names.CACHE}*") == []
+    for name in "abcd":
+        answer(f"{name} 1200")
+    assert answer("d 1200")["origin"] == "cached"
+    assert len(redis_client.keys(f"{names.CACHE}*")) == 2
+    assert answer("a 1200")["origin"] == "computed"
+    members = redis_client.zrange(names.CACHE_INDEX, 0, -1)
+    assert sum(int(member.split(":")[1]) for member in members) == int(
+        redis_client.get(names.CACHE_BYTES)
+    )
+    assert int(redis_client.get(names.CACHE_BYTES)) <= 5000
+
+
+def test_an_entry_lives_for_cache_ttl(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Then the question is asked again, and the count of bytes knows."""
+    start_worker(CACHE_TTL="1")
+    answer()
+    wait_until(lambda: not redis_client.keys(f"{names.CACHE}*"), "it expires")
+    assert answer()["origin"] == "computed"
+    [member] = redis_client.zrange(names.CACHE_INDEX, 0, -1)
+    assert redis_client.get(names.CACHE_BYTES) == member.split(":")[1]
+
+
+def test_a_job_that_was_sent_by_name_is_answered_by_a_worker_from_the_cache(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """The caller's process knows nothing of fingerprints."""
+    start_worker()
+    answer()
+    other = Celery("other", broker=redis_client_url(redis_client), set_as_current=False)
+    sent = other.send_task("llm.generate", kwargs={"prompt": "question"}, queue="llm.high")
+    result = app.AsyncResult(sent.id).get(timeout=20)
+    assert (result["origin"], result["task_id"]) == ("cached", sent.id)
+    assert len(ollama.seen) == 1
+
+
+def redis_client_url(client: redis.Redis) -> str:
+    """The address of a client's Redis."""
+    kwargs = client.connection_pool.connection_kwargs
+    return f"redis://{kwargs['host']}:{kwargs['port']}/0"
+
+
+def test_a_call_with_callbacks_goes_through_a_worker(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """So that Celery calls what comes after it; the model is not asked again."""
+    start_worker()
+    text = answer()["text"]
+    chain = tasks.generate.s("question") | tasks.summarize.s(max_summary_tokens=50)
+    last = chain.apply_async()
+    assert last.get(timeout=20)["kind"] == "summarize"
+    assert last.parent.get(timeout=5)["origin"] == "cached"
+    assert [seen.body["messages"][-1]["content"] for seen in ollama.seen] == ["question", text]
+
+
+def test_a_hit_counts_and_an_existing_id_stays_what_it_is(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """Submitting a task id again returns the existing job, whatever it would be asked now."""
+    start_worker()
+    first = tasks.generate.apply_async(("other",), task_id="mine").get(timeout=20)
+    answer()
+    again = tasks.generate.apply_async(("question",), task_id="mine")
+    assert again.get(timeout=5) == first
+    hit = tasks.generate.apply_async(("question",), task_id="hit")
+    assert tasks.generate.apply_async(("new",), task_id="hit").get(timeout=5) == hit.get(timeout=5)
+    assert len(ollama.seen) == 2
+
+
+def test_entries_hold_no_prompt(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Only the answer, under a name that tells nothing."""
+    start_worker()
+    answer("something private")
+    [key] = redis_client.keys(f"{names.CACHE}*")
+    entry = str(redis_client.get(key))
+    assert "private" not in key + entry
+    members = json.loads("{" + entry.split(" ", 2)[2] + "}")
+    assert members["text"] == "Hello."
+    assert not {"task_id", "origin", "timings"} & members.keys()
