@@ -1,4 +1,5 @@
-"""What the service is doing, read from Redis alone: models, health, status of a job, queues."""
+"""What the service is doing, read from Redis alone: models, health, status of a job, queues,
+statistics."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from typing import Any, cast
 
 from worker import names
 from worker.app import app
+from worker.dedupe.stats import read_counts, stats_of
 from worker.delivery.cancel import cancel as cancel_job
 from worker.delivery.jobs import JobState
 from worker.presence import Presence, read_all
@@ -92,6 +94,29 @@ def cancel(task_id: str) -> JobState:
     """
     with reachable(redis_url()):
         return cancel_job(app, task_id)
+
+
+def stats() -> dict[str, Any]:
+    """Counts of the whole service since its Redis was new (or a year without a job).
+
+    Costs are estimates: the tokens of the workers' model at GPT4_PROMPT_USD and GPT4_COMPLETION_USD
+    of this process. Raises BrokerUnreachable.
+    """
+    settings = _settings()
+    with reachable(redis_url()) as client:
+        enabled = [worker.cache_enabled for worker in read_all(client)]
+        return stats_of(
+            read_counts(client),
+            cache_enabled=enabled[0] if enabled else settings.enable_cache,
+            prompt_usd=settings.gpt4_prompt_usd,
+            completion_usd=settings.gpt4_completion_usd,
+        )
+
+
+def answers_cached() -> int:
+    """How many answers went into the cache so far. Raises BrokerUnreachable."""
+    with reachable(redis_url()) as client:
+        return read_counts(client).get("stored", 0)
 
 
 def queues() -> list[dict[str, Any]]:

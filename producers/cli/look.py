@@ -1,4 +1,4 @@
-"""Commands that look: a job's result and status, models, health, queues."""
+"""Commands that look: a job's result and status, models, health, queues, statistics."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from worker.app import app
 from worker.delivery.jobs import JobState
 from worker.errors import EngineTimeout, InternalError, InvalidRequest, ServiceError
 from worker.redis_connection import reachable
+from worker.settings import get_settings
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _UNKNOWN = "It was never submitted here, or its answer has expired (RESULT_TTL)."
@@ -110,4 +111,22 @@ def queues(as_json: bool) -> Exit:
     return Exit.ANSWER
 
 
-COMMANDS = (result, status, cancel, models, health, queues)
+@click.command()
+@_JSON
+def stats(as_json: bool) -> Exit:
+    """What was asked so far, what ran only once, and what it would have cost elsewhere."""
+    seen = service.stats()
+    if as_json:
+        show_json(seen)
+        return Exit.ANSWER
+    of = "answered from the cache" if seen["cache_enabled"] else "from the cache (now off)"
+    print(f"{seen['total_requests']} requests: {seen['misses']} ran, {seen['hits']} {of}, ", end="")
+    print(f"{seen['joined']} joined one that ran; hit rate {seen['hit_rate']:.1%}")
+    print(f"{seen['avg_latency_ms']:.0f} ms on average from submit to answer")
+    print(f"{seen['total_tokens_generated']} tokens generated", end="")
+    print(f", {service.answers_cached()} answers put into the cache")
+    print(f"saved {seen['cost_savings_usd']:.2f} USD ({get_settings().gpt4_prices_from})")
+    return Exit.ANSWER
+
+
+COMMANDS = (result, status, cancel, models, health, queues, stats)

@@ -212,7 +212,7 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     def settle(token: str, text: str) -> Settled:
         meta = {"status": "SUCCESS", "date_done": "", "task_id": result.id, "result": text}
         ending = Ending(JobState.SUCCEEDED, "", False, False, result_of(meta), Work())
-        return jobs.settle(result.id, token, ending)
+        return jobs.settle(result.id, token, ending)[0]
 
     assert settle(first.token, "late") is Settled.LOST
     assert settle(second.token, "good") is Settled.STORED

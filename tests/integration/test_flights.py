@@ -265,6 +265,7 @@ def test_a_job_in_a_chord_joins_too_and_ends_in_a_workers_hands(
     start_worker(CONCURRENCY="3")
     parts = [tasks.generate.s("same"), tasks.generate.s("same")]
     alone = ask()[0]
+    wait_until(lambda: runs(ollama) == 1, "it runs")
     body = tasks.summarize.s(max_summary_tokens=50)
     result = chord(parts)(body)
     assert result.get(timeout=30)["kind"] == "summarize"

@@ -10,6 +10,7 @@ import tasks
 from tasks.answer import Answer
 from tasks.base import Job
 from tasks.request import Limits, parse
+from tasks.sharing import Share
 from worker.errors import InvalidOutput, InvalidRequest
 from worker.prompt import Completion, Prompt
 
@@ -158,7 +159,9 @@ def test_no_summary_is_no_answer(task: Job) -> None:
 @pytest.mark.parametrize("task", IN_PROSE, ids=lambda task: task.kind.name)
 def test_a_trimmed_summary_is_flagged_in_the_answer(task: Job) -> None:
     """`finish_reason` "length" tells that the model wanted to say more."""
-    answer = task._finished(call(task), wrote("It rains. It pou", "length"), None)
+    request = call(task)
+    alone = Share(task.kind, request, "fake:1b", None)
+    answer = task._finished(request, wrote("It rains. It pou", "length"), None, alone)
     assert (answer["finish_reason"], answer["summary"]) == ("length", "It rains.")
     assert answer["usage"] == {"prompt_tokens": 50, "completion_tokens": 20}
 

@@ -13,6 +13,7 @@ from celery.app.task import Context as CeleryContext
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 
+from worker.delivery import events
 from worker.errors import InvalidRequest, ServiceError
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 class Consumer(CeleryConsumer):
     """What `worker_consumer` names."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        events.send_through(self)
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, trying again every second or two, for ever.

@@ -232,8 +232,10 @@ class Jobs:
         """Take messages away from workers whose lease ran out, up to 100; returns their ids."""
         return list(self.scripts.run("sweep", [lease_seconds, max_crashes, 100]))
 
-    def settle(self, task_id: str, token: str, ending: Ending) -> Settled:
+    def settle(self, task_id: str, token: str, ending: Ending) -> tuple[Settled, list[str]]:
         """Store and announce a result and end all custody, once; answer all who wait for the same.
+
+        Returns what was done, and the ids of jobs that had joined this one and are answered now.
 
         `token`: the fence token of the holder, or UNHELD. With that, a job that runs can only leave
         its flight: its own end is stored, and the work goes on for the others.
@@ -245,7 +247,8 @@ class Jobs:
         args += [work.counted, work.prompt_tokens, work.completion_tokens]
         args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]
         args += [int(work.generation_seconds * 1000), result.others.holes, *result.others.pieces]
-        return _SETTLED[int(self.scripts.run("settle", args))]
+        done, *joined = self.scripts.run("settle", args)
+        return _SETTLED[int(done)], joined
 
     def cancel(self, task_id: str) -> str:
         """Mark as cancelled and tell who runs it; see cancel.lua for what it returns."""

@@ -15,6 +15,7 @@ from celery import states
 from celery.backends.redis import RedisBackend
 
 from worker.delivery.ending import Ending, Work, result_of
+from worker.delivery.events import tell_of_joined
 from worker.delivery.held import HOLDINGS
 from worker.delivery.jobs import UNHELD, JobState, Settled
 from worker.delivery.local import jobs
@@ -109,7 +110,10 @@ class Backend(RedisBackend):
             result=result_of(meta),
             work=Work() if held is None else held.work,
         )
-        return jobs().settle(task_id, token, ending)
+        settled, joined = jobs().settle(task_id, token, ending)
+        if joined:
+            tell_of_joined(joined, error)
+        return settled
 
     def fail(self, task_id: str, error: ServiceError, *, token: str = UNHELD) -> Settled:
         """Give a job that no worker runs its failure. Raises redis-py's errors."""

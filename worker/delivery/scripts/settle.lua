@@ -11,7 +11,8 @@
 -- ARGV[18] largest cache, bytes   ARGV[19] how long the generation took, ms
 -- ARGV[20] what goes into the results of the others after each piece: i task id, q seconds queued,
 -- a ARGV[10]   ARGV[21..] the pieces, one more than those
--- Returns 1; 0 when there is a result already; -1 when the token is not the holder's (any more).
+-- Returns {1, ids of jobs that had joined and have their result now}; {0} when there is a result
+-- already; {-1} when the token is not the holder's (any more).
 local id, token, answer = ARGV[1], ARGV[2], ARGV[10]
 local state, failure, kept = ARGV[4], ARGV[5], tonumber(ARGV[7])
 local prompt_tokens, completion_tokens = tonumber(ARGV[14]), tonumber(ARGV[15])
@@ -31,14 +32,14 @@ end
 
 if token ~= '' and seen[2] ~= token then
   wasted()
-  return seen[1] and 0 or -1
+  return {seen[1] and 0 or -1}
 end
 local departed = seen[1] and seen[5] and token ~= ''  -- its caller left, the work went on
-if seen[1] and not departed then return 0 end
+if seen[1] and not departed then return {0} end
 local leaving = token == '' and seen[2]
 if leaving and not (ARGV[3] == 'own' and fingerprint and not seen[6]
     and leads(fingerprint, id, seen[2]) and others_wait(fingerprint, id)) then
-  return -1
+  return {-1}
 end
 -- Before any SET, as in renew.lua: a Redis that is full takes the results of what runs.
 redis.call('ZREM', DEADLINES, id)
@@ -86,6 +87,7 @@ local function result_for(job, submitted)
   return table.concat(text)
 end
 
+local given = {1}
 local letter = nil  -- where the leader's caller has left, the message of another who joined
 
 -- Another who waits for the same. One in a canvas gets the outcome when a worker takes it next:
@@ -102,8 +104,9 @@ local function give(job)
     if entry then put_back(other, entry) end
     return
   end
-  local entry = departed and not letter and redis.call('HGET', JOINED .. fingerprint, job)
-  if entry then letter = {job, (opened(entry))} end
+  local entry = redis.call('HGET', JOINED .. fingerprint, job)
+  if entry then table.insert(given, job) end
+  if entry and departed and not letter then letter = {job, (opened(entry))} end
   announce(job, result_for(job, its[4]))
   ended(other)
   redis.call('HDEL', other, 'token', 'tag')
@@ -155,7 +158,7 @@ if leaving then
   redis.call('ZREM', NOTED .. fingerprint, id)
   local latest = redis.call('ZREVRANGE', NOTED .. fingerprint, 0, 0, 'WITHSCORES')
   keep(record, tonumber(latest[2]) + kept * 1000, now)
-  return 1
+  return {1}
 end
 forget_message(id, seen[3])
 if redis.call('EXISTS', record) == 1 then redis.call('HDEL', record, 'token', 'tag', 'left') end
@@ -199,4 +202,4 @@ for _, one in ipairs(old) do
   redis.call('ZREM', DEAD, one)
   redis.call('HDEL', DEAD_MESSAGES, one)
 end
-return 1
+return given

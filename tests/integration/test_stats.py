@@ -1,0 +1,100 @@
+"""What the service counts, once per job, whoever ended it: `local-llm stats`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis
+
+import tasks
+from producers import cancel, stats
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama, Script
+from tests.integration.conftest import StartWorker, run_python
+from worker.errors import Cancelled, InvalidOutput
+
+
+def cli(*arguments: str, **env: str) -> str:
+    """What `local-llm stats` prints."""
+    done = run_python("-m", "producers", "stats", *arguments, **env)
+    assert done.returncode == 0, done.stderr
+    return str(done.stdout)
+
+
+def test_before_the_first_job_all_is_zero(redis_client: redis.Redis) -> None:
+    """In the form of the contract, without a division by zero."""
+    assert json.loads(cli("--json")) == {
+        "total_requests": 0,
+        "avg_latency_ms": 0,
+        "total_tokens_generated": 0,
+        "cache_enabled": True,
+        "hits": 0,
+        "misses": 0,
+        "joined": 0,
+        "hit_rate": 0,
+        "estimated_gpt4_cost_usd": 0,
+        "cost_savings_usd": 0,
+    }
+
+
+def test_each_job_counts_once_as_what_it_was(start_worker: StartWorker, ollama: FakeOllama) -> None:
+    """One computed, two joined, one from the cache, and what each would have cost elsewhere."""
+    ollama.respond = lambda _: Script(first_seconds=0.5, prompt_tokens=100)
+    start_worker(CONCURRENCY="2")
+    for result in [tasks.generate.delay("same") for _ in range(3)]:
+        result.get(timeout=20)
+    tasks.generate.delay("same").get(timeout=5)
+    seen: dict[str, Any] = json.loads(
+        cli("--json", GPT4_PROMPT_USD="1000", GPT4_COMPLETION_USD="10000")
+    )
+    latency = seen.pop("avg_latency_ms")
+    assert 300 < latency < 5000, "three of 0.5 s and one of none"
+    assert seen == {
+        "total_requests": 4,
+        "total_tokens_generated": 2,
+        "cache_enabled": True,
+        "hits": 1,
+        "misses": 1,
+        "joined": 2,
+        "hit_rate": 0.25,
+        "estimated_gpt4_cost_usd": 0.48,  # 4 x (100 x 1000 + 2 x 10000) / 1e6
+        "cost_savings_usd": 0.48,
+    }
+    text = cli()
+    assert text.startswith("4 requests: 1 ran, 1 answered from the cache, 2 joined one that ran")
+    assert "1 answers put into the cache" in text
+    assert "as of 20" in text, "prices have a date"
+
+
+def test_what_was_not_delivered_saves_nothing(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """Text that is no JSON was generated, and a paid model would have charged it too."""
+    ollama.respond = lambda _: Script(chunks=("no", "JSON"), prompt_tokens=100)
+    start_worker()
+    with pytest.raises(InvalidOutput):
+        tasks.structured_output.delay("x", {"type": "object"}).get(timeout=20)
+    seen = stats()
+    assert (seen["misses"], seen["total_tokens_generated"]) == (1, 2)
+    assert seen["cost_savings_usd"] == 0 < seen["estimated_gpt4_cost_usd"]
+
+
+def test_a_cancelled_job_counts_and_saves_nothing(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """Queued or running."""
+    ollama.respond = lambda _: Script(first_seconds=60)
+    start_worker()
+    running = tasks.generate.delay("running")
+    wait_until(lambda: ollama.seen, "it runs")
+    queued = tasks.generate.apply_async(("queued",), countdown=60)
+    for result in (running, queued):
+        cancel(result.id)
+        with pytest.raises(Cancelled):
+            result.get(timeout=10)
+    seen = stats()
+    assert (seen["total_requests"], seen["misses"]) == (2, 2)
+    assert seen["cost_savings_usd"] == seen["estimated_gpt4_cost_usd"] == 0
+    assert seen["avg_latency_ms"] == 0
