@@ -60,8 +60,9 @@ broker_connection_timeout = 2
 broker_connection_retry_on_startup = True
 # The default gives up, and ends the worker, after 100 tries.
 broker_connection_max_retries = None
-# None opens a connection per use; the default of 10 makes the 11th thread of a producer wait.
-broker_pool_limit = None
+# Filled as needed. The default of 10 makes the 11th thread of a producer wait; None opens two
+# connections for each call (5.2 ms instead of 0.7).
+broker_pool_limit = 1024
 
 # --- Producers fail in seconds, not in 19 (Redis refuses) or never (Redis hangs) --------------
 _short_retry = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2}

@@ -13,7 +13,6 @@ Each kind adds its own request, prompt and reading (tasks/<kind>.py); nothing he
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import time
@@ -36,7 +35,7 @@ from tasks.request import JobRequest, Limits, parse
 from tasks.sharing import Share, learn, may_share, question, shared_answer
 from worker import names
 from worker.app import app
-from worker.delivery.ending import Work, cached_result
+from worker.delivery.ending import Work, cached_meta
 from worker.delivery.held import HOLDINGS, Held, Interrupted
 from worker.delivery.jobs import Admission, Admitted, Taken
 from worker.delivery.local import jobs
@@ -99,12 +98,14 @@ class Job(Task):
             return super().apply_async(args, kwargs, task_id, **options, **_PRIVATE)
         _refuse_integer_priority(options)
         queue = _queue_name(options.pop("queue", None), request, self.kind)
+        is_new = not task_id
         task_id = task_id or str(uuid4())
         deadline_seconds = _deadline(request, options.pop("expires", None))
         admitted = _patiently(continued, self._admit, request, task_id, queue, deadline_seconds,
             max_length=0 if continued else _settings().max_queue_length,
             canvas=any(options.get(word) for word in _CANVAS),
             shares=may_share(request, options),
+            is_new=is_new,
         )  # fmt: skip
         if admitted.decision is Admission.HIT:
             return self._answered(task_id, admitted.text)
@@ -124,6 +125,7 @@ class Job(Task):
         max_length: int,
         canvas: bool,
         shares: bool,
+        is_new: bool,
     ) -> Admitted:
         submit = partial(
             jobs().submit,
@@ -133,6 +135,7 @@ class Job(Task):
             deadline_seconds=deadline_seconds,
             max_length=max_length,
             canvas=canvas,
+            is_new=is_new,
         )
         settings = _settings()
         with reachable(settings.redis_url):
@@ -148,9 +151,8 @@ class Job(Task):
 
     def _answered(self, task_id: str, shared: str) -> AsyncResult:
         """The handle of a job that the cache has answered; it holds the answer."""
-        before, after = cached_result(task_id, "")
         result = self.AsyncResult(task_id)
-        result._maybe_set_cache(json.loads(f"{before}{shared}{after}"))
+        result._cache = cached_meta(task_id, datetime.now(UTC).isoformat(), shared)
         return result
 
     def parse(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> JobRequest:

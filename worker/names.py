@@ -136,12 +136,10 @@ IN_SCRIPTS: Final = (
 )
 
 
-def lua_prelude() -> str:
-    """The names in IN_SCRIPTS as Lua locals."""
-    lines = []
-    for name in IN_SCRIPTS:
-        value = globals()[name]
-        lines.append(
-            f"local {name} = {value}" if isinstance(value, int) else f"local {name} = '{value}'"
-        )
-    return "\n".join(lines) + "\n"
+def lua_locals() -> list[tuple[str, str]]:
+    """The names in IN_SCRIPTS, each with the Lua line that defines it."""
+    return [(name, f"local {name} = {_lua(globals()[name])}") for name in IN_SCRIPTS]
+
+
+def _lua(value: str | int) -> str:
+    return str(value) if isinstance(value, int) else f"'{value}'"

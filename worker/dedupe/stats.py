@@ -38,12 +38,13 @@ def stats_of(
         prompt, completion = count(f"{kind}_prompt_tokens"), count(f"{kind}_completion_tokens")
         return (prompt * prompt_usd + completion * completion_usd) / _MILLION
 
-    hits, misses, joined = count("hits"), count("misses"), count("joined")
+    at_call = count("hits_at_call")
+    hits, misses, joined = at_call + count("hits"), count("misses"), count("joined")
     total = hits + misses + joined
     saved = usd("delivered")
     return {
         "total_requests": total,
-        "avg_latency_ms": round(count("latency_ms") / max(1, count("timed")), 1),
+        "avg_latency_ms": round(count("latency_ms") / max(1, count("timed") + at_call), 1),
         "total_tokens_generated": count("generated_tokens"),
         "cache_enabled": cache_enabled,
         "hits": hits,

@@ -146,15 +146,23 @@ class Jobs:
         deadline_seconds: float,
         max_length: int,
         canvas: bool,
+        is_new: bool = False,
         question: Question = NO_QUESTION,
     ) -> Admitted:
         """Answer a job from the cache, or admit it to `queue`, which holds at most `max_length`
         (0: no limit) others.
 
-        The client repeats a call whose reply was lost: it is known by its nonce. `canvas`: others
-        wait for this job in a chain or chord.
+        The client repeats a call whose reply was lost: it is known by its nonce. `is_new`: the id
+        was made up for this call. `canvas`: others wait for this job in a chain or chord.
         """
-        args = [task_id, uuid4().hex, kind, queue, max_length, int(deadline_seconds * 1000)]
+        args = [
+            task_id,
+            task_id if is_new else uuid4().hex,
+            kind,
+            queue,
+            max_length,
+            int(deadline_seconds * 1000),
+        ]
         args += [self._kept, int(canvas), question.model, question.agreed, question.fingerprint]
         args += [self._lifetimes.hit_result_seconds, question.before, question.after]
         decision, detail = self.scripts.run("submit", args)

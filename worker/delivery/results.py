@@ -53,8 +53,9 @@ class Backend(RedisBackend):
         self, result: Any, weak: bool = False, start_drainer: bool = True
     ) -> Any:
         """Look once before subscribing: a result that is there needs no subscription."""
-        known = self.get_key_for_task(result.id) in self.result_consumer.subscribed_to
-        if not known and result.ready():
+        if not self._is_subscribed(result.id) and result.ready():
+            if not result.on_ready.ready:
+                result.on_ready(result)
             return result
         return super().add_pending_result(result, weak=weak, start_drainer=start_drainer)
 
@@ -65,6 +66,14 @@ class Backend(RedisBackend):
         if result._cache is not None:
             return result.maybe_throw(callback=callback, propagate=propagate)
         return super().wait_for_pending(result, callback=callback, propagate=propagate, **kwargs)
+
+    def on_result_fulfilled(self, result: Any) -> None:
+        """Unsubscribe from what was subscribed to: not from an answer that was there at once."""
+        if self._is_subscribed(result.id):
+            super().on_result_fulfilled(result)
+
+    def _is_subscribed(self, task_id: str) -> bool:
+        return self.get_key_for_task(task_id) in self.result_consumer.subscribed_to
 
     def _store_result(
         self,

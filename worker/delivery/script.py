@@ -1,12 +1,14 @@
-"""Loads and runs the Lua scripts: one file each, after the names of names.py and shared.lua.
+"""Loads and runs the Lua scripts: one file each, after what it uses of names.py and shared.lua.
 
-A script is sent once and then called by its hash; redis-py sends it again to a Redis that has
+Only what it uses: Redis makes each local anew at every call, and all of them cost 9 of 15 µs. A
+script is sent once and then called by its hash; redis-py sends it again to a Redis that has
 forgotten it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,15 +19,27 @@ from redis.commands.core import Script
 from worker import names
 
 DIRECTORY = Path(__file__).parent / "scripts"
-_SHARED = "shared"
+_WORD = re.compile(r"[A-Za-z_]+")
 
 
 @cache
 def script_text(name: str) -> str:
     """What Redis is given for the script `name`."""
-    parts = [names.lua_prelude()]
-    parts += [(DIRECTORY / f"{part}.lua").read_text() for part in (_SHARED, name)]
-    return "\n".join(parts)
+    script = (DIRECTORY / f"{name}.lua").read_text()
+    needed = set(_WORD.findall(script))
+    parts = [script]
+    for word, text in reversed([*names.lua_locals(), *_shared()]):
+        if word in needed:
+            parts.append(text)
+            needed.update(_WORD.findall(text))
+    return "\n".join(reversed(parts))
+
+
+def _shared() -> Iterator[tuple[str, str]]:
+    """The functions of shared.lua with their names, in their order: later ones use earlier ones."""
+    text = (DIRECTORY / "shared.lua").read_text()
+    for match in re.finditer(r"^local function (\w+)(?:.* end$|(?s:.*?)^end$)", text, re.M):
+        yield match.group(1), match.group(0)
 
 
 class Scripts:
