@@ -108,7 +108,7 @@ class Job(Task):
             is_new=is_new,
         )  # fmt: skip
         if admitted.decision is Admission.HIT:
-            return self._answered(task_id, admitted.text)
+            return self._answered(task_id, admitted)
         if admitted.decision is Admission.EXISTS:
             return self.AsyncResult(task_id)
         if admitted.decision is Admission.FULL:
@@ -149,10 +149,10 @@ class Job(Task):
                 learn(asked.model, admitted.text)
             return submit()
 
-    def _answered(self, task_id: str, shared: str) -> AsyncResult:
+    def _answered(self, task_id: str, admitted: Admitted) -> AsyncResult:
         """The handle of a job that the cache has answered; it holds the answer."""
         result = self.AsyncResult(task_id)
-        result._cache = cached_meta(task_id, datetime.now(UTC).isoformat(), shared)
+        result._cache = cached_meta(task_id, admitted.date_done, admitted.text)
         return result
 
     def parse(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> JobRequest:
@@ -329,6 +329,7 @@ def _patiently(continued: bool, call: Callable[..., T], *args: Any, **kwargs: An
 _PRIVATE = {"argsrepr": "-", "kwargsrepr": "-"}
 
 
+@lru_cache(maxsize=1)
 def _settings() -> Any:
     # Imported here: reading the environment takes 0.1 s that `from tasks import ...` need not pay.
     from worker.settings import get_settings

@@ -40,10 +40,10 @@ def question(kind: Kind, request: JobRequest, task_id: str) -> Question:
         return Question(model)
     # Of the default model the table holds its name and its identity, of others the identity.
     name, _, identity = agreed.partition(" ") if request.model is None else (model, "", agreed)
-    before, after = cached_result(task_id, datetime.now(UTC).isoformat())
-    return Question(
-        model, agreed, _fingerprint(kind, request, name, identity), before=before, after=after
-    )
+    date_done = datetime.now(UTC).isoformat()
+    before, after = cached_result(task_id, date_done)
+    called = _fingerprint(kind, request, name, identity)
+    return Question(model, agreed, called, before, after, date_done)
 
 
 def learn(model: str, agreed: str) -> None:

@@ -58,6 +58,9 @@ class Settled(StrEnum):
     LOST = "lost"
 
 
+_ADMISSIONS = {str(word): word for word in Admission}
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """A message that this worker now holds. `queued_seconds` is None for one sent by name."""
@@ -92,13 +95,13 @@ class CacheBounds:
     total_bytes: int = 268_435_456
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take three times as long to make
 class Question:
     """What a caller brings to be answered from the cache.
 
     `agreed` is what it takes the workers to agree on for `model` (a name, or names.DEFAULT_MODEL);
     the fingerprint is made with that, and empty when they agree on nothing. The result is stored as
-    `before`, the cached answer, `after`.
+    `before`, the cached answer, `after`; `date_done` is in it, ISO 8601.
     """
 
     model: str
@@ -106,19 +109,24 @@ class Question:
     fingerprint: str = ""
     before: str = ""
     after: str = ""
+    date_done: str = ""
 
 
 #: A call that is not to be answered from the cache, nor to share a generation.
 NO_QUESTION = Question(model="")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Admitted:
-    """`length` of the queue; `text`: the answer of a HIT, or what workers agree on when STALE."""
+    """`length` of the queue; `text`: the answer of a HIT, or what workers agree on when STALE.
+
+    `date_done` of a HIT is that of its result.
+    """
 
     decision: Admission
     length: int = 0
     text: str = ""
+    date_done: str = ""
 
 
 #: A fence token that is none: settle only while nobody holds the job.
@@ -167,8 +175,8 @@ class Jobs:
         args += [self._lifetimes.hit_result_seconds, question.before, question.after]
         decision, detail = self.scripts.run("submit", args)
         if isinstance(detail, str):
-            return Admitted(Admission(decision), text=detail)
-        return Admitted(Admission(decision), length=detail)
+            return Admitted(_ADMISSIONS[decision], text=detail, date_done=question.date_done)
+        return Admitted(_ADMISSIONS[decision], length=detail)
 
     def put(self, queue: str, message: str, task_id: str, delay_seconds: float) -> None:
         """Queue a new message; with a delay it waits among the deferred first."""
