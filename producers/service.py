@@ -93,7 +93,9 @@ def cancel(task_id: str) -> JobState:
     Raises BrokerUnreachable.
     """
     with reachable(redis_url()):
-        return cancel_job(app, task_id)
+        state = cancel_job(app, task_id)
+    # Of a call that the cache answered there is only the result.
+    return status(task_id) if state is JobState.UNKNOWN else state
 
 
 def stats() -> dict[str, Any]:

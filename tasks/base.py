@@ -96,6 +96,8 @@ class Job(Task):
             if not continued:
                 raise
             return super().apply_async(args, kwargs, task_id, **options, **_PRIVATE)
+        if not _settings().enable_cache:
+            request = request.model_copy(update={"cache": False})  # for the worker, too
         _refuse_integer_priority(options)
         queue = _queue_name(options.pop("queue", None), request, self.kind)
         is_new = not task_id
@@ -141,7 +143,7 @@ class Job(Task):
         with reachable(settings.redis_url):
             # Twice: the first call of a process learns what workers agree on, and so does one after
             # a model was pulled. Should that change in between again, it goes without.
-            for _ in range(2 if shares and settings.enable_cache else 0):
+            for _ in range(2 if shares else 0):
                 asked = question(self.kind, request, task_id)
                 admitted = submit(question=asked)
                 if admitted.decision is not Admission.STALE:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, group
 
 import tasks
-from producers import status
+from producers import cancel, status
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker, run_python
@@ -44,7 +44,7 @@ def test_a_repeated_call_holds_its_answer_and_no_worker_hears_of_it(
     }
     assert app.AsyncResult(again.id).get(timeout=5) == second
     assert 590 < redis_client.ttl(names.result(again.id)) <= 600
-    assert status(again.id) is JobState.SUCCEEDED
+    assert status(again.id) is cancel(again.id) is JobState.SUCCEEDED
     assert len(ollama.seen) == 1
     assert redis_client.get(names.FENCE) == fence, "nothing was taken"
 
@@ -120,6 +120,23 @@ def test_with_the_cache_switched_off_every_call_runs(
     start_worker(ENABLE_CACHE="false")
     assert [answer()["origin"], answer()["origin"]] == ["computed", "computed"]
     assert redis_client.keys(f"{names.CACHE}*") == []
+
+
+def test_a_producer_without_cache_asks_anew(start_worker: StartWorker, ollama: FakeOllama) -> None:
+    """ENABLE_CACHE=false at the caller holds in the worker, too."""
+    start_worker()
+    answer()
+    code = "import tasks; print(tasks.generate.delay('question').get(timeout=20)['origin'])"
+    assert run_python("-c", code, ENABLE_CACHE="false").stdout == "computed\n"
+
+
+def test_a_group_is_answered_from_the_cache(start_worker: StartWorker, ollama: FakeOllama) -> None:
+    """Each part holds its answer, and Celery collects them as ever."""
+    start_worker()
+    answer()
+    parts = group([tasks.generate.s("question"), tasks.generate.s("question")]).apply_async()
+    assert [part["origin"] for part in parts.get(timeout=5)] == ["cached", "cached"]
+    assert len(ollama.seen) == 1
 
 
 def test_a_model_that_was_pulled_again_does_not_answer_from_old_entries(

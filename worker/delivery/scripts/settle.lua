@@ -31,6 +31,7 @@ local function wasted()
 end
 
 if token ~= '' and seen[2] ~= token then
+  if seen[1] == token then return {1} end  -- the same call again: its reply was lost
   wasted()
   return {seen[1] and 0 or -1}
 end
@@ -50,8 +51,8 @@ local function announce(job, result)
   redis.call('PUBLISH', RESULT .. job, result)
 end
 
-local function ended(of)
-  redis.call('HSET', of, 'settled', '1', 'state', state)
+local function ended(of, by)
+  redis.call('HSET', of, 'settled', by, 'state', state)
   if failure ~= '' then redis.call('HSET', of, 'error', failure) end
   redis.call('EXPIRE', of, kept)
 end
@@ -108,7 +109,7 @@ local function give(job)
   if entry then table.insert(given, job) end
   if entry and departed and not letter then letter = {job, (opened(entry))} end
   announce(job, result_for(job, its[4]))
-  ended(other)
+  ended(other, '1')
   redis.call('HDEL', other, 'token', 'tag')
   forget_message(job, its[2])
   count_end('joined', answered, took(its[4]), prompt_tokens, completion_tokens)
@@ -149,7 +150,7 @@ local joined = fingerprint and redis.call('HGET', JOINED .. fingerprint, id)
 if held or joined then raw = opened(held or joined) end
 if not departed then
   announce(id, ARGV[11] .. answer .. ARGV[12])
-  if redis.call('EXISTS', record) == 1 then ended(record) end
+  if redis.call('EXISTS', record) == 1 then ended(record, token ~= '' and token or '1') end
   count_end(own_origin(), answered, took(seen[7]), prompt_tokens, completion_tokens)
 end
 if leaving then
@@ -162,6 +163,7 @@ if leaving then
 end
 forget_message(id, seen[3])
 if redis.call('EXISTS', record) == 1 then redis.call('HDEL', record, 'token', 'tag', 'left') end
+if departed then redis.call('HSET', record, 'settled', token) end
 redis.call('DEL', HANDED .. id)
 if not answered then
   wasted()
