@@ -1,0 +1,454 @@
+"""Requests that mean the same have one fingerprint; all that can change an answer gives another."""
+
+import hashlib
+import inspect
+import json
+import unicodedata
+from collections.abc import Callable
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import tasks
+from tasks.base import Job
+from tasks.request import JobRequest, Limits, parse
+from worker.dedupe.fingerprint import fingerprint
+from worker.prompt import Prompt
+
+Values = st.SearchStrategy[Any]
+
+LIMITS = Limits(
+    max_prompt_chars=10_000, max_messages=50, max_schema_depth=32, max_output_tokens=2048
+)
+#: What chooses the way of a job, or goes into the fingerprint by an argument of its own.
+DELIVERY = {
+    "model": "other",
+    "priority": "low",
+    "cache": False,
+    "cache_scope": "tenant",
+    "deadline_seconds": 5,
+}
+
+#: One call of each kind. `test_a_changed_prompt_...` pins what the model is asked for it.
+SAMPLES: dict[str, dict[str, Any]] = {
+    "generate": {"prompt": "Why?", "system_prompt": "Be brief."},
+    "summarize": {"context": "It rains in Bern.", "max_summary_tokens": 60},
+    "compress": {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Ahoy"},
+            {"role": "assistant", "content": "Arr"},
+        ],
+        "target_tokens": 60,
+    },
+    "extract_parameters": {
+        "user_message": "It rains in Bern.",
+        "function_schema": {
+            "name": "get_weather",
+            "description": "The weather of a city.",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
+    },
+    "structured_output": {"prompt": "Describe Bern.", "schema": {"type": "object"}},
+}
+#: `digest` of what is asked, by template_version. Add a line for a new one; change no old one.
+PINNED: dict[str, dict[int, str]] = {
+    "generate": {1: "faf06b1159362e0f6d9fedb669ac11842194a72833877febe7d8490e5e504859"},
+    "summarize": {1: "9f0cef1dabf633bf7dca9a9cacd70f2f7fcf6dad274f5e092f7a0af557bf3f7e"},
+    "compress": {1: "9ffa8dce54048fc6580a72d2748924545a397f5a36051ac936b9714d7205f842"},
+    "extract_parameters": {1: "96153262f801dd54b7039dbd198bfb68d2e8f46e403c61b3785ea52d5198add0"},
+    "structured_output": {1: "3e17009507d6c06476c60f7a0cd15825eb7cf9ce095ea58ae59d4987f358d18d"},
+}
+
+
+def request(task: Job, arguments: dict[str, Any]) -> JobRequest:
+    """A checked request of this kind."""
+    return parse(task.kind.request, [], arguments, LIMITS)
+
+
+def own_fields(task: Job) -> list[str]:
+    """The fields of a request that are content, by the callers' names."""
+    fields = task.kind.request.model_fields.items()
+    return sorted({field.alias or name for name, field in fields} - DELIVERY.keys())
+
+
+def of(content: Any = None, **changed: Any) -> str:
+    """The fingerprint of a request with these arguments changed."""
+    content = {"prompt": "p"} if content is None else content
+    arguments: dict[str, Any] = {
+        "kind": "generate",
+        "template_version": 1,
+        "model": "m",
+        "identity": "sha256:1",
+        "content": content,
+        "scope": None,
+    }
+    return fingerprint(**{**arguments, **changed})
+
+
+KINDS: list[Job] = [getattr(tasks, name) for name in tasks.__all__]
+EACH_FIELD = [(task, field) for task in KINDS for field in own_fields(task)]
+
+each_kind = pytest.mark.parametrize("task", KINDS, ids=lambda task: task.kind.name)
+each_field = pytest.mark.parametrize(
+    ("task", "field"), EACH_FIELD, ids=[f"{task.kind.name}-{field}" for task, field in EACH_FIELD]
+)
+#: A slow machine is no failure.
+in_any_time = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+# --- JSON-like data: any, a change of it, and the same in other writing -----------------------
+
+#: Half characters too: what nobody has checked must not crash it.
+ANY_TEXT = st.text(st.characters(), max_size=8)
+NUMBERS = st.one_of(
+    st.sampled_from([0, 1, 0.0, -0.0, 1.0, 1000, 1e3, 0.1, 2**53, 2**53 + 1, 2.0**53, 1e23]),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+)
+PLAIN = st.none() | st.booleans() | NUMBERS | ANY_TEXT
+JSON: Values = st.recursive(
+    PLAIN,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+OBJECT = st.dictionaries(ANY_TEXT, JSON, max_size=4)
+
+
+def same(one: Any, other: Any) -> bool:
+    """The rule: equal as JSON, numbers by value, true and false no numbers."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return bool(one == other) or (one != one and other != other)
+
+
+@st.composite
+def rewritten(draw: st.DrawFn, value: Any) -> Any:
+    """The same with keys in any order at every depth, and integral numbers as int or float."""
+    if isinstance(value, dict):
+        keys = draw(st.permutations(list(value)))
+        return {key: draw(rewritten(value[key])) for key in keys}
+    if isinstance(value, list):
+        return [draw(rewritten(item)) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return draw(st.sampled_from([value, int(value)]))
+    if isinstance(value, int) and not isinstance(value, bool) and float(value) == value:
+        return draw(st.sampled_from([value, float(value)]))
+    return value
+
+
+@st.composite
+def altered_json(draw: st.DrawFn, value: Any) -> Any:
+    """The same with one place changed, added or left out (or, by chance, nothing)."""
+    if isinstance(value, dict | list) and value and draw(st.booleans()):
+        copy = value.copy()
+        place = draw(st.sampled_from(sorted(copy) if isinstance(copy, dict) else range(len(copy))))
+        if draw(st.booleans()):
+            copy[place] = draw(altered_json(copy[place]))
+        else:
+            del copy[place]
+        return copy
+    if isinstance(value, dict) and draw(st.booleans()):
+        return {**value, draw(ANY_TEXT): draw(PLAIN)}
+    return draw(altered_text(value) if isinstance(value, str) else JSON)
+
+
+# --- requests: values of each field, and changes of a value -----------------------------------
+
+
+def altered_text(text: str) -> Values:
+    """Small changes: white space, case, Unicode's normal forms, one character more or less."""
+    near = [f"{text} ", f"\n{text}", text.strip(), text.swapcase(), f"{text}\u200b", text[1:]]
+    near += [unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD")]
+    return st.sampled_from([word for word in near if word.strip() and word != text] or ["other"])
+
+
+TEXT = st.text(max_size=20).filter(str.strip) | st.sampled_from(["é", "e\u0301", "ﬁ", " a"])
+TOKENS = st.integers(1, LIMITS.max_output_tokens)
+TURN = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "system", "tool"]), "content": TEXT}
+)
+#: Begins with a turn that is no system message: at least one such turn must be there.
+MESSAGES = st.lists(TURN, max_size=4).map(lambda turns: [{"role": "user", "content": "a"}, *turns])
+SCHEMA = st.fixed_dictionaries(
+    {"type": st.just("object")},
+    optional={
+        "properties": st.dictionaries(st.sampled_from("abc"), st.just({"type": "string"})),
+        "required": st.lists(st.sampled_from("abc"), unique=True),
+        "minProperties": st.integers(0, 3),
+        "description": st.text(max_size=9),
+        "default": st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9),
+    },
+)
+FUNCTION = st.fixed_dictionaries(
+    {"parameters": SCHEMA}, optional={"name": TEXT, "description": st.text(max_size=9)}
+)
+
+
+@st.composite
+def altered_messages(draw: st.DrawFn, messages: list[Any]) -> list[Any]:
+    """Another word or role, one turn more or less, or another order."""
+    head, *turns = messages
+    place = draw(st.integers(0, len(turns)))
+    return draw(
+        st.sampled_from(
+            [
+                [{**head, "content": draw(altered_text(head["content"]))}, *turns],
+                [{**head, "role": "tool"}, *turns],
+                [head, *turns[:place], draw(TURN), *turns[place:]],
+                [head, *turns[:place], *turns[place + 1 :]],
+                [head, *reversed(turns)],
+            ]
+        )
+    )
+
+
+def altered_schema(schema: dict[str, Any]) -> Values:
+    """One keyword more or less, another word, or another value some levels down."""
+    words = altered_text(schema.get("description", "word"))
+    return st.one_of(
+        st.sampled_from(sorted(schema)).map(
+            lambda left_out: {word: schema[word] for word in schema if word != left_out}
+        ),
+        words.map(lambda text: {**schema, "description": text}),
+        words.map(lambda text: {**schema, "default": {"deep": [{text: schema.get("default")}]}}),
+    )
+
+
+def altered_function(function: dict[str, Any]) -> Values:
+    """Another name, description or schema, or the schema alone."""
+    name, description = function.get("name", ""), function.get("description", "")
+    return st.one_of(
+        st.just({"parameters": function["parameters"]}),
+        altered_text(name).map(lambda text: {**function, "name": text}),
+        altered_text(description).map(lambda text: {**function, "description": text}),
+        altered_schema(function["parameters"]).map(lambda other: {**function, "parameters": other}),
+    )
+
+
+def among(values: Values) -> tuple[Values, Callable[[Any], Values]]:
+    """A field whose change is any other value."""
+    return values, lambda _: values
+
+
+#: Of each field of each kind: its values, and the changes of a value. A new field comes in here.
+FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
+    "generate": {
+        "prompt": (TEXT, altered_text),
+        "system_prompt": (st.none() | TEXT, lambda text: st.none() | altered_text(text or "")),
+        "max_tokens": among(TOKENS),
+        "temperature": among(st.sampled_from([0.0, 1.0, 2.0]) | st.floats(0, 2)),
+    },
+    "summarize": {"context": (TEXT, altered_text), "max_summary_tokens": among(TOKENS)},
+    "compress": {"messages": (MESSAGES, altered_messages), "target_tokens": among(TOKENS)},
+    "extract_parameters": {
+        "user_message": (TEXT, altered_text),
+        "function_schema": (FUNCTION, altered_function),
+    },
+    "structured_output": {"prompt": (TEXT, altered_text), "schema": (SCHEMA, altered_schema)},
+}
+
+
+def calls(task: Job) -> Values:
+    """Arguments of calls of this kind, none left out."""
+    fields = FIELDS[task.kind.name]
+    return st.fixed_dictionaries({name: values for name, (values, _) in fields.items()})
+
+
+# --- requests ---------------------------------------------------------------------------------
+
+
+@each_kind
+def test_content_is_every_field_but_the_delivery(task: Job) -> None:
+    """A field that is added later counts, and is mutated below."""
+    assert sorted(request(task, SAMPLES[task.kind.name]).content()) == own_fields(task)
+    assert sorted(FIELDS[task.kind.name]) == own_fields(task), "say in FIELDS how a field changes"
+
+
+@each_field
+@in_any_time
+@given(data=st.data())
+def test_another_value_of_any_field_is_another_fingerprint(
+    task: Job, field: str, data: st.DataObject
+) -> None:
+    """Were one left out, somebody would get the answer to another question."""
+    arguments = data.draw(calls(task))
+    other = data.draw(FIELDS[task.kind.name][field][1](arguments[field]))
+    one, two = request(task, arguments), request(task, {**arguments, field: other})
+    assume(one != two)
+    assert of(one.content()) != of(two.content())
+
+
+@each_kind
+@in_any_time
+@given(data=st.data())
+def test_a_request_in_other_writing_has_the_same_fingerprint(
+    task: Job, data: st.DataObject
+) -> None:
+    """Key order, 1 for 1.0 and 1.0 for 1 change nothing, nor does the way over the wire."""
+    arguments = data.draw(calls(task))
+    # Budgets are strictly int: 5.0 tokens are refused.
+    free = {name: value for name, value in arguments.items() if not isinstance(value, int)}
+    one, two = request(task, arguments), request(task, {**arguments, **data.draw(rewritten(free))})
+    wire = json.dumps(two.model_dump(mode="json", by_alias=True, exclude_unset=True))
+    assert of(one.content()) == of(two.content())
+    assert of(one.content()) == of(request(task, json.loads(wire)).content())
+
+
+@each_kind
+@pytest.mark.parametrize("option", DELIVERY)
+def test_delivery_does_not_count(task: Job, option: str) -> None:
+    """Who waits, how long and where does not change the answer; model and scope come apart."""
+    sample = SAMPLES[task.kind.name]
+    sent = request(task, {**sample, option: DELIVERY[option]})
+    assert sent.content() == request(task, sample).content()
+
+
+@each_kind
+def test_a_default_that_is_given_equals_one_that_is_left_out(task: Job) -> None:
+    """Leaving `max_tokens` out and giving 500 are one question."""
+    optional = {
+        name: field.default
+        for name, field in task.kind.request.model_fields.items()
+        if name not in DELIVERY and not field.is_required()
+    }
+    sample = SAMPLES[task.kind.name]
+    needed = {name: value for name, value in sample.items() if name not in optional}
+    content = request(task, needed).content()
+    assert content == request(task, {**needed, **optional}).content()
+    assert sorted(content) == own_fields(task)
+
+
+def test_a_function_means_the_same_in_each_usual_form() -> None:
+    """OpenAI's wrapping, a plain function, bare parameters with and without their type."""
+    bare = {"properties": {"count": {"minimum": 1}}}
+    typed = {"properties": {"count": {"minimum": 1.0}}, "type": "object"}
+    plain = {"name": "function", "description": "", "parameters": bare}
+    openai = {"type": "function", "function": {"strict": True, "parameters": typed}}
+    forms = [bare, typed, {"parameters": bare}, plain, {"function": plain}, openai]
+    requests = [
+        request(tasks.extract_parameters, {"user_message": "u", "function_schema": form})
+        for form in forms
+    ]
+    assert len({of(request.content()) for request in requests}) == 1
+
+
+# --- content, whatever it is ------------------------------------------------------------------
+
+
+@in_any_time
+@given(content=OBJECT, data=st.data())
+def test_the_fingerprint_is_equal_just_where_the_content_is(
+    content: dict[str, Any], data: st.DataObject
+) -> None:
+    """Held against the rule as `same` has it, for data that nobody has checked."""
+    other = data.draw(altered_json(content).filter(lambda value: isinstance(value, dict)))
+    assert (of(content) == of(other)) == same(content, other)
+
+
+@in_any_time
+@given(content=OBJECT, data=st.data())
+def test_key_order_and_the_writing_of_a_number_do_not_count(
+    content: dict[str, Any], data: st.DataObject
+) -> None:
+    """At every depth."""
+    assert of(content) == of(data.draw(rewritten(content)))
+
+
+@pytest.mark.parametrize("numbers", [[0, 0.0, -0.0], [1000, 1e3], [10**23 - 2**23, 1e23]])
+def test_equal_numbers_are_one(numbers: list[Any]) -> None:
+    """By exact value: the float nearest to 10²³ is a little less than that."""
+    assert len({of({"x": [number]}) for number in numbers}) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [True, 1, "1", "true", [1], [True], {"1": 1}],
+        [False, 0, None, "", [], {}, {"": None}],
+        [float("nan"), float("inf"), float("-inf"), "NaN", "Infinity", None],
+        [2**53 + 1, 2.0**53, 2**53 + 2, 10**23, 1e23],
+        ["é", "e\u0301", "É", "é ", " é", "\\u00e9"],
+        ["😀", "\ud83d\ude00", "\ud83d", "\ude00", "\\ud83d\\ude00", "?", "\ufffd"],
+        [["a", "bc"], ["ab", "c"], ["a,bc"], ['a","bc'], [["a"], "bc"]],
+    ],
+    ids=["true", "nothing", "no number", "large", "accents", "half characters", "neighbours"],
+)
+def test_what_looks_alike_is_not_the_same(values: list[Any]) -> None:
+    """Neither in a field of the request nor deep in a schema."""
+    assert len({of({"x": value}) for value in values}) == len(values)
+    assert len({of({"x": {"y": [0, value]}}) for value in values}) == len(values)
+
+
+# --- the arguments of fingerprint() -----------------------------------------------------------
+
+#: Values of each argument, all of them different.
+ARGUMENTS: dict[str, list[Any]] = {
+    "kind": ["generate", "summarize", "", "Generate", "generate "],
+    "template_version": [1, 2, 11],
+    "model": ["m", "m ", "M", "m:latest", ""],
+    "identity": ["sha256:1", "sha256:2", "sha256:1 num_ctx=4096", ""],
+    "content": [{"prompt": "p"}, {"prompt": "q"}, {"context": "p"}, {"prompt": None}, {}],
+    "scope": [None, "", "a", "b", "null", "None"],
+}
+#: Where text may stand.
+WORDS = ["kind", "model", "identity", "scope", "prompt", "system_prompt"]
+
+
+@pytest.mark.parametrize("argument", list(inspect.signature(fingerprint).parameters))
+def test_every_argument_counts(argument: str) -> None:
+    """No scope, an empty one and one of a name are three tenants."""
+    values = ARGUMENTS[argument]
+    assert len({of(**{argument: value}) for value in values}) == len(values)
+
+
+@pytest.mark.parametrize(("first", "second"), list(permutations(WORDS, 2)))
+def test_a_text_cannot_move_from_one_field_to_another(first: str, second: str) -> None:
+    """What ends one and begins the other is told apart, also with the signs of JSON in it."""
+    for text in ("abc", 'a","b', '","","', "\\\\\\", '",null,{"', "1,1"):
+        seen = set()
+        for cut in range(len(text) + 1):
+            fields = {first: text[:cut], second: text[cut:]}
+            content = {name: fields.pop(name) for name in list(fields) if "prompt" in name}
+            seen.add(of(content, **fields))
+        assert len(seen) == len(text) + 1
+
+
+@pytest.mark.parametrize("text", ["x", "ü" * 200_000], ids=["short", "long"])
+def test_a_fingerprint_is_the_sha_256_of_one_json_document(text: str) -> None:
+    """Another process, another Python, another language would write the same."""
+    document = f'["generate",1,"m","sha256:1",null,{{"a":[1,0.5],"z":"{text}"}}]'
+    assert of({"z": text, "a": [1.0, 0.5]}) == hashlib.sha256(document.encode()).hexdigest()
+
+
+# --- kinds ------------------------------------------------------------------------------------
+
+
+def digest(prompt: Prompt) -> str:
+    """SHA-256 of all that a model is asked."""
+    asked = [prompt.messages, prompt.max_tokens, prompt.temperature, prompt.schema]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+@each_kind
+def test_a_changed_prompt_has_a_new_template_version(task: Job) -> None:
+    """Otherwise the cache would give answers to the old prompt."""
+    kind = task.kind
+    prompt = kind.prompt(request(task, SAMPLES[kind.name]), LIMITS.max_output_tokens)
+    pinned = max(PINNED[kind.name].items())
+    assert (kind.template_version, digest(prompt)) == pinned, (
+        f"{kind.name} asks otherwise than in version {pinned[0]}: raise template_version in "
+        f"tasks/{kind.name}.py and add it to PINNED with {digest(prompt)!r}"
+    )
+
+
+def test_only_free_text_may_be_cut() -> None:
+    """`generate` at its own `max_tokens` is an answer; a summary that was cut could be better."""
+    assert [task.kind.name for task in KINDS if task.kind.cut_is_answer] == ["generate"]
