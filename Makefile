@@ -14,7 +14,8 @@ up: $(VENV)/.run
 	@$(BIN)/python -m worker.embedded.up
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	@# Most tests wait for processes: two at a time, each half with a Redis of its own.
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
