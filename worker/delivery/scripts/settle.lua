@@ -150,7 +150,8 @@ local joined = fingerprint and redis.call('HGET', JOINED .. fingerprint, id)
 if held or joined then raw = opened(held or joined) end
 if not departed then
   announce(id, ARGV[11] .. answer .. ARGV[12])
-  if redis.call('EXISTS', record) == 1 then ended(record, token ~= '' and token or '1') end
+  -- Also of a job without a record: the next step of a chain fails before it is sent.
+  ended(record, token ~= '' and token or '1')
   count_end(own_origin(), answered, took(seen[7]), prompt_tokens, completion_tokens)
 end
 if leaving then
