@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -37,7 +37,7 @@ from worker import names
 from worker.app import app
 from worker.delivery.ending import Work, cached_meta
 from worker.delivery.held import HOLDINGS, Held, Interrupted
-from worker.delivery.jobs import Admission, Admitted, Taken
+from worker.delivery.jobs import Admission, Admitted, NewJob, Taken
 from worker.delivery.local import jobs
 from worker.errors import (
     BrokerUnreachable,
@@ -50,7 +50,7 @@ from worker.errors import (
     ServiceError,
 )
 from worker.prompt import Completion
-from worker.redis_connection import reachable, unreachable
+from worker.redis_connection import unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -99,57 +99,38 @@ class Job(Task):
         if not _settings().enable_cache:
             request = request.model_copy(update={"cache": False})  # for the worker, too
         _refuse_integer_priority(options)
-        queue = _queue_name(options.pop("queue", None), request, self.kind)
-        is_new = not task_id
-        task_id = task_id or str(uuid4())
-        deadline_seconds = _deadline(request, options.pop("expires", None))
-        admitted = _patiently(continued, self._admit, request, task_id, queue, deadline_seconds,
+        new = NewJob(
+            task_id or str(uuid4()),
+            self.kind.name,
+            _queue_name(options.pop("queue", None), request, self.kind),
+            _deadline(request, options.pop("expires", None)),
             max_length=0 if continued else _settings().max_queue_length,
-            canvas=any(options.get(word) for word in _CANVAS),
-            shares=may_share(request, options),
-            is_new=is_new,
-        )  # fmt: skip
-        if admitted.decision is Admission.HIT:
-            return self._answered(task_id, admitted)
-        if admitted.decision is Admission.EXISTS:
-            return self.AsyncResult(task_id)
-        if admitted.decision is Admission.FULL:
-            raise QueueFull(f"{queue} holds {admitted.length} jobs already")
-        return _patiently(continued, self._publish, request, task_id, queue=queue, **options)
-
-    def _admit(
-        self,
-        request: JobRequest,
-        task_id: str,
-        queue: str,
-        deadline_seconds: float,
-        *,
-        max_length: int,
-        canvas: bool,
-        shares: bool,
-        is_new: bool,
-    ) -> Admitted:
-        submit = partial(
-            jobs().submit,
-            task_id,
-            kind=self.kind.name,
-            queue=queue,
-            deadline_seconds=deadline_seconds,
-            max_length=max_length,
-            canvas=canvas,
-            is_new=is_new,
+            canvas=bool(options) and any(options.get(word) for word in _CANVAS),
+            has_new_id=not task_id,
         )
-        settings = _settings()
-        with reachable(settings.redis_url):
+        admitted = _patiently(continued, self._admit, new, request, may_share(request, options))
+        if admitted.decision is Admission.HIT:
+            return self._answered(new.task_id, admitted)
+        if admitted.decision is Admission.EXISTS:
+            return self.AsyncResult(new.task_id)
+        if admitted.decision is Admission.FULL:
+            raise QueueFull(f"{new.queue} holds {admitted.length} jobs already")
+        options["queue"] = new.queue
+        return _patiently(continued, self._publish, request, new.task_id, **options)
+
+    def _admit(self, new: NewJob, request: JobRequest, shares: bool) -> Admitted:
+        try:
             # Twice: the first call of a process learns what workers agree on, and so does one after
             # a model was pulled. Should that change in between again, it goes without.
             for _ in range(2 if shares else 0):
-                asked = question(self.kind, request, task_id)
-                admitted = submit(question=asked)
+                asked = question(self.kind, request, new.task_id)
+                admitted = jobs().submit(new, asked)
                 if admitted.decision is not Admission.STALE:
                     return admitted
                 learn(asked.model, admitted.text)
-            return submit()
+            return jobs().submit(new)
+        except redis.RedisError as error:
+            raise unreachable(_settings().redis_url, error) from None
 
     def _answered(self, task_id: str, admitted: Admitted) -> AsyncResult:
         """The handle of a job that the cache has answered; it holds the answer."""

@@ -95,6 +95,23 @@ class CacheBounds:
     total_bytes: int = 268_435_456
 
 
+@dataclass(slots=True)
+class NewJob:
+    """A call as it is admitted.
+
+    `queue` must hold less than `max_length` others (0: no limit). `canvas`: others wait for this
+    job in a chain or chord. `has_new_id`: the id was made up for this call.
+    """
+
+    task_id: str
+    kind: str
+    queue: str
+    deadline_seconds: float
+    max_length: int
+    canvas: bool
+    has_new_id: bool
+
+
 @dataclass(slots=True)  # frozen ones take three times as long to make
 class Question:
     """What a caller brings to be answered from the cache.
@@ -145,33 +162,15 @@ class Jobs:
         self.scripts = Scripts(client)
         self._lifetimes, self._cache = lifetimes, cache or CacheBounds()
 
-    def submit(
-        self,
-        task_id: str,
-        *,
-        kind: str,
-        queue: str,
-        deadline_seconds: float,
-        max_length: int,
-        canvas: bool,
-        is_new: bool = False,
-        question: Question = NO_QUESTION,
-    ) -> Admitted:
-        """Answer a job from the cache, or admit it to `queue`, which holds at most `max_length`
-        (0: no limit) others.
+    def submit(self, new: NewJob, question: Question = NO_QUESTION) -> Admitted:
+        """Answer a job from the cache, or admit it to its queue.
 
-        The client repeats a call whose reply was lost: it is known by its nonce. `is_new`: the id
-        was made up for this call. `canvas`: others wait for this job in a chain or chord.
+        The client repeats a call whose reply was lost: it is known by its nonce.
         """
-        args = [
-            task_id,
-            task_id if is_new else uuid4().hex,
-            kind,
-            queue,
-            max_length,
-            int(deadline_seconds * 1000),
-        ]
-        args += [self._kept, int(canvas), question.model, question.agreed, question.fingerprint]
+        nonce = new.task_id if new.has_new_id else uuid4().hex
+        args: list[Any] = [new.task_id, nonce, new.kind, new.queue, new.max_length]
+        args += [int(new.deadline_seconds * 1000), self._kept, int(new.canvas)]
+        args += [question.model, question.agreed, question.fingerprint]
         args += [self._lifetimes.hit_result_seconds, question.before, question.after]
         decision, detail = self.scripts.run("submit", args)
         if isinstance(detail, str):
