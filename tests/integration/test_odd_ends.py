@@ -21,7 +21,7 @@ from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
 from worker import errors, names
 from worker.app import app
-from worker.delivery.jobs import Jobs, JobState, Lifetimes
+from worker.delivery.jobs import Jobs, JobState, Lifetimes, NewJob
 
 
 def message(**changes: Any) -> str:
@@ -111,8 +111,7 @@ def test_an_id_whose_producer_died_before_it_was_queued_can_be_sent_again(
 ) -> None:
     """A record without a message is no job; one with a message is."""
     jobs = Jobs(redis_client, Lifetimes(60, 60))
-    admit = {"kind": "generate", "queue": "llm.high", "deadline_seconds": 60.0, "max_length": 0}
-    jobs.submit("order-1", canvas=False, **admit)  # type: ignore[arg-type]
+    jobs.submit(NewJob("order-1", "generate", "llm.high", 60.0, 0, canvas=False, has_new_id=False))
     for _ in range(2):
         tasks.generate.apply_async(("hi",), task_id="order-1")
         assert redis_client.llen("llm.high") == 1
