@@ -54,3 +54,22 @@ def test_flower_sees_queues_and_jobs_and_its_button_cancels(
     ask(flower, f"/api/task/revoke/{running.id}?terminate=true", method="POST")
     with pytest.raises(Cancelled):
         running.get(timeout=20)
+
+
+def test_flower_hears_how_a_job_ended_that_had_joined_another(
+    flower: FlowerProcess, start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """It ran in no slot, and must not stay "started" for ever."""
+    ollama.respond = lambda _: Script(first_seconds=2)
+    start_worker(CONCURRENCY="2")
+    results = [tasks.generate.delay("same") for _ in range(2)]
+    origins = {result.get(timeout=20)["origin"]: result.id for result in results}
+
+    def state(task_id: str) -> str | None:
+        try:
+            return str(ask(flower, f"/api/task/info/{task_id}")["state"])
+        except urllib.error.HTTPError:
+            return None
+
+    wait_until(lambda: state(origins["joined"]) == "SUCCESS", "Flower sees the joined one end")
+    wait_until(lambda: state(origins["computed"]) == "SUCCESS", "and the one that ran")

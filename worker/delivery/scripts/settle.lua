@@ -25,6 +25,7 @@ local leading = fingerprint and token ~= '' and leads(fingerprint, id, token)
 
 local function wasted()
   if completion_tokens == 0 then return end
+  redis.call('ZREM', DEADLINES, '')  -- as below
   count('generated_tokens', completion_tokens)
   count('undelivered_prompt_tokens', prompt_tokens)
   count('undelivered_completion_tokens', completion_tokens)
