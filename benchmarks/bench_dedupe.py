@@ -1,0 +1,94 @@
+"""What a repeated question costs, and what the cache costs where nothing repeats.
+
+`python -m benchmarks.bench_dedupe [hit] [flight] [repeats] [--short]` prints the numbers beside
+bare Redis and plain Celery, and keeps the raw ones in benchmarks/results/. Exit code 1: a target
+is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import signal
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from benchmarks.chaos.judge import Measure
+from benchmarks.dedupe.numbers import machine
+
+PARTS = ("hit", "flight", "repeats")
+RAW = Path(__file__).parent / "results" / "bench_dedupe.json"
+
+
+def main() -> int:
+    """Run the wanted parts, print, keep the raw record."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_dedupe", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--short", action="store_true", help="a quick look, not for judgement")
+    given = parser.parse_args()
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, _interrupt)
+    where = machine()
+    print(f"{where}\n{' '.join(sys.orig_argv)}")
+    kept = True
+    for part in given.parts or PARTS:
+        print(f"\n{part}", flush=True)
+        began = time.monotonic()
+        measures, raw = importlib.import_module(f"benchmarks.dedupe.{part}").run(short=given.short)
+        print_measures(measures)
+        kept = kept and all(one.kept for one in measures)
+        about = {"machine": where, "command": sys.orig_argv, "short": given.short}
+        about |= {"ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        about |= {"seconds": round(time.monotonic() - began, 1)}
+        keep(part, {**about, "measures": [_plain(one) for one in measures], "raw": raw})
+    return 0 if kept else 1
+
+
+def print_measures(measures: list[Measure]) -> None:
+    """Each number with its bound and whether it holds."""
+    for one in measures:
+        bound = "" if one.limit is None else f"<= {one.limit:g}"
+        mark = "" if one.limit is None else "ok" if one.kept else "MISSED"
+        value = f"{one.value:.4g} {one.unit}".strip()
+        print(f"  {one.name:52} {value:>12} {bound:>9} {mark:6} {one.note}".rstrip())
+
+
+def keep(part: str, found: dict[str, Any]) -> None:
+    """Put one part's record into the file, beside the newest of the others."""
+    record = json.loads(RAW.read_text()) if RAW.exists() else {}
+    record[part] = found
+    RAW.parent.mkdir(exist_ok=True)
+    # One line a part: thousands of numbers, one to a line, would be no easier to read.
+    lines = [f"{json.dumps(name)}: {json.dumps(_rounded(one))}" for name, one in record.items()]
+    RAW.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to a microsecond; JSON has no nan."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 6)
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list) else value
+
+
+def _plain(one: Measure) -> dict[str, Any]:
+    return {**asdict(one), "kept": one.kept}
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
