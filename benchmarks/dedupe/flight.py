@@ -116,12 +116,13 @@ def kill_leader(site: Site, at: float) -> float:
 
 
 def _runner(url: str) -> str | None:
-    """The name of the worker that runs a job now, as the job's record has it."""
+    """The name of the worker whose job leads a flight now."""
     with redis.Redis.from_url(url, decode_responses=True) as client:
-        for key in client.scan_iter(f"{names.JOB}*", count=1000):
-            state, name = client.hmget(key, "state", "worker")
-            if state == "running":
-                return name
+        for flight in client.scan_iter(f"{names.FLIGHT}*", count=1000):
+            leader = client.hget(flight, "leader")
+            name = leader and client.hget(names.job(leader), "worker")
+            if name:
+                return str(name)
     return None
 
 
