@@ -107,6 +107,7 @@ class Job(Task):
             max_length=0 if continued else _settings().max_queue_length,
             canvas=bool(options) and any(options.get(word) for word in _CANVAS),
             has_new_id=not task_id,
+            continued=continued,
         )
         admitted = _patiently(continued, self._admit, new, request, may_share(request, options))
         if admitted.decision is Admission.HIT:
@@ -230,7 +231,28 @@ class Job(Task):
             left_seconds=left_seconds,
             stoppable=held,
         )
-        return self._finished(request, completion, held, share)
+        answer = self._finished(request, completion, held, share)
+        if held is not None and self._is_canvas:
+            self._end_for_itself(answer, held)
+        return answer
+
+    def _end_for_itself(self, answer: dict[str, Any], held: Held) -> None:
+        """Fail a job in a canvas that was cancelled, or is too late, while others waited with it.
+
+        It could not leave them before, as its own end needs the message in hand; now they get the
+        answer first.
+        """
+        try:
+            unwanted = bool(jobs().client.hexists(names.job(self._task_id), "unwanted"))
+            if not unwanted and not held.is_overdue:
+                return
+            self.backend.give_to_others(self._task_id, held.taken.token, answer)
+        except redis.RedisError:
+            return  # it is answered, as if it had not been cancelled
+        held.work = Work()
+        if unwanted:
+            raise Cancelled("the job was cancelled")
+        raise DeadlineExceeded("the deadline passed while the job was running")
 
     def _finished(
         self, request: JobRequest, completion: Completion, held: Held | None, share: Share

@@ -66,9 +66,12 @@ class Share:
         Raises Ignore when there is nothing to do here: the job has joined another, or has its
         result, or is in other hands.
         """
-        if self._held is None or self._identity is None:
+        if self._held is None or not self._request.cache:
             return None
         taken = self._held.taken
+        if self._identity is None:
+            self._alone(taken.task_id)
+            return None
         name = _fingerprint(self._kind, self._request, self._model, self._identity)
         try:
             claim, shared = flights().claim(taken.task_id, taken.token, name, canvas=canvas)
@@ -99,6 +102,13 @@ class Share:
     def _same_model(self) -> bool:
         """One that was pulled again in between is another."""
         return self._identity is not None and _identity(self._model) == self._identity
+
+    def _alone(self, task_id: str) -> None:
+        """Its caller may have noted it among those who ask the same; this worker shares nothing."""
+        try:
+            flights().leave(task_id)
+        except redis.RedisError as error:
+            logger.warning("job %s is still noted: %s", task_id, type(error).__name__)
 
     def _waiting_seconds(self) -> float:
         if self._held is None:

@@ -48,6 +48,7 @@ class Publisher:
     def stop(self) -> None:
         """Take the key away at once and end the thread."""
         self._stopped.set()
+        self._serving.changed.set()
         self._thread.join(timeout=10)
 
     def observe(self) -> Presence:
@@ -61,7 +62,7 @@ class Publisher:
             self._say_once(logging.INFO, f"Ollama {version} answers")
         except ServiceError as error:
             self._say_once(logging.WARNING, f"{error.message}. {error.hint}")
-            self._serving.note([])
+            self._serving.note_away()
             if version is None:
                 get_breaker().trip()
         return Presence(
@@ -85,7 +86,8 @@ class Publisher:
                 self._publish(text)
             except redis.RedisError as error:
                 self._say_once(logging.WARNING, f"presence not published: {type(error).__name__}")
-            self._stopped.wait(names.PRESENCE_INTERVAL_SECONDS)
+            self._serving.changed.wait(names.PRESENCE_INTERVAL_SECONDS)
+            self._serving.changed.clear()
         try:
             self._publish("")
         except redis.RedisError:

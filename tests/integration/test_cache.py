@@ -11,7 +11,7 @@ import redis
 from celery import Celery, group
 
 import tasks
-from producers import cancel, status
+from producers import cancel, health, status
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker, run_python
@@ -57,6 +57,7 @@ def test_a_hit_is_answered_while_the_queue_is_full_and_the_model_is_away(
     answer()
     ollama.stop()
     try:
+        wait_until(lambda: health()["status"] == "down", "the worker says that it is away")
         for number in range(3):
             tasks.generate.delay(f"slow {number}")
         code = "import tasks; print(tasks.generate.delay('question').get(timeout=0)['origin'])"
@@ -159,6 +160,8 @@ def test_callers_look_only_where_all_workers_agree(
 ) -> None:
     """Two hosts with different models under one name: no caller knows which would answer."""
     start_worker()
+    answer()
+    assert answer()["origin"] == "cached"
     with FakeOllama(digest="cd" * 32) as other:
         second = start_worker(OLLAMA_HOST=other.host)
         assert redis_client.hget(names.AGREED, names.DEFAULT_MODEL) is None
@@ -306,3 +309,33 @@ def test_entries_hold_no_prompt(
     members = json.loads("{" + entry.split(" ", 2)[2] + "}")
     assert members["text"] == "Hello."
     assert not {"task_id", "origin", "timings"} & members.keys()
+
+
+def test_the_last_step_of_a_chain_is_kept_as_long_as_any_answer(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """A worker makes that call; who waits for it may come later than HIT_RESULT_TTL."""
+    start_worker()
+    text = answer()["text"]
+    tasks.summarize.delay(text).get(timeout=20)
+    last = (tasks.generate.s("question") | tasks.summarize.s()).apply_async()
+    assert last.get(timeout=20)["origin"] == "cached"
+    assert redis_client.ttl(names.result(last.id)) > 80_000
+
+
+def test_an_id_is_used_again_after_a_call_that_died_with_what_is_asked_now(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Not with the fingerprint of what was asked then."""
+    start_worker()
+    ollama.respond = lambda body: Script(chunks=(body["messages"][-1]["content"],))
+    wait_until(lambda: redis_client.hget(names.AGREED, "fake:1b"), "callers may look")
+    redis_client.hset(
+        names.job("x"), mapping={"nonce": "old", "fingerprint": "f" * 64, "canvas": "1"}
+    )
+    redis_client.expire(names.job("x"), 60)
+    again = tasks.generate.apply_async(("asked now",), task_id="x")
+    assert again.get(timeout=20)["text"] == "asked now"
+    record = redis_client.hgetall(names.job("x"))
+    assert record["fingerprint"] != "f" * 64
+    assert "canvas" not in record

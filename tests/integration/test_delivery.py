@@ -196,7 +196,7 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     redis_client: redis.Redis, start_worker: Callable[..., Any]
 ) -> None:
     """The fence token of the later holder counts; the first answer that was stored stays."""
-    from worker.delivery.ending import Ending, Work, result_of
+    from worker.delivery.ending import Ending, Ends, Work, result_of
     from worker.delivery.jobs import Jobs, Lifetimes, Settled
 
     jobs = Jobs(redis_client, Lifetimes(60, 60))
@@ -211,7 +211,7 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
 
     def settle(token: str, text: str) -> Settled:
         meta = {"status": "SUCCESS", "date_done": "", "task_id": result.id, "result": text}
-        ending = Ending(JobState.SUCCEEDED, "", False, False, result_of(meta), Work())
+        ending = Ending(JobState.SUCCEEDED, "", Ends.WORK, False, result_of(meta), Work())
         return jobs.settle(result.id, token, ending)[0]
 
     assert settle(first.token, "late") is Settled.LOST

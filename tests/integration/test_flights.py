@@ -19,6 +19,7 @@ from tests.integration.conftest import StartWorker
 from worker import errors, names
 from worker.app import app
 from worker.delivery.jobs import JobState
+from worker.delivery.local import jobs
 
 SHORT_LEASE = {"LEASE_SECONDS": "3"}
 
@@ -329,3 +330,85 @@ def test_jobs_that_were_sent_by_name_join(
     assert app.AsyncResult(sent.id).get(timeout=20)["origin"] == "joined"
     assert first.get(timeout=5)["origin"] == "computed"
     assert runs(ollama) == 1
+
+
+# --- odd ends -----------------------------------------------------------------------------------
+
+
+def test_tries_are_shared_with_those_that_are_still_queued(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """One slot: nobody joins, and yet the model is asked three times for all of them."""
+    ollama.respond = lambda _: Script(first_seconds=0.3, status=503, error="server busy")
+    start_worker(CONCURRENCY="1", MAX_ATTEMPTS="3", RETRY_BASE_SECONDS="0.2")
+    for result in ask(6):
+        with pytest.raises(errors.OllamaBusy):
+            result.get(timeout=30)
+    assert runs(ollama) == 3
+
+
+@pytest.mark.parametrize("end", ["cancel", "deadline"])
+def test_a_leader_in_a_chain_ends_for_itself_and_the_others_are_answered(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis, end: str
+) -> None:
+    """It cannot leave before its end, as a worker has to end it; nothing is generated twice."""
+    slow(ollama, 3)
+    start_worker(CONCURRENCY="2")
+    limit = {"deadline_seconds": 1.5} if end == "deadline" else {}
+    chain = (tasks.generate.s("same", **limit) | tasks.summarize.s()).apply_async()
+    wait_until(lambda: runs(ollama) == 1, "the first of the chain runs")
+    other = ask()[0]
+    wait_until(lambda: status(other.id) is JobState.JOINED, "the other joins")
+    if end == "cancel":
+        cancel(chain.parent.id)
+    assert other.get(timeout=20)["origin"] == "joined"
+    with pytest.raises(errors.Cancelled if end == "cancel" else errors.DeadlineExceeded):
+        chain.parent.get(timeout=5)
+    assert runs(ollama) == 1
+    gone(redis_client)
+
+
+def test_a_leader_in_a_chain_that_nobody_wants_stops(
+    start_worker: StartWorker, ollama: FakeOllama
+) -> None:
+    """The chain was cancelled first, then the last who waited with it."""
+    slow(ollama, 60)
+    start_worker(CONCURRENCY="2")
+    chain = (tasks.generate.s("same") | tasks.summarize.s()).apply_async()
+    wait_until(lambda: runs(ollama) == 1, "the first of the chain runs")
+    other = ask()[0]
+    wait_until(lambda: status(other.id) is JobState.JOINED, "the other joins")
+    cancel(chain.parent.id)
+    cancel(other.id)
+    wait_until(lambda: ollama.seen[0].closed_at is not None, "the stream is closed")
+    with pytest.raises(errors.Cancelled):
+        chain.parent.get(timeout=10)
+
+
+def test_a_job_whose_caller_was_told_that_it_was_not_sent_leads_nobody(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Redis had queued it all the same, and a worker runs it; who has joined it is run again."""
+    slow(ollama, 4)
+    start_worker(**SHORT_LEASE, CONCURRENCY="2")
+    first, other = lead_and_join(ollama, 1)
+    jobs().forget(first.id)
+    slow(ollama, 0.5)
+    assert other.get(timeout=20)["origin"] == "computed"
+    gone(redis_client)
+
+
+def test_a_worker_without_cache_shares_nothing(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Also where a caller has noted the job, because another worker shares."""
+    sharing = start_worker(CONCURRENCY="1")
+    slow(ollama, 3)
+    tasks.generate.delay("keeps the other busy")
+    wait_until(lambda: len(ollama.seen) == 1, "it runs")
+    slow(ollama, 1)
+    start_worker(CONCURRENCY="2", ENABLE_CACHE="false")
+    results = ask(2)
+    assert [result.get(timeout=20)["origin"] for result in results] == ["computed"] * 2
+    assert sharing.running
+    wait_until(lambda: not redis_client.keys(f"{names.NOTED}*"), "nobody is noted")

@@ -67,6 +67,10 @@ class Flights:
         """Until the latest deadline of those who wait for what this job generates; 0 for nobody."""
         return max(0.0, int(self._scripts.run("waiting", [task_id])) / 1000)
 
+    def leave(self, task_id: str) -> None:
+        """A job runs for itself; nobody who asked the same waits for it."""
+        self._scripts.run("alone", [task_id])
+
     def unjoin(self, task_id: str) -> bool:
         """Put a joined job back into its queue; False when it has not joined."""
         return bool(self._scripts.run("unjoin", [task_id]))

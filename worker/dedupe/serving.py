@@ -14,12 +14,12 @@ from functools import lru_cache
 from worker.dedupe.fingerprint import full_name
 from worker.engine import Engine, get_engine
 from worker.errors import ServiceError
-from worker.names import PRESENCE_INTERVAL_SECONDS
 from worker.presence import Model
 from worker.settings import Settings, get_settings
 
-#: What was seen is used for so long: a little more than the pause between two looks.
-FRESH_SECONDS = 1.5 * PRESENCE_INTERVAL_SECONDS
+#: What was seen is used for so long. A look costs about 2 ms, so not for every job; for so long
+#: after a pull an old entry can still answer, or a new answer go under the old digest.
+FRESH_SECONDS = 1.0
 
 
 class Serving:
@@ -30,15 +30,27 @@ class Serving:
         self._lock = threading.Lock()
         self._seen: dict[str, str] = {}
         self._seen_at = -FRESH_SECONDS
+        #: Set when something has changed, for whoever publishes it.
+        self.changed = threading.Event()
 
     def note(self, models: list[Model]) -> None:
-        """These are there now; an empty list means that nothing is known."""
+        """These are there now."""
         settings = self._settings
         ours = f"{settings.num_ctx}/{settings.max_output_tokens}"
         seen = {full_name(one.name): f"{one.digest}/{ours}" for one in models if one.digest}
         with self._lock:
+            if seen != self._seen:
+                self.changed.set()
             self._seen = seen
-            self._seen_at = time.monotonic() if seen else -FRESH_SECONDS
+            self._seen_at = time.monotonic()
+
+    def note_away(self) -> None:
+        """Ollama does not answer: it may come back with other models.
+
+        Until then nothing can be pulled, and callers go on to find old answers.
+        """
+        with self._lock:
+            self._seen_at = -FRESH_SECONDS
 
     def identity(self, model: str) -> str | None:
         """How this worker runs `model`; None where it is not known, or nothing is to be cached."""
@@ -50,7 +62,7 @@ class Serving:
             try:
                 self.note(self._engine.models())
             except ServiceError:
-                self.note([])
+                return None
         with self._lock:
             return self._seen.get(full_name(model))
 

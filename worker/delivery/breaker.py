@@ -30,7 +30,7 @@ class Breaker:
 
     def trip(self) -> None:
         """Ollama could not be reached: take nothing until it answers. Returns at once."""
-        get_serving().note([])  # it may come back with other models
+        get_serving().note_away()
         if GATE.close(Reason.OLLAMA):
             logger.warning("Ollama is away: taking no jobs until it answers")
             threading.Thread(target=self._probe, name="breaker", daemon=True).start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from json import loads
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -70,16 +71,24 @@ class Work:
         return _COUNTED[self.origin]
 
 
+class Ends(StrEnum):
+    """The caller alone (cancelled, too late), the work and so all who wait, or all but him."""
+
+    OWN = "own"
+    WORK = "work"
+    OTHERS = "others"
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """`own`: it ends this caller alone (cancelled, too late). `dead`: keep the message.
+    """`dead`: keep the message.
 
     `error` is a code of `worker.errors`, empty for an answer.
     """
 
     state: JobState
     error: str
-    own: bool
+    ends: Ends
     dead: bool
     result: Result
     work: Work

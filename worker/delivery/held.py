@@ -7,6 +7,7 @@ and passes on who must stop). Everything here is in memory; Redis is the truth.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from worker.delivery.ending import Work
@@ -30,6 +31,7 @@ class Held:
         self._stop: Callable[[], None] | None = None
         #: What was done for it so far; goes into its result and the statistics.
         self.work = Work()
+        self._deadline = time.monotonic() + taken.left_seconds
         #: How long somebody still waits when its own time is over, seconds. May ask Redis.
         self.more_seconds: Callable[[], float] = lambda: 0.0
 
@@ -37,6 +39,11 @@ class Held:
     def reason(self) -> ServiceError | None:
         """Why the work must stop, if somebody has said so."""
         return self._reason
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether its own deadline has passed."""
+        return time.monotonic() > self._deadline
 
     def request_stop(self, reason: ServiceError) -> None:
         """Stop the work with `reason`; the first one counts. Returns at once."""

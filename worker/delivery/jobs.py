@@ -100,7 +100,8 @@ class NewJob:
     """A call as it is admitted.
 
     `queue` must hold less than `max_length` others (0: no limit). `canvas`: others wait for this
-    job in a chain or chord. `has_new_id`: the id was made up for this call.
+    job in a chain or chord. `has_new_id`: the id was made up for this call. `continued`: a worker
+    makes the call, and whoever waits for its result may come much later.
     """
 
     task_id: str
@@ -110,6 +111,7 @@ class NewJob:
     max_length: int
     canvas: bool
     has_new_id: bool
+    continued: bool = False
 
 
 @dataclass(slots=True)  # frozen ones take three times as long to make
@@ -171,7 +173,8 @@ class Jobs:
         args: list[Any] = [new.task_id, nonce, new.kind, new.queue, new.max_length]
         args += [int(new.deadline_seconds * 1000), self._kept, int(new.canvas)]
         args += [question.model, question.agreed, question.fingerprint]
-        args += [self._lifetimes.hit_result_seconds, question.before, question.after]
+        hit_seconds = self._kept if new.continued else self._lifetimes.hit_result_seconds
+        args += [hit_seconds, question.before, question.after]
         decision, detail = self.scripts.run("submit", args)
         if isinstance(detail, str):
             return Admitted(_ADMISSIONS[decision], text=detail, date_done=question.date_done)
@@ -256,7 +259,7 @@ class Jobs:
         its flight: its own end is stored, and the work goes on for the others.
         """
         result, work, cache = ending.result, ending.work, self._cache
-        args: list[Any] = [task_id, token, "own" if ending.own else "work", ending.state.value]
+        args: list[Any] = [task_id, token, ending.ends.value, ending.state.value]
         args += [ending.error, int(ending.dead), self._kept, names.DEAD_LETTERS_MOST]
         args += [names.DEAD_LETTERS_SECONDS * 1000, result.shared, result.before, result.after]
         args += [work.counted, work.prompt_tokens, work.completion_tokens]

@@ -11,7 +11,7 @@ from typing import Any
 from worker import names
 from worker.dedupe.flights import Flights
 from worker.delivery.gate import GATE, Reason
-from worker.delivery.jobs import Jobs, Settled
+from worker.delivery.jobs import Jobs, JobState, Settled
 from worker.errors import CrashedTooOften, DeadlineExceeded
 from worker.metrics import SWEPT
 from worker.settings import Settings
@@ -35,15 +35,18 @@ class Overdue:
         now_ms = seconds * 1000 + micros // 1000
         late = client.zrangebyscore(names.DEADLINES, "-inf", now_ms, start=0, num=AT_ONCE)
         for task_id in map(str, late):
-            if client.hexists(names.job(task_id), "canvas"):
+            state, canvas = client.hmget(names.job(task_id), "state", "canvas")
+            if canvas is not None:
                 # It ends in the hands of a worker: only that can tell a chord.
                 self._flights.unjoin(task_id)
                 continue
             # One that runs is refused, unless others wait for its answer: then it leaves them.
-            if self._backend.fail(task_id, self._too_late()) is not Settled.LOST:
+            if self._backend.fail(task_id, self._too_late(state)) is not Settled.LOST:
                 client.zrem(names.DEADLINES, task_id)
 
-    def _too_late(self) -> DeadlineExceeded:
+    def _too_late(self, state: object) -> DeadlineExceeded:
+        if state == JobState.RUNNING:
+            return DeadlineExceeded("the deadline passed while the job was running")
         if Reason.OLLAMA in GATE.reasons:
             return DeadlineExceeded(
                 "the deadline passed while Ollama was unreachable",

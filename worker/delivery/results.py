@@ -14,7 +14,7 @@ import redis
 from celery import states
 from celery.backends.redis import RedisBackend
 
-from worker.delivery.ending import Ending, Work, result_of
+from worker.delivery.ending import Ending, Ends, Work, result_of
 from worker.delivery.events import tell_of_joined
 from worker.delivery.held import HOLDINGS
 from worker.delivery.jobs import UNHELD, JobState, Settled
@@ -110,16 +110,30 @@ class Backend(RedisBackend):
         )
         meta["task_id"] = task_id
         code = getattr(error, "code", InternalError.code) if error is not None else ""
+        return self._settle(token, meta, error, Ends.OWN if code in _OWN else Ends.WORK)
+
+    def give_to_others(self, task_id: str, token: str, answer: dict[str, Any]) -> None:
+        """Give an answer to all who wait with a job, which itself is to end in another way.
+
+        Raises redis-py's errors.
+        """
+        meta = self._get_result_meta(answer, states.SUCCESS, None, None)
+        self._settle(token, {**meta, "task_id": task_id}, None, Ends.OTHERS)
+
+    def _settle(
+        self, token: str, meta: dict[str, Any], error: Exception | None, ends: Ends
+    ) -> Settled:
+        code = getattr(error, "code", InternalError.code) if error is not None else ""
         held = HOLDINGS.get(token)
         ending = Ending(
-            state=_word(state, error),
+            state=_word(meta["status"], error),
             error=code,
-            own=code in _OWN,
+            ends=ends,
             dead=error is not None and code not in _NO_LETTER,
             result=result_of(meta),
             work=Work() if held is None else held.work,
         )
-        settled, joined = jobs().settle(task_id, token, ending)
+        settled, joined = jobs().settle(meta["task_id"], token, ending)
         if joined:
             tell_of_joined(joined, error)
         return settled

@@ -13,6 +13,7 @@ local attempts = ARGV[4] == '1' and redis.call('HINCRBY', record, 'attempts', 1)
 local leading = seen[3] and leads(seen[3], id, token)
 end_custody(seen[2])
 redis.call('HDEL', record, 'token', 'tag', 'worker')
+if attempts and seen[3] then share(seen[3], id, 'attempts', attempts) end
 if leading then land(seen[3], due, attempts, nil) end
 if seen[4] then  -- its caller has left: only the others go on
   redis.call('HDEL', record, 'left')

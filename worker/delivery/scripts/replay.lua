@@ -9,7 +9,7 @@ local queue = redis.call('HGET', record, 'queue') or ARGV[4]
 local deadline = whole(now + tonumber(ARGV[2]))
 redis.call('DEL', RESULT .. id)
 redis.call('HDEL', record, 'settled', 'error', 'cancelled', 'crashes', 'attempts', 'token', 'tag',
-  'left')
+  'left', 'unwanted')
 redis.call('HSET', record, 'state', 'queued', 'queue', queue, 'deadline_ms', deadline,
   'submitted_ms', whole(now))
 redis.call('PEXPIRE', record, whole(tonumber(ARGV[2]) + tonumber(ARGV[3]) * 1000))

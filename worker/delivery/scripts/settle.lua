@@ -1,7 +1,8 @@
 -- Store the result of a job, announce it and end all custody of its message, in one step, once. The
 -- leader of a flight gives its result to all who wait for it. An answer goes into the cache.
 -- ARGV[1] task id   ARGV[2] fence token; "" = only while no worker holds the job
--- ARGV[3] "own": the end of this caller alone (cancelled, too late); "work": of the work itself
+-- ARGV[3] "own": the end of this caller alone (cancelled, too late); "work": of the work itself;
+-- "others": only for those who wait with it, its own comes later (in a canvas, cancelled or too late)
 -- ARGV[4] state   ARGV[5] error code or ""   ARGV[6] 1 if the message goes to the dead letters
 -- ARGV[7] lifetime of a result, s   ARGV[8] most dead letters   ARGV[9] their lifetime, ms
 -- ARGV[10] answer or error, JSON   ARGV[11], ARGV[12] this job's result before and after it
@@ -24,11 +25,12 @@ local fingerprint = seen[4]
 local leading = fingerprint and token ~= '' and leads(fingerprint, id, token)
 
 local function wasted()
-  if completion_tokens == 0 then return end
+  if completion_tokens == 0 or ARGV[13] ~= 'misses' then return end
   redis.call('ZREM', DEADLINES, '')  -- as below
   count('generated_tokens', completion_tokens)
   count('undelivered_prompt_tokens', prompt_tokens)
   count('undelivered_completion_tokens', completion_tokens)
+  redis.call('EXPIRE', STATS, STATS_SECONDS)
 end
 
 if token ~= '' and seen[2] ~= token then
@@ -144,6 +146,40 @@ local function cache()
   count('stored', 1)
 end
 
+local function bury(job, raw)
+  if raw then redis.call('HSET', DEAD_MESSAGES, job, raw) end
+  redis.call('ZADD', DEAD, whole(now), job)
+  -- The record tells the kind, the error and the counts for as long as the letter is kept.
+  keep(JOB .. job, now + ARGV[9], now)
+end
+
+local function drop_old_letters()
+  local old = redis.call('ZRANGEBYSCORE', DEAD, '-inf', whole(now - ARGV[9]))
+  local over = redis.call('ZCARD', DEAD) - tonumber(ARGV[8])
+  if over > 0 then
+    for _, one in ipairs(redis.call('ZRANGE', DEAD, 0, over - 1)) do table.insert(old, one) end
+  end
+  for _, one in ipairs(old) do
+    redis.call('ZREM', DEAD, one)
+    redis.call('HDEL', DEAD_MESSAGES, one)
+  end
+end
+
+local function give_all()
+  for _, job in ipairs(redis.call('ZRANGE', NOTED .. fingerprint, 0, -1)) do
+    if job ~= id then give(job) end
+  end
+  redis.call('DEL', NOTED .. fingerprint, JOINED .. fingerprint, FLIGHT .. fingerprint)
+end
+
+if ARGV[3] == 'others' then
+  if not leading then return {0} end
+  give_all()
+  cache()
+  count('generated_tokens', completion_tokens)
+  return given
+end
+
 -- --- This job's own end ---------------------------------------------------------------------------
 local raw = redis.call('HGET', DEFERRED_MESSAGES, id)
 local held = seen[3] and redis.call('HGET', UNACKED, seen[3])
@@ -161,6 +197,7 @@ if leaving then
   redis.call('ZREM', NOTED .. fingerprint, id)
   local latest = redis.call('ZREVRANGE', NOTED .. fingerprint, 0, 0, 'WITHSCORES')
   keep(record, tonumber(latest[2]) + kept * 1000, now)
+  if ARGV[6] == '1' then bury(id, raw) end
   return {1}
 end
 forget_message(id, seen[3])
@@ -178,8 +215,7 @@ local shared = ARGV[3] == 'work' and fingerprint
   and (leading or (failure == 'crashed_too_often' and not leader_of(fingerprint)))
 if fingerprint then redis.call('ZREM', NOTED .. fingerprint, id) end
 if shared then
-  for _, job in ipairs(redis.call('ZRANGE', NOTED .. fingerprint, 0, -1)) do give(job) end
-  redis.call('DEL', NOTED .. fingerprint, JOINED .. fingerprint, FLIGHT .. fingerprint)
+  give_all()
 elseif leading then
   land(fingerprint, nil, nil, nil)
 elseif fingerprint then
@@ -191,19 +227,6 @@ if leading and answered then cache() end
 if not departed and (raw or redis.call('HEXISTS', DEAD_MESSAGES, id) == 1) then
   letter = {id, raw}
 end
-if ARGV[6] == '1' and letter then
-  if letter[2] then redis.call('HSET', DEAD_MESSAGES, letter[1], letter[2]) end
-  redis.call('ZADD', DEAD, whole(now), letter[1])
-  -- The record tells the kind, the error and the counts for as long as the letter is kept.
-  redis.call('PEXPIRE', JOB .. letter[1], ARGV[9])
-end
-local old = redis.call('ZRANGEBYSCORE', DEAD, '-inf', whole(now - ARGV[9]))
-local over = redis.call('ZCARD', DEAD) - tonumber(ARGV[8])
-if over > 0 then
-  for _, one in ipairs(redis.call('ZRANGE', DEAD, 0, over - 1)) do table.insert(old, one) end
-end
-for _, one in ipairs(old) do
-  redis.call('ZREM', DEAD, one)
-  redis.call('HDEL', DEAD_MESSAGES, one)
-end
+if ARGV[6] == '1' and letter then bury(letter[1], letter[2]) end
+drop_old_letters()
 return given

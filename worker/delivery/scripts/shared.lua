@@ -1,5 +1,5 @@
--- What several moves have in common. jobs.py puts the names of names.py before it and one script
--- behind it. Times are ms of Redis's own clock.
+-- What several moves have in common. script.py puts those functions that a script uses, and the names
+-- of names.py that it uses, before it. Times are ms of Redis's own clock.
 
 local function clock()
   local time = redis.call('TIME')
@@ -83,15 +83,28 @@ end
 local function note(fingerprint, id, deadline, kept_ms, now)
   redis.call('ZADD', NOTED .. fingerprint, deadline, id)
   keep(NOTED .. fingerprint, tonumber(deadline) + kept_ms, now)
+  -- The leader runs to the latest deadline, and its record has to last as long.
+  local leader = redis.call('HGET', FLIGHT .. fingerprint, 'leader')
+  if leader and leader ~= id then keep(JOB .. leader, tonumber(deadline) + kept_ms, now) end
 end
 
--- A job waits no more. A generation whose own caller has left before stops with the last.
+-- All who wait share a try or a crash, wherever they are: they are the same work.
+local function share(fingerprint, id, field, number)
+  for _, waiting in ipairs(redis.call('ZRANGE', NOTED .. fingerprint, 0, -1)) do
+    if waiting ~= id and redis.call('EXISTS', JOB .. waiting) == 1 then
+      at_least(JOB .. waiting, field, number)
+    end
+  end
+end
+
+-- A job waits no more. A generation whose own caller wants it no more stops with the last.
 local function leave(fingerprint, id)
   redis.call('ZREM', NOTED .. fingerprint, id)
   redis.call('HDEL', JOINED .. fingerprint, id)
   local leader = leader_of(fingerprint)
-  if leader and leader ~= id and redis.call('HEXISTS', JOB .. leader, 'left') == 1
-      and redis.call('ZCARD', NOTED .. fingerprint) == 0 then
+  if not leader or leader == id or others_wait(fingerprint, leader) then return end
+  local wanted = redis.call('HMGET', JOB .. leader, 'left', 'unwanted')
+  if wanted[1] or wanted[2] then
     redis.call('HSET', JOB .. leader, 'cancelled', '1')
     redis.call('PUBLISH', CANCEL_CHANNEL, leader)
   end
@@ -124,8 +137,8 @@ local function count(field, number)
   if number ~= 0 then redis.call('HINCRBY', STATS, field, whole(number)) end
 end
 
--- One job has ended: `origin` hits, misses or joined; `seen_ms` since its submit, where known;
--- tokens of the answer that it got, 0 for a failure.
+-- One job has ended: `origin` hits, misses or joined; `took_ms` since its submit, where known; the
+-- tokens of its answer.
 local function count_end(origin, answered, took_ms, prompt_tokens, completion_tokens)
   count(origin, 1)
   if answered then

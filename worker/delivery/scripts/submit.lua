@@ -2,7 +2,8 @@
 -- its record.
 -- ARGV[1] task id   ARGV[2] nonce of this call: one that is repeated because its reply was lost is
 -- not a second one; the id itself where it was made up for this call
--- ARGV[3] kind   ARGV[4] queue   ARGV[5] most jobs in it, 0 = no limit   ARGV[6] deadline, ms from now   ARGV[7] lifetime of an answer, s
+-- ARGV[3] kind   ARGV[4] queue   ARGV[5] most jobs in it, 0 = no limit
+-- ARGV[6] deadline, ms from now   ARGV[7] lifetime of an answer, s
 -- ARGV[8] 1 if others wait for it in a canvas: a worker has to end it
 -- ARGV[9] model as in the table of what workers agree on; "" = no cache and no joining
 -- ARGV[10] what the caller takes them to agree on   ARGV[11] fingerprint made with that, or ""
@@ -12,12 +13,10 @@
 -- stored, or {"stale", what workers agree on} when nothing was done as the caller was wrong.
 local id, record, queue = ARGV[1], JOB .. ARGV[1], ARGV[4]
 if redis.call('EXISTS', record, RESULT .. id) > 0 then
-  -- The same call again; or an earlier one that died before its message was put.
   local seen = redis.call('HMGET', record, 'nonce', 'put', 'settled')
-  if not seen[3] and (seen[1] == ARGV[2] or (seen[1] and not seen[2])) then
-    return {'queue', 0}
-  end
-  return {'exists', 0}
+  if not seen[1] or seen[2] or seen[3] then return {'exists', 0} end
+  if seen[1] == ARGV[2] then return {'queue', 0} end  -- the same call again
+  redis.call('DEL', record)  -- an earlier one that died before its message was put
 end
 local fingerprint = ''
 if ARGV[9] ~= '' then
@@ -36,6 +35,7 @@ if entry then
   redis.call('HINCRBY', STATS, 'hits_at_call', 1)
   redis.call('HINCRBY', STATS, 'delivered_prompt_tokens', prompt_tokens)
   redis.call('HINCRBY', STATS, 'delivered_completion_tokens', completion_tokens)
+  redis.call('EXPIRE', STATS, STATS_SECONDS)
   return {'hit', answer}
 end
 local length, most = redis.call('LLEN', queue), tonumber(ARGV[5])

@@ -8,15 +8,6 @@ local expired = redis.call('ZRANGEBYSCORE', UNACKED_INDEX, '-inf',
   string.format('%.3f', now / 1000 - tonumber(ARGV[1])), 'LIMIT', 0, ARGV[3])
 local swept = {}
 
-local function end_flight(fingerprint, id, crashes)
-  for _, waiting in ipairs(redis.call('ZRANGE', NOTED .. fingerprint, 0, -1)) do
-    if waiting ~= id and redis.call('EXISTS', JOB .. waiting) == 1 then
-      at_least(JOB .. waiting, 'crashes', crashes)
-    end
-  end
-  land(fingerprint, nil, nil, crashes)
-end
-
 for _, tag in ipairs(expired) do
   local entry, id = redis.call('HGET', UNACKED, tag), redis.call('HGET', HELD, tag)
   end_custody(tag)
@@ -27,7 +18,10 @@ for _, tag in ipairs(expired) do
     local leading = seen[4] and leads(seen[4], id, seen[2])
     redis.call('HDEL', record, 'token', 'tag', 'worker', 'left')
     if redis.call('PTTL', record) == -1 then redis.call('EXPIRE', record, 86400) end
-    if leading then end_flight(seen[4], id, crashes) end
+    if leading then
+      share(seen[4], id, 'crashes', crashes)
+      land(seen[4], nil, nil, crashes)
+    end
     local most = tonumber(ARGV[2])
     -- One that others wait for in a canvas is given to a worker once more, to fail there: only with
     -- the message in hand can Celery tell a chord or the next steps of a chain.
