@@ -25,8 +25,11 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.bench_import
+	$(BIN)/python -m benchmarks.bench_dedupe
 
 chaos: $(VENV)/.dev
+	SCHEDULES=1000 $(BIN)/python -m pytest tests/integration/test_schedules.py
+	$(BIN)/python -m tests.schedules find
 	$(BIN)/python -m benchmarks.chaos
 
 clean:

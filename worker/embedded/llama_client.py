@@ -53,7 +53,13 @@ class LlamaClient:
     @property
     def alive(self) -> bool:
         """False once the runner process has ended."""
-        return self._process.returncode is None
+        if self._process.returncode is not None:
+            return False
+        try:  # asyncio hears of it a little later; WNOWAIT leaves the status to it
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return ended is None
 
     @property
     def pid(self) -> int:

@@ -40,6 +40,8 @@ if token ~= '' and seen[2] ~= token then
 end
 local departed = seen[1] and seen[5] and token ~= ''  -- its caller left, the work went on
 if seen[1] and not departed then return {0} end
+-- Of a call that the cache answered there is no record.
+if not seen[8] and redis.call('EXISTS', RESULT .. id) == 1 then return {0} end
 local leaving = token == '' and seen[2]
 if leaving and not (ARGV[3] == 'own' and fingerprint and not seen[6]
     and leads(fingerprint, id, seen[2]) and others_wait(fingerprint, id)) then

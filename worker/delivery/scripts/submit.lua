@@ -17,6 +17,7 @@ if redis.call('EXISTS', record, RESULT .. id) > 0 then
   if not seen[1] or seen[2] or seen[3] then return {'exists', 0} end
   if seen[1] == ARGV[2] then return {'queue', 0} end  -- the same call again
   redis.call('DEL', record)  -- an earlier one that died before its message was put
+  redis.call('ZREM', DEADLINES, id)
 end
 local fingerprint = ''
 if ARGV[9] ~= '' then

@@ -1,0 +1,66 @@
+"""`python -m tests.schedules play "ask 0 0, step -1 0"` shows every Redis call and what is wrong;
+`find [words of a mutant's name]` looks for a schedule that finds it, and makes it short."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import redis
+
+from tests.conftest import REDIS_PORT
+from tests.schedules import actors
+from tests.schedules.moves import Moves
+from tests.schedules.mutants import MUTANTS
+from tests.schedules.stage import stage
+from worker.embedded import RedisProcess
+
+MOST_SCHEDULES = 1000
+
+
+def main(what: str, words: str) -> int:
+    """See the module. Returns the exit code: 1 when a mutant is not found."""
+    with RedisProcess(port=REDIS_PORT) as server:
+        client = redis.Redis.from_url(server.url, decode_responses=True)
+        if what == "play":
+            play(client, words)
+            return 0
+        wanted = [mutant for mutant in MUTANTS if words in mutant.name and not mutant.rare]
+        found = [find(client, mutant.texts(), mutant.name) for mutant in wanted]
+        print(f"{sum(found)} of {len(found)} mutants found")
+        return 0 if all(found) else 1
+
+
+def play(client: redis.Redis, schedule: str) -> None:
+    """Print moves, calls and the fault."""
+    note, move = actors.Calls.note, Moves.play
+
+    def shown_note(self: actors.Calls, args: tuple[Any, ...], reply: Any) -> None:
+        script = self.scripts.get(str(args[1])) if len(args) > 1 else None
+        name, first = (script, 3) if script else (args[0], 1)
+        given = [str(one)[:16] for one in args[first : first + 5]]
+        print(f"    {actors.here()}: {name} {' '.join(given)} → {str(reply)[:60]}")
+        note(self, args, reply)
+
+    def shown_move(self: Moves, word: str, *numbers: int) -> bool:
+        print(word, *numbers)
+        return move(self, word, *numbers)
+
+    actors.Calls.note, Moves.play = shown_note, shown_move  # type: ignore[method-assign]
+    with stage(client) as there:
+        print(there.fault(schedule) or "nothing is wrong")
+
+
+def find(client: redis.Redis, texts: dict[str, str], name: str) -> bool:
+    """Look for a schedule that has a fault; print it, made short. Whether there is one."""
+    with stage(client, texts) as there:
+        found = there.search(MOST_SCHEDULES, derandomize=False)
+        print(f"{name}: {there.tally.schedules} schedules", flush=True)
+        if found is not None:
+            short = there.shorten(found)
+            print(f"    {short}\n    {there.fault(short)}", flush=True)
+        return found is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], " ".join(sys.argv[2:])))

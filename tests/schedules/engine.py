@@ -1,0 +1,113 @@
+"""A model that answers when the schedule says so. Each answer tells its number and its prompt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.schedules.actors import here
+from worker.delivery.held import Held
+from worker.errors import DeadlineExceeded, ServiceError
+from worker.presence import Model
+from worker.prompt import Completion, Prompt
+
+MODEL = "fake:1b"
+TOKENS = (7, 3)
+
+
+@dataclass(frozen=True)
+class Made:
+    """One generation: what was asked (`prompt`: the schedule's word in it), for which job, and of
+    which version of the model."""
+
+    content: str
+    prompt: str
+    job: str
+    number: int = 0
+    digest: int = 0
+
+
+class Generation:
+    """One that runs. `outcome`: how the schedule lets it end; None while it says nothing."""
+
+    def __init__(self, made: Made, held: Held, worker: Any, actor: Any) -> None:
+        self.made, self.held, self.worker, self.actor = made, held, worker, actor
+        self.outcome: str | ServiceError | None = None
+        self.stopping = False
+        #: The flight that it is for, as its worker sees it; None for a job that shares nothing.
+        self.key: Any = None
+
+    def stop(self) -> None:
+        """What a request to stop calls."""
+        self.stopping = True
+
+
+class Engine:
+    """In the place of `worker.engine.Engine`, one per worker."""
+
+    def __init__(self, worker: Any, begin: Callable[[Made, Held, Any], Generation]) -> None:
+        self._worker, self._begin = worker, begin
+
+    def version(self) -> str:
+        """It always answers."""
+        return "0.33.0"
+
+    def models(self) -> list[Model]:
+        """One, with the digest that this worker has pulled."""
+        digest = f"digest-{self._worker.digest}"
+        return [Model(name=MODEL, digest=digest, size_bytes=1, context_tokens=None)]
+
+    def complete(
+        self, prompt: Prompt, *, model: str, left_seconds: float, stoppable: Held
+    ) -> Completion:
+        """Wait for the schedule."""
+        actor = here()
+        assert actor is not None
+        generation = actor.generation = self._begin(_made(prompt, stoppable), stoppable, actor)
+        stoppable.on_stop(generation.stop)
+        try:
+            while True:
+                if not generation.stopping:
+                    actor.wait("engine")
+                if generation.stopping and stoppable.reason is not None:
+                    raise stoppable.reason
+                if isinstance(generation.outcome, ServiceError):
+                    raise generation.outcome
+                if generation.outcome == "finish":
+                    return _completion(generation.made)
+                if generation.outcome == "late" and stoppable.more_seconds() <= 0:
+                    raise DeadlineExceeded("the deadline passed while the job was running")
+                generation.outcome = None
+        finally:
+            actor.generation = None
+            stoppable.on_stop(None)
+
+
+def _made(prompt: Prompt, held: Held) -> Made:
+    content = prompt.messages[-1]["content"]
+    asked = re.search(r"prompt [a-z]", content)
+    return Made(content, asked.group() if asked else "?", held.taken.task_id)
+
+
+def _completion(made: Made) -> Completion:
+    prompt_tokens, completion_tokens = TOKENS
+    return Completion(
+        text=f"The {made.number}. answer to {made.prompt}.",
+        model=MODEL,
+        finish_reason="stop",
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        load_seconds=0.0,
+        prompt_seconds=0.0,
+        generation_seconds=0.0,
+    )
+
+
+def number_of(answer: dict[str, Any]) -> int:
+    """Which generation made this answer."""
+    text = answer["text"] if "text" in answer else answer["summary"]
+    found = re.match(r"The (\d+)\. answer", text)
+    assert found, text
+    return int(found.group(1))

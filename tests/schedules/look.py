@@ -1,0 +1,72 @@
+"""All of Redis that matters, read in one call after every step, and what was published in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from worker import names
+
+_LISTS = [name for queue in names.QUEUES for name in (queue, names.suspects(queue))]
+#: Begins like the channels of results and of cancels: what comes before it, was published before.
+_MARK = f"{names.PREFIX}c-mark"
+
+
+@dataclass
+class Seen:
+    """`places`: where each job's message is. `waiting`: messages that a worker has yet to end.
+
+    `flights`: fingerprint → leader and token. `noted`: fingerprint → jobs.
+    """
+
+    places: dict[str, list[str]] = field(default_factory=dict)
+    results: dict[str, str] = field(default_factory=dict)
+    records: dict[str, dict[str, str]] = field(default_factory=dict)
+    flights: dict[str, list[str]] = field(default_factory=dict)
+    noted: dict[str, list[str]] = field(default_factory=dict)
+    waiting: int = 0
+    announced: list[tuple[str, str]] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
+
+
+class Glass:
+    """Looks through a connection of its own."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.client = client
+        known = "\n".join(line for _, line in names.lua_locals())
+        script = Path(__file__).with_suffix(".lua").read_text()
+        self._script = client.register_script(f"{known}\n{script}")
+        self._pubsub = client.pubsub(ignore_subscribe_messages=True)
+        self._pubsub.psubscribe(f"{names.PREFIX}c*")
+        self._pubsub.get_message(timeout=10)  # that it has subscribed
+
+    def look(self, ids: list[str]) -> Seen:
+        """At these jobs, and at all messages."""
+        found: dict[str, Any] = json.loads(self._script(keys=_LISTS, args=ids))
+        waiting = found.pop("waiting")
+        # An empty table of Lua is an object or a list as it comes.
+        seen = Seen(**{key: value or {} for key, value in found.items()}, waiting=waiting)
+        for channel, data in self._published():
+            if channel == names.CANCEL_CHANNEL:
+                seen.cancels.append(data)
+            else:
+                seen.announced.append((channel.removeprefix(names.RESULT), data))
+        return seen
+
+    def _published(self) -> Iterator[tuple[str, str]]:
+        while True:
+            message = self._pubsub.get_message(timeout=10)
+            assert message is not None, "what was published does not come"
+            if message["channel"] == _MARK:
+                return
+            yield message["channel"], message["data"]
+
+    def close(self) -> None:
+        """End the subscription."""
+        self._pubsub.close()

@@ -1,0 +1,230 @@
+"""What must hold after every step of a schedule, and at its end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.schedules.engine import Generation, Made, number_of
+from tests.schedules.jobs import Job
+from tests.schedules.look import Seen
+from tests.schedules.rest import come_to_rest, let_deadlines_pass
+from tests.schedules.site import Site
+from worker import names
+
+#: What may be left of jobs that have all ended. The first live on, the others for their time.
+_STAYS = (names.FENCE, names.DOORBELL, names.DEAD, names.DEAD_MESSAGES, "llm:binding")
+_FADES = (
+    *(names.JOB, names.RESULT, names.CACHE, names.CACHE_INDEX, names.CACHE_BYTES, names.STATS),
+    *(names.SERVING, names.SERVING_UNTIL, names.AGREED, names.WORKER, names.LAST_TAKE),
+)
+_ENDS = ("hits_at_call", "hits", "misses", "joined")
+
+
+class Rules:
+    """Looks at one site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._first: dict[str, str] = {}
+
+    # --- after every step -------------------------------------------------------------------
+
+    def after_step(self) -> None:
+        """Raises AssertionError for what must never be."""
+        self._results_stay()
+        self._one_runs()
+        self._one_place()
+        self._joined_have_a_leader()
+        for one in self._site.running:
+            if one.key is not None:
+                self._runs_for_somebody(one)
+                self._is_stopped_for_nobody(one)
+        for fingerprint, (leader, token) in self._site.before.flights.items():
+            self._crashes_are_shared(fingerprint, leader, token)
+            self._an_answer_is_everybodys(fingerprint, leader)
+
+    def _results_stay(self) -> None:
+        """The first result of a job is its only one."""
+        for task_id, text in self._site.seen.results.items():
+            first = self._first.setdefault(task_id, text)
+            assert text == first, f"{task_id} was answered twice: {first} and {text}"
+        gone = self._first.keys() - self._site.seen.results.keys()
+        assert not gone, f"the results of {gone} have gone"
+
+    def _one_runs(self) -> None:
+        """Of one fingerprint at most one generation that is wanted and whose worker holds it."""
+        runs: dict[Any, Generation] = {}
+        for one in self._site.running:
+            if one.key is None or not self._counts(one):
+                continue
+            other = runs.setdefault(one.key, one)
+            assert other is one, f"{other.made} and {one.made} run at once"
+
+    def _counts(self, one: Generation) -> bool:
+        record = self._site.seen.records.get(one.made.job, {})
+        held = record.get("token") == one.held.taken.token
+        return held and "cancelled" not in record and one.held.reason is None
+
+    def _one_place(self) -> None:
+        """A message is in one place until its job has its result."""
+        for task_id, record in self._site.seen.records.items():
+            places = self._site.seen.places.get(task_id, [])
+            if "settled" not in record:
+                if "put" in record:
+                    assert len(places) == 1, f"{task_id} is in {places}: {record}"
+            elif "left" not in record:
+                kept = set(places) - {"queue", "dead"}
+                assert not kept, f"{task_id} has its result and is in {kept}"
+
+    def _joined_have_a_leader(self) -> None:
+        """Who has joined waits for one that is held."""
+        seen = self._site.seen
+        for task_id, places in seen.places.items():
+            if "joined" in places:
+                fingerprint = seen.records[task_id]["fingerprint"]
+                leader, token = seen.flights.get(fingerprint, ["", ""])
+                held = seen.records.get(leader, {}).get("token") == token
+                assert held, f"{task_id} has joined {leader}, which does not run"
+
+    def _waiting(self, seen: Seen, fingerprint: str, but: str) -> list[str]:
+        """Whose message waits somewhere for the answer of a flight."""
+        return [
+            task_id
+            for task_id, record in seen.records.items()
+            if record.get("fingerprint") == fingerprint
+            and "put" in record
+            and "settled" not in record
+            and task_id != but
+        ]
+
+    def _runs_for_somebody(self, one: Generation) -> None:
+        """When the last has left, it is told to stop."""
+        record = self._site.seen.records.get(one.made.job, {})
+        if "left" in record and self._counts(one):
+            others = self._waiting(self._site.seen, record["fingerprint"], one.made.job)
+            assert others, f"{one.made} goes on for nobody"
+
+    def _is_stopped_for_nobody(self, one: Generation) -> None:
+        """No caller's cancel stops what others wait for; one in a chain is ended by its worker."""
+        seen, before = self._site.seen, self._site.before
+        record, was = seen.records.get(one.made.job, {}), before.records.get(one.made.job, {})
+        if "cancelled" in record and "cancelled" not in was and "canvas" not in record:
+            leads = seen.flights.get(record["fingerprint"]) == [one.made.job, record.get("token")]
+            others = self._waiting(seen, record["fingerprint"], one.made.job)
+            others = [other for other in others if "cancelled" not in seen.records[other]]
+            others = [other for other in others if not self._site.jobs[other].late]
+            # One in a chain may have been handed its outcome before, and still be in its queue.
+            noted = seen.noted.get(record["fingerprint"], [])
+            others = [o for o in others if "canvas" not in seen.records[o] or o in noted]
+            assert not (leads and others), f"{one.made} is stopped, and {others} wait for it"
+
+    def _crashes_are_shared(self, fingerprint: str, leader: str, token: str) -> None:
+        """Who waits for a job with which a worker died is as dangerous."""
+        seen, before = self._site.seen, self._site.before
+        crashes = seen.records.get(leader, {}).get("crashes", "0")
+        was = before.records.get(leader, {})
+        if was.get("token") == token and crashes != was.get("crashes", "0"):
+            for task_id in before.noted.get(fingerprint, []):
+                its = seen.records[task_id].get("crashes", "0")
+                settled = "settled" in before.records[task_id]
+                assert settled or its >= crashes, f"{task_id} does not share a crash of {leader}"
+
+    def _an_answer_is_everybodys(self, fingerprint: str, leader: str) -> None:
+        """Also of those in other queues: when the leader's answer is cached, nobody waits."""
+        seen, before = self._site.seen, self._site.before
+        if fingerprint in seen.flights or "token" in seen.records.get(leader, {}):
+            return
+        record = seen.records.get(leader, {})
+        ends_now = "settled" in record and "settled" not in before.records[leader]
+        if ends_now and record["state"] == "succeeded":
+            others = self._waiting(seen, fingerprint, leader)
+            left = [one for one in others if "canvas" not in seen.records[one]]
+            assert not left, f"{left} waited for the answer of {leader}"
+
+    # --- at the end -------------------------------------------------------------------------
+
+    def at_the_end(self) -> None:
+        """Everybody is answered; then, when all deadlines have passed, nothing is left."""
+        site = self._site
+        come_to_rest(site)
+        self._nobody_is_lost()
+        for job in site.jobs.values():
+            if job.id in self._first:
+                self._answer_is_right(job, json.loads(self._first[job.id]))
+        self._answers_are_announced_once()
+        let_deadlines_pass(site)
+        self._nothing_is_left()
+        self._all_are_counted()
+
+    def _nobody_is_lost(self) -> None:
+        for job in self._site.jobs.values():
+            if job.asked:
+                assert job.id in self._first, f"{job.id} has no result"
+            if '"status": "SUCCESS"' in self._first.get(job.id, "") and job.way == "chain":
+                assert f"{job.id}-next" in self._first, f"what follows {job.id} has no result"
+
+    def _answer_is_right(self, job: Job, result: dict[str, Any]) -> None:
+        assert result["task_id"] == job.id
+        if job.cancel_returned == "cancelled":
+            assert result["result"].get("exc_type") == "Cancelled", f"{job} got {result}"
+        if result["status"] == "SUCCESS":
+            self._comes_from_its_question(job, result["result"])
+        else:
+            self._failure_has_its_reason(job, result["result"])
+
+    def _comes_from_its_question(self, job: Job, answer: dict[str, Any]) -> None:
+        made = self._site.made[number_of(answer)]
+        assert answer["task_id"] == job.id
+        assert answer["kind"] == job.kind
+        assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (7, 3)
+        by = self._site.jobs[made.job]
+        assert job.is_like(by), f"{job} got an answer of {by}"
+        assert made.digest >= job.oldest_digest, f"{job} got an answer of an older model: {made}"
+        if answer["origin"] == "computed":
+            assert made.job == job.id, f"{job} got what was computed for {by}"
+        else:
+            assert job.shares, f"{job} got an answer of {by}"
+            assert by.shares, f"{job} got an answer of {by}"
+            assert answer["origin"] in ("cached", "joined")
+
+    def _failure_has_its_reason(self, job: Job, failure: dict[str, Any]) -> None:
+        assert failure["exc_module"] == "worker.errors", failure
+        error, site = failure["exc_type"], self._site
+        head = self._site.jobs[job.id.removesuffix("-next")]  # what follows fails with it
+        reasons = {
+            "Cancelled": job.cancelled or head.cancelled,
+            "DeadlineExceeded": job.late or head.late,
+            "CrashedTooOften": site.calls.seen["sweep"] >= site.settings.max_deliveries,
+            "ModelFailed": any(self._failed(one, "model_failed") for one in (job, head)),
+            "OllamaBusy": any(self._failed(one, "ollama_busy") for one in (job, head)),
+        }
+        assert reasons.get(error), f"{job} failed with {error}, and nobody knows why"
+
+    def _failed(self, job: Job, code: str) -> bool:
+        return any(why == code and self._is_for(made, job) for made, why in self._site.failures)
+
+    def _is_for(self, made: Made, job: Job) -> bool:
+        by = self._site.jobs[made.job]
+        return by is job or (job.is_like(by) and by.shares and job.shares)
+
+    def _answers_are_announced_once(self) -> None:
+        """But not a hit at its call: nobody can wait for an id that is only being made up."""
+        told = dict(self._site.seen.announced)
+        assert len(told) == len(self._site.seen.announced), "a result was announced twice"
+        for task_id, result in self._first.items():
+            new = self._site.jobs[task_id].new and '"origin": "cached"' in result
+            assert told.get(task_id, result if new else "") == result, f"{task_id}: not announced"
+
+    def _nothing_is_left(self) -> None:
+        client = self._site.glass.client
+        for key in map(str, client.scan_iter(count=1000)):
+            fades = key.startswith(_FADES)
+            assert fades or key.startswith(_STAYS), f"{key} is left behind"
+            assert not fades or client.ttl(key) != -1, f"{key} has no lifetime"
+
+    def _all_are_counted(self) -> None:
+        """Every result is counted once."""
+        counts = self._site.glass.client.hgetall(names.STATS)
+        total = sum(int(counts.get(word, 0)) for word in _ENDS)  # type: ignore[union-attr]
+        assert total == len(self._site.seen.results), f"{counts} for {self._site.seen.results}"

@@ -1,0 +1,209 @@
+"""Callers, workers and models on one Redis, and the passing of time. The moves are in moves.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import tasks.sharing
+from tests.schedules.actors import Actor, Calls, Order
+from tests.schedules.engine import Generation, Made
+from tests.schedules.jobs import Job
+from tests.schedules.look import Glass, Seen
+from tests.schedules.worker import Worker
+from worker import names
+from worker.delivery.held import Held
+from worker.settings import Settings
+
+#: Two tries and two crashes: the ends are near. Pauses are over when a schedule says so.
+SETTINGS = {"max_attempts": 2, "max_deliveries": 2, "retry_base_seconds": 1000}
+
+
+class Site:
+    """One Redis, as empty as a new one, with two workers of two slots."""
+
+    def __init__(self, glass: Glass, calls: Calls, settings: Settings) -> None:
+        glass.client.flushall()
+        calls.changed = True
+        tasks.sharing._agreed.clear()
+        self.glass, self.calls, self.settings = glass, calls, settings
+        self.jobs: dict[str, Job] = {}
+        self.actors: list[Actor] = []
+        self.workers: list[Worker] = []
+        self.running: list[Generation] = []
+        self.made: dict[int, Made] = {}
+        #: What models failed at, and the code of the error.
+        self.failures: list[tuple[Made, str]] = []
+        #: What the last look at Redis has shown, and the one before it: one Redis call between.
+        self.seen = self.before = Seen()
+        self.after_step: Callable[[], None] = lambda: None
+        self._numbers, self._digest = count(1), 1
+        self._fault: AssertionError | None = None
+        for _ in range(2):
+            self.start_worker(2)
+        self.look()
+
+    def close(self) -> None:
+        """End all threads."""
+        for actor in self.actors:
+            if actor.at:
+                actor.go(Order.DIE)
+        self.actors.clear()
+
+    # --- who is there -----------------------------------------------------------------------
+
+    @property
+    def alive(self) -> list[Worker]:
+        """Workers that have not died."""
+        return [worker for worker in self.workers if worker.alive]
+
+    @property
+    def able(self) -> list[Worker]:
+        """Workers that would look for a job now."""
+        return [worker for worker in self.alive if self._can_take(worker)]
+
+    @property
+    def callers(self) -> list[Actor]:
+        """Callers in the middle of a call."""
+        return [actor for actor in self.actors if actor.owner is None]
+
+    @property
+    def ready(self) -> list[Actor]:
+        """Who goes on when it is let go: before a call, or in an engine that is to stop."""
+        return [actor for actor in self.actors if self.is_ready(actor)]
+
+    @property
+    def open(self) -> list[Generation]:
+        """What models work on."""
+        return [one for one in self.running if one.actor.at == "engine" and not one.stopping]
+
+    def of(self, worker: Worker, what: str) -> list[Actor]:
+        """Its slots, or its keeper, that are in the middle of something."""
+        return [a for a in self.actors if a.owner is worker and a.name.startswith(what)]
+
+    def is_ready(self, actor: Actor) -> bool:
+        """See `ready`."""
+        stopping = actor.generation is not None and actor.generation.stopping
+        return actor.at == "call" or (actor.at == "engine" and stopping)
+
+    def _can_take(self, worker: Worker) -> bool:
+        busy = max(len(self.of(worker, "slot")), len(worker.holdings))
+        return not worker.draining and not worker.taking and busy < worker.slots
+
+    # --- what they do -----------------------------------------------------------------------
+
+    def start_worker(self, slots: int) -> None:
+        """A new one, with the newest model."""
+        name = f"w{len(self.workers) + 1}"
+        self.workers.append(Worker(name, slots, self.settings, self._digest, self._generate))
+
+    def pull(self, workers: Iterable[Worker]) -> None:
+        """The model is pulled anew beside these workers, and is another."""
+        self._digest += 1
+        for worker in workers:
+            worker.digest = self._digest
+            worker.publish()
+
+    def begin(self, name: str, work: Callable[[], None], owner: Worker | None = None) -> Actor:
+        """Somebody begins something, and stops before its first call."""
+        actor = Actor(name, work, owner, self._look_from_an_actor)
+        self.actors.append(actor)
+        actor.start()
+        self.tidy()
+        return actor
+
+    def go(self, actor: Actor, order: Order = Order.GO) -> None:
+        """Somebody goes on."""
+        actor.go(order)
+        self.tidy()
+        self.look()
+
+    def run(self, name: str, work: Callable[[], None], owner: Worker) -> None:
+        """Somebody begins something and does it to its end, or to the engine."""
+        actor = self.begin(name, work, owner)
+        if self.is_ready(actor):
+            self.go(actor, Order.RUN)
+
+    def end_generation(self, generation: Generation, outcome: Any) -> None:
+        """A model is done, fails with a ServiceError, or "late": its time is over."""
+        generation.outcome = outcome
+        if not isinstance(outcome, str):
+            self.failures.append((generation.made, outcome.code))
+        self.go(generation.actor)
+
+    def _generate(self, made: Made, held: Held, actor: Actor) -> Generation:
+        worker, job = actor.owner, self.jobs[made.job]
+        made = replace(made, number=next(self._numbers), digest=worker.digest)
+        self.made[made.number] = made
+        generation = Generation(made, held, worker, actor)
+        if job.shares:
+            generation.key = (job.kind, made.content, job.scope, worker.digest)
+        self.running.append(generation)
+        return generation
+
+    # --- what is seen -----------------------------------------------------------------------
+
+    def look(self) -> None:
+        """See what the last call has done, and whether it may be."""
+        if not self.calls.changed:
+            return
+        self.calls.changed = False
+        self.before, self.seen = self.seen, self.glass.look(list(self.jobs))
+        self.seen.announced = self.before.announced + self.seen.announced
+        for worker in self.alive:
+            worker.inbox.ids.extend(self.seen.cancels)
+        self.after_step()
+
+    def _look_from_an_actor(self) -> None:
+        try:
+            self.look()
+        except AssertionError as error:  # for the schedule's thread: the service would catch it
+            self._fault = self._fault or error
+
+    def tidy(self) -> None:
+        """Forget who has ended. Raises AssertionError for an error that nobody handled."""
+        if self._fault is not None:
+            raise self._fault
+        for actor in self.actors:
+            if actor.error is not None:
+                raise AssertionError(f"{actor.name}: {actor.error!r}") from actor.error
+        if self.calls.refused:
+            raise AssertionError(f"Redis refused {self.calls.refused.pop()}")
+        self.actors = [actor for actor in self.actors if actor.at]
+        self.running = [one for one in self.running if one.actor.generation is one]
+
+    # --- time -------------------------------------------------------------------------------
+
+    def leases(self, worker: Worker) -> list[tuple[str, int]]:
+        """Delivery tags and tokens of what Redis takes this worker to hold."""
+        records = self.seen.records.values()
+        mine = [one for one in records if one.get("worker") == worker.name and "tag" in one]
+        return [(one["tag"], int(one["token"])) for one in mine if "token" in one]
+
+    def expire_leases(self, worker: Worker) -> None:
+        """So long passes that they run out."""
+        for tag, token in self.leases(worker):
+            self.glass.client.zadd(names.UNACKED_INDEX, {tag: token}, xx=True)
+        if not worker.alive:
+            worker.publish()
+
+    def end_pauses(self) -> bool:
+        """So long passes that what is deferred is due; False when nothing is."""
+        ids = sorted(map(str, self.glass.client.zrange(names.DEFERRED, 0, -1)))
+        for place, task_id in enumerate(ids):
+            self.glass.client.zadd(names.DEFERRED, {task_id: place}, xx=True)
+        return bool(ids)
+
+    def pass_deadline(self, job: Job) -> None:
+        """A minute ago."""
+        job.late = True
+        client, record = self.glass.client, names.job(job.id)
+        seconds, _ = client.time()  # type: ignore[misc]
+        passed = (int(seconds) - 60) * 1000 + list(self.jobs).index(job.id)
+        if client.hexists(record, "deadline_ms"):
+            client.hset(record, "deadline_ms", passed)
+        client.zadd(names.DEADLINES, {job.id: passed}, xx=True)
+        for key in client.scan_iter(match=f"{names.NOTED}*"):
+            client.zadd(key, {job.id: passed}, xx=True)

@@ -1,0 +1,126 @@
+"""What schedules are played on: the run's Redis, the scripts or a mutant of them, and both ways to
+play, by hypothesis and from a line of text."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from unittest import mock
+
+import redis
+from hypothesis import HealthCheck, Phase, Verbosity, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+import worker.delivery.script
+from tests.schedules.actors import Calls, stops_before_calls
+from tests.schedules.look import Glass
+from tests.schedules.machine import Schedules, Tally
+from tests.schedules.moves import Moves
+from tests.schedules.rules import Rules
+from tests.schedules.site import SETTINGS, Site
+from tests.schedules.worker import many_workers
+from worker.delivery import local
+from worker.delivery.script import DIRECTORY, script_text
+from worker.settings import Settings
+
+
+class Stage:
+    """Sites on one Redis, one after the other."""
+
+    def __init__(self, client: redis.Redis, calls: Calls, config: Settings) -> None:
+        self._glass, self.calls = Glass(client), calls
+        self.tally = Tally()
+        self._open = partial(Site, self._glass, calls, config)
+
+    def search(self, schedules: int, *, derandomize: bool) -> str | None:
+        """Let hypothesis make schedules; returns the first one with a fault."""
+
+        class Here(Schedules):
+            open_site = staticmethod(self._open)
+            tally = self.tally
+
+        try:
+            run_state_machine_as_test(
+                Here,
+                settings=settings(
+                    max_examples=schedules,
+                    stateful_step_count=60,
+                    deadline=None,
+                    derandomize=derandomize,
+                    database=None,
+                    # shorten() is quicker: what is left out here moves all that comes after it.
+                    phases=[Phase.generate],
+                    suppress_health_check=list(HealthCheck),
+                    print_blob=False,
+                    verbosity=Verbosity.quiet,
+                ),
+            )
+        except AssertionError:
+            return Here.last
+        return None
+
+    def shorten(self, schedule: str) -> str:
+        """Leave out moves as long as there is a fault."""
+        moves, size = schedule.split(", "), len(schedule.split(", ")) // 2
+        while size:
+            place = 0
+            while place < len(moves):
+                fewer = moves[:place] + moves[place + size :]
+                if self.fault(", ".join(fewer)):
+                    moves = fewer
+                else:
+                    place += size
+            size //= 2
+        return ", ".join(moves)
+
+    def fault(self, schedule: str) -> str:
+        """What is wrong with a schedule; empty when nothing is."""
+        try:
+            self.play(schedule)
+        except AssertionError as error:
+            return str(error) or repr(error)
+        return ""
+
+    def play(self, schedule: str) -> None:
+        """Play one from a line of text. Raises AssertionError for a fault."""
+        site = self._open()
+        moves, rules = Moves(site), Rules(site)
+        site.after_step = rules.after_step
+        try:
+            for move in filter(None, schedule.split(", ")):
+                word, *numbers = move.split()
+                moves.play(word, *map(int, numbers))
+            rules.at_the_end()
+        finally:
+            site.close()
+
+    def close(self) -> None:
+        """End its connection."""
+        self._glass.close()
+
+
+@contextmanager
+def stage(client: redis.Redis, texts: dict[str, str] | None = None) -> Iterator[Stage]:
+    """A stage with the shipped scripts, or with these in their place."""
+    config = Settings(**SETTINGS, model_name="fake:1b")  # type: ignore[arg-type]
+    shipped = {file.stem: script_text(file.stem) for file in DIRECTORY.glob("*.lua")}
+    given = {**shipped, **(texts or {})}
+    local.jobs.cache_clear()
+    local.flights.cache_clear()
+    calls = Calls()
+    logging.disable(logging.CRITICAL)
+    with mock.patch.object(worker.delivery.script, "script_text", given.__getitem__):
+        scripts = local.jobs().scripts
+        for name in given:
+            calls.scripts[client.script_load(given[name])] = name
+        with many_workers(config), stops_before_calls(scripts.client, calls):
+            there = Stage(client, calls, config)
+            try:
+                yield there
+            finally:
+                there.close()
+                logging.disable(logging.NOTSET)
+                local.jobs.cache_clear()
+                local.flights.cache_clear()
