@@ -35,7 +35,7 @@ from tasks.request import JobRequest, Limits, parse
 from tasks.sharing import Share, learn, may_share, question, shared_answer
 from worker import names
 from worker.app import app
-from worker.delivery.ending import Work, cached_meta
+from worker.delivery.answers import Work, cached_meta
 from worker.delivery.held import HOLDINGS, Held, Interrupted
 from worker.delivery.jobs import Admission, Admitted, NewJob, Taken
 from worker.delivery.local import jobs

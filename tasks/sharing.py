@@ -20,7 +20,7 @@ from tasks.request import JobRequest
 from worker import names
 from worker.dedupe.fingerprint import fingerprint, full_name
 from worker.dedupe.flights import Claim, Shared
-from worker.delivery.ending import NO_TIMINGS, Work, cached_result
+from worker.delivery.answers import NO_TIMINGS, Work, cached_result
 from worker.delivery.held import HOLDINGS, Held
 from worker.delivery.jobs import Question
 from worker.delivery.local import flights

@@ -196,7 +196,8 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     redis_client: redis.Redis, start_worker: Callable[..., Any]
 ) -> None:
     """The fence token of the later holder counts; the first answer that was stored stays."""
-    from worker.delivery.ending import Ending, Ends, Work, result_of
+    from worker.delivery.answers import Work
+    from worker.delivery.ending import Ending, Ends, result_of
     from worker.delivery.jobs import Jobs, Lifetimes, Settled
 
     jobs = Jobs(redis_client, Lifetimes(60, 60))

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from worker.delivery.ending import Work
+from worker.delivery.answers import Work
 from worker.delivery.jobs import Taken
 from worker.errors import ServiceError
 

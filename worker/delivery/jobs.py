@@ -86,7 +86,7 @@ class Lifetimes:
     hit_result_seconds: int = 600
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class CacheBounds:
     """How long an answer is cached, the largest one, and how much all may take in Redis."""
 
@@ -95,7 +95,8 @@ class CacheBounds:
     total_bytes: int = 268_435_456
 
 
-@dataclass(slots=True)
+# These three are made at each call: neither frozen (slower to make) nor with slots (to import).
+@dataclass
 class NewJob:
     """A call as it is admitted.
 
@@ -114,7 +115,7 @@ class NewJob:
     continued: bool = False
 
 
-@dataclass(slots=True)  # frozen ones take three times as long to make
+@dataclass
 class Question:
     """What a caller brings to be answered from the cache.
 
@@ -135,7 +136,7 @@ class Question:
 NO_QUESTION = Question(model="")
 
 
-@dataclass(slots=True)
+@dataclass
 class Admitted:
     """`length` of the queue; `text`: the answer of a HIT, or what workers agree on when STALE.
 

@@ -14,7 +14,8 @@ import redis
 from celery import states
 from celery.backends.redis import RedisBackend
 
-from worker.delivery.ending import Ending, Ends, Work, result_of
+from worker.delivery.answers import Work
+from worker.delivery.ending import Ending, Ends, result_of
 from worker.delivery.events import tell_of_joined
 from worker.delivery.held import HOLDINGS
 from worker.delivery.jobs import UNHELD, JobState, Settled
