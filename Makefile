@@ -11,7 +11,7 @@ demo: $(VENV)/.run
 	@$(BIN)/python -m examples.demo
 
 up: $(VENV)/.run
-	@$(BIN)/python -m worker.embedded.up
+	@$(BIN)/python -m local_llm_service.worker.embedded.processes.up
 
 test: $(VENV)/.dev
 	@# Most tests wait for processes: two at a time, each half with a Redis of its own.

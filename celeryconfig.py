@@ -4,10 +4,9 @@ Read by worker/celery_settings.py for workers and producers alike; what an opera
 comes from the environment (worker/settings.py) and is not set here.
 """
 
-from kombu import Exchange, Queue
-
-from worker import names
-from worker.settings import get_settings
+from local_llm_service.worker.celery_ext.amqp import QUEUES
+from local_llm_service.worker.settings import get_settings
+from local_llm_service.worker.store import keys
 
 _settings = get_settings()
 
@@ -15,15 +14,13 @@ _settings = get_settings()
 # Broker and results in one database: when the broker is lost, so is the result backend, and both
 # come back together. The transport is kombu's own under our key names.
 broker_url = _settings.redis_url
-broker_transport = "worker.delivery.transport:Transport"
+broker_transport = "local_llm_service.worker.celery_ext.transport:Transport"
 # Stores a result, announces it and ends custody of the message in one script.
-result_backend = f"worker.delivery.results:Backend+{_settings.redis_url}"
+result_backend = f"local_llm_service.worker.celery_ext.result_backend:Backend+{_settings.redis_url}"
 
 # --- Queues ---------------------------------------------------------------------------------
 # The order is the priority: a free slot pops the first queue that has a job.
-task_queues = [
-    Queue(name, Exchange(name, type="direct"), routing_key=name) for name in names.QUEUES
-]
+task_queues = QUEUES
 task_default_queue = "llm.normal"
 # A queue name with a typo must fail, not fill a list that nobody reads.
 task_create_missing_queues = False
@@ -38,17 +35,17 @@ worker_prefetch_multiplier = 1
 worker_enable_prefetch_count_reduction = False
 worker_concurrency = _settings.concurrency
 # Threads, as jobs wait for HTTP: 0.03 MB a slot against 23 MB with processes; guarded.
-worker_pool = "worker.delivery.pool:TaskPool"
+worker_pool = "local_llm_service.worker.celery_ext.pool:TaskPool"
 broker_transport_options = {
     "queue_order_strategy": "priority",  # the transport keeps the declared order by itself
     "priority_steps": [0],  # the queue is the priority: no second axis, 3 keys to pop from
     # Of no effect here, as the transport sweeps nothing (the keeper does, by leases); set for
     # stock tools that look at `unacked`.
     "visibility_timeout": int(_settings.lease_seconds),
-    "unacked_key": names.UNACKED,
-    "unacked_index_key": names.UNACKED_INDEX,
-    "unacked_mutex_key": names.UNACKED_MUTEX,
-    "fanout_prefix": names.FANOUT,
+    "unacked_key": keys.UNACKED,
+    "unacked_index_key": keys.UNACKED_INDEX,
+    "unacked_mutex_key": keys.UNACKED_MUTEX,
+    "fanout_prefix": keys.FANOUT,
     # Without timeouts a connection whose peer has vanished hangs for ever. Longer than the
     # BRPOP's own second, shorter than the 5 s in which a producer is promised an error.
     "socket_timeout": 3,
@@ -73,7 +70,7 @@ redis_socket_keepalive = True
 redis_backend_health_check_interval = 15
 result_backend_transport_options = {
     "retry_policy": _short_retry,
-    "global_keyprefix": names.PREFIX,
+    "global_keyprefix": keys.PREFIX,
 }
 
 # --- Results --------------------------------------------------------------------------------
@@ -89,11 +86,11 @@ task_track_started = False
 task_serializer = result_serializer = event_serializer = "json"
 accept_content = result_accept_content = ["json"]
 result_extended = False  # would store the prompt again beside the answer
-worker_consumer = "worker.delivery.consumer:Consumer"  # logs no message bodies
+worker_consumer = "local_llm_service.worker.celery_ext.consumer:Consumer"  # logs no message bodies
 
 # --- Control and events under our own names, so that a backend's Celery app hears none of them --
-control_exchange = names.CONTROL_EXCHANGE
-event_exchange = names.EVENT_EXCHANGE
+control_exchange = keys.CONTROL_EXCHANGE
+event_exchange = keys.EVENT_EXCHANGE
 event_queue_prefix = "llm.events"
 worker_send_task_events = True  # Flower
 task_send_sent_event = False  # would make each producer process a "worker" in Flower

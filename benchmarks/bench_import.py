@@ -18,8 +18,8 @@ ROUNDS = 15
 RAW = Path(__file__).parent / "results" / "bench_import.json"
 
 BASE = "from celery import Celery, Task; import redis, pydantic"
-OURS = "from tasks import summarize"
-DELAY = "from tasks import generate; from worker.errors import BrokerUnreachable as E"
+OURS = "from local_llm_service import summarize"
+DELAY = "from local_llm_service import generate; from local_llm_service.worker.errors import BrokerUnreachable as E"
 TIMED = "import time; t = time.perf_counter(); {0}; print(time.perf_counter() - t)"
 REFUSED = f"""
 import time
@@ -57,7 +57,7 @@ def main() -> None:
 
 def run(code: str, port: int = 0) -> float:
     """Run `code` in a fresh process, which prints seconds."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
     if port:
         environment["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
     done = subprocess.run(

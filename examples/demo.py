@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from worker.embedded.errors import EmbeddedUnavailable
-from worker.embedded.stack import Stack
+from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
+from local_llm_service.worker.embedded.processes.stack import Stack
 
 HERE = Path(__file__).parent
 TIMEOUT_SECONDS = 600.0
@@ -43,7 +43,7 @@ def main() -> int:
 def _submit() -> list[tuple[str, Any]]:
     """Send all five at once, as a backend would; they wait in their queues."""
     # Imported here: the address of Redis is known only now.
-    from producers import Client
+    from local_llm_service.producers import Client
 
     client = Client()
     document = (HERE / "document.md").read_text()
@@ -75,9 +75,9 @@ def _submit() -> list[tuple[str, Any]]:
 
 
 def _show(name: str, handle: Any) -> bool:
-    from producers.cli.output import numbers, own_text
-    from producers.cli.waiting import wait
-    from worker.errors import ServiceError
+    from local_llm_service.producers.cli.output import numbers, own_text
+    from local_llm_service.producers.cli.waiting import wait
+    from local_llm_service.worker.errors import ServiceError
 
     print(f"\n── {name} ── task {handle.task_id}", flush=True)
     try:

@@ -4,7 +4,16 @@
 `health()`, `status()`, `stats()` and `queues()`.
 """
 
-from producers.client import Client, Handle
-from producers.service import cancel, health, models, queues, stats, status
+if __name__ == "producers":  # in a checkout: the short name, see src/local_llm_service/_checkout.py
+    import sys
+
+    sys.path.insert(0, f"{__path__[0].rpartition('/')[0]}/src")
+    from local_llm_service._checkout import alias
+
+    alias(__name__)
+
+
+from local_llm_service.producers.client import Client, Handle
+from local_llm_service.producers.service import cancel, health, models, queues, stats, status
 
 __all__ = ["Client", "Handle", "cancel", "health", "models", "queues", "stats", "status"]

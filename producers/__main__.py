@@ -1,6 +1,6 @@
 """`python -m producers`: the command line."""
 
-from producers.cli import main
+from local_llm_service.producers.cli import main
 
 if __name__ == "__main__":
     main()

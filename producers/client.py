@@ -12,19 +12,19 @@ import celery.exceptions
 import redis
 from celery.result import AsyncResult
 
-import tasks
-from producers.service import cancel, redis_url, status
-from tasks.answer import Answer
-from tasks.base import Job
-from tasks.compress import CompressAnswer
-from tasks.extract_parameters import ExtractAnswer
-from tasks.generate import GenerateAnswer
-from tasks.request import Priority
-from tasks.structured_output import StructuredAnswer
-from tasks.summarize import SummarizeAnswer
-from worker.app import app
-from worker.delivery.jobs import JobState
-from worker.redis_connection import unreachable
+from local_llm_service import tasks
+from local_llm_service.producers.service import cancel, redis_url, status
+from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.base import Job
+from local_llm_service.tasks.compress import CompressAnswer
+from local_llm_service.tasks.extract_parameters import ExtractAnswer
+from local_llm_service.tasks.generate import GenerateAnswer
+from local_llm_service.tasks.request import Priority
+from local_llm_service.tasks.structured_output import StructuredAnswer
+from local_llm_service.tasks.summarize import SummarizeAnswer
+from local_llm_service.worker.app import app
+from local_llm_service.worker.store.connection import unreachable
+from local_llm_service.worker.store.jobs import JobState
 
 A = TypeVar("A", bound=Answer)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from worker import names
-from worker.app import app
-from worker.dedupe.stats import read_counts, stats_of
-from worker.delivery.cancel import cancel as cancel_job
-from worker.delivery.jobs import JobState
-from worker.presence import Presence, read_all
-from worker.redis_connection import reachable
+from local_llm_service.worker.app import app
+from local_llm_service.worker.celery_ext.control import cancel as cancel_job
+from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.connection import reachable
+from local_llm_service.worker.store.jobs import JobState
+from local_llm_service.worker.store.presence import Presence, read_all
+from local_llm_service.worker.store.stats import read_counts, stats_of
 
 #: What Celery's own result says of a job whose record is gone.
 _FROM_RESULT = {"SUCCESS": JobState.SUCCEEDED, "FAILURE": JobState.FAILED}
@@ -55,7 +55,7 @@ def health() -> dict[str, Any]:
     status = "down" if not able else "healthy" if len(able) == len(there) else "degraded"
     shown = next(iter(able or there), None)
     return {
-        "service": names.SERVICE,
+        "service": keys.SERVICE,
         "status": status,
         "model": shown.model if shown else _settings().model_name,
         "ollama_host": shown.ollama_host if shown else _settings().masked_ollama_host,
@@ -79,7 +79,7 @@ def status(task_id: str) -> JobState:
     Raises BrokerUnreachable.
     """
     with reachable(redis_url()) as client:
-        state = client.hget(names.job(task_id), "state")
+        state = client.hget(keys.job(task_id), "state")
         if state is not None:
             return JobState(cast(str, state))
         return _FROM_RESULT.get(app.AsyncResult(task_id).state, JobState.UNKNOWN)
@@ -124,7 +124,7 @@ def answers_cached() -> int:
 def queues() -> list[dict[str, Any]]:
     """How many jobs wait in each queue, most urgent first. Raises BrokerUnreachable."""
     with reachable(redis_url()) as client:
-        return [{"name": name, "waiting": int(client.llen(name))} for name in names.QUEUES]
+        return [{"name": name, "waiting": int(client.llen(name))} for name in keys.QUEUES]
 
 
 def _can_answer(worker: Presence) -> bool:
@@ -133,6 +133,6 @@ def _can_answer(worker: Presence) -> bool:
 
 
 def _settings() -> Any:
-    from worker.settings import get_settings
+    from local_llm_service.worker.settings import get_settings
 
     return get_settings()

@@ -29,17 +29,13 @@ from celery.exceptions import CeleryError, Ignore
 from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 
-from tasks.answer import Timings, Usage
-from tasks.kind import Kind
-from tasks.request import JobRequest, Limits, parse
-from tasks.sharing import Share, learn, may_share, question, shared_answer
-from worker import names
-from worker.app import app
-from worker.delivery.answers import Work, cached_meta
-from worker.delivery.held import HOLDINGS, Held, Interrupted
-from worker.delivery.jobs import Admission, Admitted, NewJob, Taken
-from worker.delivery.local import jobs
-from worker.errors import (
+from local_llm_service.tasks.answer import Timings, Usage
+from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.request import JobRequest, Limits, parse
+from local_llm_service.tasks.sharing import Share, learn, may_share, question, shared_answer
+from local_llm_service.worker.app import app
+from local_llm_service.worker.celery_ext.answers import Work, cached_meta
+from local_llm_service.worker.errors import (
     BrokerUnreachable,
     Cancelled,
     CrashedTooOften,
@@ -49,8 +45,12 @@ from worker.errors import (
     QueueFull,
     ServiceError,
 )
-from worker.prompt import Completion
-from worker.redis_connection import unreachable
+from local_llm_service.worker.lease.in_flight import HOLDINGS, Held, Interrupted
+from local_llm_service.worker.prompt import Completion
+from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.connection import unreachable
+from local_llm_service.worker.store.jobs import Admission, Admitted, NewJob, Taken
+from local_llm_service.worker.store.local import jobs
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Job(Task):
     abstract = True
     kind: Kind
 
-    Request = "worker.delivery.request:PrivateRequest"
+    Request = "local_llm_service.worker.celery_ext.request:PrivateRequest"
     throws = (ServiceError,)  # logged as one line, without a traceback
     typing = False  # our own check names the field and the limit
     resultrepr_maxsize = 0  # no answer in the log, in events, in Flower
@@ -177,8 +177,8 @@ class Job(Task):
     def _goes_back(self, error: ServiceError, held: Held) -> bool:
         """Put the message back where a later try, here or elsewhere, makes sense."""
         # Imported here: a backend that only sends jobs must not load an HTTP client.
-        from worker.delivery.breaker import get_breaker
-        from worker.metrics import RELEASES
+        from local_llm_service.worker.intake.circuit_breaker import get_breaker
+        from local_llm_service.worker.metrics import RELEASES
 
         taken = held.taken
         if held.work.origin != "computed":
@@ -216,7 +216,7 @@ class Job(Task):
             raise DeadlineExceeded("the deadline passed while the job waited in its queue")
         request = self.parse(args, kwargs)
         # Imported here: a backend that only sends jobs must not load an HTTP client.
-        from worker.engine import get_engine
+        from local_llm_service.worker.engine import get_engine
 
         model = request.model or settings.model_name
         share = Share(self.kind, request, model, held)
@@ -243,7 +243,7 @@ class Job(Task):
         answer first.
         """
         try:
-            unwanted = bool(jobs().client.hexists(names.job(self._task_id), "unwanted"))
+            unwanted = bool(jobs().client.hexists(keys.job(self._task_id), "unwanted"))
             if not unwanted and not held.is_overdue:
                 return
             self.backend.give_to_others(self._task_id, held.taken.token, answer)
@@ -337,7 +337,7 @@ _PRIVATE = {"argsrepr": "-", "kwargsrepr": "-"}
 @lru_cache(maxsize=1)
 def _settings() -> Any:
     # Imported here: reading the environment takes 0.1 s that `from tasks import ...` need not pay.
-    from worker.settings import get_settings
+    from local_llm_service.worker.settings import get_settings
 
     return get_settings()
 
@@ -365,10 +365,10 @@ def _queue_name(queue: Any, request: JobRequest, kind: Kind) -> str:
     """Celery's `queue=` where it is given, else by priority."""
     name = getattr(queue, "name", queue)
     if name is None:
-        return names.queue_of(request.priority or kind.default_priority)
-    if name not in names.QUEUES:
+        return keys.queue_of(request.priority or kind.default_priority)
+    if name not in keys.QUEUES:
         raise InvalidRequest(
-            f"queue: there is no queue {name!r}", f"Use one of: {', '.join(names.QUEUES)}."
+            f"queue: there is no queue {name!r}", f"Use one of: {', '.join(keys.QUEUES)}."
         )
     return str(name)
 

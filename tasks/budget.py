@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from worker.errors import InvalidOutput
-from worker.prompt import Completion
+from local_llm_service.worker.errors import InvalidOutput
+from local_llm_service.worker.prompt import Completion
 
 #: English prose has about 0.75 words a token; a little less leaves room to finish the sentence.
 WORDS_PER_TOKEN = 0.65

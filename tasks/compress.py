@@ -8,12 +8,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
-from tasks.answer import Answer
-from tasks.base import register
-from tasks.budget import whole_sentences, words_within
-from tasks.kind import Kind
-from tasks.request import JobRequest, Tokens, check_chars, check_unicode, limits_of
-from worker.prompt import Completion, Prompt
+from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.base import register
+from local_llm_service.tasks.budget import whole_sentences, words_within
+from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.request import (
+    JobRequest,
+    Tokens,
+    check_chars,
+    check_unicode,
+    limits_of,
+)
+from local_llm_service.worker.prompt import Completion, Prompt
 
 INSTRUCTION = (
     "You compress conversations. Summarize the conversation that the user sends in at most {words} "

@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
-from tasks.answer import Answer
-from tasks.base import register
-from tasks.json_schema import check_schema, read_instance
-from tasks.kind import Kind
-from tasks.request import JobRequest, Text, check_unicode
-from worker.prompt import Completion, Message, Prompt
+from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.base import register
+from local_llm_service.tasks.json_schema import check_schema, read_instance
+from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.request import JobRequest, Text, check_unicode
+from local_llm_service.worker.prompt import Completion, Message, Prompt
 
 INSTRUCTION = (
     "Extract the arguments of {name} from the user's message as JSON. {description}"

@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from tasks.answer import Answer
-from tasks.base import register
-from tasks.kind import Kind
-from tasks.request import JobRequest, Text, Tokens
-from worker.prompt import Completion, Message, Prompt
+from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.base import register
+from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.request import JobRequest, Text, Tokens
+from local_llm_service.worker.prompt import Completion, Message, Prompt
 
 
 class GenerateRequest(JobRequest):

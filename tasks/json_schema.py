@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, ValidationInfo
 
-from tasks.request import check_chars, check_unicode, limits_of
-from worker.errors import InvalidOutput
-from worker.prompt import Completion, JsonSchema
+from local_llm_service.tasks.request import check_chars, check_unicode, limits_of
+from local_llm_service.worker.errors import InvalidOutput
+from local_llm_service.worker.prompt import Completion, JsonSchema
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.answer import Answer
-from tasks.request import JobRequest, Priority
-from worker.prompt import Completion, Prompt
+from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.request import JobRequest, Priority
+from local_llm_service.worker.prompt import Completion, Prompt
 
 
 @dataclass(frozen=True)

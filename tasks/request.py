@@ -21,7 +21,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from worker.errors import InvalidRequest
+from local_llm_service.worker.errors import InvalidRequest
 
 Priority = Literal["high", "normal", "low"]
 

@@ -15,16 +15,16 @@ from typing import Any
 import redis
 from celery.exceptions import Ignore
 
-from tasks.kind import Kind
-from tasks.request import JobRequest
-from worker import names
-from worker.dedupe.fingerprint import fingerprint, full_name
-from worker.dedupe.flights import Claim, Shared
-from worker.delivery.answers import NO_TIMINGS, Work, cached_result
-from worker.delivery.held import HOLDINGS, Held
-from worker.delivery.jobs import Question
-from worker.delivery.local import flights
-from worker.errors import Cancelled
+from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.request import JobRequest
+from local_llm_service.worker.celery_ext.answers import NO_TIMINGS, Work, cached_result
+from local_llm_service.worker.errors import Cancelled
+from local_llm_service.worker.fingerprint import fingerprint, full_name
+from local_llm_service.worker.lease.in_flight import HOLDINGS, Held
+from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.jobs import Question
+from local_llm_service.worker.store.local import flights
+from local_llm_service.worker.store.single_flight import Claim, Shared
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _agreed: dict[str, str] = {}
 
 def question(kind: Kind, request: JobRequest, task_id: str) -> Question:
     """What to look for in the cache, by what is known of the workers."""
-    model = names.DEFAULT_MODEL if request.model is None else full_name(request.model)
+    model = keys.DEFAULT_MODEL if request.model is None else full_name(request.model)
     agreed = _agreed.get(model, "")
     if not agreed:
         return Question(model)
@@ -143,6 +143,6 @@ def _fingerprint(kind: Kind, request: JobRequest, model: str, identity: str) -> 
 
 def _identity(model: str) -> str | None:
     # Imported here: a backend that only sends jobs must not load an HTTP client.
-    from worker.dedupe.serving import get_serving
+    from local_llm_service.worker.intake.model_catalog import get_serving
 
     return get_serving().identity(model)

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from tasks.answer import Answer
-from tasks.base import register
-from tasks.json_schema import Schema, read_instance
-from tasks.kind import Kind
-from tasks.request import JobRequest, Text
-from worker.prompt import Completion, Prompt
+from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.base import register
+from local_llm_service.tasks.json_schema import Schema, read_instance
+from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.request import JobRequest, Text
+from local_llm_service.worker.prompt import Completion, Prompt
 
 INSTRUCTION = "Answer with JSON only, an instance of this JSON Schema: {schema}"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from tasks.answer import Answer
-from tasks.base import register
-from tasks.budget import whole_sentences, words_within
-from tasks.kind import Kind
-from tasks.request import JobRequest, Text, Tokens
-from worker.prompt import Completion, Prompt
+from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.base import register
+from local_llm_service.tasks.budget import whole_sentences, words_within
+from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.request import JobRequest, Text, Tokens
+from local_llm_service.worker.prompt import Completion, Prompt
 
 INSTRUCTION = (
     "You summarize texts. Summarize the text that the user sends in at most {words} words, in "

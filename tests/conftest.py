@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from worker.embedded.redis_process import free_port
+from local_llm_service.worker.embedded.processes.redis_process import free_port
 
 T = TypeVar("T")
 

@@ -12,14 +12,14 @@ import sys
 
 from pydantic import ValidationError
 
-from worker import metrics
-from worker.delivery.agreement import disagreement
-from worker.errors import ServiceError
-from worker.presence import read_all
-from worker.redis_connection import reachable
-from worker.settings import Settings, get_settings
+from local_llm_service.worker import metrics
+from local_llm_service.worker.celery_ext.agreement import disagreement
+from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.settings import Settings, get_settings
+from local_llm_service.worker.store.connection import reachable
+from local_llm_service.worker.store.presence import read_all
 
-logger = logging.getLogger("worker")
+logger = logging.getLogger("local_llm_service.worker")
 
 #: `/api/chat` knows `truncate` and `shift` since this version; an older one ignores them and cuts
 #: long prompts silently (api/types.go of v0.12.5 and v0.12.6).
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
 
     from celery.bin.celery import celery
 
-    from worker.app import app
+    from local_llm_service.worker.app import app
 
     if not any(word.startswith(("-n", "--hostname")) for word in arguments):
         # Two workers on one host must not share a name: they would hide each other.
@@ -91,7 +91,7 @@ def _check_redis(settings: Settings) -> None:
 
 def _check_ollama(settings: Settings) -> None:
     """Log what stands in the way; the worker starts all the same, Ollama may come later."""
-    from worker.engine import get_engine
+    from local_llm_service.worker.engine import get_engine
 
     try:
         version = get_engine().version()

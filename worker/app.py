@@ -8,14 +8,14 @@ app = Celery(
     "local-llm",
     set_as_current=False,
     # By name, not by import: the worker loads the tasks, this package does not depend on them.
-    include=["tasks"],
-    control="worker.delivery.cancel:Control",
-    amqp="worker.delivery.amqp:AMQP",
+    include=["local_llm_service.tasks"],
+    control="local_llm_service.worker.celery_ext.control:Control",
+    amqp="local_llm_service.worker.celery_ext.amqp:AMQP",
     # The one built-in fixup is Django's; it would import Celery's whole worker into each producer.
     fixups=[],
 )
 # By name, so that the environment is read at the first call and not at import.
-app.config_from_object("worker.celery_settings")
+app.config_from_object("local_llm_service.celeryconfig")
 # By name too: only a worker process loads it.
-app.steps["worker"].add("worker.delivery.steps:KeeperStep")
-app.steps["worker"].add("worker.publisher:PresenceStep")
+app.steps["worker"].add("local_llm_service.worker.celery_ext.steps:KeeperStep")
+app.steps["worker"].add("local_llm_service.worker.intake.publisher:PresenceStep")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, start_http_server
 
-from worker.delivery.gate import GATE, Reason
-from worker.delivery.held import HOLDINGS
+from local_llm_service.worker.intake.gate import GATE, Reason
+from local_llm_service.worker.lease.in_flight import HOLDINGS
 
 JOBS = Counter("llm_jobs_ended", "Jobs that ended in this worker", ["kind", "outcome"])
 RELEASES = Counter(

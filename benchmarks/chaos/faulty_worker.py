@@ -18,12 +18,23 @@ from typing import Any
 
 from benchmarks.chaos.prompts import POISON
 
-#: Point: module, class, method, and whether death comes before it or after it returned something.
+#: Point: module of `worker`, class, method, and whether death comes before it, or after it returned
+#: something.
 POINTS = {
-    "after-pop": ("worker.delivery.transport", "Channel", "_take", "after"),
-    "after-claim": ("worker.engine.engine", "Engine", "complete", "before"),
-    "before-result": ("worker.delivery.results", "Backend", "_store_result", "before"),
-    "before-ack": ("worker.delivery.transport", "QoS", "ack", "before"),
+    "after-pop": ("celery_ext.transport", "Channel", "_take", "after"),
+    "after-claim": (
+        "engine.ollama.engine",
+        "Engine",
+        "complete",
+        "before",
+    ),
+    "before-result": (
+        "celery_ext.result_backend",
+        "Backend",
+        "_store_result",
+        "before",
+    ),
+    "before-ack": ("celery_ext.transport", "QoS", "ack", "before"),
 }
 
 
@@ -34,7 +45,7 @@ def main() -> int:
         _wrap(point)
     if os.environ.get("CHAOS_POISON"):
         _poison()
-    from worker.__main__ import main as worker_main
+    from local_llm_service.worker.__main__ import main as worker_main
 
     return worker_main(sys.argv[1:])
 
@@ -51,7 +62,7 @@ def poison_log(directory: Path) -> Path:
 
 def _wrap(point: str) -> None:
     module, owner, name, when = POINTS[point]
-    place = getattr(importlib.import_module(module), owner)
+    place = getattr(importlib.import_module(f"local_llm_service.worker.{module}"), owner)
     original: Callable[..., Any] = getattr(place, name)
 
     def fault(*args: Any, **kwargs: Any) -> Any:
@@ -66,7 +77,7 @@ def _wrap(point: str) -> None:
 
 
 def _poison() -> None:
-    from worker.engine.engine import Engine
+    from local_llm_service.worker.engine.ollama.engine import Engine
 
     original = Engine.complete
 

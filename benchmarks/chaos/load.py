@@ -39,8 +39,8 @@ class Submitter:
 
     def submit(self, make: Make, priority: str = "normal") -> Submitted:
         """Send one job; an unreachable broker is noted and not raised."""
-        import tasks
-        from worker.errors import ServiceError
+        from local_llm_service import tasks
+        from local_llm_service.worker.errors import ServiceError
 
         ask = make(str(uuid4()))
         self._recorder.expect(ask.job)

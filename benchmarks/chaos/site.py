@@ -16,7 +16,7 @@ from benchmarks.chaos.load import Submitter
 from benchmarks.chaos.prompts import Answers
 from benchmarks.chaos.recorder import Recorder
 from benchmarks.chaos.workers import ChaosWorker, Supervisor
-from worker.embedded import RedisProcess
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 
 TICK_SECONDS = 0.02
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.embedded.stack import WorkerProcess
+from local_llm_service.worker.embedded.processes.stack import WorkerProcess
 
 #: For one life of the worker with this number: more environment.
 Extra = Callable[[int], Mapping[str, str]]
@@ -30,6 +30,8 @@ class Death:
 
 class ChaosWorker(WorkerProcess):
     """One worker with a fixed number and name, started without waiting for it."""
+
+    roots = (*WorkerProcess.roots, Path(__file__).parents[2])
 
     def __init__(self, number: int, environment: Mapping[str, str], directory: Path) -> None:
         super().__init__(environment)

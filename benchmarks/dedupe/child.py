@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from worker.embedded.die_with_parent import guarded
+from local_llm_service.worker.embedded.die_with_parent import guarded
 
 ROOT = Path(__file__).parents[2]
 STOP_SECONDS = 5.0

@@ -26,7 +26,7 @@ now = time.monotonic
 
 def _task(name: str = "generate") -> Any:
     if SIDE == "ours":
-        import tasks
+        from local_llm_service import tasks
 
         return tasks.generate
     from benchmarks.dedupe import plain

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.dedupe.child import Child
-from worker.embedded import RedisProcess
-from worker.embedded.stack import WorkerProcess
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
+from local_llm_service.worker.embedded.processes.stack import WorkerProcess
 
 MODEL = "fake:1b"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -20,6 +20,8 @@ SIDES = ("ours", "plain")
 
 class PlainWorker(WorkerProcess):
     """A worker of benchmarks/dedupe/plain.py; started once it consumes."""
+
+    roots = (*WorkerProcess.roots, Path(__file__).parents[2])
 
     name = "plain"
 

@@ -9,7 +9,7 @@ from typing import Self
 
 import redis
 
-from worker import names
+from local_llm_service.worker.store import keys
 
 LATE_SECONDS = 2.0
 
@@ -25,7 +25,7 @@ class Watcher:
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> Self:
-        self._pubsub.psubscribe(f"{names.RESULT}*")
+        self._pubsub.psubscribe(f"{keys.RESULT}*")
         self._pubsub.get_message(timeout=1)  # the confirmation: nothing is missed from here on
         self._thread.start()
         return self
@@ -50,5 +50,5 @@ class Watcher:
         while not self._stop.is_set():
             message = self._pubsub.get_message(timeout=0.2)
             if message is not None:
-                task_id = str(message["channel"]).removeprefix(names.RESULT)
+                task_id = str(message["channel"]).removeprefix(keys.RESULT)
                 self._times.setdefault(task_id, time.monotonic())

@@ -11,9 +11,14 @@ import sys
 import click
 from pydantic import ValidationError
 
-from producers.cli import dead, jobs, look
-from producers.cli.output import Exit, fail
-from worker.errors import BrokerUnreachable, InvalidRequest, QueueFull, ServiceError
+from local_llm_service.producers.cli import dead, jobs, look
+from local_llm_service.producers.cli.output import Exit, fail
+from local_llm_service.worker.errors import (
+    BrokerUnreachable,
+    InvalidRequest,
+    QueueFull,
+    ServiceError,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

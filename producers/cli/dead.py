@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import click
 
-from producers import service
-from producers.cli.output import Exit, fail, note, show_json
-from worker import names
-from worker.delivery import dead as letters
-from worker.delivery.local import jobs
-from worker.errors import InvalidRequest
-from worker.redis_connection import reachable
-from worker.settings import get_settings
+from local_llm_service.producers import service
+from local_llm_service.producers.cli.output import Exit, fail, note, show_json
+from local_llm_service.worker.errors import InvalidRequest
+from local_llm_service.worker.settings import get_settings
+from local_llm_service.worker.store import dead_letters as letters
+from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.connection import reachable
+from local_llm_service.worker.store.local import jobs
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -90,7 +90,7 @@ def _replay(task_id: str) -> bool:
     return jobs().replay(
         task_id,
         deadline_seconds=get_settings().deadline_seconds,
-        default_queue=names.queue_of("normal"),
+        default_queue=keys.queue_of("normal"),
     )
 
 

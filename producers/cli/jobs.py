@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from producers.cli.output import Exit, fail, note, show_answer, show_json
-from producers.cli.waiting import obstacle, wait
-from producers.client import Client, Handle
-from worker.errors import EngineTimeout, InvalidRequest, ServiceError
+from local_llm_service.producers.cli.output import Exit, fail, note, show_answer, show_json
+from local_llm_service.producers.cli.waiting import obstacle, wait
+from local_llm_service.producers.client import Client, Handle
+from local_llm_service.worker.errors import EngineTimeout, InvalidRequest, ServiceError
 
 Command = Callable[..., Any]
 

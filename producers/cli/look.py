@@ -5,13 +5,18 @@ from __future__ import annotations
 import celery.exceptions
 import click
 
-from producers import service
-from producers.cli.output import Exit, fail, show_answer, show_json
-from worker.app import app
-from worker.delivery.jobs import JobState
-from worker.errors import EngineTimeout, InternalError, InvalidRequest, ServiceError
-from worker.redis_connection import reachable
-from worker.settings import get_settings
+from local_llm_service.producers import service
+from local_llm_service.producers.cli.output import Exit, fail, show_answer, show_json
+from local_llm_service.worker.app import app
+from local_llm_service.worker.errors import (
+    EngineTimeout,
+    InternalError,
+    InvalidRequest,
+    ServiceError,
+)
+from local_llm_service.worker.settings import get_settings
+from local_llm_service.worker.store.connection import reachable
+from local_llm_service.worker.store.jobs import JobState
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _UNKNOWN = "It was never submitted here, or its answer has expired (RESULT_TTL)."

@@ -7,7 +7,7 @@ import sys
 from enum import IntEnum
 from typing import Any
 
-from worker.errors import ServiceError
+from local_llm_service.worker.errors import ServiceError
 
 
 class Exit(IntEnum):

@@ -6,9 +6,9 @@ import sys
 import time
 from typing import Any
 
-from producers.client import Handle
-from producers.service import workers
-from tasks.answer import Answer
+from local_llm_service.producers.client import Handle
+from local_llm_service.producers.service import workers
+from local_llm_service.tasks.answer import Answer
 
 #: How often the line on the terminal changes.
 TICK_SECONDS = 0.25

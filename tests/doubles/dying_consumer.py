@@ -33,7 +33,7 @@ def main(make: str, point: str) -> None:
     options: dict[str, Any] = TRANSPORT_OPTIONS
     if make == OURS:
         from celeryconfig import broker_transport_options as options
-        from worker.delivery import transport as module
+        from local_llm_service.worker.celery_ext import transport as module
     if point == "popped":  # the first thing that happens to what was popped
         name = "note_taken" if make == OURS else "bytes_to_str"
         setattr(module, name, die)

@@ -10,13 +10,14 @@ import json
 import os
 import sys
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
 from kombu import Exchange, Queue
 
-from worker import names
-from worker.embedded.stack import WorkerProcess
+from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.store import keys
 
 DATABASE = 1
 SETTINGS = "STOCK_SETTINGS"
@@ -44,7 +45,7 @@ def stock_app(url: str, **settings: Any) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_pool_limit=None,
-        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in names.QUEUES],
+        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in keys.QUEUES],
         task_default_queue="llm.normal",
         task_create_missing_queues=False,
         task_acks_late=True,
@@ -67,6 +68,7 @@ class StockWorker(WorkerProcess):
     """The process; `settings` are Celery's and win over the recommended ones."""
 
     name = "stock"
+    roots = (*WorkerProcess.roots, Path(__file__).parents[2])
 
     def __init__(self, url: str, ollama_host: str, **settings: Any) -> None:
         environment = {"REDIS_URL": stock_url(url), "OLLAMA_HOST": ollama_host}

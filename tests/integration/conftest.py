@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import redis
 
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
+from local_llm_service.worker.embedded.processes.stack import WorkerProcess
 from tests.conftest import REDIS_PORT
 from tests.doubles.ollama import FakeOllama
 from tests.doubles.stock_worker import StockWorker, stock_url
-from worker.embedded import RedisProcess
-from worker.embedded.stack import WorkerProcess
 
 ROOT = Path(__file__).parents[2]
 

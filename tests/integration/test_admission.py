@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import redis
 
-import tasks
+from local_llm_service import tasks
+from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.errors import DeadlineExceeded, InvalidRequest
+from local_llm_service.worker.store.keys import QUEUES
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
-from worker.embedded.stack import WorkerProcess
-from worker.errors import DeadlineExceeded, InvalidRequest
-from worker.names import QUEUES
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_a_full_queue_refuses_and_the_others_do_not(
     """MAX_QUEUE_LENGTH holds for each queue, and the error says so."""
     code = """
 import json
-from tasks import generate
-from worker.errors import QueueFull
+from local_llm_service.tasks import generate
+from local_llm_service.worker.errors import QueueFull
 sent, full = 0, None
 for _ in range(4):
     try:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 import redis
 
-import tasks
-from producers import status
+from local_llm_service import tasks
+from local_llm_service.producers import status
+from local_llm_service.worker import errors
+from local_llm_service.worker.app import app
+from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.jobs import JobState
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker, run_python
-from worker import errors, names
-from worker.app import app
-from worker.delivery.jobs import JobState
 
 
 def runs(server: FakeOllama, prompt: str) -> int:
@@ -29,7 +30,7 @@ def test_cancelling_a_running_job_closes_its_stream_and_frees_the_slot(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
     """The caller sees Cancelled; a job that waits gets the slot."""
-    from producers import cancel
+    from local_llm_service.producers import cancel
 
     slow(ollama, 60)
     start_worker(CONCURRENCY="1")
@@ -49,7 +50,7 @@ def test_cancelling_during_prompt_evaluation_closes_the_stream_too(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
     """Not a byte has come yet."""
-    from producers import cancel
+    from local_llm_service.producers import cancel
 
     ollama.respond = lambda _: Script(first_seconds=60)
     start_worker()
@@ -101,12 +102,12 @@ def test_ignore_result_does_not_leave_a_job_in_custody(
     sent = tasks.generate.apply_async(("hi",), ignore_result=True)
     wait_until(lambda: status(sent.id) is JobState.SUCCEEDED, "it is answered")
     assert runs(ollama, "hi") == 1
-    assert redis_client.hlen(names.UNACKED) == 0
+    assert redis_client.hlen(keys.UNACKED) == 0
 
 
 def test_an_answered_job_cannot_be_cancelled(start_worker: StartWorker) -> None:
     """It keeps its answer."""
-    from producers import cancel
+    from local_llm_service.producers import cancel
 
     start_worker()
     result = tasks.generate.delay("hi")

@@ -10,10 +10,10 @@ import pytest
 import redis
 from celery import chain, chord, group
 
-import tasks
+from local_llm_service import tasks
+from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.errors import InvalidRequest
 from tests.doubles.ollama import FakeOllama, Script
-from worker.embedded.stack import WorkerProcess
-from worker.errors import InvalidRequest
 
 BACKEND = """
 import sys, celery, json
@@ -25,11 +25,11 @@ def add(a, b):
     return a + b
 
 before = celery.current_app._get_current_object()
-import tasks
-import worker.app
+from local_llm_service import tasks
+from local_llm_service.worker.app import app as ours
 assert celery.current_app._get_current_object() is before is mine
 assert not [name for name in mine.tasks if name.startswith("llm.")]
-assert worker.app.app.conf.task_default_queue == "llm.normal", "our settings are our own"
+assert ours.conf.task_default_queue == "llm.normal", "our settings are our own"
 add.delay(2, 3)
 tasks.generate.delay("hi")
 print(json.dumps([mine.conf.task_default_queue, sys.modules.get("celeryconfig") is None]))

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import redis
 
+from local_llm_service.worker.embedded.processes.stack import WorkerProcess
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import ROOT, StartWorker, run_python
-from worker.embedded.stack import WorkerProcess
 
 
 def cli(*words: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:

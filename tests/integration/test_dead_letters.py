@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 import redis
 
-import tasks
-from producers import status
+from local_llm_service import tasks
+from local_llm_service.producers import status
+from local_llm_service.worker import errors
+from local_llm_service.worker.app import app
+from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.jobs import JobState
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama
 from tests.integration.conftest import StartWorker, run_python
-from worker import errors, names
-from worker.app import app
-from worker.delivery.jobs import JobState
 
 
 def cli(*words: str) -> Any:
     """What `python -m producers dead ... --json` prints."""
-    done = run_python("-m", "producers", "dead", *words, "--json")
+    done = run_python("-m", "local_llm_service.producers", "dead", *words, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -55,13 +56,13 @@ def test_a_dead_letter_can_be_dropped(start_worker: StartWorker) -> None:
         result.get(timeout=20)
     assert cli("drop", result.id) == {"dropped": result.id}
     assert cli("list") == []
-    assert run_python("-m", "producers", "dead", "show", result.id).returncode == 5
+    assert run_python("-m", "local_llm_service.producers", "dead", "show", result.id).returncode == 5
     assert run_python("-m", "producers", "result", result.id).returncode == 1
 
 
 def test_a_cancelled_job_is_no_dead_letter(redis_client: redis.Redis) -> None:
     """Nobody needs to look into it."""
-    from producers import cancel
+    from local_llm_service.producers import cancel
 
     cancel(tasks.generate.delay("x").id)
-    assert redis_client.zcard(names.DEAD) == 0
+    assert redis_client.zcard(keys.DEAD) == 0

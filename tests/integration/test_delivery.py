@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import redis
 
-import tasks
-from producers import health, status
+from local_llm_service import tasks
+from local_llm_service.producers import health, status
+from local_llm_service.worker import errors
+from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.jobs import JobState
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker, run_python
-from worker import errors, names
-from worker.delivery.jobs import JobState
 
 SHORT_LEASE = {"LEASE_SECONDS": "3"}
 
@@ -45,9 +46,9 @@ def test_a_job_whose_worker_is_killed_runs_again_and_is_answered_once(
     ollama.respond = lambda _: Script()
     assert result.get(timeout=60)["text"] == "Hello."
     assert runs(ollama, "job") == 2
-    assert redis_client.hget(names.job(result.id), "crashes") == "1"
-    wait_until(lambda: redis_client.hlen(names.UNACKED) == 0, "custody is empty")
-    assert redis_client.hlen(names.HELD) == redis_client.zcard(names.UNACKED_INDEX) == 0
+    assert redis_client.hget(keys.job(result.id), "crashes") == "1"
+    wait_until(lambda: redis_client.hlen(keys.UNACKED) == 0, "custody is empty")
+    assert redis_client.hlen(keys.HELD) == redis_client.zcard(keys.UNACKED_INDEX) == 0
 
 
 def test_a_long_job_keeps_its_lease_and_runs_once(
@@ -80,7 +81,7 @@ def test_a_job_that_kills_its_worker_is_given_up_and_its_neighbours_are_not(
     with pytest.raises(errors.CrashedTooOften, match="died 2 times"):
         poison.get(timeout=60)
     assert healthy.get(timeout=60)["text"] == "Hello."
-    assert redis_client.zrange(names.DEAD, 0, -1) == [poison.id]
+    assert redis_client.zrange(keys.DEAD, 0, -1) == [poison.id]
 
 
 def test_at_most_one_suspect_runs_in_a_worker(
@@ -158,7 +159,7 @@ def test_an_outage_of_ollama_fails_no_job_and_uses_no_try(
     ollama.respond = lambda _: Script()
     ollama.start()
     assert result.get(timeout=20)["text"] == "Hello."
-    assert redis_client.hget(names.job(result.id), "attempts") is None
+    assert redis_client.hget(keys.job(result.id), "attempts") is None
 
 
 def test_a_deadline_that_passes_in_an_outage_says_so(
@@ -189,24 +190,24 @@ def test_sigterm_puts_back_what_does_not_end_in_time(
     ollama.respond = lambda _: Script()
     start_worker()
     assert result.get(timeout=20)["text"] == "Hello."
-    assert redis_client.hget(names.job(result.id), "crashes") is None
+    assert redis_client.hget(keys.job(result.id), "crashes") is None
 
 
 def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     redis_client: redis.Redis, start_worker: Callable[..., Any]
 ) -> None:
     """The fence token of the later holder counts; the first answer that was stored stays."""
-    from worker.delivery.answers import Work
-    from worker.delivery.ending import Ending, Ends, result_of
-    from worker.delivery.jobs import Jobs, Lifetimes, Settled
+    from local_llm_service.worker.celery_ext.answers import Work
+    from local_llm_service.worker.celery_ext.ending import Ending, Ends, result_of
+    from local_llm_service.worker.store.jobs import Jobs, Lifetimes, Settled
 
     jobs = Jobs(redis_client, Lifetimes(60, 60))
     result = tasks.generate.delay("x")
-    first = jobs.take(names.QUEUES, worker="one", may_take_suspect=True, nonce="1")
+    first = jobs.take(keys.QUEUES, worker="one", may_take_suspect=True, nonce="1")
     assert first is not None
-    redis_client.zadd(names.UNACKED_INDEX, {first.tag: 0})
+    redis_client.zadd(keys.UNACKED_INDEX, {first.tag: 0})
     assert jobs.sweep(lease_seconds=1, max_crashes=3) == [result.id]
-    second = jobs.take(names.QUEUES, worker="two", may_take_suspect=True, nonce="2")
+    second = jobs.take(keys.QUEUES, worker="two", may_take_suspect=True, nonce="2")
     assert second is not None
     assert second.crashes == 1
 
@@ -219,7 +220,7 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     assert settle(second.token, "good") is Settled.STORED
     # As a call that is repeated because its reply was lost.
     assert settle(second.token, "again") is Settled.STORED
-    assert json.loads(str(redis_client.get(names.result(result.id))))["result"] == "good"
+    assert json.loads(str(redis_client.get(keys.result(result.id))))["result"] == "good"
     assert jobs.release(result.id, first.token) is False
 
 
@@ -240,14 +241,14 @@ def test_a_worker_with_another_pool_does_not_start(redis_client: redis.Redis) ->
     """Celery's options could undo what delivery rests on."""
     done = run_python("-m", "worker", "-P", "solo")
     assert done.returncode != 0
-    assert "worker.delivery.pool:TaskPool" in done.stderr
+    assert "celery_ext.pool:TaskPool" in done.stderr
 
 
 def test_metrics_tell_what_a_worker_did(start_worker: StartWorker) -> None:
     """Jobs by kind and outcome, what is held, whether it takes jobs and reaches Ollama."""
     import urllib.request
 
-    from worker.embedded.redis_process import free_port
+    from local_llm_service.worker.embedded.processes.redis_process import free_port
 
     port = free_port()
     start_worker(METRICS_PORT=str(port))

@@ -18,7 +18,10 @@ import jsonschema
 import ollama
 import pytest
 
-from worker.embedded import MODEL_NAME, EmbeddedUnavailable, OllamaProcess, RedisProcess
+from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
+from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
+from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
 
 ROOT = Path(__file__).parents[2]
 # Never ends by itself, nor by a token that repeats.

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from worker.embedded import EmbeddedUnavailable, RedisProcess
-from worker.embedded import redis_process as module
+from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
+from local_llm_service.worker.embedded.processes import redis_process as module
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 
 
 def connect(server: RedisProcess) -> "redis.Redis":

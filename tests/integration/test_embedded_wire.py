@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from worker.embedded import OllamaProcess
+from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess
 
 WIRE = Path(__file__).parents[1] / "wire"
 LEFT_OUT = {

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-import tasks
+from local_llm_service import tasks
+from local_llm_service.worker import errors
+from local_llm_service.worker.embedded.processes.stack import WorkerProcess
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
-from worker import errors
-from worker.embedded.stack import WorkerProcess
 
 
 def test_ollama_killed_in_the_middle_and_not_started_again_ends_at_the_deadline(
@@ -129,8 +129,8 @@ def test_a_summary_cut_at_its_budget_is_whole_sentences_and_says_so(
 
 PRODUCER = """
 import json, time, sys
-from tasks import generate
-from worker.errors import ServiceError
+from local_llm_service.tasks import generate
+from local_llm_service.worker.errors import ServiceError
 begin = time.monotonic()
 try:
     generate.delay("hi")
@@ -186,11 +186,11 @@ def test_a_redis_that_vanishes_between_two_calls_is_an_error_too(run_python: Any
     """A pooled connection that died is noticed; and when Redis is back the next call works."""
     code = """
 import json
-from worker.embedded import RedisProcess
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 import os
 server = RedisProcess(port=int(os.environ["PORT"])).start()
-from tasks import generate
-from worker.errors import BrokerUnreachable
+from local_llm_service.tasks import generate
+from local_llm_service.worker.errors import BrokerUnreachable
 generate.delay("one")
 server.kill()
 try:
@@ -202,7 +202,7 @@ generate.delay("three")
 print("sent")
 server.stop()
 """
-    from worker.embedded.redis_process import free_port
+    from local_llm_service.worker.embedded.processes.redis_process import free_port
 
     port = free_port()
     done = run_python("-c", code, REDIS_URL=f"redis://127.0.0.1:{port}/0", PORT=str(port))
@@ -231,7 +231,7 @@ def test_a_worker_without_ollama_starts_and_says_how_to_start_it(
     start_worker: StartWorker,
 ) -> None:
     """Ollama may come later; until then health is down."""
-    from producers import health
+    from local_llm_service.producers import health
 
     worker = start_worker(OLLAMA_HOST="http://127.0.0.1:1")
     assert "ollama serve" in worker.log_path.read_text()

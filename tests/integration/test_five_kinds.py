@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-import tasks
+from local_llm_service import tasks
+from local_llm_service.worker.embedded.processes.stack import WorkerProcess
 from tests.doubles.ollama import FakeOllama, Script
-from worker.embedded.stack import WorkerProcess
 
 FUNCTION = {
     "name": "create_course",
@@ -125,8 +125,8 @@ def test_another_app_may_send_by_name(worker: WorkerProcess, ollama: FakeOllama)
 
 def test_a_call_by_name_is_checked_in_the_worker(worker: WorkerProcess) -> None:
     """The worker validates again, and the error names the field."""
-    from worker.app import app
-    from worker.errors import InvalidRequest
+    from local_llm_service.worker.app import app
+    from local_llm_service.worker.errors import InvalidRequest
 
     sent = app.send_task("llm.generate", kwargs={"prompt": "hi", "max_tokens": 0})
     with pytest.raises(InvalidRequest, match="max_tokens"):

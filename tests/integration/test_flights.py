@@ -11,15 +11,16 @@ import redis
 from celery import Celery, chord
 from celery.result import AsyncResult
 
-import tasks
-from producers import cancel, status
+from local_llm_service import tasks
+from local_llm_service.producers import cancel, status
+from local_llm_service.worker import errors
+from local_llm_service.worker.app import app
+from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.jobs import JobState
+from local_llm_service.worker.store.local import jobs
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
-from worker import errors, names
-from worker.app import app
-from worker.delivery.jobs import JobState
-from worker.delivery.local import jobs
 
 SHORT_LEASE = {"LEASE_SECONDS": "3"}
 
@@ -51,7 +52,7 @@ def lead_and_join(ollama: FakeOllama, joiners: int = 3, **options: Any) -> list[
 
 def gone(client: redis.Redis) -> None:
     """Nothing of a flight, and nothing of custody, is left."""
-    prefixes = (names.FLIGHT, names.JOINED, names.NOTED, names.HANDED, names.UNACKED, names.HELD)
+    prefixes = (keys.FLIGHT, keys.JOINED, keys.NOTED, keys.HANDED, keys.UNACKED, keys.HELD)
     wait_until(
         lambda: not [key for prefix in prefixes for key in client.keys(f"{prefix}*")],
         "nothing is left behind",
@@ -123,7 +124,7 @@ def test_a_failure_for_good_is_everybodys(
         with pytest.raises(errors.ModelFailed):
             result.get(timeout=20)
     assert runs(ollama) == 1
-    assert redis_client.zcard(names.DEAD) == 1
+    assert redis_client.zcard(keys.DEAD) == 1
     gone(redis_client)
 
 
@@ -411,4 +412,4 @@ def test_a_worker_without_cache_shares_nothing(
     results = ask(2)
     assert [result.get(timeout=20)["origin"] for result in results] == ["computed"] * 2
     assert sharing.running
-    wait_until(lambda: not redis_client.keys(f"{names.NOTED}*"), "nobody is noted")
+    wait_until(lambda: not redis_client.keys(f"{keys.NOTED}*"), "nobody is noted")

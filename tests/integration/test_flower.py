@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-import tasks
+from local_llm_service import tasks
+from local_llm_service.worker.embedded.processes.stack import FlowerProcess
+from local_llm_service.worker.errors import Cancelled
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
-from worker.embedded.stack import FlowerProcess
-from worker.errors import Cancelled
 
 
 @pytest.fixture

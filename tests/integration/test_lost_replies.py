@@ -10,18 +10,18 @@ import hashlib
 import pytest
 import redis
 
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
+from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.connection import connect
+from local_llm_service.worker.store.jobs import Jobs, Lifetimes
+from local_llm_service.worker.store.scripts import script_text
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.doubles.proxy import Proxy
 from tests.integration.conftest import StartWorker, run_python
-from worker import names
-from worker.delivery.jobs import Jobs, Lifetimes
-from worker.delivery.script import script_text
-from worker.embedded import RedisProcess
-from worker.redis_connection import connect
 
 SEND = """
-import tasks
+from local_llm_service import tasks
 print(tasks.generate.delay("job").id)
 """
 
@@ -50,11 +50,11 @@ def test_lost_reply_to_a_producer(
     start_worker(CONCURRENCY="2")
     if done.returncode != 0:
         assert "BrokerUnreachable" in done.stderr
-        assert sum(redis_client.llen(queue) for queue in names.QUEUES) == 0
+        assert sum(redis_client.llen(queue) for queue in keys.QUEUES) == 0
         return
     task_id = done.stdout.strip()
-    wait_until(lambda: redis_client.exists(names.result(task_id)), "the job is answered")
-    wait_until(lambda: redis_client.hlen(names.UNACKED) == 0, "nothing is held")
+    wait_until(lambda: redis_client.exists(keys.result(task_id)), "the job is answered")
+    wait_until(lambda: redis_client.hlen(keys.UNACKED) == 0, "nothing is held")
     assert len(ollama.seen) == 1
 
 
@@ -66,10 +66,10 @@ def test_lost_reply_to_a_worker(redis_client: redis.Redis, redis_process: RedisP
         jobs = Jobs(connect(f"redis://127.0.0.1:{proxy.port}/0"), Lifetimes(60, 60))
         proxy.cut_reply_to(known(redis_client, "take"))
         try:
-            taken = jobs.take(names.QUEUES, worker="one", may_take_suspect=True, nonce="1")
+            taken = jobs.take(keys.QUEUES, worker="one", may_take_suspect=True, nonce="1")
         except redis.ConnectionError:
             taken = None
         jobs.client.close()
-    held = redis_client.hkeys(names.UNACKED)
+    held = redis_client.hkeys(keys.UNACKED)
     assert len(held) <= 1, "at most one job waits for the end of its lease"
     assert taken is None or held == [taken.tag]

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import redis
 
-import tasks
+from local_llm_service import tasks
+from local_llm_service.worker.errors import InvalidRequest
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
-from worker.errors import InvalidRequest
 
 
 def prompts(server: FakeOllama) -> list[str]:

@@ -13,12 +13,12 @@ import pytest
 import redis
 from celery import Celery
 
-import tasks
+from local_llm_service import tasks
+from local_llm_service.worker.app import app
+from local_llm_service.worker.errors import InvalidRequest, ServiceError
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
-from worker.app import app
-from worker.errors import InvalidRequest, ServiceError
 
 CANARY = f"canary{uuid4().hex}"
 

@@ -10,11 +10,12 @@ import pytest
 import redis
 from jsonschema import Draft202012Validator
 
-from producers import Client
+from local_llm_service.producers import Client
+from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess
+from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
+from local_llm_service.worker.errors import ContextOverflow
 from tests.integration.conftest import ROOT
-from worker.embedded import MODEL_NAME, OllamaProcess
-from worker.embedded.stack import WorkerProcess
-from worker.errors import ContextOverflow
 
 EXAMPLES = ROOT / "examples"
 TIMEOUT_SECONDS = 240

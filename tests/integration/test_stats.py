@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import redis
 
-import tasks
-from producers import cancel, stats
+from local_llm_service import tasks
+from local_llm_service.producers import cancel, stats
+from local_llm_service.worker.errors import Cancelled, InvalidOutput
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker, run_python
-from worker.errors import Cancelled, InvalidOutput
 
 
 def cli(*arguments: str, **env: str) -> str:

@@ -17,16 +17,16 @@ import redis
 from billiard.einfo import ExceptionInfo
 from celery.concurrency.thread import TaskPool as StockTaskPool
 
-import tasks
+from local_llm_service import tasks
+from local_llm_service.worker.celery_ext.pool import TaskPool
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
+from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.store import keys
 from tests.conftest import wait_until
 from tests.doubles.dying_consumer import OURS, POINTS, STOCK
 from tests.doubles.ollama import FakeOllama, Script
 from tests.doubles.stock_worker import send, stock_url
 from tests.integration.conftest import StartStock, StartWorker, run_python
-from worker import names
-from worker.delivery.pool import TaskPool
-from worker.embedded import RedisProcess
-from worker.embedded.stack import WorkerProcess
 
 
 def asked(server: FakeOllama) -> list[str]:
@@ -68,9 +68,9 @@ def test_redis_goes_away_at_light_load(
         new = send(server.url, "ours new")
         with redis.Redis.from_url(server.url, decode_responses=True) as client:
             for task_id in (running, new):
-                key = names.result(task_id)
+                key = keys.result(task_id)
                 wait_until(lambda: has_succeeded(client, key), f"an answer of {task_id}", 30)  # noqa: B023
-            assert client.hlen(names.UNACKED) == client.hlen(names.HELD) == 0
+            assert client.hlen(keys.UNACKED) == client.hlen(keys.HELD) == 0
         assert ours.running
         assert asked(ollama) == ["ours", "ours new", "stock"]
 
@@ -141,7 +141,7 @@ def test_killed_between_pop_and_custody(
 ) -> None:
     """Until its own second round trip is over, stock holds the message in its memory alone."""
     url = stock_url(redis_process.url) if make == STOCK else redis_process.url
-    unacked = "unacked" if make == STOCK else names.UNACKED
+    unacked = "unacked" if make == STOCK else keys.UNACKED
     send(url, "job")
     with redis.Redis.from_url(url, decode_responses=True) as client:
         assert places(client, unacked) == (1, 0)
@@ -182,7 +182,7 @@ def test_blip_with_jobs_running(
     )
     for result in results:
         wait_until(
-            lambda: has_succeeded(redis_client, names.result(result.id)),  # noqa: B023
+            lambda: has_succeeded(redis_client, keys.result(result.id)),  # noqa: B023
             "ours is answered",
         )
     assert tasks.generate.delay("ours new").get(timeout=20)["text"] == "Hello."
@@ -190,6 +190,6 @@ def test_blip_with_jobs_running(
         *(f"ours {number}" for number in range(3)),
         "ours new",
     ]
-    assert places(redis_client, names.UNACKED) == (0, 0)
+    assert places(redis_client, keys.UNACKED) == (0, 0)
     assert ours.running
     assert stock.running

@@ -11,16 +11,16 @@ from typing import Any
 
 import redis
 
-import tasks
+from local_llm_service import tasks
+from local_llm_service.worker.app import app
+from local_llm_service.worker.embedded.processes.child_process import ChildProcess
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
+from local_llm_service.worker.store import keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.doubles.proxy import Proxy
 from tests.doubles.stock_worker import TRANSPORT_OPTIONS, send, stock_app, stock_url
 from tests.integration.conftest import StartStock, StartWorker
-from worker import names
-from worker.app import app
-from worker.embedded import RedisProcess
-from worker.embedded.child_process import ChildProcess
 
 #: Within which this service consumes again after a silence; a busy machine gets as much on top.
 RECOVERY_SECONDS = 15.0
@@ -75,7 +75,7 @@ def test_half_open_connection(
 
 def fill(add: Callable[[str, str], object], most: int = 3) -> None:
     """Put `most` jobs into each queue, the least urgent first."""
-    for queue in reversed(names.QUEUES):
+    for queue in reversed(keys.QUEUES):
         for number in range(most):
             add(f"{queue} {number}", queue)
 
@@ -86,7 +86,7 @@ def queues_asked(server: FakeOllama, count: int) -> list[str]:
     return [prompt.split()[0] for prompt in asked(server)]
 
 
-STRICT = [queue for queue in names.QUEUES for _ in range(3)]
+STRICT = [queue for queue in keys.QUEUES for _ in range(3)]
 
 
 def test_order_of_queues_stock(
@@ -96,7 +96,7 @@ def test_order_of_queues_stock(
     fill(lambda prompt, queue: send(stock_url(redis_process.url), prompt, queue))
     options = {**TRANSPORT_OPTIONS, "queue_order_strategy": "round_robin"}
     start_stock(worker_concurrency=1, broker_transport_options=options)
-    assert set(queues_asked(ollama, 9)[:3]) == set(names.QUEUES)
+    assert set(queues_asked(ollama, 9)[:3]) == set(keys.QUEUES)
 
 
 def test_order_of_queues(start_worker: StartWorker, ollama: FakeOllama) -> None:
@@ -172,4 +172,4 @@ def test_control_is_answered(start_worker: StartWorker, redis_client: redis.Redi
     wait_until(lambda: app.control.ping(timeout=2), "a reply to ping")
     stats = app.control.inspect(timeout=2).stats()
     assert [one["pool"]["max-concurrency"] for one in stats.values()] == [1]
-    assert redis_client.llen(names.UNREADABLE) == 0
+    assert redis_client.llen(keys.UNREADABLE) == 0

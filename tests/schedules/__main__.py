@@ -8,12 +8,12 @@ from typing import Any
 
 import redis
 
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from tests.conftest import REDIS_PORT
 from tests.schedules import actors
 from tests.schedules.moves import Moves
 from tests.schedules.mutants import MUTANTS
 from tests.schedules.stage import stage
-from worker.embedded import RedisProcess
 
 MOST_SCHEDULES = 1000
 

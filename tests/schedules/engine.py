@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
+from local_llm_service.worker.lease.in_flight import Held
+from local_llm_service.worker.prompt import Completion, Prompt
+from local_llm_service.worker.store.presence import Model
 from tests.schedules.actors import here
-from worker.delivery.held import Held
-from worker.errors import DeadlineExceeded, ServiceError
-from worker.presence import Model
-from worker.prompt import Completion, Prompt
 
 MODEL = "fake:1b"
 TOKENS = (7, 3)

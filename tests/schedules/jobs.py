@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import tasks
-from producers import cancel
+from local_llm_service import tasks
+from local_llm_service.producers import cancel
+from local_llm_service.worker.store import keys
 from tests.schedules.actors import here
-from worker import names
 
 #: What is asked: kind, prompt, scope. Most of it is the same.
 QUESTIONS = (
@@ -57,7 +57,7 @@ class Job:
         self.new = self.new or (first and self.way != "chain")
         kwargs: dict[str, Any] = {"prompt" if self.kind == "generate" else "context": self.prompt}
         kwargs |= {"cache": self.shares, "cache_scope": self.scope}
-        kwargs["priority"] = self.way if self.way in names.PRIORITIES else "normal"
+        kwargs["priority"] = self.way if self.way in keys.PRIORITIES else "normal"
         task = getattr(tasks, self.kind)
         if self.way == "chain":
             head = task.s(**kwargs).set(task_id=self.id)

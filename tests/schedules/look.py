@@ -10,11 +10,11 @@ from typing import Any
 
 import redis
 
-from worker import names
+from local_llm_service.worker.store import keys
 
-_LISTS = [name for queue in names.QUEUES for name in (queue, names.suspects(queue))]
+_LISTS = [name for queue in keys.QUEUES for name in (queue, keys.suspects(queue))]
 #: Begins like the channels of results and of cancels: what comes before it, was published before.
-_MARK = f"{names.PREFIX}c-mark"
+_MARK = f"{keys.PREFIX}c-mark"
 
 
 @dataclass
@@ -39,11 +39,11 @@ class Glass:
 
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
-        known = "\n".join(line for _, line in names.lua_locals())
+        known = "\n".join(line for _, line in keys.lua_locals())
         script = Path(__file__).with_suffix(".lua").read_text()
         self._script = client.register_script(f"{known}\n{script}")
         self._pubsub = client.pubsub(ignore_subscribe_messages=True)
-        self._pubsub.psubscribe(f"{names.PREFIX}c*")
+        self._pubsub.psubscribe(f"{keys.PREFIX}c*")
         self._pubsub.get_message(timeout=10)  # that it has subscribed
 
     def look(self, ids: list[str]) -> Seen:
@@ -53,10 +53,10 @@ class Glass:
         # An empty table of Lua is an object or a list as it comes.
         seen = Seen(**{key: value or {} for key, value in found.items()}, waiting=waiting)
         for channel, data in self._published():
-            if channel == names.CANCEL_CHANNEL:
+            if channel == keys.CANCEL_CHANNEL:
                 seen.cancels.append(data)
             else:
-                seen.announced.append((channel.removeprefix(names.RESULT), data))
+                seen.announced.append((channel.removeprefix(keys.RESULT), data))
         return seen
 
     def _published(self) -> Iterator[tuple[str, str]]:

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from local_llm_service.worker.errors import ModelFailed, OllamaBusy
+from local_llm_service.worker.lease.in_flight import Interrupted
 from tests.schedules.actors import Actor, Order
 from tests.schedules.engine import Generation
 from tests.schedules.jobs import Job, new_jobs
 from tests.schedules.site import Site
 from tests.schedules.worker import CHORES, Worker
-from worker.delivery.held import Interrupted
-from worker.errors import ModelFailed, OllamaBusy
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from worker.delivery.script import DIRECTORY, script_text
+from local_llm_service.worker.store.scripts import DIRECTORY, script_text
 
 
 @dataclass(frozen=True)

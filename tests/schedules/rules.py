@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from local_llm_service.worker.store import keys
 from tests.schedules.engine import Generation, Made, number_of
 from tests.schedules.jobs import Job
 from tests.schedules.look import Seen
 from tests.schedules.rest import come_to_rest, let_deadlines_pass
 from tests.schedules.site import Site
-from worker import names
 
 #: What may be left of jobs that have all ended. The first live on, the others for their time.
-_STAYS = (names.FENCE, names.DOORBELL, names.DEAD, names.DEAD_MESSAGES, "llm:binding")
+_STAYS = (keys.FENCE, keys.DOORBELL, keys.DEAD, keys.DEAD_MESSAGES, "llm:binding")
 _FADES = (
-    *(names.JOB, names.RESULT, names.CACHE, names.CACHE_INDEX, names.CACHE_BYTES, names.STATS),
-    *(names.SERVING, names.SERVING_UNTIL, names.AGREED, names.WORKER, names.LAST_TAKE),
+    *(keys.JOB, keys.RESULT, keys.CACHE, keys.CACHE_INDEX, keys.CACHE_BYTES, keys.STATS),
+    *(keys.SERVING, keys.SERVING_UNTIL, keys.AGREED, keys.WORKER, keys.LAST_TAKE),
 )
 _ENDS = ("hits_at_call", "hits", "misses", "joined")
 
@@ -189,7 +189,7 @@ class Rules:
             assert answer["origin"] in ("cached", "joined")
 
     def _failure_has_its_reason(self, job: Job, failure: dict[str, Any]) -> None:
-        assert failure["exc_module"] == "worker.errors", failure
+        assert failure["exc_module"] == "local_llm_service.worker.errors", failure
         error, site = failure["exc_type"], self._site
         head = self._site.jobs[job.id.removesuffix("-next")]  # what follows fails with it
         reasons = {
@@ -225,6 +225,6 @@ class Rules:
 
     def _all_are_counted(self) -> None:
         """Every result is counted once."""
-        counts = self._site.glass.client.hgetall(names.STATS)
+        counts = self._site.glass.client.hgetall(keys.STATS)
         total = sum(int(counts.get(word, 0)) for word in _ENDS)  # type: ignore[union-attr]
         assert total == len(self._site.seen.results), f"{counts} for {self._site.seen.results}"

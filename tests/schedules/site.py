@@ -7,15 +7,15 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-import tasks.sharing
+from local_llm_service.tasks import sharing
+from local_llm_service.worker.lease.in_flight import Held
+from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.store import keys
 from tests.schedules.actors import Actor, Calls, Order
 from tests.schedules.engine import Generation, Made
 from tests.schedules.jobs import Job
 from tests.schedules.look import Glass, Seen
 from tests.schedules.worker import Worker
-from worker import names
-from worker.delivery.held import Held
-from worker.settings import Settings
 
 #: Two tries and two crashes: the ends are near. Pauses are over when a schedule says so.
 SETTINGS = {"max_attempts": 2, "max_deliveries": 2, "retry_base_seconds": 1000}
@@ -27,7 +27,7 @@ class Site:
     def __init__(self, glass: Glass, calls: Calls, settings: Settings) -> None:
         glass.client.flushall()
         calls.changed = True
-        tasks.sharing._agreed.clear()
+        sharing._agreed.clear()
         self.glass, self.calls, self.settings = glass, calls, settings
         self.jobs: dict[str, Job] = {}
         self.actors: list[Actor] = []
@@ -185,25 +185,25 @@ class Site:
     def expire_leases(self, worker: Worker) -> None:
         """So long passes that they run out."""
         for tag, token in self.leases(worker):
-            self.glass.client.zadd(names.UNACKED_INDEX, {tag: token}, xx=True)
+            self.glass.client.zadd(keys.UNACKED_INDEX, {tag: token}, xx=True)
         if not worker.alive:
             worker.publish()
 
     def end_pauses(self) -> bool:
         """So long passes that what is deferred is due; False when nothing is."""
-        ids = sorted(map(str, self.glass.client.zrange(names.DEFERRED, 0, -1)))
+        ids = sorted(map(str, self.glass.client.zrange(keys.DEFERRED, 0, -1)))
         for place, task_id in enumerate(ids):
-            self.glass.client.zadd(names.DEFERRED, {task_id: place}, xx=True)
+            self.glass.client.zadd(keys.DEFERRED, {task_id: place}, xx=True)
         return bool(ids)
 
     def pass_deadline(self, job: Job) -> None:
         """A minute ago."""
         job.late = True
-        client, record = self.glass.client, names.job(job.id)
+        client, record = self.glass.client, keys.job(job.id)
         seconds, _ = client.time()  # type: ignore[misc]
         passed = (int(seconds) - 60) * 1000 + list(self.jobs).index(job.id)
         if client.hexists(record, "deadline_ms"):
             client.hset(record, "deadline_ms", passed)
-        client.zadd(names.DEADLINES, {job.id: passed}, xx=True)
-        for key in client.scan_iter(match=f"{names.NOTED}*"):
+        client.zadd(keys.DEADLINES, {job.id: passed}, xx=True)
+        for key in client.scan_iter(match=f"{keys.NOTED}*"):
             client.zadd(key, {job.id: passed}, xx=True)

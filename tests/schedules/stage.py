@@ -13,7 +13,10 @@ import redis
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-import worker.delivery.script
+from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.store import local
+from local_llm_service.worker.store import scripts as scripts_module
+from local_llm_service.worker.store.scripts import DIRECTORY, script_text
 from tests.schedules.actors import Calls, stops_before_calls
 from tests.schedules.look import Glass
 from tests.schedules.machine import Schedules, Tally
@@ -21,9 +24,6 @@ from tests.schedules.moves import Moves
 from tests.schedules.rules import Rules
 from tests.schedules.site import SETTINGS, Site
 from tests.schedules.worker import many_workers
-from worker.delivery import local
-from worker.delivery.script import DIRECTORY, script_text
-from worker.settings import Settings
 
 
 class Stage:
@@ -111,7 +111,7 @@ def stage(client: redis.Redis, texts: dict[str, str] | None = None) -> Iterator[
     local.flights.cache_clear()
     calls = Calls()
     logging.disable(logging.CRITICAL)
-    with mock.patch.object(worker.delivery.script, "script_text", given.__getitem__):
+    with mock.patch.object(scripts_module, "script_text", given.__getitem__):
         scripts = local.jobs().scripts
         for name in given:
             calls.scripts[client.script_load(given[name])] = name

@@ -15,31 +15,27 @@ from uuid import uuid4
 
 from kombu.transport.virtual import Message
 
-import tasks.base
-import tasks.sharing
-import worker.delivery.breaker
-import worker.delivery.held
-import worker.delivery.keeper
-import worker.delivery.results
-import worker.delivery.transport
-import worker.engine
+from local_llm_service.tasks import base, sharing
+from local_llm_service.worker import engine as engine_module
+from local_llm_service.worker.app import app
+from local_llm_service.worker.celery_ext import result_backend, transport
+from local_llm_service.worker.celery_ext.request import PrivateRequest
+from local_llm_service.worker.intake import circuit_breaker
+from local_llm_service.worker.intake import model_catalog as serving
+from local_llm_service.worker.intake.circuit_breaker import Breaker
+from local_llm_service.worker.intake.publisher import Publisher
+from local_llm_service.worker.lease import heartbeat, in_flight
+from local_llm_service.worker.lease.heartbeat import Keeper
+from local_llm_service.worker.lease.in_flight import Holdings
+from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.store import keys, local
 from tests.schedules.actors import here
 from tests.schedules.engine import Engine
-from worker import names
-from worker.app import app
-from worker.dedupe import serving
-from worker.delivery import local, transport
-from worker.delivery.breaker import Breaker
-from worker.delivery.held import Holdings
-from worker.delivery.keeper import Keeper
-from worker.delivery.request import PrivateRequest
-from worker.publisher import Publisher
-from worker.settings import Settings
 
 #: Every module that knows what its process holds.
 _HOLD = (
-    *(worker.delivery.held, worker.delivery.keeper, worker.delivery.results),
-    *(worker.delivery.transport, tasks.base, tasks.sharing),
+    *(in_flight, heartbeat, result_backend),
+    *(transport, base, sharing),
 )
 #: What a worker's keeper does, one at a time.
 CHORES = ("renew", "listen", "wake", "expire", "sweep", "answer")
@@ -56,7 +52,7 @@ class Channel(transport.Channel):
         self._in_poll = None
 
     def _job_queues(self) -> list[str]:
-        return list(names.QUEUES)
+        return list(keys.QUEUES)
 
 
 class Inbox:
@@ -117,7 +113,7 @@ class Worker:
         {
             "renew": keeper._renew,
             "listen": keeper._listen,
-            "wake": lambda: keeper._jobs.wake_deferred(names.queue_of("normal")),
+            "wake": lambda: keeper._jobs.wake_deferred(keys.queue_of("normal")),
             "expire": keeper._overdue.expire,
             "sweep": keeper._overdue.sweep,
             "answer": keeper._overdue.answer,
@@ -196,11 +192,11 @@ def many_workers(settings: Settings) -> Iterator[None]:
         mock.patch.object(transport, "_TAKE", _Mine("nonces", None)),
         mock.patch.object(transport, "worker_name", _Mine("name", "")),
         mock.patch.object(serving, "get_serving", _Mine("serving", None)),
-        mock.patch.object(worker.engine, "get_engine", _Mine("engine", None)),
-        mock.patch.object(worker.delivery.breaker, "get_breaker", _Mine("breaker", None)),
-        mock.patch("worker.settings.get_settings", given),
-        mock.patch.object(tasks.base, "_settings", given),
-        mock.patch.object(tasks.base, "uuid4", _new_id),
+        mock.patch.object(engine_module, "get_engine", _Mine("engine", None)),
+        mock.patch.object(circuit_breaker, "get_breaker", _Mine("breaker", None)),
+        mock.patch("local_llm_service.worker.settings.get_settings", given),
+        mock.patch.object(base, "_settings", given),
+        mock.patch.object(base, "uuid4", _new_id),
         mock.patch.object(type(app.backend), "on_task_call", _listen_not),
     ]
     for patch in patches:

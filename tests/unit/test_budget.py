@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.budget import whole_sentences, words_within
-from worker.errors import InvalidOutput
-from worker.prompt import Completion
+from local_llm_service.tasks.budget import whole_sentences, words_within
+from local_llm_service.worker.errors import InvalidOutput
+from local_llm_service.worker.prompt import Completion
 
 
 def cut(text: str) -> Completion:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from worker.embedded import chatml
-from worker.embedded.chat_request import Message
+from local_llm_service.worker.embedded.ollama_api import chatml
+from local_llm_service.worker.embedded.ollama_api.chat_request import Message
 
 WIRE = Path(__file__).parents[1] / "wire"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from worker.embedded.chat_request import ChatRequest, parse_chat
-from worker.embedded.completion import records
-from worker.embedded.wire import ApiError, dumps, rfc3339
+from local_llm_service.worker.embedded.ollama_api.chat_request import ChatRequest, parse_chat
+from local_llm_service.worker.embedded.ollama_api.completion import records
+from local_llm_service.worker.embedded.ollama_api.wire import ApiError, dumps, rfc3339
 
 WIRE = Path(__file__).parents[1] / "wire"
 FINAL = {

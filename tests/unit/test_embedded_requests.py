@@ -6,11 +6,22 @@ from typing import Any
 
 import pytest
 
-from worker.embedded import go_json
-from worker.embedded.chat_request import check_model, checked_format, parse_chat
-from worker.embedded.durations import go_duration, keep_alive_nanoseconds
-from worker.embedded.options import RunnerProfile, parse_options
-from worker.embedded.wire import FOREVER_NANOSECONDS, NANOSECONDS, ApiError
+from local_llm_service.worker.embedded.ollama_api import go_json
+from local_llm_service.worker.embedded.ollama_api.chat_request import (
+    check_model,
+    checked_format,
+    parse_chat,
+)
+from local_llm_service.worker.embedded.ollama_api.durations import (
+    go_duration,
+    keep_alive_nanoseconds,
+)
+from local_llm_service.worker.embedded.ollama_api.options import RunnerProfile, parse_options
+from local_llm_service.worker.embedded.ollama_api.wire import (
+    FOREVER_NANOSECONDS,
+    NANOSECONDS,
+    ApiError,
+)
 
 WIRE = Path(__file__).parents[1] / "wire"
 REFUSED_WHILE_READ = [

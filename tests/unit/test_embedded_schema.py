@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from worker.embedded.schema_check import checked_schema
-from worker.embedded.wire import ApiError
+from local_llm_service.worker.embedded.ollama_api.schema_check import checked_schema
+from local_llm_service.worker.embedded.ollama_api.wire import ApiError
 
 WIRE = Path(__file__).parents[1] / "wire"
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from worker.embedded import EmbeddedUnavailable, OllamaProcess, RedisProcess
-from worker.embedded.gguf_header import read_header
+from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
+from local_llm_service.worker.embedded.ollama_api.gguf_header import read_header
+from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 
 ROOT = Path(__file__).parents[2]
 

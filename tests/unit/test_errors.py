@@ -7,9 +7,9 @@ import re
 import pytest
 from celery.exceptions import TaskRevokedError
 
-from worker import errors
-from worker.app import app
-from worker.errors import Cancelled, DeadlineExceeded, ServiceError
+from local_llm_service.worker import errors
+from local_llm_service.worker.app import app
+from local_llm_service.worker.errors import Cancelled, DeadlineExceeded, ServiceError
 
 #: The codes that callers rely on; a new one is added here and in the documentation of callers.
 CODES = {
@@ -104,6 +104,6 @@ def test_only_stopped_jobs_are_revoked() -> None:
 
 def test_the_engines_own_refinement_keeps_a_known_code() -> None:
     """FormatRefused is for the engine alone; whoever sees it all the same knows its code."""
-    from worker.engine.foreign import FormatRefused
+    from local_llm_service.worker.engine.ollama.errors import FormatRefused
 
     assert FormatRefused.code in CODES

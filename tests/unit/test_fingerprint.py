@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-import tasks
-from tasks.base import Job
-from tasks.request import JobRequest, Limits, parse
-from worker.dedupe.fingerprint import fingerprint
-from worker.prompt import Prompt
+from local_llm_service import tasks
+from local_llm_service.tasks.base import Job
+from local_llm_service.tasks.request import JobRequest, Limits, parse
+from local_llm_service.worker.fingerprint import fingerprint
+from local_llm_service.worker.prompt import Prompt
 
 Values = st.SearchStrategy[Any]
 

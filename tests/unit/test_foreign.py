@@ -11,8 +11,8 @@ import ollama
 import pytest
 from ollama import ChatResponse
 
-from worker.engine.foreign import FormatRefused, translate
-from worker.errors import InternalError, ModelMissing, ServiceError
+from local_llm_service.worker.engine.ollama.errors import FormatRefused, translate
+from local_llm_service.worker.errors import InternalError, ModelMissing, ServiceError
 
 WIRE = Path(__file__).parents[1] / "wire"
 HOST = "http://gpu:11434"

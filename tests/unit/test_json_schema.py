@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tasks.json_schema import read_instance
-from tasks.request import Limits, parse
-from tasks.structured_output import StructuredRequest
-from worker.errors import InvalidOutput, InvalidRequest
-from worker.prompt import Completion, JsonSchema
+from local_llm_service.tasks.json_schema import read_instance
+from local_llm_service.tasks.request import Limits, parse
+from local_llm_service.tasks.structured_output import StructuredRequest
+from local_llm_service.worker.errors import InvalidOutput, InvalidRequest
+from local_llm_service.worker.prompt import Completion, JsonSchema
 
 LIMITS = Limits(max_prompt_chars=20_000, max_messages=1, max_schema_depth=32, max_output_tokens=100)
 SUITE = Path(__file__).parents[1] / "data/json-schema-test-suite/draft2020-12"

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-import tasks
-from tasks.answer import Answer
-from tasks.base import Job
-from tasks.request import Limits, parse
-from tasks.sharing import Share
-from worker.errors import InvalidOutput, InvalidRequest
-from worker.prompt import Completion, Prompt
+from local_llm_service import tasks
+from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.base import Job
+from local_llm_service.tasks.request import Limits, parse
+from local_llm_service.tasks.sharing import Share
+from local_llm_service.worker.errors import InvalidOutput, InvalidRequest
+from local_llm_service.worker.prompt import Completion, Prompt
 
 LIMITS = Limits(
     max_prompt_chars=10_000, max_messages=50, max_schema_depth=16, max_output_tokens=999

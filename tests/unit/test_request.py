@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.compress import CompressRequest
-from tasks.extract_parameters import ExtractRequest
-from tasks.generate import GenerateRequest
-from tasks.request import JobRequest, Limits, parse
-from tasks.structured_output import StructuredRequest
-from tasks.summarize import SummarizeRequest
-from worker.errors import InvalidRequest
+from local_llm_service.tasks.compress import CompressRequest
+from local_llm_service.tasks.extract_parameters import ExtractRequest
+from local_llm_service.tasks.generate import GenerateRequest
+from local_llm_service.tasks.request import JobRequest, Limits, parse
+from local_llm_service.tasks.structured_output import StructuredRequest
+from local_llm_service.tasks.summarize import SummarizeRequest
+from local_llm_service.worker.errors import InvalidRequest
 
 LIMITS = Limits(max_prompt_chars=1000, max_messages=3, max_schema_depth=5, max_output_tokens=200)
 BUDGET = {GenerateRequest: "max_tokens", SummarizeRequest: "max_summary_tokens"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from worker.settings import Settings
+from local_llm_service.worker.settings import Settings
 
 #: Variable → (default, another value as it stands in the environment, and as it is read).
 VARIABLES: dict[str, tuple[Any, str, Any]] = {

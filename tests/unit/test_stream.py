@@ -10,9 +10,18 @@ import ollama
 import pytest
 from ollama import ChatResponse
 
-from worker.engine.stream import MAX_WHITE_SPACE_RUN_CHARS, TokenTimeouts, read_completion
-from worker.errors import ContextOverflow, EngineTimeout, InvalidOutput, StreamBroken
-from worker.prompt import Completion, JsonSchema, Prompt
+from local_llm_service.worker.engine.ollama.stream import (
+    MAX_WHITE_SPACE_RUN_CHARS,
+    TokenTimeouts,
+    read_completion,
+)
+from local_llm_service.worker.errors import (
+    ContextOverflow,
+    EngineTimeout,
+    InvalidOutput,
+    StreamBroken,
+)
+from local_llm_service.worker.prompt import Completion, JsonSchema, Prompt
 
 WIRE = Path(__file__).parents[1] / "wire"
 AMPLE = TokenTimeouts(first_seconds=10, next_seconds=10)

@@ -17,9 +17,9 @@ HEAVY = (
     "ollama",
     "pydantic_settings",
     "tornado",
-    "worker.embedded",
-    "worker.engine",
-    "worker.settings",
+    "local_llm_service.worker.embedded",
+    "local_llm_service.worker.engine",
+    "local_llm_service.worker.settings",
     "xllamacpp",
 )
 
@@ -42,7 +42,7 @@ def modules_after(statement: str) -> set[str]:
 def test_sending_a_job_loads_no_part_of_the_worker() -> None:
     """A web backend imports `tasks`; it needs no HTTP client, no settings and no engine."""
     loaded = modules_after("from tasks import summarize")
-    assert "tasks.summarize" in loaded
+    assert "local_llm_service.tasks.summarize" in loaded
     assert [
         name for name in sorted(loaded) if any(f"{name}.".startswith(f"{h}.") for h in HEAVY)
     ] == []

@@ -6,7 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from worker.embedded.errors import EmbeddedUnavailable
+from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
 
 MODEL_NAME = "smollm2:135m"
 TRAINED_CONTEXT_TOKENS = 8192

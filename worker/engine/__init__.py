@@ -4,6 +4,6 @@ Only worker processes import it. What comes in is a `worker.prompt.Prompt`, what
 `Completion` or one of `worker.errors`; nobody above sees HTTP.
 """
 
-from worker.engine.engine import Engine, get_engine
+from local_llm_service.worker.engine.ollama.engine import Engine, get_engine
 
 __all__ = ["Engine", "get_engine"]

@@ -101,7 +101,7 @@ def _play(site: Site, phase: str, first_seconds: float, count: int) -> list[Canc
 
 
 def _cancel(site: Site, phase: str, victim: Generation) -> Cancelled:
-    from producers.service import cancel
+    from local_llm_service.producers.service import cancel
 
     engine = site.engines[0]
     before = len(engine.seen)

@@ -16,7 +16,8 @@ from benchmarks.chaos.prompts import Ask
 from benchmarks.chaos.report import Outcome, write_raw
 from benchmarks.chaos.site import Plan, Site
 from benchmarks.chaos.tap import Passage, Tap
-from worker.embedded import MODEL_NAME, OllamaProcess
+from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess
+from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
 
 PATIENCE_SECONDS = 60.0
 STORY = "Tell a very long story about a lighthouse, with every detail. "
@@ -55,7 +56,7 @@ def _play(
     site: Site, tap: Tap, phase: str, text: str, count: int
 ) -> tuple[list[Cancelled], list[float]]:
     """One runs, one waits; the running one is cancelled. The last waiting one is cancelled too."""
-    from producers.service import cancel
+    from local_llm_service.producers.service import cancel
 
     jobs = [site.submitter.submit(_asking(text)).ask.job]
     done: list[Cancelled] = []
@@ -79,7 +80,7 @@ def _play(
 
 
 def _cancel(site: Site, tap: Tap, phase: str, victim: Passage, following: str) -> Cancelled:
-    from producers.service import cancel
+    from local_llm_service.producers.service import cancel
 
     if victim.ended is not None:
         print(f"  {phase}: the job had ended before it was cancelled")

@@ -14,7 +14,7 @@ from benchmarks.chaos.load import Stream
 from benchmarks.chaos.prompts import Ask
 from benchmarks.chaos.report import Outcome, write_raw
 from benchmarks.chaos.site import Plan, Site
-from worker.embedded.ollama_process import PROJECT_ROOT
+from local_llm_service.worker.embedded.processes.ollama_process import IMPORT_ROOT
 
 CRASHES = 3
 HEALTHY = 60
@@ -75,8 +75,8 @@ def _judge(site: Site, poison: str) -> Outcome:
 
 def _dead_letters(site: Site) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "producers", "dead", "list", "--json"],
-        env={**os.environ, "REDIS_URL": site.redis.url, "PYTHONPATH": str(PROJECT_ROOT)},
+        [sys.executable, "-m", "local_llm_service.producers", "dead", "list", "--json"],
+        env={**os.environ, "REDIS_URL": site.redis.url, "PYTHONPATH": str(IMPORT_ROOT)},
         capture_output=True,
         text=True,
         timeout=60,

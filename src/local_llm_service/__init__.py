@@ -1,0 +1,36 @@
+"""A message-queue worker service for language models on your own hardware.
+
+>>> from local_llm_service import summarize
+>>> summarize.delay(context="A long text ...", max_summary_tokens=60).get(timeout=60)["summary"]
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from local_llm_service.producers import Client as Client
+    from local_llm_service.producers import Handle as Handle
+    from local_llm_service.tasks import compress as compress
+    from local_llm_service.tasks import extract_parameters as extract_parameters
+    from local_llm_service.tasks import generate as generate
+    from local_llm_service.tasks import structured_output as structured_output
+    from local_llm_service.tasks import summarize as summarize
+
+#: Name → the module that it comes from, imported at first use: a worker needs no client.
+_HOMES = {
+    **dict.fromkeys(("Client", "Handle"), "producers"),
+    **dict.fromkeys(
+        ("compress", "extract_parameters", "generate", "structured_output", "summarize"), "tasks"
+    ),
+}
+
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

@@ -1,0 +1,1 @@
+"""What derives from Celery and kombu, and nothing else."""

@@ -1,0 +1,109 @@
+"""Celery's consumer, for messages that are no jobs: say so, tell the caller, print no word of them.
+
+Celery's own logs the whole body of a message that it cannot use, and leaves whoever waits for it
+waiting. Here the waiter gets InvalidRequest and the log gets the id.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from celery.app.task import Context as CeleryContext
+from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.state import maybe_shutdown
+
+from local_llm_service.worker.celery_ext import events
+from local_llm_service.worker.errors import InvalidRequest, ServiceError
+
+logger = logging.getLogger(__name__)
+
+#: Events wait so long for others to go with them.
+EVENTS_SECONDS = 0.25
+
+
+class Consumer(CeleryConsumer):
+    """What `worker_consumer` names."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._flush_at = 0.0
+        events.send_through(self)
+
+    def on_send_event_buffered(self) -> None:
+        """Send what Flower is told a few times a second, not at each turn of the loop.
+
+        Three events a job, each a message of its own, were a third of what a job costs a worker.
+        """
+        now = time.monotonic()
+        if self.hub is None or now < self._flush_at:
+            return
+        self._flush_at = now + EVENTS_SECONDS
+        self.hub.call_soon(self._flush_later)
+
+    def _flush_later(self) -> None:
+        self.hub.call_later(EVENTS_SECONDS, self._flush_events)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, trying again every second or two, for ever.
+
+        Celery's own pauses grow to 30 s: that long a worker would stand idle after Redis is back.
+        """
+
+        def say(error: Exception, pause_seconds: float) -> None:
+            logger.warning(
+                "no connection to Redis (%s); again in %.1f s", type(error).__name__, pause_seconds
+            )
+
+        connected = conn.ensure_connection(
+            say,
+            None,
+            interval_start=0.2,
+            interval_step=0.4,
+            interval_max=2,
+            callback=maybe_shutdown,
+        )
+        self.first_connection_attempt = False
+        return connected
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """The message is in no protocol that Celery knows."""
+        self._refuse(message, InvalidRequest("the message is not a Celery task message"))
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """The message names a task that is not one of this service's kinds."""
+        kinds = sorted(name for name in self.app.tasks if name.startswith("llm."))
+        self._refuse(
+            message,
+            InvalidRequest("no task of this name here", f"Use one of: {', '.join(kinds)}."),
+        )
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """The message cannot be read as a call: wrong shape, or a content type other than JSON."""
+        self._refuse(
+            message, InvalidRequest(f"the message cannot be read as a call ({type(exc).__name__})")
+        )
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """The body is not what its content type says, or that type is not accepted."""
+        self._refuse(
+            message,
+            InvalidRequest(
+                f"the message cannot be decoded ({type(exc).__name__})",
+                "Send JSON: serializer='json'.",
+            ),
+        )
+
+    def _refuse(self, message: Any, error: ServiceError) -> None:
+        """Take the message out of Redis and store `error` for whoever waits for its id."""
+        headers = message.headers if isinstance(message.headers, dict) else {}
+        task_id = headers.get("id")
+        logger.error("message refused: %s task_id=%s", error.message, task_id)
+        if isinstance(task_id, str):
+            self.app.backend.mark_as_failure(
+                task_id,
+                error,
+                request=CeleryContext(id=task_id, llm_token=headers.get("llm_token")),
+            )
+        message.reject_log_error(logger, self.connection_errors)

@@ -1,0 +1,50 @@
+"""Cancelling a job, wherever it is: behind `cancel()`, Celery's `revoke()` and Flower's button."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.app.control import Control as CeleryControl
+
+from local_llm_service.worker.errors import Cancelled
+from local_llm_service.worker.store.jobs import JobState, Settled
+from local_llm_service.worker.store.local import jobs
+
+#: A job changes hands at most a few times while it is being cancelled.
+_RACES = 10
+
+
+def cancel(app: Any, task_id: str) -> JobState:
+    """Cancel one job and return its state: CANCELLED once it has its failure, RUNNING while its
+    worker is still being told (one in a chain or chord: until a worker takes it), the end that it
+    had before, or UNKNOWN.
+
+    It holds without any worker: the mark is in the job's record. Raises redis-py's errors.
+    """
+    for _ in range(_RACES):
+        state = jobs().cancel(task_id)
+        if state == "canvas":
+            return JobState.RUNNING
+        if state in ("unknown", "running"):
+            return JobState(state)
+        # Nobody holds it, or others wait for what it generates and it only leaves them.
+        settled = app.backend.fail(task_id, Cancelled("the job was cancelled"))
+        if settled is Settled.STORED:
+            return JobState.CANCELLED
+        if settled is Settled.ALREADY:
+            break
+        # A worker took it just now, or the others have left: look again.
+    return JobState(jobs().record(task_id).get("state", "unknown"))
+
+
+class Control(CeleryControl):
+    """Celery's control, whose `revoke` is this service's cancel."""
+
+    def revoke(self, task_id: Any, *args: Any, **kwargs: Any) -> None:
+        """Cancel one id or a list of them, running or not, `terminate` or not."""
+        for one in [task_id] if isinstance(task_id, str) else list(task_id or ()):
+            cancel(self.app, str(one))
+
+    def terminate(self, task_id: Any, *args: Any, **kwargs: Any) -> None:
+        """As revoke: there is one way to cancel."""
+        self.revoke(task_id)

@@ -1,1 +1,0 @@
-"""Room for running identical prompts once."""

@@ -1,0 +1,1 @@
+"""A server that speaks Ollama's API over llama.cpp."""

@@ -1,0 +1,134 @@
+"""What a POST /api/chat asks for, checked in Ollama's order and refused in Ollama's words."""
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from local_llm_service.worker.embedded import smollm2
+from local_llm_service.worker.embedded.ollama_api import go_json
+from local_llm_service.worker.embedded.ollama_api.durations import keep_alive_nanoseconds
+from local_llm_service.worker.embedded.ollama_api.wire import ApiError
+
+DEFAULT_KEEP_ALIVE = "5m"
+ROLE, CONTENT = "role", "content"
+
+_TEXT, _FLAG, _LIST = ((str,), "string"), ((bool,), "bool"), (list,)
+_MESSAGE: go_json.Shape = {ROLE: _TEXT, CONTENT: _TEXT, "images": (_LIST, "[]api.ImageData")}
+_REQUEST: go_json.Shape = {
+    "model": _TEXT,
+    "messages": (_LIST, "[]api.Message"),
+    "stream": _FLAG,
+    "options": ((dict,), "map[string]interface {}"),
+    "tools": (_LIST, "api.Tools"),
+    "truncate": _FLAG,
+    "shift": _FLAG,
+    "logprobs": _FLAG,
+    "top_logprobs": ((int,), "int"),
+}
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of the conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A valid request for the one model there is.
+
+    `options` and `format` are as given; what is wrong in them is found where Ollama finds it,
+    after scheduling. `keep_alive` is in nanoseconds.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    stream: bool
+    options: dict[str, Any]
+    format: Any
+    truncate: bool
+    shift: bool
+    keep_alive: int
+    top_logprobs: int | None
+    has_images: bool
+
+    @property
+    def unloads(self) -> bool:
+        """True when it only asks to unload the model."""
+        return not self.messages and self.keep_alive == 0
+
+
+def parse_chat(body: bytes) -> ChatRequest:
+    """The request in `body`; ApiError 400 or 404."""
+    given = go_json.read_object(body, "ChatRequest", _REQUEST)
+    raw_messages = [_message(one) for one in given.get("messages", [])]
+    keep_alive = keep_alive_nanoseconds(given.get("keep_alive", _default_keep_alive()))
+    top_logprobs = given.get("top_logprobs", 0)
+    if not 0 <= top_logprobs <= 20:
+        raise ApiError(400, "top_logprobs must be between 0 and 20")
+    check_model(given.get("model", ""))
+    _check_capabilities(given)
+    return ChatRequest(
+        model=given["model"],
+        messages=tuple(Message(m.get(ROLE, ""), m.get(CONTENT, "")) for m in raw_messages),
+        stream=given.get("stream", True),
+        options=given.get("options", {}),
+        format=given.get("format"),
+        truncate=given.get("truncate", True),
+        shift=given.get("shift", True),
+        keep_alive=keep_alive,
+        top_logprobs=top_logprobs if given.get("logprobs", False) else None,
+        has_images=any(m.get("images") for m in raw_messages),
+    )
+
+
+def check_model(name: str) -> None:
+    """ApiError 400 without a valid name, 404 for a model that is not this server's."""
+    if not name:
+        raise ApiError(400, "model is required")
+    if smollm2.name_parts(name) is None:
+        raise ApiError(400, "invalid model name")
+    if not smollm2.is_this_model(name):
+        raise ApiError(404, f"model '{name}' not found")
+
+
+def checked_format(value: Any) -> dict[str, Any] | None:
+    """The JSON Schema that `format` asks for, or None; ApiError 500 for anything else."""
+    if value is None or value == "":
+        return None
+    if value == "json":
+        return {"type": "object"}
+    if isinstance(value, dict):
+        return value
+    raw = json.dumps(json.dumps(value, ensure_ascii=False), ensure_ascii=False)
+    raise ApiError(
+        500, f'invalid format: {raw}; expected "json" or a valid JSON Schema object', late=True
+    )
+
+
+def _message(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        kind = "string" if isinstance(value, str) else "value"
+        raise ApiError(
+            400,
+            f"json: cannot unmarshal {kind} into Go struct field ChatRequest.messages "
+            "of type api.Message",
+        )
+    return go_json.fields(value, "ChatRequest.messages", _MESSAGE)
+
+
+def _check_capabilities(given: dict[str, Any]) -> None:
+    if given.get("tools"):
+        name = "/".join((smollm2.name_parts(given["model"]) or ())[:3])
+        tag = (smollm2.name_parts(given["model"]) or ("",))[-1]
+        raise ApiError(400, f"{name}:{tag} does not support tools")
+    if given.get("think"):
+        raise ApiError(400, f'"{given["model"]}" does not support thinking')
+
+
+def _default_keep_alive() -> Any:
+    text = os.environ.get("OLLAMA_KEEP_ALIVE", "") or DEFAULT_KEEP_ALIVE
+    return int(text) if text.lstrip("-").isdigit() else text

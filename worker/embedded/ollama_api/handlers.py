@@ -1,0 +1,212 @@
+"""The HTTP side: one tornado handler for each route of Ollama that the worker needs."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+from tornado import web
+from tornado.iostream import StreamClosedError
+
+from local_llm_service.worker.embedded.ollama_api import (
+    chat_request,
+    completion,
+    go_json,
+    model_info,
+)
+from local_llm_service.worker.embedded.ollama_api.model_host import ModelHost
+from local_llm_service.worker.embedded.ollama_api.wire import ApiError, dumps
+
+VERSION = "0.33.0-rc2"  # the Ollama whose recordings this server is compared with
+JSON = "application/json; charset=utf-8"
+NDJSON = "application/x-ndjson"
+GO_BUFFER_BYTES = 2048  # net/http counts the length of what fits into it
+_SHOW: go_json.Shape = {"model": ((str,), "string"), "name": ((str,), "string")}
+
+
+class Handler(web.RequestHandler):
+    """Ollama's way to refuse: a JSON object with the one field `error`, or plain text."""
+
+    host: ModelHost
+
+    def initialize(self, host: ModelHost | None = None) -> None:
+        """`host` is given to the handlers that need the model."""
+        if host is not None:
+            self.host = host
+
+    def set_default_headers(self) -> None:
+        """No Server header: Ollama sends none."""
+        self.clear_header("Server")
+
+    def compute_etag(self) -> None:
+        """No ETag: Ollama sends none."""
+
+    def answer(self, body: dict[str, Any], status: int = 200, content_type: str = JSON) -> None:
+        """The whole response; a long one goes out in chunks, as from Go's server."""
+        self.set_status(status)
+        self.set_header("Content-Type", content_type)
+        self.write(dumps(body))
+        if sum(map(len, self._write_buffer)) > GO_BUFFER_BYTES:
+            self.flush()
+        self.finish()
+
+    def refuse(self, error: ApiError, streamed: bool = False) -> None:
+        """The response for an error that came before any other byte."""
+        late = streamed and error.late
+        self.set_status(error.status)
+        self.set_header("Content-Type", "application/json" if late else JSON)
+        self.write(dumps({"error": error.message}))
+        if late:
+            self.flush()  # without a length: chunked
+        self.finish()
+
+    def write_error(self, status_code: int, **_: Any) -> None:
+        """Plain text for a wrong method or route, JSON for a fault of this server."""
+        if status_code in (404, 405):
+            self.set_header("Content-Type", "text/plain")
+            name = "method not allowed" if status_code == 405 else "page not found"
+            if status_code == 405:
+                self.set_header("Allow", ", ".join(self._methods()))
+            self.finish(f"{status_code} {name}")
+        else:
+            self.answer({"error": "internal error of the embedded server"}, status_code)
+
+    def _methods(self) -> list[str]:
+        base = web.RequestHandler
+        names = (name for name in ("GET", "HEAD", "POST", "PUT", "DELETE"))
+        return [n for n in names if getattr(type(self), n.lower()) is not getattr(base, n.lower())]
+
+
+class NotFound(Handler):
+    """Every route that Ollama does not have."""
+
+    def prepare(self) -> None:
+        """Refuse before the method matters."""
+        raise web.HTTPError(404)
+
+
+class Root(Handler):
+    """GET and HEAD /: the sign of life."""
+
+    def get(self) -> None:
+        """A fixed text."""
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish("Ollama is running")
+
+    head = get
+
+
+class Version(Handler):
+    """GET and HEAD /api/version."""
+
+    def get(self) -> None:
+        """The version of Ollama whose behaviour is offered."""
+        self.answer({"version": VERSION})
+
+    head = get
+
+
+class Tags(Handler):
+    """GET and HEAD /api/tags."""
+
+    async def get(self) -> None:
+        """The list of models; its first call reads the whole model file for the digest."""
+        self.answer(await asyncio.to_thread(model_info.tags))
+
+    head = get
+
+
+class Ps(Handler):
+    """GET /api/ps."""
+
+    async def get(self) -> None:
+        """What is loaded."""
+        self.answer(await asyncio.to_thread(model_info.ps, self.host))
+
+
+class Show(Handler):
+    """POST /api/show."""
+
+    async def post(self) -> None:
+        """All about the model."""
+        try:
+            given = go_json.read_object(self.request.body, "ShowRequest", _SHOW)
+            chat_request.check_model(given.get("model") or given.get("name", ""))
+        except ApiError as error:
+            self.refuse(error)
+        else:
+            self.answer(await asyncio.to_thread(model_info.show))
+
+
+class NotEmbedded(Handler):
+    """The rest of Ollama's routes."""
+
+    def prepare(self) -> None:
+        """Refuse whatever the method is."""
+        route = f"{self.request.method} {self.request.path}"
+        self.answer({"error": f"the embedded server has no {route}: run a real Ollama for it"}, 501)
+
+
+class Chat(Handler):
+    """POST /api/chat."""
+
+    running: set[asyncio.Task[None]]
+    _task: asyncio.Task[None] | None = None
+
+    def initialize(self, host: ModelHost | None = None, running: Any = None) -> None:
+        """`running` holds the tasks of all chats, so that a shutdown can end them."""
+        super().initialize(host)
+        self.running = running
+
+    async def post(self) -> None:
+        """Answer in a task of its own, which the end of the connection cancels."""
+        self._task = asyncio.ensure_future(self._respond())
+        self.running.add(self._task)
+        try:
+            await self._task
+        except (asyncio.CancelledError, StreamClosedError):
+            # Nobody reads any more, or the server stops: cut the body without a last chunk.
+            self.detach().close()
+        finally:
+            self.running.discard(self._task)
+
+    def on_connection_close(self) -> None:
+        """The client went away: stop the generation."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _respond(self) -> None:
+        try:
+            request = chat_request.parse_chat(self.request.body)
+        except ApiError as error:
+            self.refuse(error)
+            return
+        # An answer without a body to generate is one plain record, also when streamed.
+        streamed = request.stream and bool(request.messages)
+        try:
+            await (self._stream(request) if streamed else self._whole(request))
+        except ApiError as error:
+            if self._headers_written:
+                self.finish(dumps({"error": error.message}) + "\n")
+            else:
+                self.refuse(error, streamed)
+
+    async def _stream(self, request: chat_request.ChatRequest) -> None:
+        self.set_header("Content-Type", NDJSON)
+        async with aclosing(completion.chat(request, self.host)) as records:
+            async for record in records:
+                self.write(dumps(record) + "\n")
+                await self.flush()
+        self.finish()
+
+    async def _whole(self, request: chat_request.ChatRequest) -> None:
+        texts: list[str] = []
+        logprobs: list[Any] = []
+        record: dict[str, Any] = {}
+        async with aclosing(completion.chat(request, self.host)) as records:
+            async for record in records:
+                texts.append(record["message"]["content"])
+                logprobs += record.pop("logprobs", [])
+        record["message"] = {"role": "assistant", "content": "".join(texts)}
+        if logprobs:
+            record["logprobs"] = logprobs
+        self.answer(record)

@@ -1,0 +1,127 @@
+"""One running llama runner as the Ollama server sees it: started, spoken to over HTTP, ended."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Self
+
+import httpx
+
+from local_llm_service.worker.embedded.die_with_parent import guarded
+from local_llm_service.worker.embedded.ollama_api.options import RunnerProfile
+from local_llm_service.worker.embedded.ollama_api.wire import ApiError
+
+RUNNER_DIED = "an error was encountered while running the model: unexpected EOF"
+
+
+RUNNER = "local_llm_service.worker.embedded.ollama_api.llama_runner"
+
+
+class LlamaClient:
+    """A runner process and a connection pool to it. Make one with `start`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, address: str) -> None:
+        self._process = process
+        # No timeouts: an answer takes as long as it takes, and the caller may cancel it.
+        self._http = httpx.AsyncClient(base_url=address, timeout=None, trust_env=False)
+
+    @classmethod
+    async def start(cls, profile: RunnerProfile, slots: int) -> Self:
+        """A runner that is ready; ApiError 500 if it could not load.
+
+        Cancelling ends the half-started process. Call it on the main thread's loop (see
+        `die_with_parent`).
+        """
+        arguments = [profile.slot_tokens, slots, int(profile.shift), _threads()]
+        process = await asyncio.create_subprocess_exec(
+            *guarded([sys.executable, "-m", RUNNER]),
+            *(str(argument) for argument in arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            assert process.stdout is not None
+            address = (await process.stdout.readline()).decode().strip()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
+        if not address:
+            raise ApiError(500, f"llama runner ended with status {await process.wait()}")
+        return cls(process, address)
+
+    @property
+    def alive(self) -> bool:
+        """False once the runner process has ended."""
+        if self._process.returncode is not None:
+            return False
+        try:  # asyncio hears of it a little later; WNOWAIT leaves the status to it
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return ended is None
+
+    @property
+    def pid(self) -> int:
+        """The runner's process id."""
+        return self._process.pid
+
+    async def close(self) -> None:
+        """End the runner, whatever it does, and wait for that."""
+        if self.alive:
+            self._process.kill()
+        await self._process.wait()
+        await self._http.aclose()
+
+    async def tokenize(self, text: str) -> list[int]:
+        """The tokens of `text`, special ones recognised."""
+        try:
+            reply = await self._http.post(
+                "/tokenize", json={"content": text, "parse_special": True}
+            )
+        except httpx.TransportError:
+            raise ApiError(500, RUNNER_DIED) from None
+        return [int(token) for token in reply.json()["tokens"]]
+
+    async def complete(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """The events of one completion, the last with `stop` true.
+
+        Closing this iterator closes the connection, and that stops the generation. ApiError:
+        with llama.cpp's status and whole body for a refusal, 500 when the runner died.
+        `return_progress` has it write after each batch of the prompt, because it notices a
+        closed connection only when it writes (measured: without, a cancelled prompt of 3800
+        tokens held its slot for more than 20 s).
+        """
+        wanted = {**body, "stream": True, "return_progress": True}
+        try:
+            async with self._http.stream("POST", "/completion", json=wanted) as reply:
+                if reply.status_code != 200:
+                    refusal = (await reply.aread()).decode(errors="replace").strip()
+                    raise ApiError(reply.status_code, refusal, late=True)
+                async with aclosing(_events(reply)) as events:
+                    async for event in events:
+                        yield event
+        except httpx.TransportError:
+            raise ApiError(500, RUNNER_DIED) from None
+
+
+async def _events(reply: httpx.Response) -> AsyncGenerator[dict[str, Any], None]:
+    """The server-sent events of `reply`; ApiError 500 if they stop before the last."""
+    async for line in reply.aiter_lines():
+        name, _, payload = line.partition(": ")
+        if name != "data" or payload == "[DONE]":
+            continue
+        event = json.loads(payload)
+        if "error" in event:
+            raise ApiError(int(event["error"].get("code", 500)), payload, late=True)
+        yield event
+        if event.get("stop"):
+            return
+    raise ApiError(500, RUNNER_DIED)
+
+
+def _threads() -> int:
+    return int(os.environ.get("EMBEDDED_THREADS") or 1)

@@ -1,0 +1,91 @@
+"""The embedded Ollama as a child process; what it serves is in `ollama_server`."""
+
+import http.client
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from local_llm_service.worker.embedded import smollm2
+from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
+from local_llm_service.worker.embedded.processes.child_process import ChildProcess
+
+SERVER = "local_llm_service.worker.embedded.ollama_api.ollama_server"
+#: The folder that holds the package: `src` of a checkout, or site-packages.
+IMPORT_ROOT = Path(__file__).parents[4]
+PROBE_TIMEOUT_SECONDS = 1.0
+
+
+class OllamaProcess(ChildProcess):
+    """A server that speaks Ollama's API on 127.0.0.1, with one small model.
+
+    It keeps its port over `stop`, `kill` and `start`. `env` is added to the child's
+    environment: OLLAMA_NUM_PARALLEL, OLLAMA_CONTEXT_LENGTH, OLLAMA_KEEP_ALIVE,
+    OLLAMA_MAX_QUEUE, EMBEDDED_THREADS.
+    """
+
+    name = "ollama"
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(directory)
+        self._env = dict(env or {})
+        self._port: int | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port on 127.0.0.1; RuntimeError before the first start."""
+        if self._port is None:
+            raise RuntimeError("ollama is not started")
+        return self._port
+
+    @property
+    def host(self) -> str:
+        """Its address as OLLAMA_HOST wants it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def _port_file(self) -> Path:
+        return self.directory / "ollama.port"
+
+    def command(self) -> list[str]:
+        """See ChildProcess.command."""
+        for module in ("tornado", "httpx", "xllamacpp"):
+            if importlib.util.find_spec(module) is None:
+                raise EmbeddedUnavailable(f"the package {module} is not installed", smollm2.HINT)
+        smollm2.model_path()
+        self._port_file.unlink(missing_ok=True)
+        options = ["--port", str(self._port or 0), "--port-file", str(self._port_file)]
+        return [
+            sys.executable,
+            "-m",
+            SERVER,
+            *options,
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """See ChildProcess.environment; this project is importable in the child."""
+        path = os.pathsep.join(filter(None, [str(IMPORT_ROOT), os.environ.get("PYTHONPATH", "")]))
+        return {**os.environ, "PYTHONPATH": path, **self._env}
+
+    def answers(self) -> bool:
+        """See ChildProcess.answers: only this child writes the port file."""
+        try:
+            self._port = int(self._port_file.read_text())
+        except (OSError, ValueError):
+            return False
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self._port, timeout=PROBE_TIMEOUT_SECONDS
+        )
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()

@@ -1,0 +1,50 @@
+"""`make up`: the whole service stays up until Ctrl-C, and says what to try."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
+from local_llm_service.worker.embedded.processes.stack import Stack
+
+
+def main() -> int:
+    """Start everything, print how to use it, wait for Ctrl-C or SIGTERM, stop everything."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    print("Starting Redis, Ollama, a worker and Flower ...", flush=True)
+    try:
+        with Stack(flower=True) as stack:
+            _say(stack)
+            while not stopped.wait(1.0):
+                if stack.worker is not None and not stack.worker.running:
+                    print(f"The worker ended:\n{stack.worker.log_tail()}", file=sys.stderr)
+                    return 1
+            print("\nStopping ...", flush=True)
+    except EmbeddedUnavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _say(stack: Stack) -> None:
+    assert stack.flower is not None
+    assert stack.worker is not None
+    exports = "\n".join(f"  export {name}={value}" for name, value in stack.environment.items())
+    print(
+        f"Up. Ctrl-C stops everything.\n\n"
+        f"  Flower       {stack.flower.url}\n"
+        f"  worker log   {stack.worker.log_path}\n\n"
+        f"In another shell:\n{exports}\n"
+        f"  .venv/bin/local-llm summarize examples/document.md\n"
+        f"  .venv/bin/local-llm health\n"
+        f"  .venv/bin/local-llm queues\n",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The seam: errors of httpx, aiohttp, the ollama client and Ollama become ours, by table.
+
+Ollama's own words are not passed on: they may quote the request (a bad schema, a message).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import aiohttp
+import httpx
+import ollama
+
+from local_llm_service.worker import errors
+from local_llm_service.worker.errors import ServiceError
+
+
+class FormatRefused(errors.ModelFailed):
+    """Ollama cannot turn this JSON Schema into a grammar; the engine asks with a looser one."""
+
+
+#: Exception type → what it means before the first byte of an answer. First match wins.
+_TRANSPORT: tuple[tuple[type[Exception], type[ServiceError], str], ...] = (
+    (httpx.ConnectTimeout, errors.OllamaUnreachable, "Ollama does not answer at {host}"),
+    (httpx.ConnectError, errors.OllamaUnreachable, "Ollama is not running at {host}"),
+    (ConnectionError, errors.OllamaUnreachable, "Ollama is not running at {host}"),
+    (httpx.UnsupportedProtocol, errors.OllamaUnreachable, "OLLAMA_HOST is not a URL: {host}"),
+    (httpx.InvalidURL, errors.OllamaUnreachable, "OLLAMA_HOST is not a URL: {host}"),
+    (httpx.TimeoutException, errors.EngineTimeout, "Ollama at {host} did not take the request"),
+    (httpx.TransportError, errors.StreamBroken, "the connection to Ollama at {host} broke off"),
+    (httpx.HTTPError, errors.StreamBroken, "the exchange with Ollama at {host} failed"),
+    (httpx.StreamError, errors.StreamBroken, "the connection to Ollama at {host} broke off"),
+    # Those that its transport does not turn into httpx's.
+    (aiohttp.ClientError, errors.StreamBroken, "the connection to Ollama at {host} broke off"),
+    (httpx.CookieConflict, errors.ModelFailed, "what answers at {host} is not Ollama"),
+    (ollama.RequestError, errors.ModelFailed, "the Ollama client refused the request to {host}"),
+    (json.JSONDecodeError, errors.StreamBroken, "Ollama's answer broke off inside a line"),
+    # pydantic's ValidationError is a ValueError: a record without the fields that it must have.
+    (ValueError, errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
+    # The client takes every line for an object: these two are lines that are none.
+    (AttributeError, errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
+    (TypeError, errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
+)
+
+#: Everything that `translate` knows how to read.
+FOREIGN: tuple[type[Exception], ...] = (ollama.ResponseError, *(row[0] for row in _TRANSPORT))
+
+#: (status, pattern in Ollama's error text) → ours. First match wins. -1: an error line in a stream.
+#: Texts that begin with the model's name come first, then those that quote the schema: what a
+#: caller wrote in either must not choose a later row.
+_RESPONSES: tuple[tuple[int | None, str, type[ServiceError], str], ...] = (
+    (400, r"^invalid model name", errors.InvalidRequest, "model: {model!r} is no model's name"),
+    (400, r"^\S+ does not support chat", errors.ModelFailed,
+     "{model!r} on the Ollama at {host} is no chat model"),
+    (400, r"json_schema|JSON schema|grammar|[Pp]attern", FormatRefused,
+     "Ollama cannot turn this JSON Schema into a grammar"),
+    (400, r"exceed_context_size_error|longer than the context|exceeds the available context",
+     errors.ContextOverflow, "the prompt does not fit the context window"),
+    (500, r"invalid format|failed to load model vocabulary required for format", FormatRefused,
+     "Ollama cannot turn this JSON Schema into a grammar"),
+    (404, r"^model .*not found", errors.ModelMissing, "{model!r} is not on the Ollama at {host}"),
+    (404, r"", errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
+    (503, r"", errors.OllamaBusy, "Ollama at {host} is busy or loading"),
+    (429, r"", errors.OllamaBusy, "Ollama at {host} is busy or loading"),
+    (500, r"unexpected EOF|connection refused|connection reset|runner process has terminated|"
+          r"llama-server.*exit|do load request|llama runner process no longer running",
+     errors.StreamBroken, "Ollama's runner for {model!r} stopped"),
+    (-1, r"", errors.StreamBroken, "Ollama's runner for {model!r} stopped half-way"),
+    (502, r"", errors.StreamBroken, "a proxy before {host} lost Ollama"),
+    (504, r"", errors.StreamBroken, "a proxy before {host} lost Ollama"),
+    (None, r"", errors.ModelFailed, "Ollama answered {status} for model {model!r}"),
+)  # fmt: skip
+
+
+def translate(error: Exception, *, host: str, model: str) -> ServiceError:
+    """Turn a foreign error into ours. `host` and `model` go into the message.
+
+    Errors of ours come back as they are; what is in no table is an InternalError.
+    """
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, ollama.ResponseError):
+        return _response(error, host=host, model=model)
+    for kind, ours, text in _TRANSPORT:
+        if isinstance(error, kind):
+            return ours(text.format(host=host))
+    return errors.InternalError(f"unexpected {type(error).__name__} in the engine")
+
+
+def _response(error: ollama.ResponseError, *, host: str, model: str) -> ServiceError:
+    said = str(error.error)  # a proxy may put an object where Ollama puts a text
+    for status, pattern, ours, text in _RESPONSES:
+        if status in (None, error.status_code) and re.search(pattern, said):
+            message = text.format(host=host, model=model, status=error.status_code)
+            if ours is errors.ContextOverflow:
+                message += _sizes(said)
+            if ours is errors.ModelMissing:
+                return ours(message, f"Run `ollama pull {model}` on the worker's host.")
+            return ours(message)
+    raise AssertionError("the last row matches everything")
+
+
+def _sizes(text: str) -> str:
+    """`: 1219 tokens, room for 256`, where Ollama says so (JSON nested in its error string)."""
+    try:
+        inner: Any = json.loads(text)["error"]
+        return f": {int(inner['n_prompt_tokens'])} tokens, room for {int(inner['n_ctx'])}"
+    except (ValueError, KeyError, TypeError):
+        return ""

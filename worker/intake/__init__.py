@@ -1,0 +1,1 @@
+"""Whether a worker takes jobs now, and what it says of itself."""

@@ -1,0 +1,65 @@
+"""The breaker in front of Ollama: when it is down, this worker takes nothing and probes.
+
+Jobs stay in their queues, where other hosts' workers take them. Nothing is failed, and no try is
+used up, by an outage.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import lru_cache
+
+from local_llm_service.worker.engine import Engine, get_engine
+from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.intake.gate import GATE, Reason
+from local_llm_service.worker.intake.model_catalog import get_serving
+
+logger = logging.getLogger(__name__)
+
+FIRST_PROBE_SECONDS = 0.2
+#: Jobs are taken again within 5 s of Ollama's return: this and one probe of at most 3 s.
+LONGEST_PAUSE_SECONDS = 2.0
+
+
+class Breaker:
+    """Closes the gate when Ollama is away and opens it when it answers again."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def trip(self) -> None:
+        """Ollama could not be reached: take nothing until it answers. Returns at once."""
+        get_serving().note_away()
+        if GATE.close(Reason.OLLAMA):
+            logger.warning("Ollama is away: taking no jobs until it answers")
+            threading.Thread(target=self._probe, name="breaker", daemon=True).start()
+
+    def is_away(self) -> bool:
+        """Ask Ollama now; trips where it does not answer."""
+        try:
+            self._engine.version()
+        except ServiceError:
+            self.trip()
+            return True
+        return False
+
+    def _probe(self) -> None:
+        pause = FIRST_PROBE_SECONDS
+        waiting = threading.Event()
+        while not waiting.wait(pause):
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            try:
+                self._engine.version()
+            except Exception as error:  # noqa: BLE001  # the edge of the thread: it must go on
+                logger.debug("probe: %s", type(error).__name__)
+                continue
+            GATE.open(Reason.OLLAMA)
+            logger.info("Ollama answers again: taking jobs")
+            return
+
+
+@lru_cache(maxsize=1)
+def get_breaker() -> Breaker:
+    """This process's breaker."""
+    return Breaker(get_engine())

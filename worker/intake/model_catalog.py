@@ -1,0 +1,79 @@
+"""How this worker runs its models: one word each, the identity, that goes into fingerprints.
+
+It holds the model's digest, so that a model that was pulled again never answers from old entries,
+and the settings of the worker that can change an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from functools import lru_cache
+
+from local_llm_service.worker.engine import Engine, get_engine
+from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.settings import Settings, get_settings
+from local_llm_service.worker.store.presence import Model
+
+#: What was seen is used for so long. A look costs about 2 ms, so not for every job; for so long
+#: after a pull an old entry can still answer, or a new answer go under the old digest.
+FRESH_SECONDS = 1.0
+
+
+class Serving:
+    """The models of this worker's Ollama, as last seen."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings, self._engine = settings, engine
+        self._lock = threading.Lock()
+        self._seen: dict[str, str] = {}
+        self._seen_at = -FRESH_SECONDS
+        #: Set when something has changed, for whoever publishes it.
+        self.changed = threading.Event()
+
+    def note(self, models: list[Model]) -> None:
+        """These are there now."""
+        settings = self._settings
+        ours = f"{settings.num_ctx}/{settings.max_output_tokens}"
+        seen = {full_name(one.name): f"{one.digest}/{ours}" for one in models if one.digest}
+        with self._lock:
+            if seen != self._seen:
+                self.changed.set()
+            self._seen = seen
+            self._seen_at = time.monotonic()
+
+    def note_away(self) -> None:
+        """Ollama does not answer: it may come back with other models.
+
+        Until then nothing can be pulled, and callers go on to find old answers.
+        """
+        with self._lock:
+            self._seen_at = -FRESH_SECONDS
+
+    def identity(self, model: str) -> str | None:
+        """How this worker runs `model`; None where it is not known, or nothing is to be cached."""
+        if not self._settings.enable_cache:
+            return None
+        with self._lock:
+            fresh = time.monotonic() - self._seen_at < FRESH_SECONDS
+        if not fresh:
+            try:
+                self.note(self._engine.models())
+            except ServiceError:
+                return None
+        with self._lock:
+            return self._seen.get(full_name(model))
+
+    def table(self) -> str:
+        """For publish.lua: JSON of the default model and the models' identities."""
+        with self._lock:
+            models = self._seen if self._settings.enable_cache else {}
+            return json.dumps({"default": full_name(self._settings.model_name), "models": models})
+
+
+@lru_cache(maxsize=1)
+def get_serving() -> Serving:
+    """The worker process's."""
+    return Serving(get_settings(), get_engine())
