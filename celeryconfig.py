@@ -1,12 +1,13 @@
 """Celery's settings for this service, each with its reason. Measured on celery 5.7.0, kombu 5.7.0.
 
-Read by worker/celery_settings.py for workers and producers alike; what an operator may change
-comes from the environment (worker/settings.py) and is not set here.
+worker/app.py loads it, by its full name, for workers and producers alike; what an operator may
+change comes from the environment (worker/settings.py) and is not set here.
 """
 
 from local_llm_service.worker.celery_ext.amqp import QUEUES
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.keys import Keys, relative
 
 _settings = get_settings()
 
@@ -39,12 +40,15 @@ worker_pool = "local_llm_service.worker.celery_ext.pool:TaskPool"
 broker_transport_options = {
     "queue_order_strategy": "priority",  # the transport keeps the declared order by itself
     "priority_steps": [0],  # the queue is the priority: no second axis, 3 keys to pop from
-    # Of no effect here, as the transport sweeps nothing (the keeper does, by leases); set for
+    # Of no effect here, as the transport sweeps nothing (the reaper does, by leases); set for
     # stock tools that look at `unacked`.
     "visibility_timeout": int(_settings.lease_seconds),
-    "unacked_key": keys.UNACKED,
-    "unacked_index_key": keys.UNACKED_INDEX,
-    "unacked_mutex_key": keys.UNACKED_MUTEX,
+    "unacked_key": relative(Keys.unacked),
+    "unacked_index_key": relative(Keys.unacked_index),
+    "unacked_mutex_key": relative(Keys.unacked_mutex),
+    # Every name of kombu's own goes under our prefix, the lists of the queues too: Flower and KEDA
+    # find them by this option. kombu puts it before the names above.
+    "global_keyprefix": _settings.key_prefix,
     "fanout_prefix": keys.FANOUT,
     # Without timeouts a connection whose peer has vanished hangs for ever. Longer than the
     # BRPOP's own second, shorter than the 5 s in which a producer is promised an error.
@@ -70,7 +74,7 @@ redis_socket_keepalive = True
 redis_backend_health_check_interval = 15
 result_backend_transport_options = {
     "retry_policy": _short_retry,
-    "global_keyprefix": keys.PREFIX,
+    "global_keyprefix": _settings.key_prefix,
 }
 
 # --- Results --------------------------------------------------------------------------------

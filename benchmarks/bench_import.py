@@ -19,7 +19,9 @@ RAW = Path(__file__).parent / "results" / "bench_import.json"
 
 BASE = "from celery import Celery, Task; import redis, pydantic"
 OURS = "from local_llm_service import summarize"
-DELAY = "from local_llm_service import generate; from local_llm_service.worker.errors import BrokerUnreachable as E"
+DELAY = """
+from local_llm_service import generate
+from local_llm_service.worker.errors import BrokerUnreachable as E"""
 TIMED = "import time; t = time.perf_counter(); {0}; print(time.perf_counter() - t)"
 REFUSED = f"""
 import time

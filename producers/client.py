@@ -15,16 +15,16 @@ from celery.result import AsyncResult
 from local_llm_service import tasks
 from local_llm_service.producers.service import cancel, redis_url, status
 from local_llm_service.tasks.answer import Answer
-from local_llm_service.tasks.base import Job
 from local_llm_service.tasks.compress import CompressAnswer
 from local_llm_service.tasks.extract_parameters import ExtractAnswer
 from local_llm_service.tasks.generate import GenerateAnswer
+from local_llm_service.tasks.job import Job
 from local_llm_service.tasks.request import Priority
 from local_llm_service.tasks.structured_output import StructuredAnswer
 from local_llm_service.tasks.summarize import SummarizeAnswer
 from local_llm_service.worker.app import app
 from local_llm_service.worker.store.connection import unreachable
-from local_llm_service.worker.store.jobs import JobState
+from local_llm_service.worker.store.states import JobState
 
 A = TypeVar("A", bound=Answer)
 

@@ -3,15 +3,16 @@ statistics."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.control import cancel as cancel_job
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
-from local_llm_service.worker.store.jobs import JobState
 from local_llm_service.worker.store.presence import Presence, read_all
+from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.stats import read_counts, stats_of
+from local_llm_service.worker.store.store import process_store
 
 #: What Celery's own result says of a job whose record is gone.
 _FROM_RESULT = {"SUCCESS": JobState.SUCCEEDED, "FAILURE": JobState.FAILED}
@@ -24,8 +25,8 @@ def redis_url() -> str:
 
 def workers() -> list[Presence]:
     """The workers that are there now. Raises BrokerUnreachable."""
-    with reachable(redis_url()) as client:
-        return read_all(client)
+    with reachable(redis_url()):
+        return read_all(process_store())
 
 
 def models() -> list[dict[str, Any]]:
@@ -78,10 +79,10 @@ def status(task_id: str) -> JobState:
     A message sent by name has no record, and so is UNKNOWN, until a worker takes it.
     Raises BrokerUnreachable.
     """
-    with reachable(redis_url()) as client:
-        state = client.hget(keys.job(task_id), "state")
+    with reachable(redis_url()):
+        state = process_store().jobs.state(task_id)
         if state is not None:
-            return JobState(cast(str, state))
+            return state
         return _FROM_RESULT.get(app.AsyncResult(task_id).state, JobState.UNKNOWN)
 
 
@@ -94,7 +95,7 @@ def cancel(task_id: str) -> JobState:
     """
     with reachable(redis_url()):
         state = cancel_job(app, task_id)
-    # Of a call that the cache answered there is only the result.
+    # A cache hit has no record, only a result.
     return status(task_id) if state is JobState.UNKNOWN else state
 
 
@@ -105,10 +106,10 @@ def stats() -> dict[str, Any]:
     of this process. Raises BrokerUnreachable.
     """
     settings = _settings()
-    with reachable(redis_url()) as client:
-        enabled = [worker.cache_enabled for worker in read_all(client)]
+    with reachable(redis_url()):
+        enabled = [worker.cache_enabled for worker in read_all(process_store())]
         return stats_of(
-            read_counts(client),
+            read_counts(process_store()),
             cache_enabled=enabled[0] if enabled else settings.enable_cache,
             prompt_usd=settings.gpt4_prompt_usd,
             completion_usd=settings.gpt4_completion_usd,
@@ -117,14 +118,15 @@ def stats() -> dict[str, Any]:
 
 def answers_cached() -> int:
     """How many answers went into the cache so far. Raises BrokerUnreachable."""
-    with reachable(redis_url()) as client:
-        return read_counts(client).get("stored", 0)
+    with reachable(redis_url()):
+        return read_counts(process_store()).get("stored", 0)
 
 
 def queues() -> list[dict[str, Any]]:
     """How many jobs wait in each queue, most urgent first. Raises BrokerUnreachable."""
-    with reachable(redis_url()) as client:
-        return [{"name": name, "waiting": int(client.llen(name))} for name in keys.QUEUES]
+    with reachable(redis_url()):
+        waiting = process_store().jobs.waiting(keys.QUEUES)
+    return [{"name": name, "waiting": count} for name, count in waiting.items()]
 
 
 def _can_answer(worker: Presence) -> bool:

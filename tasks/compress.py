@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from local_llm_service.tasks.answer import Answer
-from local_llm_service.tasks.base import register
 from local_llm_service.tasks.budget import whole_sentences, words_within
+from local_llm_service.tasks.job import register
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import (
     JobRequest,
@@ -102,7 +102,7 @@ def _read(request: CompressRequest, completion: Completion) -> Mapping[str, obje
 compress = register(
     Kind(
         name="compress",
-        promise="A conversation as one message that can be sent on in its place.",
+        description="A conversation as one message that can be sent on in its place.",
         request=CompressRequest,
         answer=CompressAnswer,
         default_priority="normal",

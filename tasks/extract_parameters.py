@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 from local_llm_service.tasks.answer import Answer
-from local_llm_service.tasks.base import register
+from local_llm_service.tasks.job import register
 from local_llm_service.tasks.json_schema import check_schema, read_instance
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text, check_unicode
@@ -100,7 +100,7 @@ def _read(request: ExtractRequest, completion: Completion) -> Mapping[str, objec
 extract_parameters = register(
     Kind(
         name="extract_parameters",
-        promise="The arguments of a function call, read out of a user's message.",
+        description="The arguments of a function call, read out of a user's message.",
         request=ExtractRequest,
         answer=ExtractAnswer,
         default_priority="high",

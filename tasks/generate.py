@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from local_llm_service.tasks.answer import Answer
-from local_llm_service.tasks.base import register
+from local_llm_service.tasks.job import register
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text, Tokens
 from local_llm_service.worker.prompt import Completion, Message, Prompt
@@ -47,7 +47,7 @@ def _read(_: GenerateRequest, completion: Completion) -> Mapping[str, object]:
 generate = register(
     Kind(
         name="generate",
-        promise="Free text for a prompt.",
+        description="Free text for a prompt.",
         request=GenerateRequest,
         answer=GenerateAnswer,
         default_priority="high",

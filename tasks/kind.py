@@ -16,8 +16,8 @@ class Kind:
     """One kind of job.
 
     `prompt(request, max_output_tokens)` says what to ask the model. `read(request, completion)`
-    returns the answer's own fields, or raises InvalidOutput where the completion breaks the kind's
-    promise. Both are pure.
+    returns the answer's own fields, or raises InvalidOutput where the completion breaks what the
+    kind promises. Both are pure.
 
     Raise `template_version` with every change of the prompt or of how an answer is read; a test
     pins the prompt. `cut_is_answer`: an answer that was stopped at its token budget is complete as
@@ -25,7 +25,7 @@ class Kind:
     """
 
     name: str
-    promise: str
+    description: str
     request: type[JobRequest]
     answer: type[Answer]
     default_priority: Priority

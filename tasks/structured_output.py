@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from local_llm_service.tasks.answer import Answer
-from local_llm_service.tasks.base import register
+from local_llm_service.tasks.job import register
 from local_llm_service.tasks.json_schema import Schema, read_instance
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text
@@ -53,7 +53,7 @@ def _read(request: StructuredRequest, completion: Completion) -> Mapping[str, ob
 structured_output = register(
     Kind(
         name="structured_output",
-        promise="An instance of the caller's JSON Schema.",
+        description="An instance of the caller's JSON Schema.",
         request=StructuredRequest,
         answer=StructuredAnswer,
         default_priority="high",

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from local_llm_service.tasks.answer import Answer
-from local_llm_service.tasks.base import register
 from local_llm_service.tasks.budget import whole_sentences, words_within
+from local_llm_service.tasks.job import register
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text, Tokens
 from local_llm_service.worker.prompt import Completion, Prompt
@@ -59,7 +59,7 @@ def _read(_: SummarizeRequest, completion: Completion) -> Mapping[str, object]:
 summarize = register(
     Kind(
         name="summarize",
-        promise="A text in whole sentences within a budget of tokens.",
+        description="A text in whole sentences within a budget of tokens.",
         request=SummarizeRequest,
         answer=SummarizeAnswer,
         default_priority="normal",

@@ -13,18 +13,11 @@ import sys
 from pydantic import ValidationError
 
 from local_llm_service.worker import metrics
-from local_llm_service.worker.celery_ext.agreement import disagreement
 from local_llm_service.worker.errors import ServiceError
-from local_llm_service.worker.settings import Settings, get_settings
-from local_llm_service.worker.store.connection import reachable
-from local_llm_service.worker.store.presence import read_all
+from local_llm_service.worker.settings import get_settings, renamed_variables
+from local_llm_service.worker.startup_checks import check_ollama, redis_conflict
 
 logger = logging.getLogger("local_llm_service.worker")
-
-#: `/api/chat` knows `truncate` and `shift` since this version; an older one ignores them and cuts
-#: long prompts silently (api/types.go of v0.12.5 and v0.12.6).
-MINIMUM_OLLAMA = (0, 12, 6)
-MINIMUM_REDIS = (6, 2)
 
 EXIT_SETTINGS = 2
 EXIT_REDIS = 3
@@ -45,18 +38,18 @@ def main(arguments: list[str]) -> int:
     # httpx logs one line per request; ours say more and no address.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logger.info("settings: %s", " ".join(f"{k}={v}" for k, v in settings.masked().items()))
+    for old, new in renamed_variables().items():
+        logger.warning("%s is now called %s; the old name is still read", old, new)
     logger.info("slots: %d", settings.concurrency)
     try:
-        _check_redis(settings)
+        conflict = redis_conflict(settings)
     except ServiceError as error:
         print(f"{error.message}. {error.hint}", file=sys.stderr)
         return EXIT_REDIS
-    with reachable(settings.redis_url) as client:
-        conflict = disagreement(settings, read_all(client))
     if conflict is not None:
-        print(f"{conflict}. Give all workers the same, or stop the others first.", file=sys.stderr)
+        print(f"{conflict}.", file=sys.stderr)
         return EXIT_SETTINGS
-    _check_ollama(settings)
+    check_ollama(settings)
     if settings.metrics_port:
         metrics.serve(settings.metrics_port)
 
@@ -71,49 +64,6 @@ def main(arguments: list[str]) -> int:
     celery.params[0].default = app
     words = ["worker", "--loglevel", settings.log_level, "--without-mingle", *arguments]
     return int(celery.main(args=words, standalone_mode=False) or 0)
-
-
-def _check_redis(settings: Settings) -> None:
-    """Raise BrokerUnreachable; warn of a server that is too old or may drop jobs."""
-    with reachable(settings.redis_url) as client:
-        server = client.info("server")
-        policy = client.info("memory").get("maxmemory_policy")
-    version = str(server["redis_version"])
-    if _numbers(version) < MINIMUM_REDIS:
-        logger.warning("Redis %s is older than 6.2, which Celery 5.7 needs", version)
-    if policy not in (None, "noeviction"):
-        logger.warning(
-            "Redis drops keys when memory runs out (maxmemory-policy %s): jobs can be lost. "
-            "Set maxmemory-policy noeviction.",
-            policy,
-        )
-
-
-def _check_ollama(settings: Settings) -> None:
-    """Log what stands in the way; the worker starts all the same, Ollama may come later."""
-    from local_llm_service.worker.engine import get_engine
-
-    try:
-        version = get_engine().version()
-        served = {model.name for model in get_engine().models()}
-    except ServiceError as error:
-        logger.warning("%s. %s", error.message, error.hint)
-        return
-    if _numbers(version) < MINIMUM_OLLAMA:
-        logger.warning(
-            "Ollama %s cuts long prompts silently; update it to %s or newer",
-            version,
-            ".".join(map(str, MINIMUM_OLLAMA)),
-        )
-    name = settings.model_name
-    if name not in served and f"{name}:latest" not in served:
-        logger.warning("%s is not on this Ollama. Run `ollama pull %s`.", name, name)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """`0.33.0-rc2` as (0, 33, 0)."""
-    parts = version.split("-")[0].split(".")
-    return tuple(int(part) for part in parts if part.isdigit())
 
 
 if __name__ == "__main__":

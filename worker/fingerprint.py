@@ -22,19 +22,19 @@ def fingerprint(
     kind: str,
     template_version: int,
     model: str,
-    identity: str,
+    revision: str,
     content: Mapping[str, object],
     scope: str | None,
 ) -> str:
     """SHA-256, in 64 hex characters, of one canonical JSON document of all arguments.
 
-    `identity` names how workers run the model: its digest and the settings that matter. `content`
+    `revision` names how workers run the model: its digest and the settings that matter. `content`
     is JSON-like, with its defaults filled in: what is left out is not None. The order of keys does
     not matter, nor whether a number is written 1 or 1.0; white space does, and true is not 1.
     `scope` keeps tenants apart; None is a scope of its own.
     """
     folded = {name: _folded(value) for name, value in content.items()}
-    document = _ENCODER.encode([kind, template_version, model, identity, scope, folded])
+    document = _ENCODER.encode([kind, template_version, model, revision, scope, folded])
     # A lone surrogate has no UTF-8; as what it is it collides with nothing.
     return hashlib.sha256(document.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -6,12 +6,15 @@ the README's table is made from this file.
 
 from __future__ import annotations
 
+import os
 import re
 from functools import lru_cache
 from typing import Annotated, Self
 
-from pydantic import Field, RedisDsn, TypeAdapter, field_validator, model_validator
+from pydantic import AliasChoices, Field, RedisDsn, TypeAdapter, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from local_llm_service.worker.store.keys import DEFAULT_PREFIX
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -22,11 +25,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         extra="ignore",
         frozen=True,
+        populate_by_name=True,
         env_ignore_empty=True,  # docker-compose passes a variable that is not set as an empty one
     )
 
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0", description="Redis for queues, results and job records"
+    )
+    key_prefix: str = Field(
+        DEFAULT_PREFIX,
+        pattern=r"^[^\s{}]*\{[^\s{}]+\}[^\s{}]*:$",
+        description="Begins every key in Redis: a hash tag in braces, and `:` at its end",
     )
     ollama_host: str = Field("http://127.0.0.1:11434", description="Ollama beside the worker")
     model_name: str = Field(
@@ -60,8 +69,11 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0)] = Field(
         30, description="On SIGTERM, running jobs may go on for so long; then they go back"
     )
-    max_deliveries: int = Field(
-        3, ge=1, description="Workers that may die with a job before it is given up"
+    max_crashes: int = Field(
+        3,
+        ge=1,
+        validation_alias=AliasChoices("max_crashes", "max_deliveries"),
+        description="Workers that may die with a job before it is given up",
     )
     connect_seconds: Seconds = Field(5, description="To connect to Ollama")
     first_token_seconds: Seconds = Field(
@@ -127,6 +139,11 @@ class Settings(BaseSettings):
     def masked_ollama_host(self) -> str:
         """OLLAMA_HOST without a password in it."""
         return _mask(self.ollama_host)
+
+
+def renamed_variables() -> dict[str, str]:
+    """Variables of the environment that have a new name and are still read: old → new."""
+    return {old: new for old, new in {"MAX_DELIVERIES": "MAX_CRASHES"}.items() if old in os.environ}
 
 
 def _mask(url: str) -> str:

@@ -21,7 +21,9 @@ from benchmarks.dedupe.numbers import row
 from benchmarks.dedupe.repeats import LINES, prompts
 from benchmarks.dedupe.site import Site
 from benchmarks.dedupe.watcher import Watcher
-from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.keys import Keys
+
+KEYS = Keys()
 
 CALLS, PRODUCERS = 200, 8
 ENGINE_SECONDS = 2.0
@@ -118,9 +120,9 @@ def kill_leader(site: Site, at: float) -> float:
 def _runner(url: str) -> str | None:
     """The name of the worker whose job leads a flight now."""
     with redis.Redis.from_url(url, decode_responses=True) as client:
-        for flight in client.scan_iter(f"{keys.FLIGHT}*", count=1000):
+        for flight in client.scan_iter(f"{KEYS.group}*", count=1000):
             leader = client.hget(flight, "leader")
-            name = leader and client.hget(keys.job(leader), "worker")
+            name = leader and client.hget(KEYS.job(leader), "worker")
             if name:
                 return str(name)
     return None

@@ -9,7 +9,9 @@ from typing import Self
 
 import redis
 
-from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.keys import Keys
+
+KEYS = Keys()
 
 LATE_SECONDS = 2.0
 
@@ -25,7 +27,7 @@ class Watcher:
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> Self:
-        self._pubsub.psubscribe(f"{keys.RESULT}*")
+        self._pubsub.psubscribe(f"{KEYS.result_meta}*")
         self._pubsub.get_message(timeout=1)  # the confirmation: nothing is missed from here on
         self._thread.start()
         return self
@@ -50,5 +52,5 @@ class Watcher:
         while not self._stop.is_set():
             message = self._pubsub.get_message(timeout=0.2)
             if message is not None:
-                task_id = str(message["channel"]).removeprefix(keys.RESULT)
+                task_id = str(message["channel"]).removeprefix(KEYS.result_meta)
                 self._times.setdefault(task_id, time.monotonic())

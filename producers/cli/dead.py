@@ -11,10 +11,10 @@ from local_llm_service.producers import service
 from local_llm_service.producers.cli.output import Exit, fail, note, show_json
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.settings import get_settings
-from local_llm_service.worker.store import dead_letters as letters
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
-from local_llm_service.worker.store.local import jobs
+from local_llm_service.worker.store.dead_letters import DeadLetter
+from local_llm_service.worker.store.store import process_store
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -29,7 +29,7 @@ def dead() -> None:
 def list_(as_json: bool) -> Exit:
     """All dead letters, the newest first."""
     with reachable(service.redis_url()):
-        found = letters.letters(jobs())
+        found = process_store().dead_letters.all()
     if as_json:
         show_json([asdict(letter) for letter in found])
     for letter in () if as_json else found:
@@ -44,8 +44,8 @@ def list_(as_json: bool) -> Exit:
 def show(task_id: str, with_request: bool, as_json: bool) -> Exit:
     """One dead letter: error, counts, time."""
     with reachable(service.redis_url()):
-        letter = letters.letter(jobs(), task_id)
-        request = letters.request(jobs(), task_id) if with_request else None
+        letter = process_store().dead_letters.get(task_id)
+        request = process_store().dead_letters.request(task_id) if with_request else None
     if letter is None:
         return _no_letter(as_json)
     if as_json:
@@ -66,7 +66,11 @@ def replay(task_id: str | None, everything: bool, as_json: bool) -> Exit:
     if (task_id is None) is not everything:
         raise InvalidRequest("give a task id, or --all")
     with reachable(service.redis_url()):
-        ids = [letter.task_id for letter in letters.letters(jobs())] if everything else [task_id]
+        ids = (
+            [letter.task_id for letter in process_store().dead_letters.all()]
+            if everything
+            else [task_id]
+        )
         done = [one for one in ids if one is not None and _replay(one)]
     if not done and not everything:
         return _no_letter(as_json)
@@ -80,21 +84,21 @@ def replay(task_id: str | None, everything: bool, as_json: bool) -> Exit:
 def drop(task_id: str, as_json: bool) -> Exit:
     """Throw TASK_ID away; its failure can still be read until it expires."""
     with reachable(service.redis_url()):
-        if not letters.drop(jobs(), task_id):
+        if not process_store().dead_letters.drop(task_id):
             return _no_letter(as_json)
     show_json({"dropped": task_id}) if as_json else note("dropped")
     return Exit.ANSWER
 
 
 def _replay(task_id: str) -> bool:
-    return jobs().replay(
+    return process_store().jobs.replay(
         task_id,
         deadline_seconds=get_settings().deadline_seconds,
         default_queue=keys.queue_of("normal"),
     )
 
 
-def _line(letter: letters.DeadLetter) -> str:
+def _line(letter: DeadLetter) -> str:
     when = datetime.fromtimestamp(letter.died_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
     counts = f"started {letter.starts}, crashed {letter.crashes}"
     return f"{letter.task_id}  {letter.kind}  {letter.error}  {letter.queue}  {counts}  {when} UTC"

@@ -16,7 +16,7 @@ from local_llm_service.worker.errors import (
 )
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store.connection import reachable
-from local_llm_service.worker.store.jobs import JobState
+from local_llm_service.worker.store.states import JobState
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _UNKNOWN = "It was never submitted here, or its answer has expired (RESULT_TTL)."

@@ -18,18 +18,22 @@ import redis
 
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.store.keys import Keys
 from tests.conftest import REDIS_PORT
 from tests.doubles.ollama import FakeOllama
 from tests.doubles.stock_worker import StockWorker, stock_url
 
 ROOT = Path(__file__).parents[2]
+KEYS = Keys()
 
-#: Every other key must have a lifetime. These are kombu's tables; custody, where an entry lives as
-#: long as its job; dead letters, which are bounded and swept; a counter and a list of 64 rings.
+#: Every other key must have a lifetime. These are kombu's tables; in-flight deliveries, where an
+#: entry lives as long as its job; dead letters, which are bounded and swept; a counter and a list
+#: of 64 rings.
 _WITHOUT_TTL = (
-    *("llm:binding", "_kombu.binding", "llm.high", "llm.normal", "llm.low", "llm:suspect:"),
-    *("llm:unacked", "llm:held", "llm:deferred", "llm:deadlines", "llm:unanswered"),
-    *("llm:dead", "llm:unreadable", "llm:fence", "llm:doorbell"),
+    *("_kombu.binding", "llm.high", "llm.normal", "llm.low"),  # of stock apps
+    *(f"{KEYS.prefix}{name}" for name in ("binding", "llm.", "_kombu")),
+    *(KEYS.quarantine, KEYS.unacked, KEYS.deferred, KEYS.deadlines, KEYS.unanswered),
+    *(KEYS.dead_letters, KEYS.dead_letter_messages, KEYS.unreadable, KEYS.fence, KEYS.doorbell),
 )
 
 

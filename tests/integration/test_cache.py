@@ -15,10 +15,13 @@ from local_llm_service.producers import cancel, health, status
 from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
 from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.jobs import JobState
+from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker, run_python
+
+KEYS = Keys()
 
 
 def answer(prompt: str = "question", **options: Any) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def test_a_repeated_call_holds_its_answer_and_no_worker_hears_of_it(
     """Same text, own task id, own origin; stored under its id for HIT_RESULT_TTL."""
     start_worker()
     first = answer()
-    fence = redis_client.get(keys.FENCE)
+    fence = redis_client.get(KEYS.fence)
     again = tasks.generate.delay("question")
     assert again._cache is not None, "the handle has it without asking Redis"
     second = again.get(timeout=0)
@@ -44,10 +47,10 @@ def test_a_repeated_call_holds_its_answer_and_no_worker_hears_of_it(
         k: v for k, v in second.items() if k not in own
     }
     assert app.AsyncResult(again.id).get(timeout=5) == second
-    assert 590 < redis_client.ttl(keys.result(again.id)) <= 600
+    assert 590 < redis_client.ttl(KEYS.result(again.id)) <= 600
     assert status(again.id) is cancel(again.id) is JobState.SUCCEEDED
     assert len(ollama.seen) == 1
-    assert redis_client.get(keys.FENCE) == fence, "nothing was taken"
+    assert redis_client.get(KEYS.fence) == fence, "nothing was taken"
 
 
 def test_a_hit_is_answered_while_the_queue_is_full_and_the_model_is_away(
@@ -109,7 +112,7 @@ def test_without_cache_nothing_is_read_written_or_joined(
     ollama.respond = lambda _: Script(first_seconds=0.3)
     alone = [tasks.generate.delay("question", cache=False) for _ in range(3)]
     assert [result.get(timeout=20)["origin"] for result in alone] == ["computed"] * 3
-    assert redis_client.keys(f"{keys.CACHE}*") == []
+    assert redis_client.keys(f"{KEYS.cache}*") == []
     assert answer()["origin"] == "computed"
     assert answer(cache=False)["origin"] == "computed"
     assert len(ollama.seen) == 5
@@ -121,7 +124,7 @@ def test_with_the_cache_switched_off_every_call_runs(
     """ENABLE_CACHE=false at the worker is cache=False for all."""
     start_worker(ENABLE_CACHE="false")
     assert [answer()["origin"], answer()["origin"]] == ["computed", "computed"]
-    assert redis_client.keys(f"{keys.CACHE}*") == []
+    assert redis_client.keys(f"{KEYS.cache}*") == []
 
 
 def test_a_producer_without_cache_asks_anew(start_worker: StartWorker, ollama: FakeOllama) -> None:
@@ -147,10 +150,10 @@ def test_a_model_that_was_pulled_again_does_not_answer_from_old_entries(
     """Its digest is in the fingerprint; workers publish it within 3 s."""
     start_worker()
     answer()
-    agreed = redis_client.hget(keys.AGREED, keys.DEFAULT_MODEL)
+    agreed = redis_client.hget(KEYS.consensus, keys.DEFAULT_MODEL)
     ollama.digest = "cd" * 32
     wait_until(
-        lambda: redis_client.hget(keys.AGREED, keys.DEFAULT_MODEL) != agreed, "it is published"
+        lambda: redis_client.hget(KEYS.consensus, keys.DEFAULT_MODEL) != agreed, "it is published"
     )
     assert answer()["origin"] == "computed"
     assert answer()["origin"] == "cached"
@@ -165,13 +168,13 @@ def test_callers_look_only_where_all_workers_agree(
     assert answer()["origin"] == "cached"
     with FakeOllama(digest="cd" * 32) as other:
         second = start_worker(OLLAMA_HOST=other.host)
-        assert redis_client.hget(keys.AGREED, keys.DEFAULT_MODEL) is None
+        assert redis_client.hget(KEYS.consensus, keys.DEFAULT_MODEL) is None
         again = [tasks.generate.delay("question") for _ in range(2)]
         assert [result._cache for result in again] == [None, None]
         for result in again:
             result.get(timeout=20)
         second.stop()
-    wait_until(lambda: redis_client.hget(keys.AGREED, "fake:1b"), "the one that is left agrees")
+    wait_until(lambda: redis_client.hget(KEYS.consensus, "fake:1b"), "the one that is left agrees")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +206,7 @@ def test_only_whole_answers_are_cached(
         with contextlib.suppress(errors.ServiceError):
             assert call().get(timeout=20)["origin"] == "computed"
     assert len(ollama.seen) >= 2
-    assert redis_client.keys(f"{keys.CACHE}*") == []
+    assert redis_client.keys(f"{KEYS.cache}*") == []
 
 
 def test_generate_at_its_own_limit_is_a_whole_answer(
@@ -227,17 +230,17 @@ def test_a_large_answer_is_not_cached_and_the_oldest_make_room(
 
     ollama.respond = respond
     answer("large 4000")
-    assert redis_client.keys(f"{keys.CACHE}*") == []
+    assert redis_client.keys(f"{KEYS.cache}*") == []
     for name in "abcd":
         answer(f"{name} 1200")
     assert answer("d 1200")["origin"] == "cached"
-    assert len(redis_client.keys(f"{keys.CACHE}*")) == 2
+    assert len(redis_client.keys(f"{KEYS.cache}*")) == 2
     assert answer("a 1200")["origin"] == "computed"
-    members = redis_client.zrange(keys.CACHE_INDEX, 0, -1)
+    members = redis_client.zrange(KEYS.cache_index, 0, -1)
     assert sum(int(member.split(":")[1]) for member in members) == int(
-        redis_client.get(keys.CACHE_BYTES)
+        redis_client.get(KEYS.cache_bytes)
     )
-    assert int(redis_client.get(keys.CACHE_BYTES)) <= 5000
+    assert int(redis_client.get(KEYS.cache_bytes)) <= 5000
 
 
 def test_an_entry_lives_for_cache_ttl(
@@ -246,10 +249,10 @@ def test_an_entry_lives_for_cache_ttl(
     """Then the question is asked again, and the count of bytes knows."""
     start_worker(CACHE_TTL="1")
     answer()
-    wait_until(lambda: not redis_client.keys(f"{keys.CACHE}*"), "it expires")
+    wait_until(lambda: not redis_client.keys(f"{KEYS.cache}*"), "it expires")
     assert answer()["origin"] == "computed"
-    [member] = redis_client.zrange(keys.CACHE_INDEX, 0, -1)
-    assert redis_client.get(keys.CACHE_BYTES) == member.split(":")[1]
+    [member] = redis_client.zrange(KEYS.cache_index, 0, -1)
+    assert redis_client.get(KEYS.cache_bytes) == member.split(":")[1]
 
 
 def test_a_job_that_was_sent_by_name_is_answered_by_a_worker_from_the_cache(
@@ -304,7 +307,7 @@ def test_entries_hold_no_prompt(
     """Only the answer, under a name that tells nothing."""
     start_worker()
     answer("something private")
-    [key] = redis_client.keys(f"{keys.CACHE}*")
+    [key] = redis_client.keys(f"{KEYS.cache}*")
     entry = str(redis_client.get(key))
     assert "private" not in key + entry
     members = json.loads("{" + entry.split(" ", 2)[2] + "}")
@@ -321,7 +324,7 @@ def test_the_last_step_of_a_chain_is_kept_as_long_as_any_answer(
     tasks.summarize.delay(text).get(timeout=20)
     last = (tasks.generate.s("question") | tasks.summarize.s()).apply_async()
     assert last.get(timeout=20)["origin"] == "cached"
-    assert redis_client.ttl(keys.result(last.id)) > 80_000
+    assert redis_client.ttl(KEYS.result(last.id)) > 80_000
 
 
 def test_an_id_is_used_again_after_a_call_that_died_with_what_is_asked_now(
@@ -330,13 +333,13 @@ def test_an_id_is_used_again_after_a_call_that_died_with_what_is_asked_now(
     """Not with the fingerprint of what was asked then."""
     start_worker()
     ollama.respond = lambda body: Script(chunks=(body["messages"][-1]["content"],))
-    wait_until(lambda: redis_client.hget(keys.AGREED, "fake:1b"), "callers may look")
+    wait_until(lambda: redis_client.hget(KEYS.consensus, "fake:1b"), "callers may look")
     redis_client.hset(
-        keys.job("x"), mapping={"nonce": "old", "fingerprint": "f" * 64, "canvas": "1"}
+        KEYS.job("x"), mapping={"nonce": "old", "fingerprint": "f" * 64, "canvas": "1"}
     )
-    redis_client.expire(keys.job("x"), 60)
+    redis_client.expire(KEYS.job("x"), 60)
     again = tasks.generate.apply_async(("asked now",), task_id="x")
     assert again.get(timeout=20)["text"] == "asked now"
-    record = redis_client.hgetall(keys.job("x"))
+    record = redis_client.hgetall(KEYS.job("x"))
     assert record["fingerprint"] != "f" * 64
     assert "canvas" not in record

@@ -9,11 +9,13 @@ from local_llm_service import tasks
 from local_llm_service.producers import status
 from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
-from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.jobs import JobState
+from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker, run_python
+
+KEYS = Keys()
 
 
 def runs(server: FakeOllama, prompt: str) -> int:
@@ -102,7 +104,7 @@ def test_ignore_result_does_not_leave_a_job_in_custody(
     sent = tasks.generate.apply_async(("hi",), ignore_result=True)
     wait_until(lambda: status(sent.id) is JobState.SUCCEEDED, "it is answered")
     assert runs(ollama, "hi") == 1
-    assert redis_client.hlen(keys.UNACKED) == 0
+    assert redis_client.hlen(KEYS.unacked) == 0
 
 
 def test_an_answered_job_cannot_be_cancelled(start_worker: StartWorker) -> None:

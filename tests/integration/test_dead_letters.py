@@ -12,11 +12,13 @@ from local_llm_service import tasks
 from local_llm_service.producers import status
 from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
-from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.jobs import JobState
+from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama
 from tests.integration.conftest import StartWorker, run_python
+
+KEYS = Keys()
 
 
 def cli(*words: str) -> Any:
@@ -56,7 +58,9 @@ def test_a_dead_letter_can_be_dropped(start_worker: StartWorker) -> None:
         result.get(timeout=20)
     assert cli("drop", result.id) == {"dropped": result.id}
     assert cli("list") == []
-    assert run_python("-m", "local_llm_service.producers", "dead", "show", result.id).returncode == 5
+    assert (
+        run_python("-m", "local_llm_service.producers", "dead", "show", result.id).returncode == 5
+    )
     assert run_python("-m", "producers", "result", result.id).returncode == 1
 
 
@@ -65,4 +69,4 @@ def test_a_cancelled_job_is_no_dead_letter(redis_client: redis.Redis) -> None:
     from local_llm_service.producers import cancel
 
     cancel(tasks.generate.delay("x").id)
-    assert redis_client.zcard(keys.DEAD) == 0
+    assert redis_client.zcard(KEYS.dead_letters) == 0

@@ -15,10 +15,13 @@ from local_llm_service import tasks
 from local_llm_service.producers import health, status
 from local_llm_service.worker import errors
 from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.jobs import JobState
+from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker, run_python
+
+KEYS = Keys()
 
 SHORT_LEASE = {"LEASE_SECONDS": "3"}
 
@@ -46,9 +49,9 @@ def test_a_job_whose_worker_is_killed_runs_again_and_is_answered_once(
     ollama.respond = lambda _: Script()
     assert result.get(timeout=60)["text"] == "Hello."
     assert runs(ollama, "job") == 2
-    assert redis_client.hget(keys.job(result.id), "crashes") == "1"
-    wait_until(lambda: redis_client.hlen(keys.UNACKED) == 0, "custody is empty")
-    assert redis_client.hlen(keys.HELD) == redis_client.zcard(keys.UNACKED_INDEX) == 0
+    assert redis_client.hget(KEYS.job(result.id), "crashes") == "1"
+    wait_until(lambda: redis_client.hlen(KEYS.unacked) == 0, "custody is empty")
+    assert redis_client.hlen(KEYS.unacked_jobs) == redis_client.zcard(KEYS.unacked_index) == 0
 
 
 def test_a_long_job_keeps_its_lease_and_runs_once(
@@ -66,9 +69,9 @@ def test_a_long_job_keeps_its_lease_and_runs_once(
 def test_a_job_that_kills_its_worker_is_given_up_and_its_neighbours_are_not(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """After MAX_DELIVERIES crashes it is in the dead letters; what ran beside it is answered."""
+    """After MAX_CRASHES crashes it is in the dead letters; what ran beside it is answered."""
     slow(ollama, 60)
-    environment = {**SHORT_LEASE, "MAX_DELIVERIES": "2", "CONCURRENCY": "2"}
+    environment = {**SHORT_LEASE, "MAX_CRASHES": "2", "CONCURRENCY": "2"}
     poison, healthy = tasks.generate.delay("poison"), tasks.generate.delay("healthy")
     for crash in (1, 2):
         worker = start_worker(**environment)
@@ -81,7 +84,7 @@ def test_a_job_that_kills_its_worker_is_given_up_and_its_neighbours_are_not(
     with pytest.raises(errors.CrashedTooOften, match="died 2 times"):
         poison.get(timeout=60)
     assert healthy.get(timeout=60)["text"] == "Hello."
-    assert redis_client.zrange(keys.DEAD, 0, -1) == [poison.id]
+    assert redis_client.zrange(KEYS.dead_letters, 0, -1) == [poison.id]
 
 
 def test_at_most_one_suspect_runs_in_a_worker(
@@ -159,7 +162,7 @@ def test_an_outage_of_ollama_fails_no_job_and_uses_no_try(
     ollama.respond = lambda _: Script()
     ollama.start()
     assert result.get(timeout=20)["text"] == "Hello."
-    assert redis_client.hget(keys.job(result.id), "attempts") is None
+    assert redis_client.hget(KEYS.job(result.id), "attempts") is None
 
 
 def test_a_deadline_that_passes_in_an_outage_says_so(
@@ -190,7 +193,7 @@ def test_sigterm_puts_back_what_does_not_end_in_time(
     ollama.respond = lambda _: Script()
     start_worker()
     assert result.get(timeout=20)["text"] == "Hello."
-    assert redis_client.hget(keys.job(result.id), "crashes") is None
+    assert redis_client.hget(KEYS.job(result.id), "crashes") is None
 
 
 def test_a_worker_that_lost_its_lease_stores_no_second_answer(
@@ -199,15 +202,16 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     """The fence token of the later holder counts; the first answer that was stored stays."""
     from local_llm_service.worker.celery_ext.answers import Work
     from local_llm_service.worker.celery_ext.ending import Ending, Ends, result_of
+
     from local_llm_service.worker.store.jobs import Jobs, Lifetimes, Settled
 
     jobs = Jobs(redis_client, Lifetimes(60, 60))
     result = tasks.generate.delay("x")
-    first = jobs.take(keys.QUEUES, worker="one", may_take_suspect=True, nonce="1")
+    first = jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
     assert first is not None
-    redis_client.zadd(keys.UNACKED_INDEX, {first.tag: 0})
+    redis_client.zadd(KEYS.unacked_index, {first.tag: 0})
     assert jobs.sweep(lease_seconds=1, max_crashes=3) == [result.id]
-    second = jobs.take(keys.QUEUES, worker="two", may_take_suspect=True, nonce="2")
+    second = jobs.take(keys.QUEUES, worker="two", may_take_quarantined=True, nonce="2")
     assert second is not None
     assert second.crashes == 1
 
@@ -220,7 +224,7 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     assert settle(second.token, "good") is Settled.STORED
     # As a call that is repeated because its reply was lost.
     assert settle(second.token, "again") is Settled.STORED
-    assert json.loads(str(redis_client.get(keys.result(result.id))))["result"] == "good"
+    assert json.loads(str(redis_client.get(KEYS.result(result.id))))["result"] == "good"
     assert jobs.release(result.id, first.token) is False
 
 

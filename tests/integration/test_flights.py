@@ -10,17 +10,19 @@ import pytest
 import redis
 from celery import Celery, chord
 from celery.result import AsyncResult
+from local_llm_service.worker.store.local import jobs
 
 from local_llm_service import tasks
 from local_llm_service.producers import cancel, status
 from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
-from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.jobs import JobState
-from local_llm_service.worker.store.local import jobs
+from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
+
+KEYS = Keys()
 
 SHORT_LEASE = {"LEASE_SECONDS": "3"}
 
@@ -52,7 +54,14 @@ def lead_and_join(ollama: FakeOllama, joiners: int = 3, **options: Any) -> list[
 
 def gone(client: redis.Redis) -> None:
     """Nothing of a flight, and nothing of custody, is left."""
-    prefixes = (keys.FLIGHT, keys.JOINED, keys.NOTED, keys.HANDED, keys.UNACKED, keys.HELD)
+    prefixes = (
+        KEYS.group,
+        KEYS.followers,
+        KEYS.waiters,
+        KEYS.handoff,
+        KEYS.unacked,
+        KEYS.unacked_jobs,
+    )
     wait_until(
         lambda: not [key for prefix in prefixes for key in client.keys(f"{prefix}*")],
         "nothing is left behind",
@@ -124,7 +133,7 @@ def test_a_failure_for_good_is_everybodys(
         with pytest.raises(errors.ModelFailed):
             result.get(timeout=20)
     assert runs(ollama) == 1
-    assert redis_client.zcard(keys.DEAD) == 1
+    assert redis_client.zcard(KEYS.dead_letters) == 1
     gone(redis_client)
 
 
@@ -227,15 +236,15 @@ def test_when_the_leaders_worker_is_killed_another_leads(
 def test_identical_jobs_share_their_crashes(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Six times the same poison takes down MAX_DELIVERIES workers, not six times as many."""
+    """Six times the same poison takes down MAX_CRASHES workers, not six times as many."""
     slow(ollama, 60)
     results: list[AsyncResult] = []
     for crash in (1, 2):
-        worker = start_worker(**SHORT_LEASE, MAX_DELIVERIES="2", CONCURRENCY="3")
+        worker = start_worker(**SHORT_LEASE, MAX_CRASHES="2", CONCURRENCY="3")
         results = results or lead_and_join(ollama, 5)
         wait_until(lambda: runs(ollama) == crash, "it runs", 60)  # noqa: B023
         worker.kill()
-    start_worker(**SHORT_LEASE, MAX_DELIVERIES="2", CONCURRENCY="3")
+    start_worker(**SHORT_LEASE, MAX_CRASHES="2", CONCURRENCY="3")
     for result in results:
         with pytest.raises(errors.CrashedTooOften):
             result.get(timeout=30)
@@ -412,4 +421,4 @@ def test_a_worker_without_cache_shares_nothing(
     results = ask(2)
     assert [result.get(timeout=20)["origin"] for result in results] == ["computed"] * 2
     assert sharing.running
-    wait_until(lambda: not redis_client.keys(f"{keys.NOTED}*"), "nobody is noted")
+    wait_until(lambda: not redis_client.keys(f"{KEYS.waiters}*"), "nobody is noted")

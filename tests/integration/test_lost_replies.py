@@ -14,11 +14,14 @@ from local_llm_service.worker.embedded.processes.redis_process import RedisProce
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import connect
 from local_llm_service.worker.store.jobs import Jobs, Lifetimes
+from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.scripts import script_text
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.doubles.proxy import Proxy
 from tests.integration.conftest import StartWorker, run_python
+
+KEYS = Keys()
 
 SEND = """
 from local_llm_service import tasks
@@ -53,8 +56,8 @@ def test_lost_reply_to_a_producer(
         assert sum(redis_client.llen(queue) for queue in keys.QUEUES) == 0
         return
     task_id = done.stdout.strip()
-    wait_until(lambda: redis_client.exists(keys.result(task_id)), "the job is answered")
-    wait_until(lambda: redis_client.hlen(keys.UNACKED) == 0, "nothing is held")
+    wait_until(lambda: redis_client.exists(KEYS.result(task_id)), "the job is answered")
+    wait_until(lambda: redis_client.hlen(KEYS.unacked) == 0, "nothing is held")
     assert len(ollama.seen) == 1
 
 
@@ -66,10 +69,10 @@ def test_lost_reply_to_a_worker(redis_client: redis.Redis, redis_process: RedisP
         jobs = Jobs(connect(f"redis://127.0.0.1:{proxy.port}/0"), Lifetimes(60, 60))
         proxy.cut_reply_to(known(redis_client, "take"))
         try:
-            taken = jobs.take(keys.QUEUES, worker="one", may_take_suspect=True, nonce="1")
+            taken = jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
         except redis.ConnectionError:
             taken = None
         jobs.client.close()
-    held = redis_client.hkeys(keys.UNACKED)
+    held = redis_client.hkeys(KEYS.unacked)
     assert len(held) <= 1, "at most one job waits for the end of its lease"
     assert taken is None or held == [taken.tag]

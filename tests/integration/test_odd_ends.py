@@ -20,9 +20,12 @@ from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.jobs import Jobs, JobState, Lifetimes, NewJob
+from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
+
+KEYS = Keys()
 
 
 def message(**changes: Any) -> str:
@@ -58,7 +61,7 @@ def test_a_message_that_nobody_can_read_ends_no_worker(
     worker = start_worker()
     assert tasks.generate.delay("hi").get(timeout=20)["text"] == "Hello."
     assert worker.running
-    wait_until(lambda: redis_client.hlen(keys.UNACKED) == 0, "nothing is left in custody")
+    wait_until(lambda: redis_client.hlen(KEYS.unacked) == 0, "nothing is left in custody")
 
 
 def test_a_message_with_a_byte_that_is_no_text_ends_no_worker(
@@ -101,7 +104,7 @@ def test_a_cancelled_job_does_not_run_when_its_record_has_expired(
     """Its message may lie in a long queue for longer than RESULT_TTL."""
     unwanted = tasks.generate.delay("unwanted")
     cancel(unwanted.id)
-    redis_client.delete(keys.job(unwanted.id))
+    redis_client.delete(KEYS.job(unwanted.id))
     start_worker()
     tasks.generate.delay("hi").get(timeout=20)
     assert [seen.body["messages"][-1]["content"] for seen in ollama.seen] == ["hi"]
@@ -123,12 +126,12 @@ def test_a_message_whose_record_is_gone_is_swept_whole(redis_client: redis.Redis
     jobs = Jobs(redis_client, Lifetimes(60, 60))
     sent = tasks.generate.delay("hi")
     (raw,) = redis_client.lrange("llm.high", 0, -1)
-    taken = jobs.take(keys.QUEUES, worker="one", may_take_suspect=True, nonce="1")
+    taken = jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
     assert taken is not None
-    redis_client.hset(keys.job(sent.id), "queue", "llm.normal")
-    redis_client.zadd(keys.UNACKED_INDEX, {taken.tag: 0})
+    redis_client.hset(KEYS.job(sent.id), "queue", "llm.normal")
+    redis_client.zadd(KEYS.unacked_index, {taken.tag: 0})
     jobs.sweep(lease_seconds=1, max_crashes=3)
-    assert redis_client.lrange(keys.suspects("llm.high"), 0, -1) == [raw]
+    assert redis_client.lrange(KEYS.quarantine_of("llm.high"), 0, -1) == [raw]
 
 
 def test_a_redis_that_is_full_is_an_error_with_a_hint_and_loses_no_lease(

@@ -21,12 +21,14 @@ from local_llm_service import tasks
 from local_llm_service.worker.celery_ext.pool import TaskPool
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.embedded.processes.stack import WorkerProcess
-from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.dying_consumer import OURS, POINTS, STOCK
 from tests.doubles.ollama import FakeOllama, Script
 from tests.doubles.stock_worker import send, stock_url
 from tests.integration.conftest import StartStock, StartWorker, run_python
+
+KEYS = Keys()
 
 
 def asked(server: FakeOllama) -> list[str]:
@@ -68,9 +70,9 @@ def test_redis_goes_away_at_light_load(
         new = send(server.url, "ours new")
         with redis.Redis.from_url(server.url, decode_responses=True) as client:
             for task_id in (running, new):
-                key = keys.result(task_id)
+                key = KEYS.result(task_id)
                 wait_until(lambda: has_succeeded(client, key), f"an answer of {task_id}", 30)  # noqa: B023
-            assert client.hlen(keys.UNACKED) == client.hlen(keys.HELD) == 0
+            assert client.hlen(KEYS.unacked) == client.hlen(KEYS.unacked_jobs) == 0
         assert ours.running
         assert asked(ollama) == ["ours", "ours new", "stock"]
 
@@ -141,7 +143,7 @@ def test_killed_between_pop_and_custody(
 ) -> None:
     """Until its own second round trip is over, stock holds the message in its memory alone."""
     url = stock_url(redis_process.url) if make == STOCK else redis_process.url
-    unacked = "unacked" if make == STOCK else keys.UNACKED
+    unacked = "unacked" if make == STOCK else KEYS.unacked
     send(url, "job")
     with redis.Redis.from_url(url, decode_responses=True) as client:
         assert places(client, unacked) == (1, 0)
@@ -182,7 +184,7 @@ def test_blip_with_jobs_running(
     )
     for result in results:
         wait_until(
-            lambda: has_succeeded(redis_client, keys.result(result.id)),  # noqa: B023
+            lambda: has_succeeded(redis_client, KEYS.result(result.id)),  # noqa: B023
             "ours is answered",
         )
     assert tasks.generate.delay("ours new").get(timeout=20)["text"] == "Hello."
@@ -190,6 +192,6 @@ def test_blip_with_jobs_running(
         *(f"ours {number}" for number in range(3)),
         "ours new",
     ]
-    assert places(redis_client, keys.UNACKED) == (0, 0)
+    assert places(redis_client, KEYS.unacked) == (0, 0)
     assert ours.running
     assert stock.running

@@ -16,11 +16,14 @@ from local_llm_service.worker.app import app
 from local_llm_service.worker.embedded.processes.child_process import ChildProcess
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.doubles.proxy import Proxy
 from tests.doubles.stock_worker import TRANSPORT_OPTIONS, send, stock_app, stock_url
 from tests.integration.conftest import StartStock, StartWorker
+
+KEYS = Keys()
 
 #: Within which this service consumes again after a silence; a busy machine gets as much on top.
 RECOVERY_SECONDS = 15.0
@@ -172,4 +175,4 @@ def test_control_is_answered(start_worker: StartWorker, redis_client: redis.Redi
     wait_until(lambda: app.control.ping(timeout=2), "a reply to ping")
     stats = app.control.inspect(timeout=2).stats()
     assert [one["pool"]["max-concurrency"] for one in stats.values()] == [1]
-    assert redis_client.llen(keys.UNREADABLE) == 0
+    assert redis_client.llen(KEYS.unreadable) == 0

@@ -2,7 +2,7 @@
 
 - actors.py: threads that stop before every Redis call until the schedule lets them go on
 - engine.py: a model that answers when the schedule says so
-- worker.py: one worker, with its slots, its keeper and its memory; all but the engine is shipped
+- worker.py: one worker, with its slots, its heartbeat and its memory; all but the engine is shipped
 - jobs.py, site.py: what is asked; callers, workers and models on one Redis, and time
 - moves.py, rest.py: the moves of a schedule, and how it ends
 - look.py, rules.py: what is in Redis after every step, and what must hold there

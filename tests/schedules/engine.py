@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
-from local_llm_service.worker.lease.in_flight import Held
+from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.prompt import Completion, Prompt
 from local_llm_service.worker.store.presence import Model
 from tests.schedules.actors import here
@@ -32,11 +32,11 @@ class Made:
 class Generation:
     """One that runs. `outcome`: how the schedule lets it end; None while it says nothing."""
 
-    def __init__(self, made: Made, held: Held, worker: Any, actor: Any) -> None:
-        self.made, self.held, self.worker, self.actor = made, held, worker, actor
+    def __init__(self, made: Made, in_flight: InFlightDelivery, worker: Any, actor: Any) -> None:
+        self.made, self.in_flight, self.worker, self.actor = made, in_flight, worker, actor
         self.outcome: str | ServiceError | None = None
         self.stopping = False
-        #: The flight that it is for, as its worker sees it; None for a job that shares nothing.
+        #: The group that it is for, as its worker sees it; None for a job that shares nothing.
         self.key: Any = None
 
     def stop(self) -> None:
@@ -47,7 +47,9 @@ class Generation:
 class Engine:
     """In the place of `worker.engine.Engine`, one per worker."""
 
-    def __init__(self, worker: Any, begin: Callable[[Made, Held, Any], Generation]) -> None:
+    def __init__(
+        self, worker: Any, begin: Callable[[Made, InFlightDelivery, Any], Generation]
+    ) -> None:
         self._worker, self._begin = worker, begin
 
     def version(self) -> str:
@@ -60,7 +62,7 @@ class Engine:
         return [Model(name=MODEL, digest=digest, size_bytes=1, context_tokens=None)]
 
     def complete(
-        self, prompt: Prompt, *, model: str, left_seconds: float, stoppable: Held
+        self, prompt: Prompt, *, model: str, remaining_seconds: float, stoppable: InFlightDelivery
     ) -> Completion:
         """Wait for the schedule."""
         actor = here()
@@ -77,7 +79,7 @@ class Engine:
                     raise generation.outcome
                 if generation.outcome == "finish":
                     return _completion(generation.made)
-                if generation.outcome == "late" and stoppable.more_seconds() <= 0:
+                if generation.outcome == "late" and stoppable.wanted_seconds() <= 0:
                     raise DeadlineExceeded("the deadline passed while the job was running")
                 generation.outcome = None
         finally:
@@ -85,10 +87,10 @@ class Engine:
             stoppable.on_stop(None)
 
 
-def _made(prompt: Prompt, held: Held) -> Made:
+def _made(prompt: Prompt, in_flight: InFlightDelivery) -> Made:
     content = prompt.messages[-1]["content"]
     asked = re.search(r"prompt [a-z]", content)
-    return Made(content, asked.group() if asked else "?", held.taken.task_id)
+    return Made(content, asked.group() if asked else "?", in_flight.delivery.task_id)
 
 
 def _completion(made: Made) -> Completion:

@@ -1,6 +1,6 @@
 -- All of Redis that matters, in one call.   KEYS the lists of messages   ARGV task ids
--- Returns JSON: see Seen in look.py. The names are those of worker/names.py.
-local seen = {places = {}, results = {}, records = {}, flights = {}, noted = {}, waiting = 0}
+-- Returns JSON: see Seen in look.py. The names are those of worker/store/keys.py.
+local seen = {places = {}, results = {}, records = {}, groups = {}, waiters = {}, waiting = 0}
 
 local function at(raw, place)
   local message = cjson.decode(raw)
@@ -19,27 +19,27 @@ end
 for _, queue in ipairs(KEYS) do
   for _, raw in ipairs(redis.call('LRANGE', queue, 0, -1)) do at(raw, 'queue') end
 end
-local held = {unacked = UNACKED, deferred = DEFERRED_MESSAGES, dead = DEAD_MESSAGES}
+local held = {unacked = UNACKED, deferred = DEFERRED_MESSAGES, dead = DEAD_LETTER_MESSAGES}
 for place, key in pairs(held) do
   for _, raw in ipairs(redis.call('HVALS', key)) do at(raw, place) end
 end
-each(JOINED, function(_, key)
+each(FOLLOWERS, function(_, key)
   for _, raw in ipairs(redis.call('HVALS', key)) do at(raw, 'joined') end
 end)
-each(FLIGHT, function(fingerprint, key)
-  seen.flights[fingerprint] = redis.call('HMGET', key, 'leader', 'token')
+each(GROUP, function(fingerprint, key)
+  seen.groups[fingerprint] = redis.call('HMGET', key, 'leader', 'token')
 end)
-each(NOTED, function(fingerprint, key)
-  seen.noted[fingerprint] = redis.call('ZRANGE', key, 0, -1)
+each(WAITERS, function(fingerprint, key)
+  seen.waiters[fingerprint] = redis.call('ZRANGE', key, 0, -1)
 end)
 seen.waiting = seen.waiting + redis.call('SCARD', UNANSWERED)
 for _, id in ipairs(ARGV) do
-  seen.results[id] = redis.call('GET', RESULT .. id) or nil
-  local fields = redis.call('HGETALL', JOB .. id)
+  seen.results[id] = redis.call('GET', RESULT_META .. id) or nil
+  local fields = redis.call('HGETALL', JOB_RECORD .. id)
   if #fields > 0 then
     seen.records[id] = {}
     for place = 1, #fields, 2 do seen.records[id][fields[place]] = fields[place + 1] end
   end
 end
-redis.call('PUBLISH', 'llm:c-mark', '')
+redis.call('PUBLISH', QUEUE_LIST .. 'c-mark', '')
 return cjson.encode(seen)

@@ -11,24 +11,27 @@ from typing import Any
 import redis
 
 from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.keys import Keys
 
-_LISTS = [name for queue in keys.QUEUES for name in (queue, keys.suspects(queue))]
+KEYS = Keys()
+
+_LISTS = [name for q in keys.QUEUES for name in (KEYS.queue(q), KEYS.quarantine_of(q))]
 #: Begins like the channels of results and of cancels: what comes before it, was published before.
-_MARK = f"{keys.PREFIX}c-mark"
+_MARK = f"{KEYS.prefix}c-mark"
 
 
 @dataclass
 class Seen:
     """`places`: where each job's message is. `waiting`: messages that a worker has yet to end.
 
-    `flights`: fingerprint → leader and token. `noted`: fingerprint → jobs.
+    `groups`: fingerprint → leader and token. `waiters`: fingerprint → jobs.
     """
 
     places: dict[str, list[str]] = field(default_factory=dict)
     results: dict[str, str] = field(default_factory=dict)
     records: dict[str, dict[str, str]] = field(default_factory=dict)
-    flights: dict[str, list[str]] = field(default_factory=dict)
-    noted: dict[str, list[str]] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    waiters: dict[str, list[str]] = field(default_factory=dict)
     waiting: int = 0
     announced: list[tuple[str, str]] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
@@ -39,11 +42,14 @@ class Glass:
 
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
-        known = "\n".join(line for _, line in keys.lua_locals())
+        known = "\n".join(
+            f"local {name} = {value if isinstance(value, int) else repr(value)}"
+            for name, value in KEYS.constants().items()
+        )
         script = Path(__file__).with_suffix(".lua").read_text()
         self._script = client.register_script(f"{known}\n{script}")
         self._pubsub = client.pubsub(ignore_subscribe_messages=True)
-        self._pubsub.psubscribe(f"{keys.PREFIX}c*")
+        self._pubsub.psubscribe(f"{KEYS.prefix}c*")
         self._pubsub.get_message(timeout=10)  # that it has subscribed
 
     def look(self, ids: list[str]) -> Seen:
@@ -53,10 +59,10 @@ class Glass:
         # An empty table of Lua is an object or a list as it comes.
         seen = Seen(**{key: value or {} for key, value in found.items()}, waiting=waiting)
         for channel, data in self._published():
-            if channel == keys.CANCEL_CHANNEL:
+            if channel == KEYS.cancel_channel:
                 seen.cancels.append(data)
             else:
-                seen.announced.append((channel.removeprefix(keys.RESULT), data))
+                seen.announced.append((channel.removeprefix(KEYS.result_meta), data))
         return seen
 
     def _published(self) -> Iterator[tuple[str, str]]:

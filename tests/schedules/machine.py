@@ -175,7 +175,7 @@ class Schedules(RuleBasedStateMachine):
     def expire(self, which: int) -> None:
         """A lease runs out, and somebody sees it."""
         self._play("expire", which)
-        self._play("chore", which + 1, CHORES.index("sweep"))
+        self._play("chore", which + 1, CHORES.index("reap"))
         self._play("step", _LAST, _TO_THE_END)
 
     @precondition(lambda self: self._moves.can("wake"))

@@ -48,7 +48,7 @@ class Moves:
                 "ask": len(site.jobs) < MOST_JOBS and len(site.callers) < MOST_CALLERS,
                 "step": site.ready,
                 "take": site.jobs and site.able,
-                "chore": site.jobs and self._idle_keepers(),
+                "chore": site.jobs and self._idle_heartbeats(),
                 "finish": site.open,
                 "timer": self._late(),
                 "expire": self._holding(),
@@ -102,7 +102,7 @@ class Moves:
         if generation is None:
             return None
         runs, seen = generation.made.job, self._site.seen
-        same = seen.noted.get(seen.records[runs].get("fingerprint", ""), [])
+        same = seen.waiters.get(seen.records[runs].get("fingerprint", ""), [])
         picked = _pick([runs, *(one for one in same if one != runs)], who)
         return self._site.jobs[picked or runs]
 
@@ -116,12 +116,12 @@ class Moves:
         return worker is not None
 
     def chore(self, which: int, what: int) -> bool:
-        """A worker's keeper begins one of its chores."""
-        worker = _pick(self._idle_keepers(), which)
+        """A worker's heartbeat begins one of its chores."""
+        worker = _pick(self._idle_heartbeats(), which)
         if worker is None:
             return False
         chore = CHORES[what % len(CHORES)]
-        self._site.begin(f"keeper of {worker.name}", lambda: worker.chore(chore), worker)
+        self._site.begin(f"heartbeat of {worker.name}", lambda: worker.chore(chore), worker)
         return True
 
     def start(self, slots: int) -> bool:
@@ -137,8 +137,8 @@ class Moves:
         if worker is None:
             return False
         worker.draining = True
-        for held in worker.holdings.all():
-            held.request_stop(Interrupted("the worker is shutting down"))
+        for one in worker.runtime.in_flight.all():
+            one.request_stop(Interrupted("the worker is shutting down"))
         return True
 
     def pull(self, which: int) -> bool:
@@ -147,8 +147,8 @@ class Moves:
         self._site.pull([worker] if worker is not None else self._site.alive)
         return True
 
-    def _idle_keepers(self) -> list[Worker]:
-        return [worker for worker in self._site.alive if not self._site.of(worker, "keeper")]
+    def _idle_heartbeats(self) -> list[Worker]:
+        return [worker for worker in self._site.alive if not self._site.of(worker, "heartbeat")]
 
     # --- the next call of somebody ------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from local_llm_service.worker.store.keys import DEFAULT_PREFIX
 from local_llm_service.worker.store.scripts import DIRECTORY, script_text
 
 
@@ -31,7 +32,9 @@ class Mutant:
         shipped = (DIRECTORY / f"{self.script}.lua").read_text()
         if shipped.count(self.line) != 1:
             raise LookupError(f"{self.name}: {shipped.count(self.line)} times in {self.script}.lua")
-        texts = {file.stem: script_text(file.stem) for file in DIRECTORY.glob("*.lua")}
+        texts = {
+            file.stem: script_text(file.stem, DEFAULT_PREFIX) for file in DIRECTORY.glob("*.lua")
+        }
         return {
             name: text.replace(self.line, self.instead)
             for name, text in texts.items()
@@ -49,15 +52,15 @@ MUTANTS = (
         "ask 0 0, ask 0 0",
     ),
     Mutant(
-        "custody of a joined job does not end",
+        "the delivery of a follower does not end",
         "claim",
-        "  end_custody(seen[3])\n",
+        "  end_delivery(seen[3])\n",
         "",
         "its message is in two places, and its lease runs out",
         "ask 2 2, ask 2 3",
     ),
     Mutant(
-        "land drops who has joined",
+        "disband drops who has joined",
         "shared",
         "else put_back(job[2], job[3]) end",
         "end",
@@ -70,7 +73,7 @@ MUTANTS = (
     Mutant(
         "the last one to leave stops nothing",
         "shared",
-        "    redis.call('HSET', JOB .. leader, 'cancelled', '1')\n",
+        "    redis.call('HSET', JOB_RECORD .. leader, 'cancelled', '1')\n",
         "",
         "a model works for nobody",
         (
@@ -92,7 +95,7 @@ MUTANTS = (
     Mutant(
         "an answer is its leader's alone",
         "settle",
-        "    if job ~= id then give(job) end\n",
+        "    if job ~= id then fan_out_to(job) end\n",
         "",
         "all others are lost",
         "ask 2 0, ask 1 1",
@@ -100,7 +103,7 @@ MUTANTS = (
     Mutant(
         "everybody is cancelled with the leader",
         "settle",
-        "local shared = ARGV[3] == 'work' and fingerprint",
+        "local shared = ARGV[3] == 'everyone' and fingerprint",
         "local shared = fingerprint",
         "a caller that cancelled nothing gets Cancelled",
         "ask 0 0, step -1 0, take 0, step -1 0, cancel 0, step -1 0, ask 0 0",
@@ -114,9 +117,9 @@ MUTANTS = (
         "ask 1 5, ask 1 5",
     ),
     Mutant(
-        "what was handed over stays",
+        "a handoff stays",
         "settle",
-        "redis.call('DEL', HANDED .. id)\n",
+        "redis.call('DEL', HANDOFF .. id)\n",
         "",
         "a key is left behind",
         "ask 0 0, ask 1 5",
@@ -138,25 +141,25 @@ MUTANTS = (
         "ask 0 3, ask 0 3, step -1 0, take 1, step -1 0, leave 5 0",
     ),
     Mutant(
-        "a lease runs out and nobody lands",
-        "sweep",
-        "      land(seen[4], nil, nil, crashes)\n",
+        "a lease runs out and the group stays",
+        "reap",
+        "      disband(seen[4], nil, nil, crashes)\n",
         "",
-        "the flight of a dead worker is left behind",
+        "the group of a dead worker is left behind",
         "chore 5 4, take 2, ask 0 3, step -1 0, step -1 0, pull 2, expire 0",
     ),
     Mutant(
         "crashes are the leader's alone",
-        "sweep",
+        "reap",
         "      share(seen[4], id, 'crashes', crashes)\n",
         "",
         "n equal poison jobs kill n times as many workers",
         "ask 0 0, step -1 0, ask 0 0, step -1 0, take 0, step 0 0, expire 0, chore 1 4",
     ),
     Mutant(
-        "what is put back leaves its flight behind",
+        "what is put back leaves its group behind",
         "release",
-        "if leading then land(seen[3], due, attempts, nil) end\n",
+        "if leading then disband(seen[3], due, attempts, nil) end\n",
         "",
         "who has joined waits for a job that does not run",
         "take 3, ask 2 3, step -1 0, step -1 0, leave 5 5, drain 3",
@@ -170,9 +173,9 @@ MUTANTS = (
         "ask 5 1, step -1 2, lose -1",
     ),
     Mutant(
-        "a queued job is not noted",
+        "a queued job is not a waiter",
         "put",
-        "if seen[1] then note(seen[1], id, seen[2], tonumber(ARGV[5]) * 1000, now) end\n",
+        "if seen[1] then add_waiter(seen[1], id, seen[2], tonumber(ARGV[5]) * 1000, now) end\n",
         "",
         "an answer does not reach those that wait in other queues",
         "ask 1 3, take 3, ask 2 0",
@@ -182,13 +185,13 @@ MUTANTS = (
         "put",
         "if redis.call('HEXISTS', record, 'settled') == 1 then return 0 end\n",
         "",
-        "it is noted for ever, and work goes on for it",
+        "it is a waiter for ever, and work goes on for it",
         "ask 2 2, step -1 2, cancel -1, step -1 0",
     ),
     Mutant(
-        "unjoin keeps the message",
-        "unjoin",
-        "leave(fingerprint, ARGV[1])\n",
+        "requeue_follower keeps the message",
+        "requeue_follower",
+        "detach(fingerprint, ARGV[1])\n",
         "",
         "its message is in two places",
         (

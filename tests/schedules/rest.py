@@ -17,12 +17,14 @@ def come_to_rest(site: Site) -> None:
     """
     _go_on(site)
     for worker in site.alive:  # a request to stop is heard before a model is done
-        site.run(f"keeper of {worker.name}", worker.hear, worker)
+        site.run(f"heartbeat of {worker.name}", worker.hear, worker)
     _finish_all(site)
     for _ in range(MOST_ROUNDS):
         _pass_time(site)
+        if not site.alive:  # what nobody waits for has an end too, once there is a worker
+            site.start_worker(2)
         for worker in site.alive[:1]:  # the chores of one are for all
-            site.run(f"keeper of {worker.name}", worker.all_chores, worker)
+            site.run(f"heartbeat of {worker.name}", worker.all_chores, worker)
         _finish_all(site)
         if not site.seen.waiting:
             return
@@ -63,7 +65,7 @@ def _finish_all(site: Site) -> None:
 def _fill(site: Site, worker: Worker) -> None:
     """It takes until it is full or there is nothing."""
     while worker in site.able:
-        before = site.seen.waiting, len(worker.holdings)
+        before = site.seen.waiting, len(worker.runtime.in_flight)
         site.run(f"slot of {worker.name}", worker.take, worker)
-        if (site.seen.waiting, len(worker.holdings)) == before:
+        if (site.seen.waiting, len(worker.runtime.in_flight)) == before:
             return

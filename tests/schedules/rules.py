@@ -5,18 +5,33 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.keys import Keys
 from tests.schedules.engine import Generation, Made, number_of
 from tests.schedules.jobs import Job
 from tests.schedules.look import Seen
 from tests.schedules.rest import come_to_rest, let_deadlines_pass
 from tests.schedules.site import Site
 
+KEYS = Keys()
+
 #: What may be left of jobs that have all ended. The first live on, the others for their time.
-_STAYS = (keys.FENCE, keys.DOORBELL, keys.DEAD, keys.DEAD_MESSAGES, "llm:binding")
+_STAYS = (
+    KEYS.fence,
+    KEYS.doorbell,
+    KEYS.dead_letters,
+    KEYS.dead_letter_messages,
+    f"{KEYS.prefix}binding",
+)
 _FADES = (
-    *(keys.JOB, keys.RESULT, keys.CACHE, keys.CACHE_INDEX, keys.CACHE_BYTES, keys.STATS),
-    *(keys.SERVING, keys.SERVING_UNTIL, keys.AGREED, keys.WORKER, keys.LAST_TAKE),
+    *(
+        KEYS.job_record,
+        KEYS.result_meta,
+        KEYS.cache,
+        KEYS.cache_index,
+        KEYS.cache_bytes,
+        KEYS.stats,
+    ),
+    *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.presence, KEYS.last_take),
 )
 _ENDS = ("hits_at_call", "hits", "misses", "joined")
 
@@ -35,12 +50,12 @@ class Rules:
         self._results_stay()
         self._one_runs()
         self._one_place()
-        self._joined_have_a_leader()
+        self._followers_have_a_leader()
         for one in self._site.running:
             if one.key is not None:
                 self._runs_for_somebody(one)
                 self._is_stopped_for_nobody(one)
-        for fingerprint, (leader, token) in self._site.before.flights.items():
+        for fingerprint, (leader, token) in self._site.before.groups.items():
             self._crashes_are_shared(fingerprint, leader, token)
             self._an_answer_is_everybodys(fingerprint, leader)
 
@@ -63,8 +78,8 @@ class Rules:
 
     def _counts(self, one: Generation) -> bool:
         record = self._site.seen.records.get(one.made.job, {})
-        held = record.get("token") == one.held.taken.token
-        return held and "cancelled" not in record and one.held.reason is None
+        held = record.get("token") == one.in_flight.delivery.token
+        return held and "cancelled" not in record and one.in_flight.reason is None
 
     def _one_place(self) -> None:
         """A message is in one place until its job has its result."""
@@ -73,17 +88,17 @@ class Rules:
             if "settled" not in record:
                 if "put" in record:
                     assert len(places) == 1, f"{task_id} is in {places}: {record}"
-            elif "left" not in record:
+            elif "caller_left" not in record:
                 kept = set(places) - {"queue", "dead"}
                 assert not kept, f"{task_id} has its result and is in {kept}"
 
-    def _joined_have_a_leader(self) -> None:
+    def _followers_have_a_leader(self) -> None:
         """Who has joined waits for one that is held."""
         seen = self._site.seen
         for task_id, places in seen.places.items():
             if "joined" in places:
                 fingerprint = seen.records[task_id]["fingerprint"]
-                leader, token = seen.flights.get(fingerprint, ["", ""])
+                leader, token = seen.groups.get(fingerprint, ["", ""])
                 held = seen.records.get(leader, {}).get("token") == token
                 assert held, f"{task_id} has joined {leader}, which does not run"
 
@@ -101,7 +116,7 @@ class Rules:
     def _runs_for_somebody(self, one: Generation) -> None:
         """When the last has left, it is told to stop."""
         record = self._site.seen.records.get(one.made.job, {})
-        if "left" in record and self._counts(one):
+        if "caller_left" in record and self._counts(one):
             others = self._waiting(self._site.seen, record["fingerprint"], one.made.job)
             assert others, f"{one.made} goes on for nobody"
 
@@ -110,13 +125,13 @@ class Rules:
         seen, before = self._site.seen, self._site.before
         record, was = seen.records.get(one.made.job, {}), before.records.get(one.made.job, {})
         if "cancelled" in record and "cancelled" not in was and "canvas" not in record:
-            leads = seen.flights.get(record["fingerprint"]) == [one.made.job, record.get("token")]
+            leads = seen.groups.get(record["fingerprint"]) == [one.made.job, record.get("token")]
             others = self._waiting(seen, record["fingerprint"], one.made.job)
             others = [other for other in others if "cancelled" not in seen.records[other]]
             others = [other for other in others if not self._site.jobs[other].late]
-            # One in a chain may have been handed its outcome before, and still be in its queue.
-            noted = seen.noted.get(record["fingerprint"], [])
-            others = [o for o in others if "canvas" not in seen.records[o] or o in noted]
+            # One in a chain may have had its handoff before, and still be in its queue.
+            waiters = seen.waiters.get(record["fingerprint"], [])
+            others = [o for o in others if "canvas" not in seen.records[o] or o in waiters]
             assert not (leads and others), f"{one.made} is stopped, and {others} wait for it"
 
     def _crashes_are_shared(self, fingerprint: str, leader: str, token: str) -> None:
@@ -125,7 +140,7 @@ class Rules:
         crashes = seen.records.get(leader, {}).get("crashes", "0")
         was = before.records.get(leader, {})
         if was.get("token") == token and crashes != was.get("crashes", "0"):
-            for task_id in before.noted.get(fingerprint, []):
+            for task_id in before.waiters.get(fingerprint, []):
                 its = seen.records[task_id].get("crashes", "0")
                 settled = "settled" in before.records[task_id]
                 assert settled or its >= crashes, f"{task_id} does not share a crash of {leader}"
@@ -133,7 +148,7 @@ class Rules:
     def _an_answer_is_everybodys(self, fingerprint: str, leader: str) -> None:
         """Also of those in other queues: when the leader's answer is cached, nobody waits."""
         seen, before = self._site.seen, self._site.before
-        if fingerprint in seen.flights or "token" in seen.records.get(leader, {}):
+        if fingerprint in seen.groups or "token" in seen.records.get(leader, {}):
             return
         record = seen.records.get(leader, {})
         ends_now = "settled" in record and "settled" not in before.records[leader]
@@ -195,7 +210,7 @@ class Rules:
         reasons = {
             "Cancelled": job.cancelled or head.cancelled,
             "DeadlineExceeded": job.late or head.late,
-            "CrashedTooOften": site.calls.seen["sweep"] >= site.settings.max_deliveries,
+            "CrashedTooOften": site.calls.seen["reap"] >= site.settings.max_crashes,
             "ModelFailed": any(self._failed(one, "model_failed") for one in (job, head)),
             "OllamaBusy": any(self._failed(one, "ollama_busy") for one in (job, head)),
         }
@@ -225,6 +240,6 @@ class Rules:
 
     def _all_are_counted(self) -> None:
         """Every result is counted once."""
-        counts = self._site.glass.client.hgetall(keys.STATS)
+        counts = self._site.glass.client.hgetall(KEYS.stats)
         total = sum(int(counts.get(word, 0)) for word in _ENDS)  # type: ignore[union-attr]
         assert total == len(self._site.seen.results), f"{counts} for {self._site.seen.results}"

@@ -7,18 +7,20 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from local_llm_service.tasks import sharing
-from local_llm_service.worker.lease.in_flight import Held
+from local_llm_service.tasks import submit
+from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.keys import Keys
 from tests.schedules.actors import Actor, Calls, Order
 from tests.schedules.engine import Generation, Made
 from tests.schedules.jobs import Job
 from tests.schedules.look import Glass, Seen
 from tests.schedules.worker import Worker
 
+KEYS = Keys()
+
 #: Two tries and two crashes: the ends are near. Pauses are over when a schedule says so.
-SETTINGS = {"max_attempts": 2, "max_deliveries": 2, "retry_base_seconds": 1000}
+SETTINGS = {"max_attempts": 2, "max_crashes": 2, "retry_base_seconds": 1000}
 
 
 class Site:
@@ -27,7 +29,7 @@ class Site:
     def __init__(self, glass: Glass, calls: Calls, settings: Settings) -> None:
         glass.client.flushall()
         calls.changed = True
-        sharing._agreed.clear()
+        submit._consensus.clear()
         self.glass, self.calls, self.settings = glass, calls, settings
         self.jobs: dict[str, Job] = {}
         self.actors: list[Actor] = []
@@ -80,7 +82,7 @@ class Site:
         return [one for one in self.running if one.actor.at == "engine" and not one.stopping]
 
     def of(self, worker: Worker, what: str) -> list[Actor]:
-        """Its slots, or its keeper, that are in the middle of something."""
+        """Its slots, or its heartbeat, that are in the middle of something."""
         return [a for a in self.actors if a.owner is worker and a.name.startswith(what)]
 
     def is_ready(self, actor: Actor) -> bool:
@@ -89,7 +91,7 @@ class Site:
         return actor.at == "call" or (actor.at == "engine" and stopping)
 
     def _can_take(self, worker: Worker) -> bool:
-        busy = max(len(self.of(worker, "slot")), len(worker.holdings))
+        busy = max(len(self.of(worker, "slot")), len(worker.runtime.in_flight))
         return not worker.draining and not worker.taking and busy < worker.slots
 
     # --- what they do -----------------------------------------------------------------------
@@ -133,11 +135,11 @@ class Site:
             self.failures.append((generation.made, outcome.code))
         self.go(generation.actor)
 
-    def _generate(self, made: Made, held: Held, actor: Actor) -> Generation:
+    def _generate(self, made: Made, in_flight: InFlightDelivery, actor: Actor) -> Generation:
         worker, job = actor.owner, self.jobs[made.job]
         made = replace(made, number=next(self._numbers), digest=worker.digest)
         self.made[made.number] = made
-        generation = Generation(made, held, worker, actor)
+        generation = Generation(made, in_flight, worker, actor)
         if job.shares:
             generation.key = (job.kind, made.content, job.scope, worker.digest)
         self.running.append(generation)
@@ -185,25 +187,25 @@ class Site:
     def expire_leases(self, worker: Worker) -> None:
         """So long passes that they run out."""
         for tag, token in self.leases(worker):
-            self.glass.client.zadd(keys.UNACKED_INDEX, {tag: token}, xx=True)
+            self.glass.client.zadd(KEYS.unacked_index, {tag: token}, xx=True)
         if not worker.alive:
             worker.publish()
 
     def end_pauses(self) -> bool:
         """So long passes that what is deferred is due; False when nothing is."""
-        ids = sorted(map(str, self.glass.client.zrange(keys.DEFERRED, 0, -1)))
+        ids = sorted(map(str, self.glass.client.zrange(KEYS.deferred, 0, -1)))
         for place, task_id in enumerate(ids):
-            self.glass.client.zadd(keys.DEFERRED, {task_id: place}, xx=True)
+            self.glass.client.zadd(KEYS.deferred, {task_id: place}, xx=True)
         return bool(ids)
 
     def pass_deadline(self, job: Job) -> None:
         """A minute ago."""
         job.late = True
-        client, record = self.glass.client, keys.job(job.id)
+        client, record = self.glass.client, KEYS.job(job.id)
         seconds, _ = client.time()  # type: ignore[misc]
         passed = (int(seconds) - 60) * 1000 + list(self.jobs).index(job.id)
         if client.hexists(record, "deadline_ms"):
             client.hset(record, "deadline_ms", passed)
-        client.zadd(keys.DEADLINES, {job.id: passed}, xx=True)
-        for key in client.scan_iter(match=f"{keys.NOTED}*"):
+        client.zadd(KEYS.deadlines, {job.id: passed}, xx=True)
+        for key in client.scan_iter(match=f"{KEYS.waiters}*"):
             client.zadd(key, {job.id: passed}, xx=True)

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store import local
 from local_llm_service.worker.store import scripts as scripts_module
+from local_llm_service.worker.store.keys import DEFAULT_PREFIX
 from local_llm_service.worker.store.scripts import DIRECTORY, script_text
+from local_llm_service.worker.store.store import process_store
 from tests.schedules.actors import Calls, stops_before_calls
 from tests.schedules.look import Glass
 from tests.schedules.machine import Schedules, Tally
@@ -105,14 +106,15 @@ class Stage:
 def stage(client: redis.Redis, texts: dict[str, str] | None = None) -> Iterator[Stage]:
     """A stage with the shipped scripts, or with these in their place."""
     config = Settings(**SETTINGS, model_name="fake:1b")  # type: ignore[arg-type]
-    shipped = {file.stem: script_text(file.stem) for file in DIRECTORY.glob("*.lua")}
+    shipped = {
+        file.stem: script_text(file.stem, DEFAULT_PREFIX) for file in DIRECTORY.glob("*.lua")
+    }
     given = {**shipped, **(texts or {})}
-    local.jobs.cache_clear()
-    local.flights.cache_clear()
+    process_store.cache_clear()
     calls = Calls()
     logging.disable(logging.CRITICAL)
-    with mock.patch.object(scripts_module, "script_text", given.__getitem__):
-        scripts = local.jobs().scripts
+    with mock.patch.object(scripts_module, "script_text", lambda name, _: given[name]):
+        scripts = process_store().scripts
         for name in given:
             calls.scripts[client.script_load(given[name])] = name
         with many_workers(config), stops_before_calls(scripts.client, calls):
@@ -122,5 +124,4 @@ def stage(client: redis.Redis, texts: dict[str, str] | None = None) -> Iterator[
             finally:
                 there.close()
                 logging.disable(logging.NOTSET)
-                local.jobs.cache_clear()
-                local.flights.cache_clear()
+                process_store.cache_clear()

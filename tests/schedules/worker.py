@@ -1,12 +1,11 @@
-"""One worker of a schedule. All but the engine is shipped code; what a process has for itself (what
-it holds, its name, its models) is found through the thread that asks.
-"""
+"""One worker of a schedule. All but the engine, the pool and the connection is shipped code."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from queue import Empty
 from types import SimpleNamespace
 from typing import Any
@@ -15,30 +14,23 @@ from uuid import uuid4
 
 from kombu.transport.virtual import Message
 
-from local_llm_service.tasks import base, sharing
-from local_llm_service.worker import engine as engine_module
+from local_llm_service.tasks import submit
 from local_llm_service.worker.app import app
-from local_llm_service.worker.celery_ext import result_backend, transport
+from local_llm_service.worker.celery_ext import transport
 from local_llm_service.worker.celery_ext.request import PrivateRequest
-from local_llm_service.worker.intake import circuit_breaker
-from local_llm_service.worker.intake import model_catalog as serving
-from local_llm_service.worker.intake.circuit_breaker import Breaker
-from local_llm_service.worker.intake.publisher import Publisher
-from local_llm_service.worker.lease import heartbeat, in_flight
-from local_llm_service.worker.lease.heartbeat import Keeper
-from local_llm_service.worker.lease.in_flight import Holdings
+from local_llm_service.worker.celery_ext.result_backend import fail
+from local_llm_service.worker.celery_ext.steps import publisher
+from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
+from local_llm_service.worker.lease.reaper import Reaper
+from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store import keys, local
+from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.store import process_store
 from tests.schedules.actors import here
 from tests.schedules.engine import Engine
 
-#: Every module that knows what its process holds.
-_HOLD = (
-    *(in_flight, heartbeat, result_backend),
-    *(transport, base, sharing),
-)
-#: What a worker's keeper does, one at a time.
-CHORES = ("renew", "listen", "wake", "expire", "sweep", "answer")
+#: What a worker's heartbeat does, one at a time.
+CHORES = ("renew", "listen", "wake", "expire", "reap", "answer")
 
 
 class Channel(transport.Channel):
@@ -46,7 +38,10 @@ class Channel(transport.Channel):
 
     connection_errors = ()
 
-    def __init__(self, deliver: Callable[[dict[str, Any], str], None]) -> None:
+    def __init__(
+        self, runtime: WorkerRuntime, deliver: Callable[[dict[str, Any], str], None]
+    ) -> None:
+        self.llm_runtime = runtime
         self.client = SimpleNamespace(parse_response=lambda *_, **__: None, connection=None)
         self.connection = SimpleNamespace(_deliver=deliver)
         self._in_poll = None
@@ -75,18 +70,17 @@ class Worker:
     def __init__(self, name: str, slots: int, settings: Settings, digest: int, begin: Any) -> None:
         self.name, self.slots, self.digest = name, slots, digest
         self.alive, self.draining = True, False
-        self.holdings = Holdings()
-        self.engine = Engine(self, begin)
-        self.serving = serving.Serving(settings, self.engine)  # type: ignore[arg-type]
-        self.breaker = Breaker(self.engine)  # type: ignore[arg-type]
-        self.keeper = Keeper(settings, local.jobs(), app.backend)
+        engine = Engine(self, begin)
+        store = process_store()
+        self.runtime = WorkerRuntime.make(name, slots, settings, store, engine)  # type: ignore[arg-type]
+        self.reaper = Reaper(settings, store, self.runtime.gate, partial(fail, self.runtime))
+        self.heartbeat = LeaseHeartbeat(store, self.runtime.in_flight, settings.lease_seconds)
         self.inbox = Inbox()
-        self.keeper._listener = self.inbox  # type: ignore[assignment]
-        self.nonces = transport._Take()
-        self.nonces._process = name
+        self.heartbeat._listener = self.inbox
         self._qos = transport.QoS.__new__(transport.QoS)
+        self._qos.channel = SimpleNamespace(llm_runtime=self.runtime)
         self._qos._quick_ack = lambda _: None
-        self._publisher = Publisher(name, slots, settings, self.engine, self.serving)  # type: ignore[arg-type]
+        self._publisher = publisher(self.runtime)
         #: Takes that have not come back: the consumer's thread makes one at a time.
         self.taking = 0
         self.publish()
@@ -94,29 +88,28 @@ class Worker:
     def publish(self) -> None:
         """Say what it serves, as every few seconds. A dead one is taken off the list."""
         if self.alive:
-            self.serving.note(self.engine.models())
-        self._publisher._publish("{}" if self.alive else "")
+            self.runtime.catalog.note(self.runtime.engine.models())
+        self._publisher.publish("{}" if self.alive else "")
 
     def take(self) -> None:
         """Look into the queues once, and run what is found to its end."""
         self.taking += 1
         try:
-            Channel(self._deliver)._brpop_read()
+            Channel(self.runtime, self._deliver)._brpop_read()
         except Empty:
             self.taking -= 1
 
     def chore(self, which: str) -> None:
-        """One of the keeper's."""
-        keeper = self.keeper
-        for task_id, token in self.holdings.due_releases():
-            keeper._release(task_id, token)
+        """One of the heartbeat's."""
+        self.heartbeat.release_due()
+        jobs = self.runtime.store.jobs
         {
-            "renew": keeper._renew,
-            "listen": keeper._listen,
-            "wake": lambda: keeper._jobs.wake_deferred(keys.queue_of("normal")),
-            "expire": keeper._overdue.expire,
-            "sweep": keeper._overdue.sweep,
-            "answer": keeper._overdue.answer,
+            "renew": self.heartbeat.renew,
+            "listen": self.heartbeat.listen,
+            "wake": lambda: jobs.wake_deferred(keys.queue_of("normal")),
+            "expire": self.reaper.expire,
+            "reap": self.reaper.reap,
+            "answer": self.reaper.answer,
         }[which]()
 
     def hear(self) -> None:
@@ -132,7 +125,7 @@ class Worker:
     def _deliver(self, message: dict[str, Any], queue: str) -> None:
         """What Celery does from a delivered message to its acknowledgement, in this thread."""
         self.taking -= 1
-        token = message["headers"]["llm_token"]
+        token = message["headers"]["llm_delivery"].delivery.token
         request = PrivateRequest(
             Message(message, transport.Channel.__new__(transport.Channel)),
             app=app,
@@ -152,24 +145,6 @@ class _InThisThread:
         callback(target(*args, app=app))
 
 
-class _Mine:
-    """Stands where a process has one of something: that of the worker whose thread asks."""
-
-    def __init__(self, name: str, of_a_caller: Any) -> None:
-        self._name, self._of_a_caller = name, of_a_caller
-
-    def __call__(self) -> Any:
-        actor = here()
-        owner = None if actor is None else actor.owner
-        return self._of_a_caller if owner is None else getattr(owner, self._name)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self(), name)
-
-    def __len__(self) -> int:
-        return len(self())
-
-
 def _new_id() -> str:
     actor = here()
     return (actor and actor.new_id) or str(uuid4())
@@ -186,17 +161,9 @@ def many_workers(settings: Settings) -> Iterator[None]:
     def given() -> Settings:
         return settings
 
-    holdings = _Mine("holdings", Holdings())
-    patches = [mock.patch.object(module, "HOLDINGS", holdings) for module in _HOLD]
-    patches += [
-        mock.patch.object(transport, "_TAKE", _Mine("nonces", None)),
-        mock.patch.object(transport, "worker_name", _Mine("name", "")),
-        mock.patch.object(serving, "get_serving", _Mine("serving", None)),
-        mock.patch.object(engine_module, "get_engine", _Mine("engine", None)),
-        mock.patch.object(circuit_breaker, "get_breaker", _Mine("breaker", None)),
+    patches = [
         mock.patch("local_llm_service.worker.settings.get_settings", given),
-        mock.patch.object(base, "_settings", given),
-        mock.patch.object(base, "uuid4", _new_id),
+        mock.patch.object(submit, "uuid4", _new_id),
         mock.patch.object(type(app.backend), "on_task_call", _listen_not),
     ]
     for patch in patches:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from local_llm_service import tasks
-from local_llm_service.tasks.base import Job
+from local_llm_service.tasks.job import Job
 from local_llm_service.tasks.request import JobRequest, Limits, parse
 from local_llm_service.worker.fingerprint import fingerprint
 from local_llm_service.worker.prompt import Prompt

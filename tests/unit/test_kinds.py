@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from local_llm_service.tasks.sharing import Share
 
 from local_llm_service import tasks
 from local_llm_service.tasks.answer import Answer
-from local_llm_service.tasks.base import Job
+from local_llm_service.tasks.job import Job
 from local_llm_service.tasks.request import Limits, parse
-from local_llm_service.tasks.sharing import Share
 from local_llm_service.worker.errors import InvalidOutput, InvalidRequest
 from local_llm_service.worker.prompt import Completion, Prompt
 

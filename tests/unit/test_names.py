@@ -3,16 +3,19 @@
 import pytest
 
 from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.keys import Keys
+
+KEYS = Keys()
 
 KEYS = [
-    keys.UNACKED,
-    keys.UNACKED_INDEX,
-    keys.UNACKED_MUTEX,
-    keys.BINDING,
-    keys.BINDING_DEADLINES,
-    keys.BINDING_PERMANENT,
-    keys.job("5"),
-    keys.worker("llm-1@host"),
+    KEYS.unacked,
+    KEYS.unacked_index,
+    KEYS.unacked_mutex,
+    KEYS.binding,
+    KEYS.binding_deadlines,
+    KEYS.binding_permanent,
+    KEYS.job("5"),
+    KEYS.worker("llm-1@host"),
 ]
 
 
@@ -36,7 +39,7 @@ def test_a_priority_word_names_its_queue() -> None:
 
 def test_a_job_and_a_worker_of_one_name_do_not_meet() -> None:
     """The kind of thing is part of its key."""
-    assert keys.job("x") != keys.worker("x")
+    assert KEYS.job("x") != KEYS.worker("x")
 
 
 def test_a_worker_outlives_some_missed_beats() -> None:
@@ -50,11 +53,11 @@ def test_celery_is_told_our_names() -> None:
     from local_llm_service.worker.celery_ext.transport import Transport
 
     options = app.conf.broker_transport_options
-    assert options["unacked_key"] == keys.UNACKED
-    assert options["unacked_index_key"] == keys.UNACKED_INDEX
-    assert options["unacked_mutex_key"] == keys.UNACKED_MUTEX
-    assert options["fanout_prefix"] == keys.FANOUT
-    assert Transport.Channel.keyprefix_queue == keys.BINDING
+    assert options["unacked_key"] == KEYS.unacked
+    assert options["unacked_index_key"] == KEYS.unacked_index
+    assert options["unacked_mutex_key"] == KEYS.unacked_mutex
+    assert options["fanout_prefix"] == KEYS.fanout
+    assert Transport.Channel.keyprefix_queue == KEYS.binding
     assert app.conf.control_exchange == keys.CONTROL_EXCHANGE
     assert app.conf.event_exchange == keys.EVENT_EXCHANGE
     assert [queue.name for queue in app.conf.task_queues] == list(keys.QUEUES)

@@ -1,4 +1,4 @@
-"""Celery's consumer, for messages that are no jobs: say so, tell the caller, print no word of them.
+"""Celery's consumer; a message that is not a job is refused, and no word of it is printed.
 
 Celery's own logs the whole body of a message that it cannot use, and leaves whoever waits for it
 waiting. Here the waiter gets InvalidRequest and the log gets the id.
@@ -14,8 +14,10 @@ from celery.app.task import Context as CeleryContext
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 
-from local_llm_service.worker.celery_ext import events
+from local_llm_service.worker.celery_ext.events import FollowerEvents
+from local_llm_service.worker.celery_ext.transport import OPTION
 from local_llm_service.worker.errors import InvalidRequest, ServiceError
+from local_llm_service.worker.runtime import WorkerRuntime
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,14 @@ class Consumer(CeleryConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._flush_at = 0.0
-        events.send_through(self)
+        self._runtime: WorkerRuntime = self.controller.llm_runtime
+        self._runtime.tell_of_followers = FollowerEvents(self).tell
+
+    def connection_for_read(self, heartbeat: Any = None) -> Any:
+        """A connection whose channels know this worker."""
+        connection = self.app.connection_for_read(heartbeat=heartbeat)
+        connection.transport_options = {**connection.transport_options, OPTION: self._runtime}
+        return self.ensure_connected(connection)
 
     def on_send_event_buffered(self) -> None:
         """Send what Flower is told a few times a second, not at each turn of the loop.
@@ -104,6 +113,10 @@ class Consumer(CeleryConsumer):
             self.app.backend.mark_as_failure(
                 task_id,
                 error,
-                request=CeleryContext(id=task_id, llm_token=headers.get("llm_token")),
+                request=CeleryContext(
+                    id=task_id,
+                    llm_delivery=headers.get("llm_delivery"),
+                    llm_runtime=headers.get(OPTION),
+                ),
             )
         message.reject_log_error(logger, self.connection_errors)

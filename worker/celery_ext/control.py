@@ -7,34 +7,37 @@ from typing import Any
 from celery.app.control import Control as CeleryControl
 
 from local_llm_service.worker.errors import Cancelled
-from local_llm_service.worker.store.jobs import JobState, Settled
-from local_llm_service.worker.store.local import jobs
+from local_llm_service.worker.store.states import Cancelling, JobState, Settled
+from local_llm_service.worker.store.store import process_store
 
 #: A job changes hands at most a few times while it is being cancelled.
 _RACES = 10
 
 
 def cancel(app: Any, task_id: str) -> JobState:
-    """Cancel one job and return its state: CANCELLED once it has its failure, RUNNING while its
-    worker is still being told (one in a chain or chord: until a worker takes it), the end that it
-    had before, or UNKNOWN.
+    """Cancel one job and return its state.
 
-    It holds without any worker: the mark is in the job's record. Raises redis-py's errors.
+    CANCELLED once it has its failure; RUNNING while its worker is still being told (one in a chain
+    or chord: until a worker takes it); the end that it had before; or UNKNOWN. It holds without any
+    worker: the mark is in the job's record. Raises redis-py's errors.
     """
+    jobs = process_store().jobs
     for _ in range(_RACES):
-        state = jobs().cancel(task_id)
-        if state == "canvas":
+        found = jobs.cancel(task_id)
+        if found is Cancelling.UNKNOWN:
+            return JobState.UNKNOWN
+        if found in (Cancelling.RUNNING, Cancelling.CANVAS):
             return JobState.RUNNING
-        if state in ("unknown", "running"):
-            return JobState(state)
+        if found is Cancelling.ENDED:
+            break
         # Nobody holds it, or others wait for what it generates and it only leaves them.
-        settled = app.backend.fail(task_id, Cancelled("the job was cancelled"))
+        settled, _ = app.backend.fail(task_id, Cancelled("the job was cancelled"))
         if settled is Settled.STORED:
             return JobState.CANCELLED
         if settled is Settled.ALREADY:
             break
         # A worker took it just now, or the others have left: look again.
-    return JobState(jobs().record(task_id).get("state", "unknown"))
+    return jobs.state(task_id) or JobState.UNKNOWN
 
 
 class Control(CeleryControl):

@@ -1,7 +1,7 @@
 """Celery's result backend over Redis, with one way for a job to get its result: settle.lua.
 
-In one script the result is stored and announced, the message leaves custody and the record says how
-it ended. So there is no moment at which a worker can die between answer and acknowledgement, and a
+One script stores and announces the result, ends the delivery and writes into the record how the job
+ended. So there is no moment at which a worker can die between answer and acknowledgement, and a
 worker that has lost its lease cannot store a second answer.
 """
 
@@ -14,13 +14,22 @@ import redis
 from celery import states
 from celery.backends.redis import RedisBackend
 
-from local_llm_service.worker.celery_ext.answers import Work
-from local_llm_service.worker.celery_ext.ending import Ending, Ends, result_of
-from local_llm_service.worker.celery_ext.events import tell_of_joined
-from local_llm_service.worker.errors import Cancelled, DeadlineExceeded, InternalError, ServiceError
-from local_llm_service.worker.lease.in_flight import HOLDINGS
-from local_llm_service.worker.store.jobs import UNHELD, JobState, Settled
-from local_llm_service.worker.store.local import jobs
+from local_llm_service.worker.celery_ext.result_format import result_text
+from local_llm_service.worker.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InternalError,
+    ServiceError,
+)
+from local_llm_service.worker.store.states import (
+    UNHELD,
+    Ending,
+    JobState,
+    Settled,
+    SettleFor,
+    Work,
+)
+from local_llm_service.worker.store.store import process_store
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +39,12 @@ _NOT_NOW = (
     redis.exceptions.ReadOnlyError,
     redis.exceptions.BusyLoadingError,
 )
-
-
-def _is_not_now(exc: Exception) -> bool:
-    words = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "BUSY", "NOREPLICAS")
-    return isinstance(exc, redis.ResponseError) and any(word in str(exc) for word in words)
-
+_NOT_NOW_WORDS = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "BUSY", "NOREPLICAS")
 
 #: Failures that nobody needs to look into: no dead letter.
 _NO_LETTER = {Cancelled.code}
 #: Ends of one caller, not of the work: who waits for the same goes on waiting.
-_OWN = {Cancelled.code, DeadlineExceeded.code}
+_CALLERS_OWN = {Cancelled.code, DeadlineExceeded.code}
 
 
 class Backend(RedisBackend):
@@ -87,65 +91,76 @@ class Backend(RedisBackend):
     ) -> Any:
         if state not in states.READY_STATES:
             return super()._store_result(task_id, result, state, traceback, request, **kwargs)
-        token = getattr(request, "llm_token", None) or UNHELD
+        # What the transport has put into the message of a job that runs here.
+        in_flight = getattr(request, "llm_delivery", None)
+        runtime = getattr(request, "llm_runtime", None)
+        token = UNHELD if in_flight is None else in_flight.delivery.token
+        work = Work() if in_flight is None else in_flight.work
         error = self.exception_to_python(result) if state != states.SUCCESS else None
-        settled = self.settle(task_id, token, result, state, error, traceback, request)
-        if settled is not Settled.STORED:
-            logger.warning("job %s: result not stored: %s", task_id, settled)
-        HOLDINGS.end(token)
-        return result
-
-    def settle(
-        self,
-        task_id: str,
-        token: str,
-        result: Any,
-        state: str,
-        error: Exception | None,
-        traceback: Any = None,
-        request: Any = None,
-    ) -> Settled:
-        """Store `result` (encoded as Celery does) under a fence token. Raises redis-py's errors."""
         meta = self._get_result_meta(
             result=result, state=state, traceback=traceback, request=request
         )
-        meta["task_id"] = task_id
-        code = getattr(error, "code", InternalError.code) if error is not None else ""
-        return self._settle(token, meta, error, Ends.OWN if code in _OWN else Ends.WORK)
+        settled, followers = _settle(task_id, token, meta, error, work)
+        if settled is not Settled.STORED:
+            logger.warning("job %s: result not stored: %s", task_id, settled)
+        if runtime is not None:
+            runtime.tell_of_followers(followers, error)
+            runtime.in_flight.end(token)
+        return result
 
-    def give_to_others(self, task_id: str, token: str, answer: dict[str, Any]) -> None:
+    def settle_waiters(
+        self, task_id: str, token: str, answer: dict[str, Any], work: Work
+    ) -> list[str]:
         """Give an answer to all who wait with a job, which itself is to end in another way.
 
-        Raises redis-py's errors.
+        Returns the followers that have it now. Raises redis-py's errors.
         """
         meta = self._get_result_meta(answer, states.SUCCESS, None, None)
-        self._settle(token, {**meta, "task_id": task_id}, None, Ends.OTHERS)
+        return _settle(task_id, token, meta, None, work, SettleFor.WAITERS)[1]
 
-    def _settle(
-        self, token: str, meta: dict[str, Any], error: Exception | None, ends: Ends
-    ) -> Settled:
-        code = getattr(error, "code", InternalError.code) if error is not None else ""
-        held = HOLDINGS.get(token)
-        ending = Ending(
-            state=_word(meta["status"], error),
-            error=code,
-            ends=ends,
-            dead=error is not None and code not in _NO_LETTER,
-            result=result_of(meta),
-            work=Work() if held is None else held.work,
-        )
-        settled, joined = jobs().settle(meta["task_id"], token, ending)
-        if joined:
-            tell_of_joined(joined, error)
-        return settled
+    def fail(
+        self, task_id: str, error: ServiceError, *, token: str = UNHELD
+    ) -> tuple[Settled, list[str]]:
+        """Give a job that no slot runs its failure.
 
-    def fail(self, task_id: str, error: ServiceError, *, token: str = UNHELD) -> Settled:
-        """Give a job that no worker runs its failure. Raises redis-py's errors."""
-        result = self.prepare_exception(error)
-        return self.settle(task_id, token, result, states.FAILURE, error)
+        Returns what was done, and the followers that have the same failure now. Raises redis-py's
+        errors.
+        """
+        meta = self._get_result_meta(self.prepare_exception(error), states.FAILURE, None, None)
+        return _settle(task_id, token, meta, error, Work())
 
 
-def _word(state: str, error: Exception | None) -> JobState:
+def fail(runtime: Any, task_id: str, error: ServiceError, *, token: str = UNHELD) -> Settled:
+    """As Backend.fail, for a worker: Flower hears of the followers. Raises redis-py's errors."""
+    from local_llm_service.worker.app import app
+
+    settled, followers = app.backend.fail(task_id, error, token=token)
+    runtime.tell_of_followers(followers, error)
+    return Settled(settled)
+
+
+def _settle(
+    task_id: str,
+    token: str,
+    meta: dict[str, Any],
+    error: Exception | None,
+    work: Work,
+    settle_for: SettleFor | None = None,
+) -> tuple[Settled, list[str]]:
+    code = "" if error is None else getattr(error, "code", InternalError.code)
+    own = SettleFor.CALLER if code in _CALLERS_OWN else SettleFor.EVERYONE
+    ending = Ending(
+        state=_state(meta["status"], error),
+        error=code,
+        settle_for=settle_for or own,
+        keep_letter=error is not None and code not in _NO_LETTER,
+        result=result_text({**meta, "task_id": task_id}),
+        work=work,
+    )
+    return process_store().jobs.settle(task_id, token, ending)
+
+
+def _state(state: str, error: Exception | None) -> JobState:
     if state == states.SUCCESS:
         return JobState.SUCCEEDED
     if state == states.REVOKED or isinstance(error, Cancelled):
@@ -153,5 +168,5 @@ def _word(state: str, error: Exception | None) -> JobState:
     return JobState.FAILED
 
 
-#: Errors that mean: Redis does not answer now.
-AWAY = (redis.ConnectionError, redis.TimeoutError)
+def _is_not_now(exc: Exception) -> bool:
+    return isinstance(exc, redis.ResponseError) and any(w in str(exc) for w in _NOT_NOW_WORDS)

@@ -1,44 +1,120 @@
-"""Hooks into Celery's worker: start the keeper first, stop it last, drain on SIGTERM."""
+"""Hooks into Celery's worker: they make the runtime, start its threads and drain it on SIGTERM."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import bootsteps, signals
 
-from local_llm_service.worker.celery_ext.agreement import check_parts
-from local_llm_service.worker.lease.heartbeat import Keeper
-from local_llm_service.worker.metrics import JOBS
+from local_llm_service.worker import metrics
+from local_llm_service.worker.celery_ext.bare_lists import collect
+from local_llm_service.worker.celery_ext.expected_parts import check_parts
+from local_llm_service.worker.celery_ext.result_backend import fail
+from local_llm_service.worker.engine import open_engine
+from local_llm_service.worker.intake.gate import Reason
+from local_llm_service.worker.intake.publisher import Publisher
+from local_llm_service.worker.lease.chores import chores
+from local_llm_service.worker.lease.drain import drain
+from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
+from local_llm_service.worker.lease.reaper import Reaper
+from local_llm_service.worker.lease.watchdog import Watchdog
+from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import get_settings
-from local_llm_service.worker.store import local
-
-logger = logging.getLogger(__name__)
+from local_llm_service.worker.store.store import process_store
 
 
-def _count(outcome: str) -> Callable[..., None]:
-    def count(sender: Any = None, **_: Any) -> None:
-        JOBS.labels(str(sender.name).removeprefix("llm."), outcome).inc()
+class LeaseStep(bootsteps.StartStopStep):
+    """Makes the worker's runtime and runs its lease heartbeat.
 
-    return count
-
-
-class KeeperStep(bootsteps.StartStopStep):
-    """Runs the keeper while this worker runs.
-
-    It is not stopped with the other steps: leases are renewed until the pool has drained.
+    The heartbeat does not stop with the other steps: leases are renewed until the pool has drained.
     """
 
     requires = ("celery.worker.components:Pool",)
 
+    def create(self, parent: Any) -> None:
+        """`parent` is Celery's worker; its consumer is made after this."""
+        settings = get_settings()
+        parent.llm_runtime = WorkerRuntime.make(
+            str(parent.hostname),
+            int(parent.concurrency),
+            settings,
+            process_store(),
+            open_engine(settings),
+        )
+
     def start(self, parent: Any) -> None:
-        """`parent` is Celery's worker."""
+        """Check Celery's parts and begin to renew leases."""
         check_parts(parent)
-        local.begin(str(parent.hostname), int(parent.concurrency))
-        keeper = Keeper(get_settings(), local.jobs(), parent.app.backend)
-        keeper.start()
+        runtime: WorkerRuntime = parent.llm_runtime
+        heartbeat = lease_heartbeat(runtime)
+        heartbeat.start()
+        gate = runtime.gate
+        metrics.watch(
+            in_flight=lambda: len(runtime.in_flight),
+            gate_open=lambda: gate.is_open,
+            breaker_closed=lambda: Reason.OLLAMA not in gate.reasons,
+        )
         signals.task_success.connect(_count("succeeded"), weak=False)
         signals.task_failure.connect(_count("failed"), weak=False)
-        signals.worker_shutting_down.connect(lambda **_: keeper.drain(), weak=False)
-        signals.worker_shutdown.connect(lambda **_: keeper.stop(), weak=False)
+        signals.worker_shutting_down.connect(
+            lambda **_: drain(gate, runtime.in_flight, runtime.settings.drain_seconds), weak=False
+        )
+        signals.worker_shutdown.connect(lambda **_: heartbeat.stop(), weak=False)
+
+
+class PresenceStep(bootsteps.StartStopStep):
+    """Publishes the worker while it runs."""
+
+    requires = (LeaseStep,)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        self._publisher: Publisher | None = None
+        super().__init__(parent, **options)
+
+    def start(self, parent: Any) -> None:
+        """Begin to publish `parent`, which is Celery's worker."""
+        self._publisher = publisher(parent.llm_runtime)
+        self._publisher.start()
+
+    def stop(self, parent: Any) -> None:
+        """Take the worker off the list."""
+        if self._publisher is not None:
+            self._publisher.stop()
+
+
+def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
+    """A worker's heartbeat with all its chores, not yet started."""
+    jobs, in_flight, gate = runtime.store.jobs, runtime.in_flight, runtime.gate
+    reaper = Reaper(runtime.settings, runtime.store, gate, partial(fail, runtime))
+    watchdog = Watchdog(
+        jobs, runtime.consumption, lambda: gate.is_open and len(in_flight) < runtime.slots
+    )
+    lease_seconds = runtime.settings.lease_seconds
+    return LeaseHeartbeat(
+        runtime.store, in_flight, lease_seconds,
+        (partial(collect, runtime.store), *chores(runtime.store, reaper, watchdog, lease_seconds)),
+    )  # fmt: skip
+
+
+def publisher(runtime: WorkerRuntime) -> Publisher:
+    """What publishes a worker, not yet started."""
+    return Publisher(
+        runtime.name,
+        runtime.slots,
+        running=lambda: len(runtime.in_flight),
+        settings=runtime.settings,
+        store=runtime.store,
+        engine=runtime.engine,
+        gate=runtime.gate,
+        catalog=runtime.catalog,
+        breaker=runtime.breaker,
+    )
+
+
+def _count(outcome: str) -> Callable[..., None]:
+    def count(sender: Any = None, **_: Any) -> None:
+        metrics.JOBS.labels(str(sender.name).removeprefix("llm."), outcome).inc()
+
+    return count

@@ -1,13 +1,13 @@
 """kombu's Redis transport, made trustworthy: `broker_transport` names it by dotted path.
 
-What differs from stock (measured faults in brackets, see CELERY.md of the project's design):
-- A message is popped and taken into custody by one script [a message was lost after the pop when
-  the worker died or the connection was half-open]. A worker waits on a short list, the doorbell,
-  and then takes; a ring that is lost costs a second.
+What differs from stock (measured faults in brackets, see docs/delivery.md):
+- One script pops a message and records its delivery [a message was lost after the pop when the
+  worker died or the connection was half-open]. A worker waits on a short list, the doorbell, and
+  then takes; a ring that is lost costs a second.
 - Closing a channel reads from no broken connection [the worker died when Redis went away].
 - A broken connection puts nothing back: what runs here goes on, its lease is kept [every running
   job ran twice].
-- The number of messages in hand is counted for the process, not for the connection.
+- The number of in-flight deliveries is counted for the worker, not for the connection.
 - `countdown` and `eta` wait in Redis, not in worker memory.
 - Key names are this service's own.
 """
@@ -15,86 +15,90 @@ What differs from stock (measured faults in brackets, see CELERY.md of the proje
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from queue import Empty
 from time import monotonic
-from typing import Any
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
 import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
-from local_llm_service.worker.intake.gate import GATE
-from local_llm_service.worker.lease.in_flight import HOLDINGS
+from local_llm_service.worker.celery_ext.delay import delay_seconds
+from local_llm_service.worker.celery_ext.result_backend import fail
+from local_llm_service.worker.errors import InvalidRequest
+from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.jobs import Taken
-from local_llm_service.worker.store.local import jobs, note_queues, note_taken, refuse, worker_name
+from local_llm_service.worker.store.states import Delivery
+from local_llm_service.worker.store.store import process_store
+
+if TYPE_CHECKING:
+    from local_llm_service.worker.runtime import WorkerRuntime
 
 logger = logging.getLogger(__name__)
+
+#: A worker's connection holds its runtime under this option, and a job's request under this header.
+OPTION = "llm_runtime"
 
 #: A job whose result Redis would not take (out of memory, read-only) is not repeated at once.
 NO_RESULT_PAUSE_SECONDS = 5.0
 
 
-class _Take:
-    """Numbers the takes of this process, so that one that is repeated is known as such."""
-
-    def __init__(self) -> None:
-        self._process, self._number = uuid4().hex, 0
-
-    @property
-    def nonce(self) -> str:
-        return f"{self._process}:{self._number}"
-
-    def next(self) -> None:
-        self._number += 1
-
-
-_TAKE = _Take()
-
-
 class QoS(kombu_redis.QoS):
-    """Custody is in Redis before a message is delivered; here it is only counted and ended."""
+    """Redis knows of a delivery before Celery does; here it is only counted and ended."""
 
     def can_consume(self) -> bool:
         """Whether a slot is free and the gate is open. Channels of control have no limit."""
         if not self.prefetch_count:
             return True
-        return GATE.is_open and len(HOLDINGS) < self.prefetch_count
+        runtime: WorkerRuntime = self.channel.llm_runtime
+        return runtime.gate.is_open and len(runtime.in_flight) < self.prefetch_count
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Remember a delivered message; take.lua has recorded it already."""
         virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Forget it. Its result has ended custody before; one that could not be stored is due."""
-        held = HOLDINGS.get(delivery_tag)
-        if held is not None:
-            logger.error("job %s ended without a result: it runs again", held.taken.task_id)
-            _put_back(held.taken, delay_seconds=NO_RESULT_PAUSE_SECONDS)
+        """Forget it. Settling has ended the delivery before; one without a result goes back."""
+        runtime, in_flight = self._find(delivery_tag)
+        if runtime is not None and in_flight is not None:
+            task_id, token = in_flight.delivery.task_id, in_flight.delivery.token
+            logger.error("job %s ended without a result: it runs again", task_id)
+            runtime.release(task_id, token, delay_seconds=NO_RESULT_PAUSE_SECONDS, counts=True)
         virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Put it back at the head of its queue, or forget it."""
-        held = HOLDINGS.get(delivery_tag)
-        if held is not None:
-            _put_back(held.taken) if requeue else _end(held.taken)
+        runtime, in_flight = self._find(delivery_tag)
+        if runtime is not None and in_flight is not None:
+            delivery = in_flight.delivery
+            if requeue:
+                runtime.release(delivery.task_id, delivery.token)
+            else:
+                _drop(runtime, delivery)
         virtual.QoS.ack(self, delivery_tag)
+
+    def _find(self, token: str) -> tuple[WorkerRuntime | None, InFlightDelivery | None]:
+        runtime: WorkerRuntime | None = self.channel.llm_runtime
+        return runtime, None if runtime is None else runtime.in_flight.get(token)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """Nothing: what runs here goes on; what does not, the lease gives to others."""
         self._on_collect.cancel()
 
     def restore_visible(self, *_: Any, **__: Any) -> None:
-        """Nothing: worker/delivery/keeper.py sweeps, with crashes counted."""
+        """Nothing: lease/reaper.py does it, with crashes counted."""
 
 
 class Channel(kombu_redis.Channel):
-    """A channel whose keys are ours and whose deliveries are held from the moment of the pop."""
+    """A channel whose keys are ours and whose deliveries are held from the moment of the pop.
+
+    `llm_runtime` is the worker that it belongs to; None in a producer.
+    """
 
     QoS = QoS
+    llm_runtime: WorkerRuntime | None = None
+    from_transport_options = (*kombu_redis.Channel.from_transport_options, OPTION)
     keyprefix_queue = keys.BINDING
     keyprefix_binding_deadlines = keys.BINDING_DEADLINES
     keyprefix_binding_permanent = keys.BINDING_PERMANENT
@@ -105,11 +109,11 @@ class Channel(kombu_redis.Channel):
             super()._put(queue, message, **kwargs)
             return
         headers = message.get("headers") or {}
-        delay = _delay_seconds(headers)
+        delay = delay_seconds(headers)
         if delay > 0:
             headers["eta"] = None  # the worker that takes it later shall start it at once
         task_id = headers.get("id") or message["properties"]["delivery_tag"]
-        jobs().put(queue, dumps(message), str(task_id), delay)
+        process_store().jobs.put(queue, dumps(message), str(task_id), delay)
 
     def _job_queues(self) -> list[str]:
         """Those of our queues that this channel consumes, most urgent first.
@@ -127,7 +131,8 @@ class Channel(kombu_redis.Channel):
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         seconds = timeout or self.brpop_timeout
-        self.client.connection.send_command("BRPOP", keys.DOORBELL, seconds)
+        doorbell = process_store().keys.doorbell
+        self.client.connection.send_command("BRPOP", doorbell, seconds)
 
     def _brpop_read(self, **options: Any) -> bool:
         """A ring, or a second without one: look into the queues and deliver what is found."""
@@ -141,46 +146,45 @@ class Channel(kombu_redis.Channel):
                 raise
         finally:
             self._in_poll = None
-        taken = self._take()
-        if taken is None:
+        runtime = self.llm_runtime
+        delivery = None if runtime is None else self._take(runtime)
+        if runtime is None or delivery is None:
             raise Empty
-        HOLDINGS.add(taken)
-        note_taken()
-        self._hand_over(taken)
+        self._hand_over(runtime, runtime.in_flight.add(delivery))
         return True
 
-    def _hand_over(self, taken: Taken) -> None:
-        """Give the message to Celery, with the token under which its result is to be stored."""
+    def _take(self, runtime: WorkerRuntime) -> Delivery | None:
+        """The most urgent message, now held by this worker."""
+        queues = self._job_queues()
+        runtime.consumption.looks_into(queues)
+        delivery = runtime.store.jobs.take(
+            queues,
+            worker=runtime.name,
+            may_take_quarantined=not runtime.in_flight.has_quarantined(),
+            nonce=runtime.consumption.nonce,
+        )
+        runtime.consumption.replied(found=delivery is not None)
+        return delivery
+
+    def _hand_over(self, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> None:
+        """Give the message to Celery, with what its job needs to know of this worker."""
+        delivery = in_flight.delivery
         try:
-            message = loads(taken.message)
-        except ValueError:  # cjson reads numbers that JSON has not
-            refuse(taken.task_id, taken.token)
-            HOLDINGS.end(taken.token)
+            message = loads(delivery.message)
+        except ValueError:  # cjson reads numbers that JSON does not have
+            _refuse(runtime, delivery)
             return
-        # The handle of this delivery, here only: in Redis the message keeps its own tag, which is
-        # the same for every delivery of it.
-        message["headers"]["llm_token"] = message["properties"]["delivery_tag"] = taken.token
+        # In this process only: in Redis the message keeps its own tag, which is the same for every
+        # delivery of it. Here the handle is the fencing token, which is not.
+        message["headers"] |= {OPTION: runtime, "llm_delivery": in_flight}
+        message["properties"]["delivery_tag"] = delivery.token
         try:
-            self.connection._deliver(message, taken.queue)
+            self.connection._deliver(message, delivery.queue)
         except self.connection_errors:
             raise
         except Exception as error:  # noqa: BLE001  # what is in a message must not end the worker
-            logger.error("job %s: message refused: %s", taken.task_id, type(error).__name__)
-            refuse(taken.task_id, taken.token)
-            HOLDINGS.end(taken.token)
-
-    def _take(self) -> Taken | None:
-        """The most urgent message, now in this worker's custody."""
-        queues = self._job_queues()
-        note_queues(queues)
-        taken = jobs().take(
-            queues,
-            worker=worker_name(),
-            may_take_suspect=not HOLDINGS.has_suspect(),
-            nonce=_TAKE.nonce,
-        )
-        _TAKE.next()  # the reply has come: the next take is another one
-        return taken
+            logger.error("job %s: message refused: %s", delivery.task_id, type(error).__name__)
+            _refuse(runtime, delivery)
 
     def close(self) -> None:
         """Close without reading the reply that may still come: it is only a ring."""
@@ -196,32 +200,16 @@ class Transport(kombu_redis.Transport):
     Channel = Channel
 
 
-def _end(taken: Taken) -> None:
+def _refuse(runtime: WorkerRuntime, delivery: Delivery) -> None:
+    """Give a job whose message nobody can read its failure. Raises redis-py's errors."""
+    error = InvalidRequest("the message cannot be decoded")
+    fail(runtime, delivery.task_id, error, token=delivery.token)
+    runtime.in_flight.end(delivery.token)
+
+
+def _drop(runtime: WorkerRuntime, delivery: Delivery) -> None:
     try:
-        jobs().drop(taken.task_id, taken.tag, taken.token)
+        runtime.store.jobs.drop(delivery.task_id, delivery.tag, delivery.token)
     except redis.RedisError as error:
-        logger.warning("job %s: custody not ended: %s", taken.task_id, type(error).__name__)
-    HOLDINGS.end(taken.token)
-
-
-def _put_back(taken: Taken, *, delay_seconds: float = 0.0) -> None:
-    try:
-        jobs().release(
-            taken.task_id, taken.token, delay_seconds=delay_seconds, counts=delay_seconds > 0
-        )
-    except redis.RedisError:
-        HOLDINGS.release_later(taken.task_id, taken.token)
-    HOLDINGS.end(taken.token)
-
-
-def _delay_seconds(headers: dict[str, Any]) -> float:
-    """Seconds until the message's `eta`; 0 for none, or one that cannot be read."""
-    eta = headers.get("eta")
-    if not isinstance(eta, str):
-        return 0.0
-    try:
-        due = datetime.fromisoformat(eta)
-    except ValueError:
-        return 0.0
-    aware = due if due.tzinfo else due.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+        logger.warning("job %s: delivery not ended: %s", delivery.task_id, type(error).__name__)
+    runtime.in_flight.end(delivery.token)

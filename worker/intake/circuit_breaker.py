@@ -1,4 +1,4 @@
-"""The breaker in front of Ollama: when it is down, this worker takes nothing and probes.
+"""The breaker in front of Ollama: while Ollama is away, this worker takes nothing and probes.
 
 Jobs stay in their queues, where other hosts' workers take them. Nothing is failed, and no try is
 used up, by an outage.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from functools import lru_cache
 
-from local_llm_service.worker.engine import Engine, get_engine
+from local_llm_service.worker.engine import Engine
 from local_llm_service.worker.errors import ServiceError
-from local_llm_service.worker.intake.gate import GATE, Reason
-from local_llm_service.worker.intake.model_catalog import get_serving
+from local_llm_service.worker.intake.gate import Gate, Reason
+from local_llm_service.worker.intake.model_catalog import ModelCatalog
 
 logger = logging.getLogger(__name__)
 
@@ -22,16 +21,16 @@ FIRST_PROBE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 2.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Closes the gate when Ollama is away and opens it when it answers again."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, gate: Gate, catalog: ModelCatalog) -> None:
+        self._engine, self._gate, self._catalog = engine, gate, catalog
 
     def trip(self) -> None:
         """Ollama could not be reached: take nothing until it answers. Returns at once."""
-        get_serving().note_away()
-        if GATE.close(Reason.OLLAMA):
+        self._catalog.note_away()
+        if self._gate.close(Reason.OLLAMA):
             logger.warning("Ollama is away: taking no jobs until it answers")
             threading.Thread(target=self._probe, name="breaker", daemon=True).start()
 
@@ -54,12 +53,6 @@ class Breaker:
             except Exception as error:  # noqa: BLE001  # the edge of the thread: it must go on
                 logger.debug("probe: %s", type(error).__name__)
                 continue
-            GATE.open(Reason.OLLAMA)
+            self._gate.open(Reason.OLLAMA)
             logger.info("Ollama answers again: taking jobs")
             return
-
-
-@lru_cache(maxsize=1)
-def get_breaker() -> Breaker:
-    """This process's breaker."""
-    return Breaker(get_engine())

@@ -49,7 +49,3 @@ class Gate:
             there = reason in self._reasons
             self._reasons.discard(reason)
         return there
-
-
-#: Of this process.
-GATE = Gate()

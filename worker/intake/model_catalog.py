@@ -1,7 +1,7 @@
-"""How this worker runs its models: one word each, the identity, that goes into fingerprints.
+"""The models of a worker's Ollama, each with its revision: one word that goes into fingerprints.
 
-It holds the model's digest, so that a model that was pulled again never answers from old entries,
-and the settings of the worker that can change an answer.
+A revision holds the model's digest, so that a model that was pulled again never answers from old
+cache entries, and the settings of the worker that can change an answer.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from functools import lru_cache
 
-from local_llm_service.worker.engine import Engine, get_engine
+from local_llm_service.worker.engine import Engine
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.fingerprint import full_name
-from local_llm_service.worker.settings import Settings, get_settings
+from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.presence import Model
 
 #: What was seen is used for so long. A look costs about 2 ms, so not for every job; for so long
@@ -22,8 +21,8 @@ from local_llm_service.worker.store.presence import Model
 FRESH_SECONDS = 1.0
 
 
-class Serving:
-    """The models of this worker's Ollama, as last seen."""
+class ModelCatalog:
+    """What this worker's Ollama has, as last seen."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings, self._engine = settings, engine
@@ -52,8 +51,8 @@ class Serving:
         with self._lock:
             self._seen_at = -FRESH_SECONDS
 
-    def identity(self, model: str) -> str | None:
-        """How this worker runs `model`; None where it is not known, or nothing is to be cached."""
+    def revision(self, model: str) -> str | None:
+        """The revision of `model`; None where it is not known, or nothing is to be cached."""
         if not self._settings.enable_cache:
             return None
         with self._lock:
@@ -67,13 +66,7 @@ class Serving:
             return self._seen.get(full_name(model))
 
     def table(self) -> str:
-        """For publish.lua: JSON of the default model and the models' identities."""
+        """For publish.lua: JSON of the default model and the models' revisions."""
         with self._lock:
             models = self._seen if self._settings.enable_cache else {}
             return json.dumps({"default": full_name(self._settings.model_name), "models": models})
-
-
-@lru_cache(maxsize=1)
-def get_serving() -> Serving:
-    """The worker process's."""
-    return Serving(get_settings(), get_engine())

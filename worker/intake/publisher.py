@@ -1,42 +1,49 @@
 """A worker publishes itself in Redis, so that callers see what is served without asking Ollama.
 
 One key with a short life, written every few seconds from a thread of its own and removed when the
-worker stops. Ollama is asked by the worker that sits beside it.
+worker stops. Each worker asks the Ollama beside it.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import Any
+from collections.abc import Callable
 
 import redis
-from celery import bootsteps
-from celery.worker import state
 
-from local_llm_service.worker.engine import Engine, get_engine
+from local_llm_service.worker.engine import Engine
 from local_llm_service.worker.errors import ServiceError
-from local_llm_service.worker.intake.circuit_breaker import get_breaker
-from local_llm_service.worker.intake.gate import GATE
-from local_llm_service.worker.intake.model_catalog import Serving, get_serving
-from local_llm_service.worker.settings import Settings, get_settings
+from local_llm_service.worker.intake.circuit_breaker import CircuitBreaker
+from local_llm_service.worker.intake.gate import Gate
+from local_llm_service.worker.intake.model_catalog import ModelCatalog
+from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.connection import connect
-from local_llm_service.worker.store.presence import Model, Presence
-from local_llm_service.worker.store.scripts import Scripts
+from local_llm_service.worker.store.presence import Model, Presence, publish
+from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Writes the Presence of one worker until it is stopped."""
+    """Writes the Presence of one worker until it is stopped. `running` counts its jobs now."""
 
     def __init__(
-        self, name: str, slots: int, settings: Settings, engine: Engine, serving: Serving
+        self,
+        name: str,
+        slots: int,
+        *,
+        running: Callable[[], int],
+        settings: Settings,
+        store: Store,
+        engine: Engine,
+        gate: Gate,
+        catalog: ModelCatalog,
+        breaker: CircuitBreaker,
     ) -> None:
-        self._name, self._slots = name, slots
-        self._settings, self._engine, self._serving = settings, engine, serving
-        self._scripts = Scripts(connect(settings.redis_url))
+        self._name, self._slots, self._running = name, slots, running
+        self._settings, self._store, self._engine = settings, store, engine
+        self._gate, self._catalog, self._breaker = gate, catalog, breaker
         self._said = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
@@ -48,7 +55,7 @@ class Publisher:
     def stop(self) -> None:
         """Take the key away at once and end the thread."""
         self._stopped.set()
-        self._serving.changed.set()
+        self._catalog.changed.set()
         self._thread.join(timeout=10)
 
     def observe(self) -> Presence:
@@ -58,68 +65,47 @@ class Publisher:
         try:
             version = self._engine.version()
             models = self._engine.models()
-            self._serving.note(models)
+            self._catalog.note(models)
             self._say_once(logging.INFO, f"Ollama {version} answers")
         except ServiceError as error:
             self._say_once(logging.WARNING, f"{error.message}. {error.hint}")
-            self._serving.note_away()
+            self._catalog.note_away()
             if version is None:
-                get_breaker().trip()
+                self._breaker.trip()
         return Presence(
             name=self._name,
             slots=self._slots,
-            running=len(state.active_requests),
+            running=self._running(),
             model=self._settings.model_name,
             ollama_host=self._settings.masked_ollama_host,
             ollama_version=version,
             ollama_reachable=version is not None,
-            closed_by=GATE.reasons,
+            closed_by=self._gate.reasons,
             lease_seconds=self._settings.lease_seconds,
             cache_enabled=self._settings.enable_cache,
             models=models,
         )
 
+    def publish(self, presence: str) -> None:
+        """Write a Presence as JSON, or "" to go. Raises redis-py's errors."""
+        publish(self._store, self._name, presence, self._catalog.table())
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             text = self.observe().model_dump_json()
             try:
-                self._publish(text)
+                self.publish(text)
             except redis.RedisError as error:
                 self._say_once(logging.WARNING, f"presence not published: {type(error).__name__}")
-            self._serving.changed.wait(keys.PRESENCE_INTERVAL_SECONDS)
-            self._serving.changed.clear()
+            self._catalog.changed.wait(keys.PRESENCE_INTERVAL_SECONDS)
+            self._catalog.changed.clear()
         try:
-            self._publish("")
+            self.publish("")
         except redis.RedisError:
             logger.warning("presence not removed: it expires by itself")
-
-    def _publish(self, presence: str) -> None:
-        ttl_ms = keys.PRESENCE_TTL_SECONDS * 1000
-        self._scripts.run("publish", [self._name, presence, ttl_ms, self._serving.table()])
 
     def _say_once(self, level: int, text: str) -> None:
         """Log a state when it changes, not every few seconds."""
         if text != self._said:
             self._said = text
             logger.log(level, text)
-
-
-class PresenceStep(bootsteps.StartStopStep):
-    """Celery's hook: publish while this worker runs."""
-
-    requires = ("celery.worker.components:Pool",)
-
-    def __init__(self, parent: Any, **options: Any) -> None:
-        self._publisher: Publisher | None = None
-        super().__init__(parent, **options)
-
-    def start(self, parent: Any) -> None:
-        """Begin to publish `parent`, which is Celery's worker."""
-        name, slots = str(parent.hostname), int(parent.concurrency)
-        self._publisher = Publisher(name, slots, get_settings(), get_engine(), get_serving())
-        self._publisher.start()
-
-    def stop(self, parent: Any) -> None:
-        """Take the worker off the list."""
-        if self._publisher is not None:
-            self._publisher.stop()

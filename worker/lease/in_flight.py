@@ -1,7 +1,7 @@
-"""What this worker process holds: one entry per message between taking it and its end.
+"""In-flight deliveries: the messages that one worker holds, each from its take to its end.
 
-Shared by the transport (which takes), the slots (which work), and the keeper (which renews leases
-and passes on who must stop). Everything here is in memory; Redis is the truth.
+Shared by the transport (which takes), the slots (which work), and the lease heartbeat (which renews
+leases and passes on who must stop). Everything here is in memory; Redis is the truth.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from local_llm_service.worker.celery_ext.answers import Work
 from local_llm_service.worker.errors import ServiceError
-from local_llm_service.worker.store.jobs import Taken
+from local_llm_service.worker.store.states import Delivery, Work
 
 
 class Interrupted(ServiceError):
@@ -21,19 +20,22 @@ class Interrupted(ServiceError):
     code = "interrupted"
 
 
-class Held:
+class InFlightDelivery:
     """One message in this worker's hands, and the way to stop the work on it."""
 
-    def __init__(self, taken: Taken) -> None:
-        self.taken = taken
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        #: What was done for the job; goes into its result and the statistics (tasks/run.py).
+        self.work = Work()
+        #: How long somebody still waits when the job's own time is over, seconds. May ask Redis.
+        self.wanted_seconds: Callable[[], float] = lambda: 0.0
+        self._deadline = time.monotonic() + delivery.remaining_seconds
         self._lock = threading.Lock()
         self._reason: ServiceError | None = None
         self._stop: Callable[[], None] | None = None
-        #: What was done for it so far; goes into its result and the statistics.
-        self.work = Work()
-        self._deadline = time.monotonic() + taken.left_seconds
-        #: How long somebody still waits when its own time is over, seconds. May ask Redis.
-        self.more_seconds: Callable[[], float] = lambda: 0.0
+
+    def __repr__(self) -> str:
+        return f"<in-flight delivery of {self.delivery.task_id}>"
 
     @property
     def reason(self) -> ServiceError | None:
@@ -42,7 +44,7 @@ class Held:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether its own deadline has passed."""
+        """Whether the job's own deadline has passed."""
         return time.monotonic() > self._deadline
 
     def request_stop(self, reason: ServiceError) -> None:
@@ -64,54 +66,54 @@ class Held:
             stop()
 
 
-class Holdings:
-    """All messages that this process holds, by fence token.
+class InFlightDeliveries:
+    """All messages that one worker holds, by fencing token.
 
     Not by task id: a worker that was cut off can be given a job again that it still works on.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: dict[str, Held] = {}
+        self._by_token: dict[str, InFlightDelivery] = {}
         #: Put back as soon as Redis can be reached: (task id, token).
         self._to_release: list[tuple[str, str]] = []
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._by_token)
 
-    def add(self, taken: Taken) -> Held:
-        """A message was taken."""
-        held = Held(taken)
-        again = self.of_job(taken.task_id)
+    def add(self, delivery: Delivery) -> InFlightDelivery:
+        """A message was taken. An earlier delivery of the same job stops."""
+        in_flight = InFlightDelivery(delivery)
+        earlier = self.of_job(delivery.task_id)
         with self._lock:
-            self._held[taken.token] = held
-        for older in again:
-            older.request_stop(Interrupted("the lease ran out and the job was taken again"))
-        return held
+            self._by_token[delivery.token] = in_flight
+        for one in earlier:
+            one.request_stop(Interrupted("the lease ran out and the job was taken again"))
+        return in_flight
 
-    def get(self, token: str | None) -> Held | None:
+    def get(self, token: str | None) -> InFlightDelivery | None:
         """What is held under a token."""
-        return self._held.get(token or "")
+        return self._by_token.get(token or "")
 
-    def of_job(self, task_id: str) -> list[Held]:
-        """All that is held for one job."""
+    def of_job(self, task_id: str) -> list[InFlightDelivery]:
+        """All deliveries of one job."""
         with self._lock:
-            return [held for held in self._held.values() if held.taken.task_id == task_id]
+            return [one for one in self._by_token.values() if one.delivery.task_id == task_id]
 
     def end(self, token: str) -> None:
         """The message is in other hands or has its result."""
         with self._lock:
-            self._held.pop(token, None)
+            self._by_token.pop(token, None)
 
-    def all(self) -> list[Held]:
+    def all(self) -> list[InFlightDelivery]:
         """A copy of all entries."""
         with self._lock:
-            return list(self._held.values())
+            return list(self._by_token.values())
 
-    def has_suspect(self) -> bool:
+    def has_quarantined(self) -> bool:
         """Whether one of them is a job that a worker died with before."""
         with self._lock:
-            return any(held.taken.crashes for held in self._held.values())
+            return any(one.delivery.crashes for one in self._by_token.values())
 
     def release_later(self, task_id: str, token: str) -> None:
         """Redis cannot be reached now: remember to put this one back."""
@@ -123,7 +125,3 @@ class Holdings:
         with self._lock:
             due, self._to_release = self._to_release, []
         return due
-
-
-#: Of this process. A producer has one too, and it stays empty.
-HOLDINGS = Holdings()

@@ -1,7 +1,7 @@
-"""Looks at consumption, not at the process: jobs wait, a slot is free, and still nothing is taken.
+"""Watches consumption, not the process: jobs wait, a slot is free, and still nothing is taken.
 
-That must not happen. Should it, a worker that is started anew by its supervisor is better than one
-that looks alive and does nothing: what it holds goes back first.
+That must not happen. Should it, a worker that its supervisor starts anew is better than one that
+looks alive and does nothing: what it holds goes back first.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 
-from local_llm_service.worker.intake.gate import GATE
-from local_llm_service.worker.lease.in_flight import HOLDINGS
-from local_llm_service.worker.store import local
+from local_llm_service.worker.lease.consumption import Consumption
 from local_llm_service.worker.store.jobs import Jobs
 
 logger = logging.getLogger(__name__)
@@ -25,10 +24,15 @@ PAUSE_SECONDS = 10.0
 
 
 class Watchdog:
-    """Ends the process (SIGTERM: a drain) when it has stopped to consume."""
+    """Ends the process (SIGTERM: a drain) when it no longer consumes.
 
-    def __init__(self, jobs: Jobs) -> None:
-        self._jobs = jobs
+    `could_take` says whether this worker takes jobs now: its gate is open and a slot is free.
+    """
+
+    def __init__(
+        self, jobs: Jobs, consumption: Consumption, could_take: Callable[[], bool]
+    ) -> None:
+        self._jobs, self._consumption, self._could_take = jobs, consumption, could_take
         self._fine_at = self._looked_at = time.monotonic()
 
     def look(self) -> None:
@@ -37,7 +41,7 @@ class Watchdog:
         if now - self._looked_at > PAUSE_SECONDS:
             self._fine_at = now  # Redis was away: nothing could be taken
         self._looked_at = now
-        if local.taken_since(self._fine_at) or not self._should_take():
+        if self._consumption.found_since(self._fine_at) or not self._should_take():
             self._fine_at = now
         elif now - self._fine_at > STUCK_SECONDS:
             logger.critical("jobs wait, slots are free and nothing is taken: restarting")
@@ -45,9 +49,6 @@ class Watchdog:
             self._fine_at = now
 
     def _should_take(self) -> bool:
-        if not GATE.is_open or len(HOLDINGS) >= local.slots():
+        if not self._could_take():
             return False
-        with self._jobs.client.pipeline(transaction=False) as pipe:
-            for queue in local.queues():
-                pipe.llen(queue)
-            return any(pipe.execute())
+        return any(self._jobs.waiting(self._consumption.queues).values())

@@ -7,13 +7,13 @@ import json
 from dataclasses import dataclass
 from typing import Any, cast
 
-from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.jobs import Jobs
+from local_llm_service.worker.store.scripts import Scripts
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One of them. `died_at` is Unix time, seconds; `error` is a code of `worker.errors`."""
+    """One of them. `died_at` is Unix time, seconds; `error` is a code of `errors`."""
 
     task_id: str
     kind: str
@@ -25,49 +25,50 @@ class DeadLetter:
     died_at: float
 
 
-def letters(jobs: Jobs) -> list[DeadLetter]:
-    """All of them, the newest first. Raises redis-py's errors."""
-    found = cast(list[tuple[str, float]], jobs.client.zrevrange(keys.DEAD, 0, -1, withscores=True))
-    return [_letter(task_id, died_ms, jobs.record(task_id)) for task_id, died_ms in found]
+class DeadLetters:
+    """All of them. Every call raises redis-py's errors."""
 
+    def __init__(self, scripts: Scripts, jobs: Jobs) -> None:
+        self._client, self._keys, self._jobs = scripts.client, scripts.keys, jobs
 
-def letter(jobs: Jobs, task_id: str) -> DeadLetter | None:
-    """One of them, or None. Raises redis-py's errors."""
-    died_ms = jobs.client.zscore(keys.DEAD, task_id)
-    if died_ms is None:
-        return None
-    return _letter(task_id, float(died_ms), jobs.record(task_id))
+    def all(self) -> list[DeadLetter]:
+        """The newest first."""
+        found = self._client.zrevrange(self._keys.dead_letters, 0, -1, withscores=True)
+        return [self._letter(*pair) for pair in cast(list[tuple[str, float]], found)]
 
+    def get(self, task_id: str) -> DeadLetter | None:
+        """One of them, or None."""
+        died_ms = self._client.zscore(self._keys.dead_letters, task_id)
+        return None if died_ms is None else self._letter(task_id, float(died_ms))
 
-def request(jobs: Jobs, task_id: str) -> dict[str, Any] | None:
-    """The arguments that the job was called with: somebody's words, shown only when asked for."""
-    raw = jobs.client.hget(keys.DEAD_MESSAGES, task_id)
-    if raw is None:
-        return None
-    message = json.loads(cast(str, raw))
-    body = message["body"]
-    if message["properties"].get("body_encoding") == "base64":
-        body = base64.b64decode(body)
-    args, kwargs, _ = json.loads(body)
-    return {"args": args, "kwargs": kwargs}
+    def request(self, task_id: str) -> dict[str, Any] | None:
+        """The arguments of the job's call: somebody's words, shown only when asked for."""
+        raw = self._client.hget(self._keys.dead_letter_messages, task_id)
+        if raw is None:
+            return None
+        message = json.loads(cast(str, raw))
+        body = message["body"]
+        if message["properties"].get("body_encoding") == "base64":
+            body = base64.b64decode(body)
+        args, kwargs, _ = json.loads(body)
+        return {"args": args, "kwargs": kwargs}
 
+    def drop(self, task_id: str) -> bool:
+        """Throw one away; its failure stays where it is. False if there is none."""
+        with self._client.pipeline() as pipe:
+            pipe.zrem(self._keys.dead_letters, task_id)
+            pipe.hdel(self._keys.dead_letter_messages, task_id)
+            return bool(pipe.execute()[0])
 
-def drop(jobs: Jobs, task_id: str) -> bool:
-    """Throw one away; its failure stays where it is. False if there is none."""
-    with jobs.client.pipeline() as pipe:
-        pipe.zrem(keys.DEAD, task_id)
-        pipe.hdel(keys.DEAD_MESSAGES, task_id)
-        return bool(pipe.execute()[0])
-
-
-def _letter(task_id: str, died_ms: float, record: dict[str, str]) -> DeadLetter:
-    return DeadLetter(
-        task_id=task_id,
-        kind=record.get("kind", "?"),
-        queue=record.get("queue", "?"),
-        error=record.get("error", "?"),
-        attempts=int(record.get("attempts", 0)),
-        crashes=int(record.get("crashes", 0)),
-        starts=int(record.get("starts", 0)),
-        died_at=died_ms / 1000,
-    )
+    def _letter(self, task_id: str, died_ms: float) -> DeadLetter:
+        record = self._jobs.record(task_id)
+        return DeadLetter(
+            task_id=task_id,
+            kind=(record and record.kind) or "?",
+            queue=(record and record.queue) or "?",
+            error=(record and record.error) or "?",
+            attempts=record.attempts if record else 0,
+            crashes=record.crashes if record else 0,
+            starts=record.starts if record else 0,
+            died_at=died_ms / 1000,
+        )

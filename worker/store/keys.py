@@ -1,88 +1,26 @@
-"""Every Redis name and its lifetime. Ours alone: all keys but the queues' begin with `llm:`."""
+"""Every Redis name and its lifetime. All keys begin with one prefix, KEY_PREFIX.
+
+The prefix holds a hash tag, so that a Redis Cluster keeps all keys of one service in one slot,
+where a script can reach them.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, overload
 
 SERVICE: Final = "local-llm"
-PREFIX: Final = "llm:"
+DEFAULT_PREFIX: Final = "{llm}:"
 
-#: Queues, most urgent first; a queue is a Redis list under its own name, as kombu has it.
+#: Queues, most urgent first, as Celery, Flower and callers name them.
 QUEUES: Final = ("llm.high", "llm.normal", "llm.low")
 PRIORITIES: Final = ("high", "normal", "low")
 
-# --- Custody: a message is in exactly one of these places. No lifetime: each move empties one. ---
-#: kombu's own record of messages that workers hold: hash tag → [message, exchange, queue], and
-#: sorted set tag → time of the last renewal, seconds. `HELD` adds hash tag → task id.
-UNACKED: Final = "llm:unacked"
-UNACKED_INDEX: Final = "llm:unacked_index"
-UNACKED_MUTEX: Final = "llm:unacked_mutex"
-HELD: Final = "llm:held"
-#: Retries and `countdown`: sorted set task id → due time, ms; hash task id → message.
-DEFERRED: Final = "llm:deferred"
-DEFERRED_MESSAGES: Final = "llm:deferred_messages"
-#: Dead letters: sorted set task id → time, ms; hash task id → message. Bounded, see DEAD_LETTERS_*.
-DEAD: Final = "llm:dead"
-DEAD_MESSAGES: Final = "llm:dead_messages"
-#: Messages that are no JSON or name no task; the newest UNREADABLE_MOST are kept for a look.
-UNREADABLE: Final = "llm:unreadable"
-UNREADABLE_MOST: Final = 100
-
-#: Sorted set task id → deadline, ms, of jobs that have no result yet.
-DEADLINES: Final = "llm:deadlines"
-#: Task ids that ended without a worker and whose failure is not stored yet.
-UNANSWERED: Final = "llm:unanswered"
-#: A list of at most DOORBELL_MOST rings: a worker waits here and then takes from the queues.
-DOORBELL: Final = "llm:doorbell"
-DOORBELL_MOST: Final = 64
-#: Counter: a fresh fence token for each time that a message is taken.
-FENCE: Final = "llm:fence"
-#: Hash: since when some worker has always been in contact with Redis. Lives an hour.
-CONTACT: Final = "llm:contact"
-#: Channel on which the id of a cancelled job is published.
-CANCEL_CHANNEL: Final = "llm:cancel"
-
-# --- Flights: jobs of one fingerprint, of which one runs. Each lives to the latest deadline among
-# its jobs plus RESULT_TTL. ---
-#: Sorted set task id → deadline, ms: all who wait for the answer, queued, joined or running.
-NOTED: Final = f"{PREFIX}noted:"
-#: Hash leader, token: the job that runs.
-FLIGHT: Final = f"{PREFIX}flight:"
-#: Hash task id → message: jobs that were taken and wait for the leader. Custody.
-JOINED: Final = f"{PREFIX}joined:"
-#: String: the outcome of a flight for a job in a canvas, which a worker has to end.
-HANDED: Final = f"{PREFIX}handed:"
-
-# --- Cache: string "prompt tokens, completion tokens, answer" by fingerprint, for CACHE_TTL; the
-# index and the counter of bytes live as long as the youngest entry. ---
-CACHE: Final = f"{PREFIX}cache:"
-#: Sorted set "fingerprint:bytes" → end of its lifetime, ms.
-CACHE_INDEX: Final = f"{PREFIX}cache_index"
-CACHE_BYTES: Final = f"{PREFIX}cache_bytes"
-#: What Redis needs beside an entry's own bytes (MEMORY USAGE of key, value and index).
-CACHE_ENTRY_OVERHEAD_BYTES: Final = 400
-
-#: Hash: counters of the whole service. Lives STATS_SECONDS after the last job.
-STATS: Final = f"{PREFIX}stats"
-STATS_SECONDS: Final = 366 * 86_400
-
-# --- What workers serve; each lives PRESENCE_TTL_SECONDS. ---
-#: Hash worker → JSON of its default model and its models' identities, and sorted set worker → until
-#: when that holds, ms.
-SERVING: Final = f"{PREFIX}serving"
-SERVING_UNTIL: Final = f"{PREFIX}serving_until"
-#: Hash model → identity on which all workers agree; DEFAULT_MODEL → "model identity".
-AGREED: Final = f"{PREFIX}agreed"
-DEFAULT_MODEL: Final = "*"
-
-#: Exchanges of control and events; kombu's tables of them.
-BINDING: Final = "llm:binding.%s"
-BINDING_DEADLINES: Final = "llm:binding_deadlines"
-BINDING_PERMANENT: Final = "llm:binding_permanent.%s"
-# kombu cuts this prefix off only where it begins with "/", and up to the first dot.
-FANOUT: Final = "/llm:{db}."
+#: Exchanges of Celery's control and events.
 CONTROL_EXCHANGE: Final = "llm.control"
 EVENT_EXCHANGE: Final = "llm.events"
+
+#: The entry of the consensus table for calls that name no model.
+DEFAULT_MODEL: Final = "*"
 
 #: Workers publish themselves this often and are gone after the TTL. Seconds.
 PRESENCE_INTERVAL_SECONDS: Final = 3.0
@@ -92,32 +30,15 @@ PRESENCE_TTL_SECONDS: Final = 12
 DEAD_LETTERS_SECONDS: Final = 7 * 86_400
 DEAD_LETTERS_MOST: Final = 1000
 
-#: Prefixes. LAST_TAKE: hash, what a worker took last, should the reply have been lost; an hour.
-JOB: Final = f"{PREFIX}job:"
-RESULT: Final = f"{PREFIX}celery-task-meta-"
-SUSPECTS: Final = f"{PREFIX}suspect:"
-WORKER: Final = f"{PREFIX}worker:"
-LAST_TAKE: Final = f"{PREFIX}take:"
-
-
-def job(task_id: str) -> str:
-    """Hash: the small record of one job. Lives to its deadline plus RESULT_TTL."""
-    return f"{JOB}{task_id}"
-
-
-def result(task_id: str) -> str:
-    """String (JSON), and the channel on which it is announced: Celery's result of one job."""
-    return f"{RESULT}{task_id}"
-
-
-def suspects(queue: str) -> str:
-    """List: messages of `queue` that a worker died with; taken at most one at a time."""
-    return f"{SUSPECTS}{queue}"
-
-
-def worker(name: str) -> str:
-    """String (JSON): what one worker serves. Lives PRESENCE_TTL_SECONDS."""
-    return f"{WORKER}{name}"
+#: Numbers that scripts know by these names: the longest doorbell, the most unreadable messages, how
+#: long statistics outlive the last job, and what Redis needs for a cache entry beside its own bytes
+#: (MEMORY USAGE of key, value and index).
+NUMBERS: Final = {
+    "DOORBELL_MOST": 64,
+    "UNREADABLE_MOST": 100,
+    "STATS_SECONDS": 366 * 86_400,
+    "CACHE_ENTRY_OVERHEAD_BYTES": 400,
+}
 
 
 def queue_of(priority: str) -> str:
@@ -125,21 +46,143 @@ def queue_of(priority: str) -> str:
     return f"llm.{priority}"
 
 
-#: What scripts know by the name that it has here.
-IN_SCRIPTS: Final = (
-    *("UNACKED", "UNACKED_INDEX", "HELD", "DEFERRED", "DEFERRED_MESSAGES", "DEAD"),
-    *("DEAD_MESSAGES", "DEADLINES", "UNANSWERED", "DOORBELL", "DOORBELL_MOST", "CANCEL_CHANNEL"),
-    *("UNREADABLE", "UNREADABLE_MOST", "FENCE", "CONTACT", "LAST_TAKE"),
-    *("JOB", "RESULT", "SUSPECTS", "WORKER", "NOTED", "FLIGHT", "JOINED", "HANDED"),
-    *("CACHE", "CACHE_INDEX", "CACHE_BYTES", "CACHE_ENTRY_OVERHEAD_BYTES"),
-    *("STATS", "STATS_SECONDS", "SERVING", "SERVING_UNTIL", "AGREED"),
-)
+class _Name:
+    """One name under the prefix of the `Keys` that it is read from."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, keys: None, owner: type) -> _Name: ...
+    @overload
+    def __get__(self, keys: Keys, owner: type) -> str: ...
+    def __get__(self, keys: Keys | None, owner: type) -> str | _Name:
+        return self if keys is None else keys.prefix + self.name
 
 
-def lua_locals() -> list[tuple[str, str]]:
-    """The names in IN_SCRIPTS, each with the Lua line that defines it."""
-    return [(name, f"local {name} = {_lua(globals()[name])}") for name in IN_SCRIPTS]
+class Keys:
+    """The names under one prefix. A name that ends in `:` or `-` is the beginning of many keys."""
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+        self.prefix = prefix
+
+    # --- Where a message is: in exactly one of these. No lifetime: each move empties one. ---
+    #: List of messages, by queue name.
+    queue_list = _Name("")
+    #: List, by queue name: messages of jobs that a worker died with; taken at most one at a time.
+    quarantine = _Name("quarantine:")
+    #: In-flight deliveries, in kombu's own form: hash tag → [message, exchange, queue], and sorted
+    #: set tag → time of the last renewal, seconds. UNACKED_JOBS adds hash tag → task id.
+    unacked = _Name("unacked")
+    unacked_index = _Name("unacked_index")
+    unacked_mutex = _Name("unacked_mutex")
+    unacked_jobs = _Name("unacked_jobs")
+    #: Retries and `countdown`: sorted set task id → due time, ms; hash task id → message.
+    deferred = _Name("deferred")
+    deferred_messages = _Name("deferred_messages")
+    #: Hash task id → message, by fingerprint: followers of a single-flight group. Lives to the
+    #: latest deadline in the group plus RESULT_TTL, as do `waiters` and `group`.
+    followers = _Name("followers:")
+    #: Dead letters: sorted set task id → time, ms; hash task id → message. Bounded, see
+    #: DEAD_LETTERS_*.
+    dead_letters = _Name("dead_letters")
+    dead_letter_messages = _Name("dead_letter_messages")
+    #: The newest UNREADABLE_MOST messages that are not JSON or name no task.
+    unreadable = _Name("unreadable")
+
+    # --- Jobs ---
+    #: Hash: the record of one job, see states.JobRecord. Lives to its deadline plus RESULT_TTL.
+    job_record = _Name("job:")
+    #: String (JSON), and the channel on which it is announced: Celery's result of one job.
+    result_meta = _Name("celery-task-meta-")
+    #: Sorted set task id → deadline, ms, of jobs that have no result yet.
+    deadlines = _Name("deadlines")
+    #: Set of jobs that were given up and whose failure is not stored yet.
+    unanswered = _Name("unanswered")
+    #: List of at most DOORBELL_MOST rings: a worker waits here and then takes from the queues.
+    doorbell = _Name("doorbell")
+    #: Counter: a fresh fencing token for each delivery.
+    fence = _Name("fence")
+    #: Hash, by worker: what it took last, should the reply have been lost. Lives an hour.
+    last_take = _Name("take:")
+    #: Hash: since when some worker has always reached Redis. Lives an hour.
+    redis_up_since = _Name("redis_up_since")
+    #: Channel on which the id of a cancelled job is published.
+    cancel_channel = _Name("cancel")
+
+    # --- Single flight, by fingerprint ---
+    #: Hash leader, token: the job that runs.
+    group = _Name("group:")
+    #: Sorted set task id → deadline, ms: all who wait for the answer: queued, followers, leader.
+    waiters = _Name("waiters:")
+    #: String, by task id: the group's outcome for a job in a canvas, which a worker has to end.
+    handoff = _Name("handoff:")
+
+    # --- Result cache ---
+    #: String "prompt tokens, completion tokens, answer", by fingerprint. Lives CACHE_TTL.
+    cache = _Name("cache:")
+    #: Sorted set "fingerprint:bytes" → end of its lifetime, ms, and the sum of the bytes. Both live
+    #: as long as the youngest entry.
+    cache_index = _Name("cache_index")
+    cache_bytes = _Name("cache_bytes")
+
+    #: Hash: counters of the whole service. Lives STATS_SECONDS after the last job.
+    stats = _Name("stats")
+
+    # --- What workers serve. Each lives PRESENCE_TTL_SECONDS. ---
+    #: String (JSON), by worker: see presence.Presence.
+    presence = _Name("worker:")
+    #: Hash worker → JSON of its default model and its models' revisions, and sorted set worker →
+    #: until when that holds, ms.
+    catalog = _Name("catalog")
+    catalog_until = _Name("catalog_until")
+    #: Hash model → the revision that all workers share; DEFAULT_MODEL → "model revision".
+    consensus = _Name("consensus")
+
+    def job(self, task_id: str) -> str:
+        """The key of a job's record."""
+        return f"{self.job_record}{task_id}"
+
+    def result(self, task_id: str) -> str:
+        """The key, and the channel, of a job's result."""
+        return f"{self.result_meta}{task_id}"
+
+    def queue(self, name: str) -> str:
+        """The key of a queue's list."""
+        return f"{self.queue_list}{name}"
+
+    def quarantine_of(self, queue: str) -> str:
+        """The key of a queue's quarantine."""
+        return f"{self.quarantine}{queue}"
+
+    def worker(self, name: str) -> str:
+        """The key of what one worker says of itself."""
+        return f"{self.presence}{name}"
+
+    def constants(self) -> dict[str, str | int]:
+        """What scripts know, by the name that it has there: the attribute in capitals."""
+        names: dict[str, Any] = {
+            attribute.upper(): getattr(self, attribute)
+            for attribute, name in vars(Keys).items()
+            if isinstance(name, _Name)
+        }
+        return {**names, **NUMBERS}
 
 
-def _lua(value: str | int) -> str:
-    return str(value) if isinstance(value, int) else f"'{value}'"
+def relative(name: object) -> str:
+    """A name without the prefix, for kombu, which puts `global_keyprefix` before it."""
+    if not isinstance(name, _Name):
+        raise TypeError("give an attribute of the class Keys")
+    return name.name
+
+
+#: Tables of kombu's exchanges, and its channels. kombu puts the prefix before them, and formats the
+#: last one, which has to begin with "/".
+BINDING: Final = "binding.%s"
+BINDING_DEADLINES: Final = "binding_deadlines"
+BINDING_PERMANENT: Final = "binding_permanent.%s"
+FANOUT: Final = "/{db}."
+
+#: A key that every worker of version 0.1 left behind, and all of its keys.
+OLD_FENCE: Final = "llm:fence"
+OLD_PATTERN: Final = "llm:*"

@@ -1,13 +1,15 @@
-"""What a worker says of itself in Redis, and how others read it. See worker/publisher.py."""
+"""What a worker says of itself in Redis, and how others read it. See intake/publisher.py."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-import redis
 from pydantic import BaseModel, ConfigDict
 
 from local_llm_service.worker.store import keys
+
+if TYPE_CHECKING:
+    from local_llm_service.worker.store.store import Store
 
 
 class Model(BaseModel):
@@ -40,8 +42,19 @@ class Presence(BaseModel):
     models: list[Model]
 
 
-def read_all(client: redis.Redis) -> list[Presence]:
+def read_all(store: Store) -> list[Presence]:
     """All workers that are there now, by name. Raises redis-py's errors."""
-    names = sorted(client.scan_iter(match=keys.worker("*"), count=1000))
+    client, pattern = store.client, store.keys.worker("*")
+    names = sorted(client.scan_iter(match=pattern, count=1000))
     found = cast(list[str | None], client.mget(names)) if names else []
     return [Presence.model_validate_json(text) for text in found if text is not None]
+
+
+def publish(store: Store, worker: str, presence: str, catalog: str) -> None:
+    """Write what one worker says for PRESENCE_TTL_SECONDS, and work out the consensus anew.
+
+    `presence` is a Presence as JSON, empty when the worker goes; `catalog` as ModelCatalog.table
+    gives it. Raises redis-py's errors.
+    """
+    ttl_ms = keys.PRESENCE_TTL_SECONDS * 1000
+    store.scripts.run("publish", [worker, presence, ttl_ms, catalog])

@@ -7,18 +7,17 @@ cancelled. Latency is from submit to stored, of answers.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import redis
-
-from local_llm_service.worker.store import keys
+if TYPE_CHECKING:
+    from local_llm_service.worker.store.store import Store
 
 _MILLION = 1_000_000
 
 
-def read_counts(client: redis.Redis) -> dict[str, int]:
+def read_counts(store: Store) -> dict[str, int]:
     """All counters; one that never counted is missing. Raises redis-py's errors."""
-    kept = cast(dict[str, str], client.hgetall(keys.STATS))
+    kept = cast(dict[str, str], store.client.hgetall(store.keys.stats))
     return {field: int(value) for field, value in kept.items()}
 
 

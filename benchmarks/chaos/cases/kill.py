@@ -1,6 +1,6 @@
 """Workers are killed with SIGKILL, at random times and at four named points of a job's path.
 
-A job that kills had interrupted MAX_DELIVERIES times is poison by contract, so a worker that holds
+A job that kills had interrupted MAX_CRASHES times is poison by contract, so a worker that holds
 a job which two kills have hit already is spared; apart from that, victim and time are random.
 """
 

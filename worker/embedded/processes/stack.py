@@ -19,7 +19,7 @@ from local_llm_service.worker.embedded.processes.child_process import ChildProce
 from local_llm_service.worker.embedded.processes.ollama_process import IMPORT_ROOT, OllamaProcess
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess, free_port
 from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
-from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.keys import DEFAULT_PREFIX, Keys
 
 
 class _PythonProcess(ChildProcess):
@@ -62,9 +62,10 @@ class WorkerProcess(_PythonProcess):
 
     def answers(self) -> bool:
         """See ChildProcess.answers."""
+        prefix = self.environment().get("KEY_PREFIX") or DEFAULT_PREFIX
         client = redis.Redis.from_url(self._environment["REDIS_URL"])
         try:
-            return bool(client.exists(keys.worker(self.worker_name)))
+            return bool(client.exists(Keys(prefix).worker(self.worker_name)))
         except redis.RedisError:
             return False
         finally:

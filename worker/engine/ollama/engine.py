@@ -11,7 +11,6 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import httpx
@@ -26,7 +25,7 @@ from local_llm_service.worker.errors import (
     ServiceError,
 )
 from local_llm_service.worker.prompt import Completion, JsonSchema, Prompt
-from local_llm_service.worker.settings import Settings, get_settings
+from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.presence import Model
 
 T = TypeVar("T")
@@ -47,7 +46,7 @@ class Stoppable(Protocol):
         """Call `stop` then, at once if it is so already; None: no more."""
 
     @property
-    def more_seconds(self) -> Callable[[], float]:
+    def wanted_seconds(self) -> Callable[[], float]:
         """How long somebody still waits when the time is over. May block."""
 
 
@@ -66,16 +65,16 @@ class Engine:
         prompt: Prompt,
         *,
         model: str,
-        left_seconds: float,
+        remaining_seconds: float,
         stoppable: Stoppable | None = None,
     ) -> Completion:
         """Run one prompt, once. A request to stop closes the stream, which ends the generation.
 
-        Raises DeadlineExceeded when `left_seconds` are over and nobody else waits, the reason of a
-        stop, else any error of `worker.errors`.
+        Raises DeadlineExceeded when `remaining_seconds` are over and nobody else waits, the reason
+        of a stop, else any error of `worker.errors`.
         """
-        more_seconds = None if stoppable is None else stoppable.more_seconds
-        work = self._within(left_seconds, self._formats(prompt, model), more_seconds)
+        wanted_seconds = None if stoppable is None else stoppable.wanted_seconds
+        work = self._within(remaining_seconds, self._formats(prompt, model), wanted_seconds)
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         if stoppable is None:
             return future.result()
@@ -125,19 +124,19 @@ class Engine:
 
     async def _within(
         self,
-        left_seconds: float,
+        remaining_seconds: float,
         work: Coroutine[Any, Any, Completion],
-        more_seconds: Callable[[], float] | None,
+        wanted_seconds: Callable[[], float] | None,
     ) -> Completion:
         running = asyncio.ensure_future(work)
         try:
-            while left_seconds > 0:
-                await asyncio.wait({running}, timeout=left_seconds)
+            while remaining_seconds > 0:
+                await asyncio.wait({running}, timeout=remaining_seconds)
                 if running.done():
                     return running.result()
-                left_seconds = 0.0
-                if more_seconds is not None:
-                    left_seconds = await asyncio.to_thread(more_seconds)
+                remaining_seconds = 0.0
+                if wanted_seconds is not None:
+                    remaining_seconds = await asyncio.to_thread(wanted_seconds)
         finally:
             running.cancel()
             # The stream is closed before the slot is free.
@@ -192,9 +191,3 @@ def _formats(schema: JsonSchema | None) -> list[object]:
     strict = schema if isinstance(schema, dict) else {}
     kind = strict.get("type", "object")
     return [strict, {"type": kind}] if isinstance(kind, str) else [strict]
-
-
-@lru_cache(maxsize=1)
-def get_engine() -> Engine:
-    """The worker process's engine, made at first use."""
-    return Engine(get_settings())

@@ -6,20 +6,20 @@
 local worker, ttl = ARGV[1], tonumber(ARGV[3])
 local now = clock()
 if ARGV[2] == '' then
-  redis.call('DEL', WORKER .. worker)
-  redis.call('ZREM', SERVING_UNTIL, worker)
-  redis.call('HDEL', SERVING, worker)
+  redis.call('DEL', PRESENCE .. worker)
+  redis.call('ZREM', CATALOG_UNTIL, worker)
+  redis.call('HDEL', CATALOG, worker)
 else
-  redis.call('SET', WORKER .. worker, ARGV[2], 'PX', whole(ttl))
-  redis.call('ZADD', SERVING_UNTIL, whole(now + ttl), worker)
-  redis.call('HSET', SERVING, worker, ARGV[4])
+  redis.call('SET', PRESENCE .. worker, ARGV[2], 'PX', whole(ttl))
+  redis.call('ZADD', CATALOG_UNTIL, whole(now + ttl), worker)
+  redis.call('HSET', CATALOG, worker, ARGV[4])
 end
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', SERVING_UNTIL, '-inf', whole(now))) do
-  redis.call('ZREM', SERVING_UNTIL, gone)
-  redis.call('HDEL', SERVING, gone)
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', CATALOG_UNTIL, '-inf', whole(now))) do
+  redis.call('ZREM', CATALOG_UNTIL, gone)
+  redis.call('HDEL', CATALOG, gone)
 end
 local agreed, default, several = {}, nil, false
-for _, text in ipairs(redis.call('HVALS', SERVING)) do
+for _, text in ipairs(redis.call('HVALS', CATALOG)) do
   local says = cjson.decode(text)
   several = several or (default ~= nil and default ~= says.default)
   default = says.default
@@ -31,12 +31,12 @@ for _, text in ipairs(redis.call('HVALS', SERVING)) do
     end
   end
 end
-redis.call('DEL', AGREED)
+redis.call('DEL', CONSENSUS)
 for model, identity in pairs(agreed) do
-  if identity then redis.call('HSET', AGREED, model, identity) end
+  if identity then redis.call('HSET', CONSENSUS, model, identity) end
 end
 if default and not several and agreed[default] then
-  redis.call('HSET', AGREED, '*', default .. ' ' .. agreed[default])
+  redis.call('HSET', CONSENSUS, '*', default .. ' ' .. agreed[default])
 end
-for _, key in ipairs({AGREED, SERVING, SERVING_UNTIL}) do redis.call('PEXPIRE', key, whole(ttl)) end
+for _, key in ipairs({CONSENSUS, CATALOG, CATALOG_UNTIL}) do redis.call('PEXPIRE', key, whole(ttl)) end
 return 1

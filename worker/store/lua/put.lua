@@ -4,7 +4,7 @@
 -- ARGV[5] lifetime of an answer, s
 -- Returns 1, or 0 when the job has been put before (the reply was lost), or has its result already
 -- (somebody cancelled it by an id that its caller had chosen, or its time was over).
-local id, record = ARGV[3], JOB .. ARGV[3]
+local id, record = ARGV[3], JOB_RECORD .. ARGV[3]
 local known = redis.call('EXISTS', record) == 1
 if known and redis.call('HSETNX', record, 'put', '1') == 0 then return 0 end
 if redis.call('HEXISTS', record, 'settled') == 1 then return 0 end
@@ -16,7 +16,7 @@ if delay > 0 then
   return 1
 end
 local seen = redis.call('HMGET', record, 'fingerprint', 'deadline_ms')
-if seen[1] then note(seen[1], id, seen[2], tonumber(ARGV[5]) * 1000, now) end
-redis.call('LPUSH', ARGV[1], ARGV[2])
+if seen[1] then add_waiter(seen[1], id, seen[2], tonumber(ARGV[5]) * 1000, now) end
+redis.call('LPUSH', QUEUE_LIST .. ARGV[1], ARGV[2])
 ring()
 return 1

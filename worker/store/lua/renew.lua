@@ -7,7 +7,7 @@ local now = string.format('%.3f', clock() / 1000)
 redis.call('ZREM', UNACKED_INDEX, '')
 local lost, cancelled = {}, {}
 for place = 1, #ARGV, 3 do
-  local seen = redis.call('HMGET', JOB .. ARGV[place], 'token', 'cancelled')
+  local seen = redis.call('HMGET', JOB_RECORD .. ARGV[place], 'token', 'cancelled')
   if seen[1] == ARGV[place + 2] then
     redis.call('ZADD', UNACKED_INDEX, 'XX', now, ARGV[place + 1])
     if seen[2] then table.insert(cancelled, ARGV[place + 2]) end

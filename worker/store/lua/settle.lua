@@ -1,8 +1,8 @@
 -- Store the result of a job, announce it and end all custody of its message, in one step, once. The
 -- leader of a flight gives its result to all who wait for it. An answer goes into the cache.
 -- ARGV[1] task id   ARGV[2] fence token; "" = only while no worker holds the job
--- ARGV[3] "own": the end of this caller alone (cancelled, too late); "work": of the work itself;
--- "others": only for those who wait with it, its own comes later (in a canvas, cancelled or too late)
+-- ARGV[3] "caller": the end of this caller alone (cancelled, too late); "everyone": of the work;
+-- "waiters": only for those who wait with it, its own comes later (in a canvas, cancelled or too late)
 -- ARGV[4] state   ARGV[5] error code or ""   ARGV[6] 1 if the message goes to the dead letters
 -- ARGV[7] lifetime of a result, s   ARGV[8] most dead letters   ARGV[9] their lifetime, ms
 -- ARGV[10] answer or error, JSON   ARGV[11], ARGV[12] this job's result before and after it
@@ -18,8 +18,8 @@ local id, token, answer = ARGV[1], ARGV[2], ARGV[10]
 local state, failure, kept = ARGV[4], ARGV[5], tonumber(ARGV[7])
 local prompt_tokens, completion_tokens = tonumber(ARGV[14]), tonumber(ARGV[15])
 local answered = failure == ''
-local record, now = JOB .. id, clock()
-local seen = redis.call('HMGET', record, 'settled', 'token', 'tag', 'fingerprint', 'left',
+local record, now = JOB_RECORD .. id, clock()
+local seen = redis.call('HMGET', record, 'settled', 'token', 'tag', 'fingerprint', 'caller_left',
   'canvas', 'submitted_ms', 'state')
 local fingerprint = seen[4]
 local leading = fingerprint and token ~= '' and leads(fingerprint, id, token)
@@ -38,12 +38,12 @@ if token ~= '' and seen[2] ~= token then
   wasted()
   return {seen[1] and 0 or -1}
 end
-local departed = seen[1] and seen[5] and token ~= ''  -- its caller left, the work went on
-if seen[1] and not departed then return {0} end
+local caller_left = seen[1] and seen[5] and token ~= ''  -- its caller left, the work went on
+if seen[1] and not caller_left then return {0} end
 -- Of a call that the cache answered there is no record.
-if not seen[8] and redis.call('EXISTS', RESULT .. id) == 1 then return {0} end
+if not seen[8] and redis.call('EXISTS', RESULT_META .. id) == 1 then return {0} end
 local leaving = token == '' and seen[2]
-if leaving and not (ARGV[3] == 'own' and fingerprint and not seen[6]
+if leaving and not (ARGV[3] == 'caller' and fingerprint and not seen[6]
     and leads(fingerprint, id, seen[2]) and others_wait(fingerprint, id)) then
   return {-1}
 end
@@ -52,8 +52,8 @@ redis.call('ZREM', DEADLINES, id)
 redis.call('SREM', UNANSWERED, id)
 
 local function announce(job, result)
-  redis.call('SET', RESULT .. job, result, 'EX', kept)
-  redis.call('PUBLISH', RESULT .. job, result)
+  redis.call('SET', RESULT_META .. job, result, 'EX', kept)
+  redis.call('PUBLISH', RESULT_META .. job, result)
 end
 
 local function ended(of, by)
@@ -63,7 +63,7 @@ local function ended(of, by)
 end
 
 local function forget_message(job, tag)
-  if tag then end_custody(tag) end
+  if tag then end_delivery(tag) end
   redis.call('ZREM', DEADLINES, job)
   redis.call('SREM', UNANSWERED, job)
   redis.call('ZREM', DEFERRED, job)
@@ -98,21 +98,21 @@ local letter = nil  -- where the leader's caller has left, the message of anothe
 
 -- Another who waits for the same. One in a canvas gets the outcome when a worker takes it next:
 -- only with the message in hand can Celery call what comes after it.
-local function give(job)
-  local other = JOB .. job
+local function fan_out_to(job)
+  local other = JOB_RECORD .. job
   local its = redis.call('HMGET', other, 'settled', 'tag', 'canvas', 'submitted_ms', 'deadline_ms')
   if its[1] or not its[5] then return end
   if its[3] then
     local left = math.max(1000, tonumber(its[5]) - now) + kept * 1000
-    redis.call('SET', HANDED .. job, (answered and 'a' or 'f') .. whole(prompt_tokens) .. ' '
+    redis.call('SET', HANDOFF .. job, (answered and 'a' or 'f') .. whole(prompt_tokens) .. ' '
       .. whole(completion_tokens) .. ' ' .. answer, 'PX', whole(left))
-    local entry = redis.call('HGET', JOINED .. fingerprint, job)
+    local entry = redis.call('HGET', FOLLOWERS .. fingerprint, job)
     if entry then put_back(other, entry) end
     return
   end
-  local entry = redis.call('HGET', JOINED .. fingerprint, job)
+  local entry = redis.call('HGET', FOLLOWERS .. fingerprint, job)
   if entry then table.insert(given, job) end
-  if entry and departed and not letter then letter = {job, (opened(entry))} end
+  if entry and caller_left and not letter then letter = {job, (opened(entry))} end
   announce(job, result_for(job, its[4]))
   ended(other, '1')
   redis.call('HDEL', other, 'token', 'tag')
@@ -149,34 +149,34 @@ local function cache()
 end
 
 local function bury(job, raw)
-  if raw then redis.call('HSET', DEAD_MESSAGES, job, raw) end
-  redis.call('ZADD', DEAD, whole(now), job)
+  if raw then redis.call('HSET', DEAD_LETTER_MESSAGES, job, raw) end
+  redis.call('ZADD', DEAD_LETTERS, whole(now), job)
   -- The record tells the kind, the error and the counts for as long as the letter is kept.
-  keep(JOB .. job, now + ARGV[9], now)
+  keep(JOB_RECORD .. job, now + ARGV[9], now)
 end
 
 local function drop_old_letters()
-  local old = redis.call('ZRANGEBYSCORE', DEAD, '-inf', whole(now - ARGV[9]))
-  local over = redis.call('ZCARD', DEAD) - tonumber(ARGV[8])
+  local old = redis.call('ZRANGEBYSCORE', DEAD_LETTERS, '-inf', whole(now - ARGV[9]))
+  local over = redis.call('ZCARD', DEAD_LETTERS) - tonumber(ARGV[8])
   if over > 0 then
-    for _, one in ipairs(redis.call('ZRANGE', DEAD, 0, over - 1)) do table.insert(old, one) end
+    for _, one in ipairs(redis.call('ZRANGE', DEAD_LETTERS, 0, over - 1)) do table.insert(old, one) end
   end
   for _, one in ipairs(old) do
-    redis.call('ZREM', DEAD, one)
-    redis.call('HDEL', DEAD_MESSAGES, one)
+    redis.call('ZREM', DEAD_LETTERS, one)
+    redis.call('HDEL', DEAD_LETTER_MESSAGES, one)
   end
 end
 
-local function give_all()
-  for _, job in ipairs(redis.call('ZRANGE', NOTED .. fingerprint, 0, -1)) do
-    if job ~= id then give(job) end
+local function fan_out()
+  for _, job in ipairs(redis.call('ZRANGE', WAITERS .. fingerprint, 0, -1)) do
+    if job ~= id then fan_out_to(job) end
   end
-  redis.call('DEL', NOTED .. fingerprint, JOINED .. fingerprint, FLIGHT .. fingerprint)
+  redis.call('DEL', WAITERS .. fingerprint, FOLLOWERS .. fingerprint, GROUP .. fingerprint)
 end
 
-if ARGV[3] == 'others' then
+if ARGV[3] == 'waiters' then
   if not leading then return {0} end
-  give_all()
+  fan_out()
   cache()
   count('generated_tokens', completion_tokens)
   return given
@@ -185,9 +185,9 @@ end
 -- --- This job's own end ---------------------------------------------------------------------------
 local raw = redis.call('HGET', DEFERRED_MESSAGES, id)
 local held = seen[3] and redis.call('HGET', UNACKED, seen[3])
-local joined = fingerprint and redis.call('HGET', JOINED .. fingerprint, id)
+local joined = fingerprint and redis.call('HGET', FOLLOWERS .. fingerprint, id)
 if held or joined then raw = opened(held or joined) end
-if not departed then
+if not caller_left then
   announce(id, ARGV[11] .. answer .. ARGV[12])
   -- Also of a job without a record: the next step of a chain fails before it is sent.
   ended(record, token ~= '' and token or '1')
@@ -195,17 +195,17 @@ if not departed then
 end
 if leaving then
   -- The message stays held: the generation goes on for the others, under the same token.
-  redis.call('HSET', record, 'left', '1')
-  redis.call('ZREM', NOTED .. fingerprint, id)
-  local latest = redis.call('ZREVRANGE', NOTED .. fingerprint, 0, 0, 'WITHSCORES')
+  redis.call('HSET', record, 'caller_left', '1')
+  redis.call('ZREM', WAITERS .. fingerprint, id)
+  local latest = redis.call('ZREVRANGE', WAITERS .. fingerprint, 0, 0, 'WITHSCORES')
   keep(record, tonumber(latest[2]) + kept * 1000, now)
   if ARGV[6] == '1' then bury(id, raw) end
   return {1}
 end
 forget_message(id, seen[3])
-if redis.call('EXISTS', record) == 1 then redis.call('HDEL', record, 'token', 'tag', 'left') end
-if departed then redis.call('HSET', record, 'settled', token) end
-redis.call('DEL', HANDED .. id)
+if redis.call('EXISTS', record) == 1 then redis.call('HDEL', record, 'token', 'tag', 'caller_left') end
+if caller_left then redis.call('HSET', record, 'settled', token) end
+redis.call('DEL', HANDOFF .. id)
 if not answered then
   wasted()
 elseif ARGV[13] == 'misses' then
@@ -213,20 +213,20 @@ elseif ARGV[13] == 'misses' then
 end
 
 -- --- The others ---------------------------------------------------------------------------------
-local shared = ARGV[3] == 'work' and fingerprint
+local shared = ARGV[3] == 'everyone' and fingerprint
   and (leading or (failure == 'crashed_too_often' and not leader_of(fingerprint)))
-if fingerprint then redis.call('ZREM', NOTED .. fingerprint, id) end
+if fingerprint then redis.call('ZREM', WAITERS .. fingerprint, id) end
 if shared then
-  give_all()
+  fan_out()
 elseif leading then
-  land(fingerprint, nil, nil, nil)
+  disband(fingerprint, nil, nil, nil)
 elseif fingerprint then
-  leave(fingerprint, id)
+  detach(fingerprint, id)
 end
 if leading and answered then cache() end
 
 -- --- Dead letters ---------------------------------------------------------------------------------
-if not departed and (raw or redis.call('HEXISTS', DEAD_MESSAGES, id) == 1) then
+if not caller_left and (raw or redis.call('HEXISTS', DEAD_LETTER_MESSAGES, id) == 1) then
   letter = {id, raw}
 end
 if ARGV[6] == '1' and letter then bury(letter[1], letter[2]) end

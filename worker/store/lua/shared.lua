@@ -27,17 +27,17 @@ local function keep(key, until_ms, now)
   end
 end
 
-local function end_custody(tag)
+local function end_delivery(tag)
   redis.call('HDEL', UNACKED, tag)
   redis.call('ZREM', UNACKED_INDEX, tag)
-  redis.call('HDEL', HELD, tag)
+  redis.call('HDEL', UNACKED_JOBS, tag)
 end
 
 -- Put a message at the head of its queue, or of the queue's suspects when a worker died with it.
 local function put_back(record, entry)
   local raw, queue = opened(entry)
   local suspect = redis.call('HEXISTS', record, 'crashes') == 1
-  redis.call('RPUSH', suspect and SUSPECTS .. queue or queue, raw)
+  redis.call('RPUSH', (suspect and QUARANTINE or QUEUE_LIST) .. queue, raw)
   redis.call('HSET', record, 'state', 'queued')
   ring()
 end
@@ -61,63 +61,63 @@ end
 --           one: when it goes without a result, land() puts them back
 
 local function leads(fingerprint, id, token)
-  local seen = redis.call('HMGET', FLIGHT .. fingerprint, 'leader', 'token')
+  local seen = redis.call('HMGET', GROUP .. fingerprint, 'leader', 'token')
   return seen[1] == id and seen[2] == token
 end
 
 -- The job that runs for a fingerprint, or nil. One that is being stopped does not count.
 local function leader_of(fingerprint)
-  local seen = redis.call('HMGET', FLIGHT .. fingerprint, 'leader', 'token')
+  local seen = redis.call('HMGET', GROUP .. fingerprint, 'leader', 'token')
   if not seen[1] then return nil end
-  local record = redis.call('HMGET', JOB .. seen[1], 'token', 'cancelled')
+  local record = redis.call('HMGET', JOB_RECORD .. seen[1], 'token', 'cancelled')
   if record[1] ~= seen[2] or record[2] then return nil end
   return seen[1]
 end
 
 local function others_wait(fingerprint, id)
-  local waiting = redis.call('ZCARD', NOTED .. fingerprint)
-  if redis.call('ZSCORE', NOTED .. fingerprint, id) then waiting = waiting - 1 end
+  local waiting = redis.call('ZCARD', WAITERS .. fingerprint)
+  if redis.call('ZSCORE', WAITERS .. fingerprint, id) then waiting = waiting - 1 end
   return waiting > 0
 end
 
-local function note(fingerprint, id, deadline, kept_ms, now)
-  redis.call('ZADD', NOTED .. fingerprint, deadline, id)
-  keep(NOTED .. fingerprint, tonumber(deadline) + kept_ms, now)
+local function add_waiter(fingerprint, id, deadline, kept_ms, now)
+  redis.call('ZADD', WAITERS .. fingerprint, deadline, id)
+  keep(WAITERS .. fingerprint, tonumber(deadline) + kept_ms, now)
   -- The leader runs to the latest deadline, and its record has to last as long.
-  local leader = redis.call('HGET', FLIGHT .. fingerprint, 'leader')
-  if leader and leader ~= id then keep(JOB .. leader, tonumber(deadline) + kept_ms, now) end
+  local leader = redis.call('HGET', GROUP .. fingerprint, 'leader')
+  if leader and leader ~= id then keep(JOB_RECORD .. leader, tonumber(deadline) + kept_ms, now) end
 end
 
 -- All who wait share a try or a crash, wherever they are: they are the same work.
 local function share(fingerprint, id, field, number)
-  for _, waiting in ipairs(redis.call('ZRANGE', NOTED .. fingerprint, 0, -1)) do
-    if waiting ~= id and redis.call('EXISTS', JOB .. waiting) == 1 then
-      at_least(JOB .. waiting, field, number)
+  for _, waiting in ipairs(redis.call('ZRANGE', WAITERS .. fingerprint, 0, -1)) do
+    if waiting ~= id and redis.call('EXISTS', JOB_RECORD .. waiting) == 1 then
+      at_least(JOB_RECORD .. waiting, field, number)
     end
   end
 end
 
 -- A job waits no more. A generation whose own caller wants it no more stops with the last.
-local function leave(fingerprint, id)
-  redis.call('ZREM', NOTED .. fingerprint, id)
-  redis.call('HDEL', JOINED .. fingerprint, id)
+local function detach(fingerprint, id)
+  redis.call('ZREM', WAITERS .. fingerprint, id)
+  redis.call('HDEL', FOLLOWERS .. fingerprint, id)
   local leader = leader_of(fingerprint)
   if not leader or leader == id or others_wait(fingerprint, leader) then return end
-  local wanted = redis.call('HMGET', JOB .. leader, 'left', 'unwanted')
+  local wanted = redis.call('HMGET', JOB_RECORD .. leader, 'caller_left', 'cancel_requested')
   if wanted[1] or wanted[2] then
-    redis.call('HSET', JOB .. leader, 'cancelled', '1')
+    redis.call('HSET', JOB_RECORD .. leader, 'cancelled', '1')
     redis.call('PUBLISH', CANCEL_CHANNEL, leader)
   end
 end
 
 -- The leader goes without a result: its joined jobs go back to their queues, the oldest first, or
 -- with `due` among the deferred. They share its tries and its crashes.
-local function land(fingerprint, due, attempts, crashes)
-  local joined = redis.call('HGETALL', JOINED .. fingerprint)
-  redis.call('DEL', JOINED .. fingerprint, FLIGHT .. fingerprint)
+local function disband(fingerprint, due, attempts, crashes)
+  local joined = redis.call('HGETALL', FOLLOWERS .. fingerprint)
+  redis.call('DEL', FOLLOWERS .. fingerprint, GROUP .. fingerprint)
   local back = {}
   for place = 1, #joined, 2 do
-    local record = JOB .. joined[place]
+    local record = JOB_RECORD .. joined[place]
     local seen = redis.call('HMGET', record, 'settled', 'submitted_ms')
     if not seen[1] then
       table.insert(back, {joined[place], record, joined[place + 1], tonumber(seen[2] or 0)})

@@ -11,8 +11,8 @@
 -- ARGV[14] result after it
 -- Returns {"queue" | "exists", 0}, {"full", length of the queue}, {"hit", answer} when the result is
 -- stored, or {"stale", what workers agree on} when nothing was done as the caller was wrong.
-local id, record, queue = ARGV[1], JOB .. ARGV[1], ARGV[4]
-if redis.call('EXISTS', record, RESULT .. id) > 0 then
+local id, record, queue = ARGV[1], JOB_RECORD .. ARGV[1], ARGV[4]
+if redis.call('EXISTS', record, RESULT_META .. id) > 0 then
   local seen = redis.call('HMGET', record, 'nonce', 'put', 'settled')
   if not seen[1] or seen[2] or seen[3] then return {'exists', 0} end
   if seen[1] == ARGV[2] then return {'queue', 0} end  -- the same call again
@@ -21,7 +21,7 @@ if redis.call('EXISTS', record, RESULT .. id) > 0 then
 end
 local fingerprint = ''
 if ARGV[9] ~= '' then
-  local agreed = redis.call('HGET', AGREED, ARGV[9]) or ''
+  local agreed = redis.call('HGET', CONSENSUS, ARGV[9]) or ''
   if agreed ~= ARGV[10] then return {'stale', agreed} end
   fingerprint = ARGV[11]
 end
@@ -30,16 +30,16 @@ if entry then
   local prompt_tokens, completion_tokens, at = string.match(entry, '^(%d+) (%d+) ()')
   local answer = string.sub(entry, at)
   local result = ARGV[13] .. answer .. ARGV[14]
-  redis.call('SET', RESULT .. id, result, 'EX', ARGV[12])
+  redis.call('SET', RESULT_META .. id, result, 'EX', ARGV[12])
   -- Nobody can wait for an id that nobody knows yet. The result is all there is of this job.
-  if ARGV[2] ~= id then redis.call('PUBLISH', RESULT .. id, result) end
+  if ARGV[2] ~= id then redis.call('PUBLISH', RESULT_META .. id, result) end
   redis.call('HINCRBY', STATS, 'hits_at_call', 1)
   redis.call('HINCRBY', STATS, 'delivered_prompt_tokens', prompt_tokens)
   redis.call('HINCRBY', STATS, 'delivered_completion_tokens', completion_tokens)
   redis.call('EXPIRE', STATS, STATS_SECONDS)
   return {'hit', answer}
 end
-local length, most = redis.call('LLEN', queue), tonumber(ARGV[5])
+local length, most = redis.call('LLEN', QUEUE_LIST .. queue), tonumber(ARGV[5])
 if most > 0 and length >= most then return {'full', length} end
 local now = clock()
 local deadline = whole(now + tonumber(ARGV[6]))

@@ -1,8 +1,7 @@
 -- Pop one message and take custody of it, in one step: it is in a queue, or held, never neither.
--- KEYS queues, most urgent first, each after the list of its suspects
 -- ARGV[1] worker   ARGV[2] 1 if it may take a suspect   ARGV[3] default deadline, ms from now
 -- ARGV[4] lifetime of an answer, s   ARGV[5] nonce of this take: one that is repeated, as its reply
--- was lost, gets the same message   ARGV[6..] the queue's name for each key
+-- was lost, gets the same message   ARGV[6..] queues, most urgent first; the quarantine of each before it
 -- Returns nil, or {queue, message, task id, delivery tag, fence token, ms queued or -1, ms left,
 -- attempts so far, crashes so far, cancelled}. The message is never re-encoded.
 local now = clock()
@@ -19,7 +18,7 @@ end
 
 local last = redis.call('HMGET', last_take, 'nonce', 'id', 'token')
 if last[1] == ARGV[5] and last[2] then
-  local record = JOB .. last[2]
+  local record = JOB_RECORD .. last[2]
   local seen = redis.call('HMGET', record, 'token', 'tag')
   local entry = seen[1] == last[3] and redis.call('HGET', UNACKED, seen[2])
   if entry then
@@ -28,10 +27,10 @@ if last[1] == ARGV[5] and last[2] then
   end
 end
 
-local function custody(raw, message, queue)
+local function deliver(raw, message, queue)
   local tag, id = message.properties.delivery_tag, message.headers.id
   local task = type(message.headers.task) == 'string' and message.headers.task or ''
-  local record = JOB .. id
+  local record = JOB_RECORD .. id
   -- It was admitted and its record is gone: it has ended long ago, or its caller was told that it
   -- was never queued.
   if message.headers.llm_submitted and redis.call('EXISTS', record) == 0 then return nil end
@@ -41,7 +40,7 @@ local function custody(raw, message, queue)
   local token = redis.call('INCR', FENCE)
   redis.call('ZADD', UNACKED_INDEX, string.format('%.3f', now / 1000), tag)
   redis.call('HSET', UNACKED, tag, '[' .. raw .. ', "", "' .. queue .. '"]')
-  redis.call('HSET', HELD, tag, id)
+  redis.call('HSET', UNACKED_JOBS, tag, id)
   local deadline = redis.call('HGET', record, 'deadline_ms')
   if not deadline then  -- sent by name, by another app
     deadline = whole(now + tonumber(ARGV[3]))
@@ -60,34 +59,39 @@ local function custody(raw, message, queue)
 end
 
 local function more()
-  for place = 1, #KEYS do
-    if redis.call('LLEN', KEYS[place]) > 0 then
+  for place = 6, #ARGV do
+    local queue = ARGV[place]
+    if redis.call('LLEN', QUARANTINE .. queue) + redis.call('LLEN', QUEUE_LIST .. queue) > 0 then
       if redis.call('LLEN', DOORBELL) == 0 then redis.call('LPUSH', DOORBELL, '1') end
       return
     end
   end
 end
 
-for place = 1, #KEYS do
-  local suspects = place % 2 == 1
-  if not suspects or ARGV[2] == '1' then
-    for _ = 1, 1000 do  -- settled and unreadable ones are dropped on the way
-      local raw = redis.call('RPOP', KEYS[place])
-      if not raw then break end
-      local ok, message = pcall(cjson.decode, raw)
-      if ok and type(message) == 'table' and type(message.headers) == 'table'
-          and type(message.headers.id) == 'string' and type(message.properties) == 'table'
-          and type(message.properties.delivery_tag) == 'string' then
-        local taken = custody(raw, message, ARGV[5 + place])
-        if taken then
-          more()
-          return taken
-        end
-      else
-        redis.call('LPUSH', UNREADABLE, raw)
-        redis.call('LTRIM', UNREADABLE, 0, UNREADABLE_MOST - 1)
-      end
+local function take_from(list, queue)
+  for _ = 1, 1000 do  -- settled and unreadable ones are dropped on the way
+    local raw = redis.call('RPOP', list)
+    if not raw then return nil end
+    local ok, message = pcall(cjson.decode, raw)
+    if ok and type(message) == 'table' and type(message.headers) == 'table'
+        and type(message.headers.id) == 'string' and type(message.properties) == 'table'
+        and type(message.properties.delivery_tag) == 'string' then
+      local taken = deliver(raw, message, queue)
+      if taken then return taken end
+    else
+      redis.call('LPUSH', UNREADABLE, raw)
+      redis.call('LTRIM', UNREADABLE, 0, UNREADABLE_MOST - 1)
     end
+  end
+end
+
+for place = 6, #ARGV do
+  local queue = ARGV[place]
+  local taken = ARGV[2] == '1' and take_from(QUARANTINE .. queue, queue)
+    or take_from(QUEUE_LIST .. queue, queue)
+  if taken then
+    more()
+    return taken
   end
 end
 return nil

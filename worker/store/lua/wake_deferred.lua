@@ -5,11 +5,11 @@ for _, id in ipairs(due) do
   local raw = redis.call('HGET', DEFERRED_MESSAGES, id)
   redis.call('ZREM', DEFERRED, id)
   redis.call('HDEL', DEFERRED_MESSAGES, id)
-  local record = JOB .. id
+  local record = JOB_RECORD .. id
   if raw and redis.call('HEXISTS', record, 'settled') == 0 then
     local queue = redis.call('HGET', record, 'queue') or ARGV[2]
     local suspect = redis.call('HEXISTS', record, 'crashes') == 1
-    redis.call('RPUSH', suspect and SUSPECTS .. queue or queue, raw)
+    redis.call('RPUSH', (suspect and QUARANTINE or QUEUE_LIST) .. queue, raw)
     if redis.call('EXISTS', record) == 1 then redis.call('HSET', record, 'state', 'queued') end
     ring()
   end

@@ -9,18 +9,18 @@ local expired = redis.call('ZRANGEBYSCORE', UNACKED_INDEX, '-inf',
 local swept = {}
 
 for _, tag in ipairs(expired) do
-  local entry, id = redis.call('HGET', UNACKED, tag), redis.call('HGET', HELD, tag)
-  end_custody(tag)
-  local record = JOB .. (id or '')
-  local seen = redis.call('HMGET', record, 'tag', 'token', 'settled', 'fingerprint', 'left')
+  local entry, id = redis.call('HGET', UNACKED, tag), redis.call('HGET', UNACKED_JOBS, tag)
+  end_delivery(tag)
+  local record = JOB_RECORD .. (id or '')
+  local seen = redis.call('HMGET', record, 'tag', 'token', 'settled', 'fingerprint', 'caller_left')
   if entry and id and seen[1] == tag and (not seen[3] or seen[5]) then
     local crashes = redis.call('HINCRBY', record, 'crashes', 1)
     local leading = seen[4] and leads(seen[4], id, seen[2])
-    redis.call('HDEL', record, 'token', 'tag', 'worker', 'left')
+    redis.call('HDEL', record, 'token', 'tag', 'worker', 'caller_left')
     if redis.call('PTTL', record) == -1 then redis.call('EXPIRE', record, 86400) end
     if leading then
       share(seen[4], id, 'crashes', crashes)
-      land(seen[4], nil, nil, crashes)
+      disband(seen[4], nil, nil, crashes)
     end
     local most = tonumber(ARGV[2])
     -- One that others wait for in a canvas is given to a worker once more, to fail there: only with
@@ -29,13 +29,13 @@ for _, tag in ipairs(expired) do
     if seen[5] then  -- its caller has left: only the others go on
       crashes = nil
     elseif crashes >= most then
-      redis.call('ZADD', DEAD, whole(now), id)
-      redis.call('HSET', DEAD_MESSAGES, id, (opened(entry)))
+      redis.call('ZADD', DEAD_LETTERS, whole(now), id)
+      redis.call('HSET', DEAD_LETTER_MESSAGES, id, (opened(entry)))
       redis.call('SADD', UNANSWERED, id)
       redis.call('HSET', record, 'state', 'failed', 'error', 'crashed_too_often')
     else
       local raw, queue = opened(entry)
-      redis.call('LPUSH', SUSPECTS .. queue, raw)
+      redis.call('LPUSH', QUARANTINE .. queue, raw)
       redis.call('HSET', record, 'state', 'queued')
       ring()
     end

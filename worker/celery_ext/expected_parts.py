@@ -1,7 +1,4 @@
-"""Settings that must agree, within a worker and between the workers of one Redis.
-
-Checked when a worker starts; where they do not, it does not start.
-"""
+"""Checks at a worker's start that Celery was given the parts that celeryconfig.py names."""
 
 from __future__ import annotations
 
@@ -11,12 +8,10 @@ from celery.exceptions import ImproperlyConfigured
 
 from local_llm_service.worker.celery_ext.pool import TaskPool
 from local_llm_service.worker.celery_ext.result_backend import Backend
-from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store.presence import Presence
 
 
 def check_parts(worker: Any) -> None:
-    """Raise ImproperlyConfigured where Celery was given other parts than celeryconfig.py names."""
+    """Raise ImproperlyConfigured where a part is another one, e.g. by a command-line option."""
     conf = worker.app.conf
     wrong = [
         what
@@ -37,18 +32,3 @@ def check_parts(worker: Any) -> None:
         raise ImproperlyConfigured(
             f"delivery would lose or repeat jobs: {'; '.join(wrong)}. Use celeryconfig.py as it is."
         )
-
-
-def disagreement(settings: Settings, others: list[Presence]) -> str | None:
-    """Why this worker must not run beside `others`; None when it may.
-
-    With a shorter lease than theirs it would take jobs away from workers that are well.
-    """
-    lease = settings.lease_seconds
-    theirs = {other.lease_seconds for other in others} - {None, lease}
-    if not theirs:
-        return None
-    return (
-        f"LEASE_SECONDS is {lease:g} here and {min(filter(None, theirs)):g} at a worker that runs "
-        "on this Redis"
-    )

@@ -1,0 +1,92 @@
+"""The Celery task of every kind, kept thin: submit.py and run.py hold the halves of a job's path.
+
+    producer:  validate → fingerprint → admit (one script: known id? in the cache? full?)
+               → publish to its queue                                               (submit.py)
+    worker:    taken under a lease → validate again
+               → claim (one script: cached? does the same run already?) → engine → read
+               → Celery stores the answer: settle, one script                       (run.py)
+               on an error that may pass: back to its queue, without holding a slot  (retry.py)
+
+Each kind adds its own request, prompt and reading (tasks/<kind>.py); nothing here knows one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from celery import Task
+from celery.result import AsyncResult
+
+from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.request import JobRequest, Limits, parse
+from local_llm_service.tasks.submit import submit
+from local_llm_service.worker.app import app
+from local_llm_service.worker.errors import ServiceError
+
+
+class Job(Task):
+    """A Celery task whose calls are checked where they are made and whose words stay private."""
+
+    abstract = True
+    kind: Kind
+
+    Request = "local_llm_service.worker.celery_ext.request:PrivateRequest"
+    throws = (ServiceError,)  # logged as one line, without a traceback
+    typing = False  # our own check names the field and the limit
+    resultrepr_maxsize = 0  # no answer in the log, in events, in Flower
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """Check the call, admit the job and put it into its queue; Celery's options work as usual.
+
+        An id that exists already is not run again: the handle of the existing job comes back.
+        Raises InvalidRequest, QueueFull, or, within 5 s, BrokerUnreachable; then nothing is queued.
+        """
+        return submit(self, super().apply_async, args, kwargs, task_id, options)
+
+    def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Do the job in this process and return the answer. Raises errors of `worker.errors`."""
+        # Imported here: a backend that only sends jobs needs nothing of the worker's half.
+        from local_llm_service.tasks.run import run
+
+        return run(self, args, kwargs)
+
+    def parse(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> JobRequest:
+        """The call as the kind's request. Raises InvalidRequest."""
+        return parse(self.kind.request, args, kwargs, _limits())
+
+
+def register(kind: Kind) -> Job:
+    """Make the Celery task `llm.<kind>`; it is bound to the app at first use, not at import."""
+
+    def run(self: Job, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return Job.run(self, *args, **kwargs)
+
+    run.__name__, run.__doc__ = kind.name, kind.description
+    run.__module__ = f"local_llm_service.tasks.{kind.name}"
+    task: Job = app.task(
+        # Not shared: otherwise every other Celery app in the process would get this task too.
+        run, name=f"llm.{kind.name}", base=Job, bind=True, shared=False, kind=kind
+    )  # fmt: skip
+    return task
+
+
+@lru_cache(maxsize=1)
+def _limits() -> Limits:
+    # Imported here: reading the environment takes 0.1 s that `from tasks import ...` need not pay.
+    from local_llm_service.worker.settings import get_settings
+
+    settings = get_settings()
+    return Limits(
+        max_prompt_chars=settings.max_prompt_chars,
+        max_messages=settings.max_messages,
+        max_schema_depth=settings.max_schema_depth,
+        max_output_tokens=settings.max_output_tokens,
+    )

@@ -1,0 +1,51 @@
+"""Whether a job that failed is tried again, when, and whether that counts as a try."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.lease.in_flight import Interrupted
+
+#: The longest pause between two tries of a job.
+MAX_PAUSE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The message goes back to the head of its queue after `delay_seconds`.
+
+    `counts`: this was one of its MAX_ATTEMPTS tries. `cause` labels the metric.
+    """
+
+    cause: Literal["interrupted", "outage", "retry"]
+    delay_seconds: float = 0.0
+    counts: bool = False
+
+
+def decide(
+    error: ServiceError,
+    *,
+    attempts: int,
+    max_attempts: int,
+    base_seconds: float,
+    is_away: Callable[[], bool],
+) -> Retry | None:
+    """What to do after `error`, with `attempts` tries before this one; None: it is final.
+
+    A shutdown or an outage of the engine (`is_away`, asked only where it matters) is not a try. The
+    pause doubles from `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to 1.5.
+    """
+    if isinstance(error, Interrupted):
+        return Retry("interrupted")
+    if not error.retryable:
+        return None
+    if is_away():
+        return Retry("outage")
+    if attempts + 1 >= max_attempts:
+        return None
+    pause = min(base_seconds * 2**attempts, MAX_PAUSE_SECONDS) * random.uniform(0.5, 1.5)
+    return Retry("retry", pause, counts=True)

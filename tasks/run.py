@@ -1,0 +1,287 @@
+"""The worker's half of a job's path: validate → claim → work → answer.
+
+Celery takes the answer, and its result backend settles the job (celery_ext/result_backend.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import redis
+from celery.exceptions import CeleryError, Ignore
+
+from local_llm_service.tasks import retry
+from local_llm_service.tasks.answer import Timings, Usage
+from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.submit import fingerprint_of
+from local_llm_service.worker import metrics
+from local_llm_service.worker.celery_ext.result_format import NO_TIMINGS
+from local_llm_service.worker.engine import Engine, open_engine
+from local_llm_service.worker.errors import (
+    Cancelled,
+    CrashedTooOften,
+    DeadlineExceeded,
+    InternalError,
+    ServiceError,
+)
+from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.lease.in_flight import InFlightDelivery
+from local_llm_service.worker.prompt import Completion
+from local_llm_service.worker.runtime import WorkerRuntime
+from local_llm_service.worker.settings import Settings, get_settings
+from local_llm_service.worker.store.states import NO_WORK, Claim, SharedAnswer, SharedFailure, Work
+
+if TYPE_CHECKING:
+    from local_llm_service.tasks.job import Job
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job in this worker: an answer or an error, and what was done for it."""
+
+    result: dict[str, Any] | Exception
+    work: Work = NO_WORK
+
+
+def run(job: Job, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Do a job and return its answer; see Job.run.
+
+    In a worker the transport has put the delivery and the worker's runtime into the request. A
+    direct call, `summarize("...")`, has neither: it runs here, shares nothing and is not repeated.
+    """
+    in_flight: InFlightDelivery | None = job.request.get("llm_delivery")
+    runtime: WorkerRuntime | None = job.request.get("llm_runtime")
+    try:
+        if in_flight is None or runtime is None:
+            outcome = _run_directly(job, args, kwargs)
+        else:
+            outcome = _Run(job, runtime, in_flight).outcome(args, kwargs)
+    except ServiceError as error:
+        outcome = Outcome(error)
+    except CeleryError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the edge: foreign words must not travel on
+        logger.error("job %s: unexpected %s", job.request.id, _place(error))
+        outcome = Outcome(InternalError(f"unexpected {type(error).__name__} in the worker"))
+    if in_flight is not None and runtime is not None:
+        if _goes_back(outcome, runtime, in_flight):
+            raise Ignore
+        in_flight.work = outcome.work  # the result backend stores and counts it
+    if isinstance(outcome.result, Exception):
+        raise outcome.result from None
+    return outcome.result
+
+
+def _run_directly(job: Job, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
+    settings, request = get_settings(), job.parse(args, kwargs)
+    completion = _direct_engine().complete(
+        job.kind.prompt(request, settings.max_output_tokens),
+        model=request.model or settings.model_name,
+        remaining_seconds=settings.deadline_seconds,
+    )
+    return _read(job, request, completion, settings, queued_seconds=None)
+
+
+class _Run:
+    """One job in one worker."""
+
+    def __init__(self, job: Job, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> None:
+        self._job, self._kind, self._runtime = job, job.kind, runtime
+        self._in_flight, self._delivery = in_flight, in_flight.delivery
+        request = job.request
+        self._canvas = bool(request.callbacks or request.errbacks or request.chain or request.chord)
+
+    def outcome(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
+        """Find the answer or make it. Raises a ServiceError where nothing was done for it, Ignore
+        where there is nothing to do."""
+        self._check_delivery()
+        request = self._job.parse(args, kwargs)
+        settings = self._runtime.settings
+        model = full_name(request.model or settings.model_name)
+        revision = self._runtime.catalog.revision(model) if request.cache else None
+        shared = self._claim(request, model, revision)
+        if shared is not None:
+            return shared
+        completion = self._runtime.engine.complete(
+            self._kind.prompt(request, settings.max_output_tokens),
+            model=request.model or settings.model_name,
+            remaining_seconds=self._delivery.remaining_seconds,
+            stoppable=self._in_flight,
+        )
+        queued_seconds = self._delivery.queued_seconds
+        outcome = _read(self._job, request, completion, settings, queued_seconds=queued_seconds)
+        # A model that was pulled again in between is another.
+        if revision is None or self._runtime.catalog.revision(model) != revision:
+            outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
+        return self._end_canvas(outcome) if self._canvas else outcome
+
+    def _check_delivery(self) -> None:
+        delivery, settings = self._delivery, self._runtime.settings
+        if delivery.cancelled:
+            raise Cancelled("the job was cancelled")
+        if delivery.attempts >= settings.max_attempts:
+            raise InternalError("the job's result could not be stored")
+        if delivery.crashes >= settings.max_crashes:
+            raise CrashedTooOften(f"the job's worker died {delivery.crashes} times")
+        if delivery.remaining_seconds <= 0:
+            raise DeadlineExceeded("the deadline passed while the job waited in its queue")
+
+    def _claim(self, request: JobRequest, model: str, revision: str | None) -> Outcome | None:
+        """None: do the work. Else what another job has made of the same."""
+        if not request.cache:
+            return None
+        task_id, token = self._delivery.task_id, self._delivery.token
+        single_flight = self._runtime.store.single_flight
+        if revision is None:
+            self._detach()
+            return None
+        name = fingerprint_of(self._kind, request, model, revision)
+        try:
+            claim, shared = single_flight.claim(task_id, token, name, canvas=self._canvas)
+        except redis.RedisError as error:
+            # Redis is away: better to do it twice than not at all.
+            logger.warning("job %s runs for itself: %s", task_id, type(error).__name__)
+            return None
+        if claim is Claim.CANCELLED:
+            raise Cancelled("the job was cancelled")
+        if claim is Claim.LEAD:
+            self._in_flight.wanted_seconds = self._wanted_seconds
+            return None
+        if shared is None:
+            logger.info("job %s: %s", task_id, claim)
+            self._runtime.in_flight.end(token)
+            raise Ignore
+        return self._shared(shared, "cached" if claim is Claim.CACHED else "joined")
+
+    def _shared(self, shared: SharedAnswer | SharedFailure, origin: str) -> Outcome:
+        work = Work(origin, shared.prompt_tokens, shared.completion_tokens)
+        if isinstance(shared, SharedFailure):
+            return Outcome(self._job.backend.exception_to_python(shared.error), work)
+        timings = {**NO_TIMINGS, "queued_seconds": self._delivery.queued_seconds}
+        own = {"task_id": self._delivery.task_id, "origin": origin}
+        return Outcome({**own, **shared.members, "timings": timings}, work)
+
+    def _end_canvas(self, outcome: Outcome) -> Outcome:
+        """Fail a canvas job that was cancelled, or is too late, after its waiters have the answer.
+
+        It could not leave them before, as its own end needs the message in hand.
+        """
+        if isinstance(outcome.result, Exception):
+            return outcome
+        task_id, token = self._delivery.task_id, self._delivery.token
+        try:
+            cancelled = self._runtime.store.jobs.is_cancel_requested(task_id)
+            if not cancelled and not self._in_flight.is_overdue:
+                return outcome
+            backend = self._job.backend
+            followers = backend.settle_waiters(task_id, token, outcome.result, outcome.work)
+            self._runtime.tell_of_followers(followers, None)
+        except redis.RedisError:
+            return outcome  # it is answered, as if it had not been cancelled
+        if cancelled:
+            return Outcome(Cancelled("the job was cancelled"))
+        return Outcome(DeadlineExceeded("the deadline passed while the job was running"))
+
+    def _detach(self) -> None:
+        """Its caller may have made it a waiter; this worker shares nothing."""
+        try:
+            self._runtime.store.single_flight.detach(self._delivery.task_id)
+        except redis.RedisError as error:
+            name = type(error).__name__
+            logger.warning("job %s is still a waiter: %s", self._delivery.task_id, name)
+
+    def _wanted_seconds(self) -> float:
+        try:
+            return self._runtime.store.single_flight.wanted_seconds(self._delivery.task_id)
+        except redis.RedisError:
+            return 0.0
+
+
+def _read(
+    job: Job,
+    request: JobRequest,
+    completion: Completion,
+    settings: Settings,
+    *,
+    queued_seconds: float | None,
+) -> Outcome:
+    """The answer that the completion holds, or the error that it does not hold one."""
+    kind: Kind = job.kind
+    work = Work(
+        prompt_tokens=completion.prompt_tokens,
+        completion_tokens=completion.completion_tokens,
+        generation_seconds=completion.load_seconds
+        + completion.prompt_seconds
+        + completion.generation_seconds,
+    )
+    try:
+        own_fields = kind.read(request, completion)
+    except ServiceError as error:
+        return Outcome(error, work)
+    answer = kind.answer(
+        task_id=str(job.request.id),
+        kind=kind.name,
+        model=completion.model or request.model or settings.model_name,
+        origin="computed",
+        finish_reason=completion.finish_reason,
+        usage=Usage(
+            prompt_tokens=completion.prompt_tokens, completion_tokens=completion.completion_tokens
+        ),
+        timings=Timings(
+            queued_seconds=queued_seconds,
+            load_seconds=completion.load_seconds,
+            prompt_seconds=completion.prompt_seconds,
+            generation_seconds=completion.generation_seconds,
+        ),
+        **own_fields,
+    )
+    whole = kind.cut_is_answer or completion.finish_reason != "length"
+    return Outcome(answer.model_dump(mode="json"), replace(work, cacheable=whole))
+
+
+def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> bool:
+    """Put the message back where a later try, here or elsewhere, makes sense."""
+    error, delivery = outcome.result, in_flight.delivery
+    if not isinstance(error, ServiceError) or outcome.work.origin != "computed":
+        return False  # an answer, or the failure of the job whose answer this one waited for
+    again = retry.decide(
+        error,
+        attempts=delivery.attempts,
+        max_attempts=runtime.settings.max_attempts,
+        base_seconds=runtime.settings.retry_base_seconds,
+        is_away=runtime.breaker.is_away,
+    )
+    if again is None:
+        return False
+    if again.counts:
+        pause = again.delay_seconds
+        logger.warning("job %s: %s; again in %.1f s", delivery.task_id, error.code, pause)
+    runtime.release(
+        delivery.task_id,
+        delivery.token,
+        delay_seconds=again.delay_seconds,
+        counts=again.counts,
+    )
+    metrics.RELEASES.labels(again.cause).inc()
+    return True
+
+
+@lru_cache(maxsize=1)
+def _direct_engine() -> Engine:
+    return open_engine(get_settings())
+
+
+def _place(error: Exception) -> str:
+    """Type and innermost place of an error, and none of its words."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
+    return f"{type(error).__name__} at {where}"

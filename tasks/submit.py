@@ -1,0 +1,216 @@
+"""The caller's half of a job's path: validate → fingerprint → admit → publish.
+
+What workers run (model, digest, settings) is their word: a caller takes their consensus from Redis
+and makes the same fingerprint as they do.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
+
+import redis
+from celery.result import AsyncResult
+
+from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.request import JobRequest
+from local_llm_service.worker.celery_ext.amqp import SEND_ERRORS
+from local_llm_service.worker.celery_ext.result_format import cached_meta, cached_result
+from local_llm_service.worker.errors import BrokerUnreachable, InvalidRequest, QueueFull
+from local_llm_service.worker.fingerprint import fingerprint, full_name
+from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.connection import unreachable
+from local_llm_service.worker.store.states import Admission, Admitted, CacheQuery, NewJob
+from local_llm_service.worker.store.store import process_store
+
+if TYPE_CHECKING:
+    from local_llm_service.tasks.job import Job
+
+logger = logging.getLogger(__name__)
+
+#: How long a worker tries to send the next step of a chain while Redis is away.
+CONTINUE_SECONDS = 600.0
+
+#: Options of Celery by which others wait for a job.
+_CANVAS = ("chain", "chord", "link", "link_error")
+#: In every message, where Celery would put a repr of the arguments.
+_PRIVATE = {"argsrepr": "-", "kwargsrepr": "-"}
+#: The workers' consensus when this process last heard of it. Redis compares it at every call.
+_consensus: dict[str, str] = {}
+
+#: Celery's own `apply_async` of the task.
+Send = Callable[..., AsyncResult]
+T = TypeVar("T")
+
+
+def submit(
+    job: Job,
+    send: Send,
+    args: Sequence[Any] | None,
+    kwargs: Mapping[str, Any] | None,
+    task_id: str | None,
+    options: dict[str, Any],
+) -> AsyncResult:
+    """Answer a call from the cache, or queue it; see Job.apply_async."""
+    # The next step of a chain or a callback: a worker makes this call, nobody waits for it, so bad
+    # input has to become the failure of the new job instead.
+    continued = options.get("parent_id") is not None
+    try:
+        request = job.parse(args, kwargs)
+    except InvalidRequest:
+        if not continued:
+            raise
+        return send(args, kwargs, task_id, **options, **_PRIVATE)
+    settings = _settings()
+    if not settings.enable_cache:
+        request = request.model_copy(update={"cache": False})  # for the worker, too
+    _refuse_integer_priority(options)
+    new = NewJob(
+        task_id or str(uuid4()),
+        job.kind.name,
+        _queue_name(options.pop("queue", None), request, job.kind),
+        _deadline_seconds(request, options.pop("expires", None)),
+        max_length=0 if continued else settings.max_queue_length,
+        canvas=bool(options) and any(options.get(word) for word in _CANVAS),
+        has_new_id=not task_id,
+        continued=continued,
+    )
+    admitted = _patiently(continued, _admit, job.kind, new, request, _may_share(request, options))
+    if admitted.decision is Admission.HIT:
+        return _answered(job, new.task_id, admitted)
+    if admitted.decision is Admission.EXISTS:
+        return job.AsyncResult(new.task_id)
+    if admitted.decision is Admission.FULL:
+        raise QueueFull(f"{new.queue} holds {admitted.length} jobs already")
+    options["queue"] = new.queue
+    return _patiently(continued, _publish, send, request, new.task_id, options)
+
+
+def _admit(kind: Kind, new: NewJob, request: JobRequest, shares: bool) -> Admitted:
+    jobs = process_store().jobs
+    try:
+        # Twice: the first call of a process learns the workers' consensus, and so does one after a
+        # model was pulled. Should it change in between again, the call goes without.
+        for _ in range(2 if shares else 0):
+            query = _cache_query(kind, request, new.task_id)
+            admitted = jobs.submit(new, query)
+            if admitted.decision is not Admission.STALE:
+                return admitted
+            _consensus[query.model] = admitted.text
+        return jobs.submit(new)
+    except redis.RedisError as error:
+        raise unreachable(_settings().redis_url, error) from None
+
+
+def _cache_query(kind: Kind, request: JobRequest, task_id: str) -> CacheQuery:
+    """What to look for in the cache, by what is known of the workers."""
+    model = keys.DEFAULT_MODEL if request.model is None else full_name(request.model)
+    consensus = _consensus.get(model, "")
+    if not consensus:
+        return CacheQuery(model)
+    # The table holds the default model's name and revision, and other models' revisions.
+    name, _, revision = (
+        consensus.partition(" ") if request.model is None else (model, "", consensus)
+    )
+    date_done = datetime.now(UTC).isoformat()
+    before, after = cached_result(task_id, date_done)
+    named = fingerprint_of(kind, request, name, revision)
+    return CacheQuery(model, consensus, named, before, after, date_done)
+
+
+def fingerprint_of(kind: Kind, request: JobRequest, model: str, revision: str) -> str:
+    """The fingerprint of a request to one revision of a model (its full name)."""
+    return fingerprint(
+        kind=kind.name,
+        template_version=kind.template_version,
+        model=model,
+        revision=revision,
+        content=request.content(),
+        scope=request.cache_scope,
+    )
+
+
+def _answered(job: Job, task_id: str, admitted: Admitted) -> AsyncResult:
+    """The handle of a job that the cache has answered; it holds the answer."""
+    result = job.AsyncResult(task_id)
+    result._cache = cached_meta(task_id, admitted.date_done, admitted.text)
+    return result
+
+
+def _publish(send: Send, request: JobRequest, task_id: str, options: dict[str, Any]) -> AsyncResult:
+    kwargs = request.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    options["headers"] = {**(options.get("headers") or {}), "llm_submitted": True}
+    try:
+        return send((), kwargs, task_id, **options, **_PRIVATE)
+    except SEND_ERRORS as error:
+        try:
+            process_store().jobs.forget(task_id)
+        except redis.RedisError:
+            logger.warning("record of unsent job %s stays until it expires", task_id)
+        raise unreachable(_settings().redis_url, error) from None
+
+
+def _patiently(continued: bool, call: Callable[..., T], *args: Any) -> T:
+    """Make a call to Redis; a worker that continues a chain waits for a Redis that is away.
+
+    Its answer exists already: it must not be lost because the next step cannot be sent now.
+    """
+    end = time.monotonic() + CONTINUE_SECONDS
+    while True:
+        try:
+            return call(*args)
+        except BrokerUnreachable:
+            if not continued or time.monotonic() > end:
+                raise
+            time.sleep(1)
+
+
+def _may_share(request: JobRequest, options: Mapping[str, Any]) -> bool:
+    """Whether what others asked may answer a call: not one that is to start later."""
+    return request.cache and options.get("eta") is None and not options.get("countdown")
+
+
+def _refuse_integer_priority(options: Mapping[str, Any]) -> None:
+    if options.get("priority") is not None:
+        raise InvalidRequest(
+            "priority: a queue is chosen by a word, not by Celery's integer",
+            'Give kwargs priority="high", "normal" or "low", or queue="llm.low".',
+        )
+
+
+def _queue_name(queue: Any, request: JobRequest, kind: Kind) -> str:
+    """Celery's `queue=` where it is given, else by priority."""
+    name = getattr(queue, "name", queue)
+    if name is None:
+        return keys.queue_of(request.priority or kind.default_priority)
+    if name not in keys.QUEUES:
+        raise InvalidRequest(
+            f"queue: there is no queue {name!r}", f"Use one of: {', '.join(keys.QUEUES)}."
+        )
+    return str(name)
+
+
+def _deadline_seconds(request: JobRequest, expires: Any) -> float:
+    """Seconds from now: the earlier of `deadline_seconds` and Celery's `expires`."""
+    deadlines = [request.deadline_seconds or _settings().deadline_seconds]
+    if isinstance(expires, datetime):
+        aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+        deadlines.append((aware - datetime.now(UTC)).total_seconds())
+    elif isinstance(expires, int | float) and not isinstance(expires, bool):
+        deadlines.append(float(expires))
+    elif expires is not None:
+        raise InvalidRequest("expires: must be seconds or a datetime")
+    if min(deadlines) <= 0:
+        raise InvalidRequest("expires: is in the past")
+    return float(min(deadlines))
+
+
+def _settings() -> Any:
+    # Imported here: reading the environment takes 0.1 s that `from tasks import ...` need not pay.
+    from local_llm_service.worker.settings import get_settings
+
+    return get_settings()

@@ -1,0 +1,66 @@
+"""All that one worker has beside Celery: made when it starts, handed down to every room.
+
+celery_ext/steps.py makes it. The transport, which kombu constructs, finds it in its connection's
+options; a job finds it in its request (celery_ext/transport.py puts it there). Two workers can live
+in one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import redis
+
+from local_llm_service.worker.engine import Engine
+from local_llm_service.worker.intake.circuit_breaker import CircuitBreaker
+from local_llm_service.worker.intake.gate import Gate
+from local_llm_service.worker.intake.model_catalog import ModelCatalog
+from local_llm_service.worker.lease.consumption import Consumption
+from local_llm_service.worker.lease.in_flight import InFlightDeliveries
+from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.store.store import Store
+
+
+def _tell_nobody(_: Sequence[str], __: Exception | None) -> None:
+    """There is no Flower."""
+
+
+@dataclass(eq=False)
+class WorkerRuntime:
+    """`name` is Celery's node name, `slots` how many jobs run at once."""
+
+    name: str
+    slots: int
+    settings: Settings
+    store: Store
+    engine: Engine
+    gate: Gate
+    catalog: ModelCatalog
+    breaker: CircuitBreaker
+    in_flight: InFlightDeliveries = field(default_factory=InFlightDeliveries)
+    consumption: Consumption = field(default_factory=Consumption)
+    #: Tells Flower that these followers have their result: an answer, or an error.
+    tell_of_followers: Callable[[Sequence[str], Exception | None], None] = _tell_nobody
+
+    def __repr__(self) -> str:
+        return f"<runtime of {self.name}>"
+
+    @classmethod
+    def make(
+        cls, name: str, slots: int, settings: Settings, store: Store, engine: Engine
+    ) -> WorkerRuntime:
+        """Put the parts together; nothing starts yet."""
+        gate, catalog = Gate(), ModelCatalog(settings, engine)
+        breaker = CircuitBreaker(engine, gate, catalog)
+        return cls(name, slots, settings, store, engine, gate, catalog, breaker)
+
+    def release(
+        self, task_id: str, token: str, *, delay_seconds: float = 0.0, counts: bool = False
+    ) -> None:
+        """Put a held message back, now or as soon as Redis can be reached, and hold it no more."""
+        try:
+            self.store.jobs.release(task_id, token, delay_seconds=delay_seconds, counts=counts)
+        except redis.RedisError:
+            self.in_flight.release_later(task_id, token)
+        self.in_flight.end(token)

@@ -1,0 +1,94 @@
+"""What `python -m worker` looks at before it starts: settings of the others, Redis, Ollama."""
+
+from __future__ import annotations
+
+import logging
+
+from local_llm_service.worker.engine import open_engine
+from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.connection import reachable
+from local_llm_service.worker.store.presence import Presence, read_all
+from local_llm_service.worker.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+#: `/api/chat` knows `truncate` and `shift` since this version; an older one ignores them and cuts
+#: long prompts silently (api/types.go of v0.12.5 and v0.12.6).
+MINIMUM_OLLAMA = (0, 12, 6)
+MINIMUM_REDIS = (6, 2)
+
+
+def redis_conflict(settings: Settings) -> str | None:
+    """Why this worker must not run on this Redis, and what to do; None when it may.
+
+    Warns of a server that is too old or may drop jobs. Raises BrokerUnreachable.
+    """
+    with reachable(settings.redis_url) as client:
+        server = client.info("server")
+        policy = client.info("memory").get("maxmemory_policy")
+        is_old = bool(client.exists(keys.OLD_FENCE))
+        others = read_all(Store.of(settings))
+    if _numbers(str(server["redis_version"])) < MINIMUM_REDIS:
+        logger.warning(
+            "Redis %s is older than 6.2, which Celery 5.7 needs", server["redis_version"]
+        )
+    if policy not in (None, "noeviction"):
+        logger.warning(
+            "Redis drops keys when memory runs out (maxmemory-policy %s): jobs can be lost. "
+            "Set maxmemory-policy noeviction.",
+            policy,
+        )
+    if is_old:
+        return (
+            "this Redis holds keys of version 0.1 (`llm:...`), which this version does not read. "
+            "Let the old workers finish and stop them, then delete the keys "
+            f"(redis-cli --scan --pattern '{keys.OLD_PATTERN}' | xargs redis-cli del), "
+            "or use another Redis database"
+        )
+    return lease_conflict(settings, others)
+
+
+def lease_conflict(settings: Settings, others: list[Presence]) -> str | None:
+    """Why this worker must not run beside `others`; None when it may.
+
+    With a shorter lease than theirs it would take jobs away from workers that are well.
+    """
+    lease = settings.lease_seconds
+    theirs = {other.lease_seconds for other in others} - {None, lease}
+    if not theirs:
+        return None
+    return (
+        f"LEASE_SECONDS is {lease:g} here and {min(filter(None, theirs)):g} at a worker that runs "
+        "on this Redis. Give all workers the same, or stop the others first"
+    )
+
+
+def check_ollama(settings: Settings) -> None:
+    """Log what stands in the way; the worker starts all the same, Ollama may come later."""
+    engine = open_engine(settings)
+    try:
+        version = engine.version()
+        served = {full_name(model.name) for model in engine.models()}
+    except ServiceError as error:
+        logger.warning("%s. %s", error.message, error.hint)
+        return
+    finally:
+        engine.close()
+    if _numbers(version) < MINIMUM_OLLAMA:
+        logger.warning(
+            "Ollama %s cuts long prompts silently; update it to %s or newer",
+            version,
+            ".".join(map(str, MINIMUM_OLLAMA)),
+        )
+    name = settings.model_name
+    if full_name(name) not in served:
+        logger.warning("%s is not on this Ollama. Run `ollama pull %s`.", name, name)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """`0.33.0-rc2` as (0, 33, 0)."""
+    parts = version.split("-")[0].split(".")
+    return tuple(int(part) for part in parts if part.isdigit())

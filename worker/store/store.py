@@ -1,0 +1,58 @@
+"""Everything that this service keeps on one Redis, opened together."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import redis
+
+from local_llm_service.worker.store.connection import connect
+from local_llm_service.worker.store.dead_letters import DeadLetters
+from local_llm_service.worker.store.jobs import Jobs
+from local_llm_service.worker.store.keys import DEFAULT_PREFIX, Keys
+from local_llm_service.worker.store.scripts import Scripts
+from local_llm_service.worker.store.single_flight import SingleFlight
+from local_llm_service.worker.store.states import CacheBounds, Lifetimes
+
+if TYPE_CHECKING:
+    from local_llm_service.worker.settings import Settings
+
+
+class Store:
+    """The rooms of one Redis under one prefix; threads share it."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        lifetimes: Lifetimes,
+        cache: CacheBounds | None = None,
+        prefix: str = DEFAULT_PREFIX,
+    ) -> None:
+        self.client = client
+        self.keys = Keys(prefix)
+        self.scripts = Scripts(client, self.keys)
+        self.jobs = Jobs(self.scripts, lifetimes, cache or CacheBounds())
+        self.single_flight = SingleFlight(self.scripts, lifetimes.result_seconds)
+        self.dead_letters = DeadLetters(self.scripts, self.jobs)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Store:
+        """The store that the settings name; connects at the first call."""
+        return cls(
+            connect(settings.redis_url),
+            Lifetimes(settings.deadline_seconds, settings.result_ttl, settings.hit_result_ttl),
+            CacheBounds(
+                settings.cache_ttl, settings.cache_max_entry_bytes, settings.cache_max_bytes
+            ),
+            settings.key_prefix,
+        )
+
+
+@lru_cache(maxsize=1)
+def process_store() -> Store:
+    """The store on this process's REDIS_URL. Workers and producers use the same one."""
+    # Imported here: reading the environment takes 0.1 s that `from tasks import ...` need not pay.
+    from local_llm_service.worker.settings import get_settings
+
+    return Store.of(get_settings())
