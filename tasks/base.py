@@ -205,14 +205,14 @@ class Job(Task):
 
     def _answer(self, args: Any, kwargs: Any, held: Held | None) -> dict[str, Any]:
         settings = _settings()
-        left_seconds = settings.deadline_seconds if held is None else held.taken.left_seconds
+        remaining_seconds = settings.deadline_seconds if held is None else held.taken.left_seconds
         if held is not None and held.taken.cancelled:
             raise Cancelled("the job was cancelled")
         if held is not None and held.taken.attempts >= settings.max_attempts:
             raise InternalError("the job's result could not be stored")
         if held is not None and held.taken.crashes >= settings.max_deliveries:
             raise CrashedTooOften(f"the job's worker died {held.taken.crashes} times")
-        if left_seconds <= 0:
+        if remaining_seconds <= 0:
             raise DeadlineExceeded("the deadline passed while the job waited in its queue")
         request = self.parse(args, kwargs)
         # Imported here: a backend that only sends jobs must not load an HTTP client.
@@ -228,7 +228,7 @@ class Job(Task):
         completion = get_engine().complete(
             self.kind.prompt(request, settings.max_output_tokens),
             model=model,
-            left_seconds=left_seconds,
+            remaining_seconds=remaining_seconds,
             stoppable=held,
         )
         answer = self._finished(request, completion, held, share)

@@ -82,7 +82,7 @@ class Share:
         if claim is Claim.CANCELLED:
             raise Cancelled("the job was cancelled")
         if claim is Claim.LEAD:
-            self._held.more_seconds = self._waiting_seconds
+            self._held.wanted_seconds = self._waiting_seconds
             return None
         if shared is None:
             logger.info("job %s: %s", taken.task_id, claim)

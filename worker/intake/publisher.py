@@ -19,10 +19,11 @@ from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.intake.circuit_breaker import get_breaker
 from local_llm_service.worker.intake.gate import GATE
 from local_llm_service.worker.intake.model_catalog import Serving, get_serving
+from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.settings import Settings, get_settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import connect
-from local_llm_service.worker.store.presence import Model, Presence
+from local_llm_service.worker.store.presence import Presence
 from local_llm_service.worker.store.scripts import Scripts
 
 logger = logging.getLogger(__name__)

@@ -33,7 +33,7 @@ class Held:
         self.work = Work()
         self._deadline = time.monotonic() + taken.left_seconds
         #: How long somebody still waits when its own time is over, seconds. May ask Redis.
-        self.more_seconds: Callable[[], float] = lambda: 0.0
+        self.wanted_seconds: Callable[[], float] = lambda: 0.0
 
     @property
     def reason(self) -> ServiceError | None:

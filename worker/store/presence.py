@@ -7,16 +7,8 @@ from typing import cast
 import redis
 from pydantic import BaseModel, ConfigDict
 
+from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.store import keys
-
-
-class Model(BaseModel):
-    """A model on a worker's Ollama. `context_tokens` is what it was trained for, where known."""
-
-    name: str
-    digest: str
-    size_bytes: int
-    context_tokens: int | None
 
 
 class Presence(BaseModel):

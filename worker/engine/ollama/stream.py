@@ -16,6 +16,7 @@ from typing import cast
 from ollama import ChatResponse
 
 from local_llm_service.worker.engine.ollama.errors import FOREIGN
+from local_llm_service.worker.engine.protocol import TextSink
 from local_llm_service.worker.errors import (
     ContextOverflow,
     EngineTimeout,
@@ -59,10 +60,14 @@ class _Text:
 
 
 async def read_completion(
-    stream: AsyncIterator[ChatResponse], prompt: Prompt, timeouts: TokenTimeouts
+    stream: AsyncIterator[ChatResponse],
+    prompt: Prompt,
+    timeouts: TokenTimeouts,
+    on_text: TextSink,
 ) -> Completion:
     """Collect the stream into a Completion; closing it, on any way out, stops the generation.
 
+    Each piece of text goes to `on_text` as it comes, the one before a failure too.
     Raises EngineTimeout, InvalidOutput (repetition, endless white space in JSON), StreamBroken (no
     end), ContextOverflow (the window was full before `max_tokens`), and what the stream raises.
     """
@@ -79,6 +84,7 @@ async def read_completion(
                 raise EngineTimeout(f"no {waiting_for} token within {limit:g} s") from None
             if record.message.content:
                 text.add(record.message.content)
+                on_text(record.message.content)
             if record.done:
                 await _read_to_end(records)
                 return _completion(record, "".join(text.chunks), prompt)
