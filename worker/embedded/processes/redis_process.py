@@ -7,9 +7,9 @@ from typing import Self
 
 from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
 from local_llm_service.worker.embedded.processes.child_process import ChildProcess
+from local_llm_service.worker.embedded.processes.ports import PROBE_TIMEOUT_SECONDS, free_port
 
 PORT_ATTEMPTS = 10
-PROBE_TIMEOUT_SECONDS = 1.0
 
 
 class RedisProcess(ChildProcess):
@@ -104,13 +104,6 @@ def find_redis_server() -> str:
             "or set REDIS_URL to a Redis that runs",
         )
     return bundled
-
-
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody holds at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _ask(port: int, command: bytes) -> str:
