@@ -1,4 +1,4 @@
-"""One running llama runner as the Ollama server sees it: started, spoken to over HTTP, ended."""
+"""Starts a llama runner for the Ollama server, talks to it over HTTP, and ends it."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ class LlamaClient:
 
     @classmethod
     async def start(cls, profile: RunnerProfile, slots: int) -> Self:
-        """A runner that is ready; ApiError 500 if it could not load.
+        """Start a runner and return when it is ready; ApiError 500 if it cannot load.
 
         Cancelling ends the half-started process. Call it on the main thread's loop (see
         `die_with_parent`).
@@ -58,7 +58,7 @@ class LlamaClient:
         """False once the runner process has ended."""
         if self._process.returncode is not None:
             return False
-        try:  # asyncio hears of it a little later; WNOWAIT leaves the status to it
+        try:  # asyncio learns of the end a little later; WNOWAIT leaves the status to asyncio
             ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return False
@@ -70,14 +70,14 @@ class LlamaClient:
         return self._process.pid
 
     async def close(self) -> None:
-        """End the runner, whatever it does, and wait for that."""
+        """End the runner, whatever it is doing, and wait until it has ended."""
         if self.alive:
             self._process.kill()
         await self._process.wait()
         await self._http.aclose()
 
     async def tokenize(self, text: str) -> list[int]:
-        """The tokens of `text`, special ones recognised."""
+        """Split `text` into tokens; special tokens count as one."""
         try:
             reply = await self._http.post(
                 "/tokenize", json={"content": text, "parse_special": True}
@@ -87,13 +87,13 @@ class LlamaClient:
         return [int(token) for token in reply.json()["tokens"]]
 
     async def complete(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """The events of one completion, the last with `stop` true.
+        """Yield the events of one completion; the last has `stop` true.
 
-        Closing this iterator closes the connection, and that stops the generation. ApiError:
-        with llama.cpp's status and whole body for a refusal, 500 when the runner died.
-        `return_progress` has it write after each batch of the prompt, because it notices a
-        closed connection only when it writes (measured: without, a cancelled prompt of 3800
-        tokens held its slot for more than 20 s).
+        Closing this iterator closes the connection, and that stops the generation. Raises
+        ApiError: a refusal with llama.cpp's status and whole body, 500 when the runner died.
+        `return_progress` makes the runner write after each batch of the prompt, because it
+        notices a closed connection only when it writes (measured: without it, a cancelled prompt
+        of 3800 tokens held its slot for more than 20 s).
         """
         wanted = {**body, "stream": True, "return_progress": True}
         try:
@@ -109,7 +109,7 @@ class LlamaClient:
 
 
 async def _events(reply: httpx.Response) -> AsyncGenerator[dict[str, Any], None]:
-    """The server-sent events of `reply`; ApiError 500 if they stop before the last."""
+    """Yield the server-sent events of `reply`; ApiError 500 if they stop before the last."""
     async for line in reply.aiter_lines():
         name, _, payload = line.partition(": ")
         if name != "data" or payload == "[DONE]":
