@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Self
 
 import httpx
@@ -27,6 +27,7 @@ class LlamaClient:
         self._process = process
         # No timeouts: an answer takes as long as it takes, and the caller may cancel it.
         self._http = httpx.AsyncClient(base_url=address, timeout=None, trust_env=False)
+        self._broke_off = False
 
     @classmethod
     async def start(cls, profile: RunnerProfile, slots: int) -> Self:
@@ -55,8 +56,12 @@ class LlamaClient:
 
     @property
     def alive(self) -> bool:
-        """False once the runner process has ended."""
-        if self._process.returncode is not None:
+        """False once the runner process has ended, or has broken an exchange off.
+
+        Of a killed process with many threads, the connections close before the kernel says that
+        it has ended (seen on a busy machine).
+        """
+        if self._broke_off or self._process.returncode is not None:
             return False
         try:  # asyncio learns of the end a little later; WNOWAIT leaves the status to asyncio
             ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -71,7 +76,7 @@ class LlamaClient:
 
     async def close(self) -> None:
         """End the runner, whatever it is doing, and wait until it has ended."""
-        if self.alive:
+        with suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
         await self._http.aclose()
@@ -83,7 +88,7 @@ class LlamaClient:
                 "/tokenize", json={"content": text, "parse_special": True}
             )
         except httpx.TransportError:
-            raise ApiError(500, RUNNER_DIED) from None
+            raise self._died() from None
         return [int(token) for token in reply.json()["tokens"]]
 
     async def complete(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
@@ -104,12 +109,19 @@ class LlamaClient:
                 async with aclosing(_events(reply)) as events:
                     async for event in events:
                         yield event
+                        if event.get("stop"):
+                            return
+            raise self._died()
         except httpx.TransportError:
-            raise ApiError(500, RUNNER_DIED) from None
+            raise self._died() from None
+
+    def _died(self) -> ApiError:
+        self._broke_off = True
+        return ApiError(500, RUNNER_DIED)
 
 
 async def _events(reply: httpx.Response) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield the server-sent events of `reply`; ApiError 500 if they stop before the last."""
+    """Yield the server-sent events of `reply`; ApiError for one that is an error."""
     async for line in reply.aiter_lines():
         name, _, payload = line.partition(": ")
         if name != "data" or payload == "[DONE]":
@@ -118,9 +130,6 @@ async def _events(reply: httpx.Response) -> AsyncGenerator[dict[str, Any], None]
         if "error" in event:
             raise ApiError(int(event["error"].get("code", 500)), payload, late=True)
         yield event
-        if event.get("stop"):
-            return
-    raise ApiError(500, RUNNER_DIED)
 
 
 def _threads() -> int:
