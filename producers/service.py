@@ -3,6 +3,7 @@ statistics."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from local_llm_service.worker.app import app
@@ -37,9 +38,7 @@ def models() -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for worker in workers():
         for model in worker.models:
-            entry = found.setdefault(
-                model.name, {**model.model_dump(), "default": False, "workers": []}
-            )
+            entry = found.setdefault(model.name, {**asdict(model), "default": False, "workers": []})
             entry["workers"].append(worker.name)
             entry["default"] |= model.name in (worker.model, f"{worker.model}:latest")
     return [found[name] for name in sorted(found)]

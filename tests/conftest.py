@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from local_llm_service.worker.embedded.processes.redis_process import free_port
+from local_llm_service.worker.embedded.processes.ports import free_port
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out: small frozen values, free of any HTTP."""
+"""What goes into an engine and what comes out: small frozen values, free of any HTTP."""
 
 from __future__ import annotations
 
@@ -45,3 +45,13 @@ class Completion:
     load_seconds: float
     prompt_seconds: float
     generation_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model on a model server. `context_tokens` is what it was trained for, where known."""
+
+    name: str
+    digest: str
+    size_bytes: int
+    context_tokens: int | None

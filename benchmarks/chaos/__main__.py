@@ -9,7 +9,7 @@ import sys
 import time
 from types import FrameType
 
-from local_llm_service.worker.embedded.processes.redis_process import free_port
+from local_llm_service.worker.embedded.processes.ports import free_port
 
 #: Before anything reads it: the Celery app of this process, the producer, keeps the first it sees.
 REDIS_PORT = free_port()

@@ -77,9 +77,9 @@ def _wrap(point: str) -> None:
 
 
 def _poison() -> None:
-    from local_llm_service.worker.engine.ollama.engine import Engine
+    from local_llm_service.worker.engine.ollama.engine import OllamaEngine
 
-    original = Engine.complete
+    original = OllamaEngine.complete
 
     def complete(self: Any, prompt: Any, *args: Any, **kwargs: Any) -> Any:
         if POISON in str(prompt.messages):
@@ -88,7 +88,7 @@ def _poison() -> None:
             _die()
         return original(self, prompt, *args, **kwargs)
 
-    setattr(Engine, "complete", complete)  # noqa: B010  # mypy refuses the plain assignment
+    setattr(OllamaEngine, "complete", complete)  # noqa: B010  # mypy refuses the plain assignment
 
 
 def _die_once(point: str) -> None:

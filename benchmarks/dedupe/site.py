@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from benchmarks.dedupe.child import Child
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
-from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 
 MODEL = "fake:1b"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")

@@ -136,7 +136,8 @@ class FakeOllama:
         answer = asyncio.ensure_future(self._play(self.respond(body), body, writer))
         try:
             await asyncio.wait({gone, answer}, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
+            # Noticed by reading, or by writing to nobody.
+            if not answer.done() or isinstance(answer.exception(), ConnectionError):
                 seen.closed_at = time.monotonic()
                 return False
             seen.finished = True

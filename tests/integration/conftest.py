@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
-from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.store.keys import Keys
 from tests.conftest import REDIS_PORT
 from tests.doubles.ollama import FakeOllama

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from local_llm_service import tasks
-from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.errors import DeadlineExceeded, InvalidRequest
 from local_llm_service.worker.store.keys import QUEUES
 from tests.conftest import wait_until

@@ -11,7 +11,7 @@ import redis
 from celery import chain, chord, group
 
 from local_llm_service import tasks
-from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.errors import InvalidRequest
 from tests.doubles.ollama import FakeOllama, Script
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import ROOT, StartWorker, run_python

@@ -252,7 +252,7 @@ def test_metrics_tell_what_a_worker_did(start_worker: StartWorker) -> None:
     """Jobs by kind and outcome, what is held, whether it takes jobs and reaches Ollama."""
     import urllib.request
 
-    from local_llm_service.worker.embedded.processes.redis_process import free_port
+    from local_llm_service.worker.embedded.processes.ports import free_port
 
     port = free_port()
     start_worker(METRICS_PORT=str(port))

@@ -237,16 +237,7 @@ def test_a_runner_that_dies_breaks_the_stream_with_an_error_line(
     recording = ROOT / "tests" / "wire" / "runner_killed_midway_stream.json"
     recorded = json.loads(recording.read_text())["response"]["lines"][-1]
     assert last == json.loads(recorded)
-    wait_until(lambda: is_dead(runner), "the kernel has taken the runner down")
     assert answer(client, chat("hi", num_predict=1))["done"]
-
-
-def is_dead(pid: int) -> bool:
-    """Whether a process has ended, reaped or not. Its connections are closed a little before."""
-    try:
-        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return True
 
 
 def test_no_text_of_a_request_or_an_answer_is_logged(

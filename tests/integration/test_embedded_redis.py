@@ -10,6 +10,7 @@ import redis
 
 from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
 from local_llm_service.worker.embedded.processes import redis_process as module
+from local_llm_service.worker.embedded.processes.ports import free_port
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 
 
@@ -64,7 +65,7 @@ def test_it_takes_another_port_when_somebody_was_faster(monkeypatch: pytest.Monk
     with socket.socket() as rival:
         rival.bind(("127.0.0.1", 0))
         rival.listen()
-        taken, free = rival.getsockname()[1], module.free_port()
+        taken, free = rival.getsockname()[1], free_port()
         choices = iter([taken, free])
         monkeypatch.setattr(module, "free_port", lambda: next(choices))
         with RedisProcess() as server:
@@ -73,7 +74,7 @@ def test_it_takes_another_port_when_somebody_was_faster(monkeypatch: pytest.Monk
 
 def test_a_given_port_is_used_or_the_start_fails() -> None:
     """Who names a port means that one: another is never taken in its place."""
-    with RedisProcess(port=module.free_port()) as first:
+    with RedisProcess(port=free_port()) as first:
         assert first.url.endswith(f":{first.port}/0")
         with pytest.raises(EmbeddedUnavailable, match="in use"):
             RedisProcess(port=first.port).start()

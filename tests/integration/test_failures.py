@@ -12,7 +12,7 @@ import pytest
 
 from local_llm_service import tasks
 from local_llm_service.worker import errors
-from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
@@ -202,7 +202,7 @@ generate.delay("three")
 print("sent")
 server.stop()
 """
-    from local_llm_service.worker.embedded.processes.redis_process import free_port
+    from local_llm_service.worker.embedded.processes.ports import free_port
 
     port = free_port()
     done = run_python("-c", code, REDIS_URL=f"redis://127.0.0.1:{port}/0", PORT=str(port))

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from local_llm_service import tasks
-from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from tests.doubles.ollama import FakeOllama, Script
 
 FUNCTION = {

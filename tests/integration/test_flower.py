@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from local_llm_service import tasks
-from local_llm_service.worker.embedded.processes.stack import FlowerProcess
+from local_llm_service.worker.embedded.processes.flower_process import FlowerProcess
 from local_llm_service.worker.errors import Cancelled
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from local_llm_service.producers import Client
 from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess
-from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
 from local_llm_service.worker.errors import ContextOverflow
 from tests.integration.conftest import ROOT

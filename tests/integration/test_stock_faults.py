@@ -20,7 +20,7 @@ from celery.concurrency.thread import TaskPool as StockTaskPool
 from local_llm_service import tasks
 from local_llm_service.worker.celery_ext.pool import TaskPool
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
-from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.dying_consumer import OURS, POINTS, STOCK

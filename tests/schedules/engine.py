@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from local_llm_service.worker.engine import Stoppable, TextSink
 from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
-from local_llm_service.worker.prompt import Completion, Prompt
-from local_llm_service.worker.store.presence import Model
+from local_llm_service.worker.prompt import Completion, Model, Prompt
 from tests.schedules.actors import here
 
 MODEL = "fake:1b"
@@ -45,7 +45,7 @@ class Generation:
 
 
 class Engine:
-    """In the place of `worker.engine.Engine`, one per worker."""
+    """Keeps the promises of `worker.engine.Engine`; one per worker."""
 
     def __init__(
         self, worker: Any, begin: Callable[[Made, InFlightDelivery, Any], Generation]
@@ -61,12 +61,22 @@ class Engine:
         digest = f"digest-{self._worker.digest}"
         return [Model(name=MODEL, digest=digest, size_bytes=1, context_tokens=None)]
 
+    def close(self) -> None:
+        """There is nothing to release."""
+
     def complete(
-        self, prompt: Prompt, *, model: str, remaining_seconds: float, stoppable: InFlightDelivery
+        self,
+        prompt: Prompt,
+        *,
+        model: str,
+        remaining_seconds: float,
+        stoppable: Stoppable | None = None,
+        on_text: TextSink | None = None,
     ) -> Completion:
-        """Wait for the schedule."""
+        """Wait for the schedule; the text comes in one piece."""
         actor = here()
         assert actor is not None
+        assert isinstance(stoppable, InFlightDelivery)
         generation = actor.generation = self._begin(_made(prompt, stoppable), stoppable, actor)
         stoppable.on_stop(generation.stop)
         try:
@@ -78,7 +88,10 @@ class Engine:
                 if isinstance(generation.outcome, ServiceError):
                     raise generation.outcome
                 if generation.outcome == "finish":
-                    return _completion(generation.made)
+                    completion = _completion(generation.made)
+                    if on_text is not None:
+                        on_text(completion.text)
+                    return completion
                 if generation.outcome == "late" and stoppable.wanted_seconds() <= 0:
                     raise DeadlineExceeded("the deadline passed while the job was running")
                 generation.outcome = None

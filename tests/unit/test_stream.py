@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +69,23 @@ END = record(done=True, done_reason="stop", prompt_eval_count=3, eval_count=2)
 
 
 class Stream:
-    """A stream as the ollama client makes it, which knows whether it was closed."""
+    """A stream as the ollama client makes it, which knows what it gave and whether it was closed.
+
+    `heard` is what the reader's sink was handed.
+    """
 
     def __init__(self, records: Iterable[dict[str, Any]], then: Source | None = None) -> None:
         self._records, self._then = records, then
         self.closed = False
+        self.given: list[str] = []
+        self.heard: list[str] = []
 
     async def __call__(self) -> AsyncGenerator[ChatResponse]:
         try:
             for fields in self._records:
                 if error := fields.get("error"):
                     raise ollama.ResponseError(error)
+                self.given.append(fields["message"]["content"])
                 yield ChatResponse(**fields)
             if self._then is not None:
                 async for item in self._then():
@@ -96,16 +103,22 @@ async def silence() -> AsyncGenerator[ChatResponse]:
 def read(
     stream: Stream, asked: Prompt | None = None, timeouts: TokenTimeouts = AMPLE
 ) -> Completion:
-    """Read the stream as the engine does; whatever happens, it is closed by then."""
+    """Read the stream as the engine does.
+
+    Whatever happens, the stream is closed by then, and the sink has each piece that came.
+    """
 
     async def read_and_look() -> Completion:
         try:
-            return await read_completion(stream(), asked or prompt(), timeouts)
+            return await read_completion(stream(), asked or prompt(), timeouts, stream.heard.append)
         finally:
             # Here and not later: the loop's own end would close what the reader forgot.
             assert stream.closed
+            assert stream.heard == [piece for piece in stream.given if piece]
 
-    return asyncio.run(read_and_look())
+    completion = asyncio.run(read_and_look())
+    assert "".join(stream.heard) == completion.text
+    return completion
 
 
 def test_whole_answers_were_recorded() -> None:
@@ -147,6 +160,42 @@ def test_the_callers_own_budget_ends_an_answer_with_length() -> None:
     """`num_predict` reached is an answer, cut where the caller said."""
     completion = read(Stream(records_of(recording("chat_num_predict_reached_stream"))), prompt(5))
     assert (completion.finish_reason, completion.completion_tokens) == ("length", 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "failure"),
+    [
+        ("chat_num_predict_reached_stream", prompt(5), None),
+        ("ctx_generation_overruns_shift_false", prompt(400), ContextOverflow),
+        ("chat_token_repeat_abort_stream", prompt(), InvalidOutput),
+        ("serve_stopped_midway_stream", prompt(), StreamBroken),
+        ("runner_killed_midway_stream", prompt(), ollama.ResponseError),
+    ],
+)
+def test_the_sink_has_the_text_that_came_before_any_end(
+    name: str, asked: Prompt, failure: type[Exception] | None
+) -> None:
+    """A reader of the stream has seen a failed answer up to the point where it failed."""
+    lines = records_of(recording(name))
+    stream = Stream(lines)
+    with pytest.raises(failure) if failure is not None else nullcontext():
+        read(stream, asked)
+    came = [line["message"]["content"] for line in lines if "message" in line]
+    assert "".join(stream.heard) == "".join(came) != ""
+
+
+def test_an_empty_piece_is_not_handed_over() -> None:
+    """The last line of a stream usually has no text."""
+    stream = Stream([record("a"), record(""), record("b"), END])
+    assert read(stream).text == "ab"
+    assert stream.heard == ["a", "b"]
+
+
+def test_text_in_the_last_record_is_handed_over_too() -> None:
+    """An answer that was not streamed is one record that also ends it."""
+    stream = Stream([END | {"message": {"role": "assistant", "content": "all of it"}}])
+    assert read(stream).text == "all of it"
+    assert stream.heard == ["all of it"]
 
 
 def test_length_before_the_budget_is_a_full_context() -> None:
@@ -201,6 +250,7 @@ def test_endless_white_space_in_json_is_cut_off(blank: str) -> None:
     stream = Stream(flood, then=silence)
     with pytest.raises(InvalidOutput, match="white space"):
         read(stream, prompt(schema={"type": "object"}))
+    assert len("".join(stream.heard).rstrip()) == len('{"a":')
 
 
 def test_white_space_within_json_is_fine() -> None:
@@ -246,8 +296,11 @@ def test_cancelling_the_reader_closes_the_stream() -> None:
     stream = Stream([record("x")], then=silence_that_is_noticed)
 
     async def cancel_midway() -> None:
-        reader = asyncio.ensure_future(read_completion(stream(), prompt(), AMPLE))
+        reader = asyncio.ensure_future(
+            read_completion(stream(), prompt(), AMPLE, stream.heard.append)
+        )
         await waiting.wait()
+        assert stream.heard == ["x"]  # while the answer is still under way
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader

@@ -1,8 +1,8 @@
 """Collects messages that applications with stock Celery put on bare lists.
 
 Our queue lists bear the key prefix. A stock sender does not know it and puts its message on the
-list `llm.normal` itself, which a Redis Cluster may keep in another slot; so a message is first copied
-under its id and then removed. Both can be repeated: the copy is made once per id.
+list `llm.normal` itself, which a Redis Cluster may keep in another slot; so a message is first
+copied under its id and then removed. Both can be repeated: the copy is made once per id.
 """
 
 from __future__ import annotations

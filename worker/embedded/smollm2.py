@@ -1,4 +1,4 @@
-"""The one model of the embedded server: its name, its file and what Ollama would tell of it."""
+"""The one model of the embedded server: its name, its file, and what Ollama would say about it."""
 
 import functools
 import hashlib
@@ -27,9 +27,9 @@ _NAME_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def model_path() -> Path:
-    """The GGUF file; EmbeddedUnavailable if its package is not installed.
+    """Find the GGUF file; EmbeddedUnavailable if its package is not installed.
 
-    The package is located and not imported: its import pulls in two that are not needed.
+    The package is only located: importing it would load two packages that are not needed.
     """
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
@@ -60,5 +60,5 @@ def name_parts(name: str) -> tuple[str, ...] | None:
 
 
 def is_this_model(name: str) -> bool:
-    """True for every way to write the name; the bare `smollm2` means `smollm2:latest`: False."""
+    """True for every way to write the name; the bare `smollm2` means another, `smollm2:latest`."""
     return name_parts(name) == name_parts(MODEL_NAME)

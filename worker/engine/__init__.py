@@ -1,17 +1,22 @@
-"""The one place that talks to a model server.
+"""The one room that talks to a model server: `Engine` says how, `ollama` is the engine there is.
 
-Only worker processes import it. What comes in is a `worker.prompt.Prompt`, what goes out is a
-`Completion` or one of `worker.errors`; nobody above sees HTTP.
+Importing it is cheap; the HTTP client is loaded where an engine is made.
 """
 
 from __future__ import annotations
 
-from local_llm_service.worker.engine.ollama.engine import Engine
-from local_llm_service.worker.settings import Settings
+from typing import TYPE_CHECKING
 
-__all__ = ["Engine", "open_engine"]
+from local_llm_service.worker.engine.protocol import Engine, Stoppable, TextSink
+
+if TYPE_CHECKING:
+    from local_llm_service.worker.settings import Settings
+
+__all__ = ["Engine", "Stoppable", "TextSink", "open_engine"]
 
 
 def open_engine(settings: Settings) -> Engine:
-    """The engine that the settings name; connects at the first call."""
-    return Engine(settings)
+    """The engine that the settings name; it connects at the first call."""
+    from local_llm_service.worker.engine.ollama.engine import OllamaEngine
+
+    return OllamaEngine(settings)

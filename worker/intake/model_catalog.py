@@ -13,8 +13,8 @@ import time
 from local_llm_service.worker.engine import Engine
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store.presence import Model
 
 #: What was seen is used for so long. A look costs about 2 ms, so not for every job; for so long
 #: after a pull an old entry can still answer, or a new answer go under the old digest.

@@ -17,9 +17,10 @@ from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.intake.circuit_breaker import CircuitBreaker
 from local_llm_service.worker.intake.gate import Gate
 from local_llm_service.worker.intake.model_catalog import ModelCatalog
+from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.presence import Model, Presence, publish
+from local_llm_service.worker.store.presence import Presence, publish
 from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)

@@ -6,19 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel, ConfigDict
 
+from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.store import keys
 
 if TYPE_CHECKING:
     from local_llm_service.worker.store.store import Store
-
-
-class Model(BaseModel):
-    """A model on a worker's Ollama. `context_tokens` is what it was trained for, where known."""
-
-    name: str
-    digest: str
-    size_bytes: int
-    context_tokens: int | None
 
 
 class Presence(BaseModel):

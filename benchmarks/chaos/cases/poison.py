@@ -14,7 +14,7 @@ from benchmarks.chaos.load import Stream
 from benchmarks.chaos.prompts import Ask
 from benchmarks.chaos.report import Outcome, write_raw
 from benchmarks.chaos.site import Plan, Site
-from local_llm_service.worker.embedded.processes.ollama_process import IMPORT_ROOT
+from local_llm_service.worker.embedded.processes.python_process import IMPORT_ROOT
 
 CRASHES = 3
 HEALTHY = 60

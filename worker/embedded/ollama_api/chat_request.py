@@ -38,10 +38,10 @@ class Message:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A valid request for the one model there is.
+    """A valid request for this server's one model.
 
-    `options` and `format` are as given; what is wrong in them is found where Ollama finds it,
-    after scheduling. `keep_alive` is in nanoseconds.
+    `options` and `format` are unchecked: like Ollama, the server looks at them only after
+    scheduling. `keep_alive` is in nanoseconds.
     """
 
     model: str
@@ -57,12 +57,12 @@ class ChatRequest:
 
     @property
     def unloads(self) -> bool:
-        """True when it only asks to unload the model."""
+        """True for a request that only unloads the model."""
         return not self.messages and self.keep_alive == 0
 
 
 def parse_chat(body: bytes) -> ChatRequest:
-    """The request in `body`; ApiError 400 or 404."""
+    """Read the request in `body`; ApiError 400 or 404."""
     given = go_json.read_object(body, "ChatRequest", _REQUEST)
     raw_messages = [_message(one) for one in given.get("messages", [])]
     keep_alive = keep_alive_nanoseconds(given.get("keep_alive", _default_keep_alive()))
@@ -86,7 +86,7 @@ def parse_chat(body: bytes) -> ChatRequest:
 
 
 def check_model(name: str) -> None:
-    """ApiError 400 without a valid name, 404 for a model that is not this server's."""
+    """Raise ApiError 400 for an invalid name, 404 for a model that this server does not have."""
     if not name:
         raise ApiError(400, "model is required")
     if smollm2.name_parts(name) is None:
@@ -96,7 +96,7 @@ def check_model(name: str) -> None:
 
 
 def checked_format(value: Any) -> dict[str, Any] | None:
-    """The JSON Schema that `format` asks for, or None; ApiError 500 for anything else."""
+    """Return the JSON Schema that `format` asks for, or None; ApiError 500 for anything else."""
     if value is None or value == "":
         return None
     if value == "json":

@@ -1,6 +1,6 @@
-"""Messages to prompt: the ChatML template, and what is left out when it does not fit.
+"""Turns messages into a prompt by the ChatML template, and leaves out what does not fit.
 
-The template that is inside the GGUF adds a system message of its own; Ollama's does not
+The template inside the GGUF file adds a system message of its own. Ollama's does not
 (tests/wire/chat_debug_render_only.json), so the prompt is written here.
 """
 
@@ -15,22 +15,22 @@ Tokenize = Callable[[str], Awaitable[list[int]]]
 
 
 def turn(message: Message) -> str:
-    """One message as the model was trained to read it."""
+    """Write one message as the model was trained to read it."""
     return f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n"
 
 
 def render(messages: Sequence[Message]) -> str:
-    """The whole prompt, ready for the assistant's answer."""
+    """Write the whole prompt, up to the point where the assistant answers."""
     return "".join(turn(message) for message in messages) + OPENING
 
 
 async def fitting(
     messages: Sequence[Message], limit_tokens: int, tokenize: Tokenize
 ) -> tuple[Message, ...]:
-    """The newest messages that fit, after every system message older than they are.
+    """Keep the newest messages that fit, and every system message older than they are.
 
-    The last one always stays, so the result may still be too long. Special tokens stand at
-    both ends of a turn, so a prompt has as many tokens as its turns together.
+    The last message always stays, so the result may still be too long. Special tokens stand at
+    both ends of a turn, so a prompt has as many tokens as its turns have together.
     """
     if len(await tokenize(render(messages))) <= limit_tokens:
         return tuple(messages)
@@ -48,10 +48,10 @@ async def fitting(
 
 
 def cut(tokens: Sequence[int], limit_tokens: int, keep_tokens: int) -> list[int]:
-    """The first `keep_tokens` and the end, together about half of the limit.
+    """Cut out the middle: `keep_tokens` at the start and the end stay, about half of the limit.
 
-    That is what Ollama makes of one message that is too long: of 1219 tokens at a limit of 256
-    it reads 4 + 126 (tests/wire/ctx_chat_one_long_message_default.json), at 4 it reads 3.
+    Ollama does this to one message that is too long: of 1219 tokens at a limit of 256 it reads
+    4 + 126 (tests/wire/ctx_chat_one_long_message_default.json), at a limit of 4 it reads 3.
     """
     keep = min(max(keep_tokens, 0), limit_tokens - 1)
     end = (limit_tokens - keep) // 2

@@ -1,4 +1,4 @@
-"""One chat from checked request to Ollama's records, over one llama runner."""
+"""Runs one chat on a llama runner: a checked request goes in, Ollama's records come out."""
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -31,10 +31,10 @@ NO_IMAGES = "Multimodal data provided, but model does not support multimodal req
 
 
 async def chat(request: ChatRequest, host: ModelHost) -> AsyncGenerator[dict[str, Any], None]:
-    """The records of the answer, in order. The last has `done` true and carries no text.
+    """Yield the records of the answer, in order. The last has `done` true and carries no text.
 
-    After more than 30 equal tokens in a row there is no such last record, as in Ollama.
-    ApiError is raised before the first record, or after some when the runner died.
+    More than 30 equal tokens in a row end the answer without that record, as in Ollama. Raises
+    ApiError before the first record, or later if the runner dies.
     """
     begun = time.monotonic_ns()
     if request.unloads:
@@ -64,7 +64,7 @@ async def chat(request: ChatRequest, host: ModelHost) -> AsyncGenerator[dict[str
 async def completion_body(
     request: ChatRequest, options: Options, runner: LlamaClient
 ) -> dict[str, Any]:
-    """What llama.cpp's /completion is asked; ApiError 400 or 500 for what cannot be asked."""
+    """Build the body for llama.cpp's /completion; ApiError 400 or 500 for a bad request."""
     schema = checked_format(request.format)
     if request.has_images:
         raise runner_error(400, NO_IMAGES)
@@ -84,7 +84,7 @@ async def completion_body(
 
 
 async def _prompt(request: ChatRequest, options: Options, runner: LlamaClient) -> str | list[int]:
-    """The prompt, made to fit unless the caller forbids it (then llama.cpp refuses it)."""
+    """Make the prompt fit, unless the caller forbids that (then llama.cpp refuses it)."""
     if not request.truncate:
         return chatml.render(request.messages)
     kept = await chatml.fitting(request.messages, options.num_ctx, runner.tokenize)
@@ -100,10 +100,10 @@ async def _prompt(request: ChatRequest, options: Options, runner: LlamaClient) -
 async def records(
     request: ChatRequest, events: AsyncIterator[dict[str, Any]]
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """llama.cpp's events as Ollama's records; total_duration and load_duration are 0 still.
+    """Turn llama.cpp's events into Ollama's records; total_duration and load_duration stay 0.
 
-    ApiError 400 when a format was asked for and the first text is no JSON: then llguidance
-    could not use the schema, and nothing constrains the answer.
+    Raises ApiError 400 when a format was asked for and the text does not begin like JSON: then
+    llguidance could not use the schema, and nothing constrains the answer.
     """
     repeats, last, unchecked = 0, "", bool(request.format or request.format == {})
     async for event in events:

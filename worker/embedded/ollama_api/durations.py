@@ -1,4 +1,4 @@
-"""keep_alive: a number of seconds or a Go duration such as "5m" or "1h30m"."""
+"""Reads keep_alive: a number of seconds, or a Go duration such as "5m" or "1h30m"."""
 
 import re
 from typing import Any
@@ -15,9 +15,10 @@ _PIECE = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
 
 def keep_alive_nanoseconds(value: Any) -> int:
-    """How long a model stays loaded after its last answer; below zero means for ever.
+    """How long a model stays loaded after its last answer; a negative value means for ever.
 
-    ApiError 400 in Go's words if it is no duration (time.ParseDuration) or another type.
+    Raises ApiError 400, in Go's words, for text that is not a duration (time.ParseDuration) and
+    for any other type.
     """
     if isinstance(value, str):
         length = go_duration(value)
@@ -29,7 +30,7 @@ def keep_alive_nanoseconds(value: Any) -> int:
 
 
 def go_duration(text: str) -> int:
-    """Nanoseconds of a Go duration; ApiError 400 if it is none."""
+    """Nanoseconds of a Go duration; ApiError 400 if `text` is not one."""
     sign = -1 if text.startswith("-") else 1
     body = text[1:] if text[:1] in ("-", "+") else text
     if body == "0":

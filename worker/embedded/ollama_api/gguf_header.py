@@ -19,7 +19,7 @@ _TENSOR_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1",
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What /api/show tells of a file. An array is None, as Ollama shows it unless asked."""
+    """What /api/show says about a file. Arrays are None, as Ollama shows them by default."""
 
     metadata: dict[str, Any]
     tensors: tuple[dict[str, Any], ...]
@@ -62,7 +62,7 @@ class _Reader:
 
 @functools.cache
 def read_header(path: Path) -> GgufHeader:
-    """The header of the file at `path`; ValueError if it is not a GGUF file."""
+    """Read the header of the file at `path`; ValueError if it is not a GGUF file."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[:4] != b"GGUF":
             raise ValueError(f"{path.name} is not a GGUF file")
@@ -83,7 +83,7 @@ def _tensor(reader: _Reader) -> dict[str, Any]:
 
 
 def _shortest(number: float) -> float | int:
-    """The fewest digits that give the same 32 bits, as Go prints them."""
+    """Shorten to the fewest digits that give the same 32 bits, as Go prints them."""
     short = float(f"{number:.7g}")
     return int(short) if short.is_integer() else short
 

@@ -15,7 +15,7 @@ _GO_NAMES = {str: "string", bool: "bool", list: "array", dict: "object"}
 
 
 def read_object(body: bytes, go_type: str, shape: Shape) -> dict[str, Any]:
-    """The object in `body`, without its nulls; ApiError 400 if it is none or a field misfits."""
+    """Read the object in `body`, without nulls; ApiError 400 for another value or a wrong type."""
     text = body.decode(errors="replace")
     if not text.strip():
         raise ApiError(400, "missing request body")
@@ -33,7 +33,7 @@ def read_object(body: bytes, go_type: str, shape: Shape) -> dict[str, Any]:
 
 
 def fields(value: dict[str, Any], path: str, shape: Shape) -> dict[str, Any]:
-    """The fields of `value` that are not null; ApiError 400 for one of a wrong type."""
+    """Keep the fields of `value` that are not null; ApiError 400 for one of a wrong type."""
     for name, (kinds, go_name) in shape.items():
         given = value.get(name)
         if given is not None and not fits(given, kinds):
@@ -42,7 +42,7 @@ def fields(value: dict[str, Any], path: str, shape: Shape) -> dict[str, Any]:
 
 
 def fits(value: Any, kinds: tuple[type, ...]) -> bool:
-    """isinstance, but true and false are no numbers."""
+    """Like isinstance, but true and false are not numbers."""
     if isinstance(value, bool):
         return bool in kinds
     return isinstance(value, kinds)

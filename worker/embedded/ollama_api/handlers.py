@@ -24,7 +24,7 @@ _SHOW: go_json.Shape = {"model": ((str,), "string"), "name": ((str,), "string")}
 
 
 class Handler(web.RequestHandler):
-    """Ollama's way to refuse: a JSON object with the one field `error`, or plain text."""
+    """Refuses as Ollama does: with a JSON object whose one field is `error`, or with plain text."""
 
     host: ModelHost
 
@@ -41,7 +41,7 @@ class Handler(web.RequestHandler):
         """No ETag: Ollama sends none."""
 
     def answer(self, body: dict[str, Any], status: int = 200, content_type: str = JSON) -> None:
-        """The whole response; a long one goes out in chunks, as from Go's server."""
+        """Send the whole response; a long one goes out in chunks, as from Go's server."""
         self.set_status(status)
         self.set_header("Content-Type", content_type)
         self.write(dumps(body))
@@ -50,7 +50,7 @@ class Handler(web.RequestHandler):
         self.finish()
 
     def refuse(self, error: ApiError, streamed: bool = False) -> None:
-        """The response for an error that came before any other byte."""
+        """Answer with an error, before any other byte was sent."""
         late = streamed and error.late
         self.set_status(error.status)
         self.set_header("Content-Type", "application/json" if late else JSON)
@@ -60,7 +60,7 @@ class Handler(web.RequestHandler):
         self.finish()
 
     def write_error(self, status_code: int, **_: Any) -> None:
-        """Plain text for a wrong method or route, JSON for a fault of this server."""
+        """Send plain text for a wrong method or route, JSON for a fault of this server."""
         if status_code in (404, 405):
             self.set_header("Content-Type", "text/plain")
             name = "method not allowed" if status_code == 405 else "page not found"
@@ -85,10 +85,10 @@ class NotFound(Handler):
 
 
 class Root(Handler):
-    """GET and HEAD /: the sign of life."""
+    """GET and HEAD /: says that the server runs."""
 
     def get(self) -> None:
-        """A fixed text."""
+        """Answer with a fixed text."""
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish("Ollama is running")
 
@@ -99,7 +99,7 @@ class Version(Handler):
     """GET and HEAD /api/version."""
 
     def get(self) -> None:
-        """The version of Ollama whose behaviour is offered."""
+        """Tell the version of the Ollama that this server imitates."""
         self.answer({"version": VERSION})
 
     head = get
@@ -109,7 +109,7 @@ class Tags(Handler):
     """GET and HEAD /api/tags."""
 
     async def get(self) -> None:
-        """The list of models; its first call reads the whole model file for the digest."""
+        """List the models; the first call reads the whole model file for its digest."""
         self.answer(await asyncio.to_thread(model_info.tags))
 
     head = get
@@ -119,7 +119,7 @@ class Ps(Handler):
     """GET /api/ps."""
 
     async def get(self) -> None:
-        """What is loaded."""
+        """Tell what is loaded."""
         self.answer(await asyncio.to_thread(model_info.ps, self.host))
 
 
@@ -127,7 +127,7 @@ class Show(Handler):
     """POST /api/show."""
 
     async def post(self) -> None:
-        """All about the model."""
+        """Tell all about the model."""
         try:
             given = go_json.read_object(self.request.body, "ShowRequest", _SHOW)
             chat_request.check_model(given.get("model") or given.get("name", ""))
@@ -141,7 +141,7 @@ class NotEmbedded(Handler):
     """The rest of Ollama's routes."""
 
     def prepare(self) -> None:
-        """Refuse whatever the method is."""
+        """Refuse every method."""
         route = f"{self.request.method} {self.request.path}"
         self.answer({"error": f"the embedded server has no {route}: run a real Ollama for it"}, 501)
 
@@ -180,7 +180,7 @@ class Chat(Handler):
         except ApiError as error:
             self.refuse(error)
             return
-        # An answer without a body to generate is one plain record, also when streamed.
+        # Where there is nothing to generate, the answer is one plain record, even when streamed.
         streamed = request.stream and bool(request.messages)
         try:
             await (self._stream(request) if streamed else self._whole(request))

@@ -1,11 +1,11 @@
-"""One running llama runner as the Ollama server sees it: started, spoken to over HTTP, ended."""
+"""Starts a llama runner for the Ollama server, talks to it over HTTP, and ends it."""
 
 import asyncio
 import json
 import os
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Self
 
 import httpx
@@ -27,10 +27,11 @@ class LlamaClient:
         self._process = process
         # No timeouts: an answer takes as long as it takes, and the caller may cancel it.
         self._http = httpx.AsyncClient(base_url=address, timeout=None, trust_env=False)
+        self._broke_off = False
 
     @classmethod
     async def start(cls, profile: RunnerProfile, slots: int) -> Self:
-        """A runner that is ready; ApiError 500 if it could not load.
+        """Start a runner and return when it is ready; ApiError 500 if it cannot load.
 
         Cancelling ends the half-started process. Call it on the main thread's loop (see
         `die_with_parent`).
@@ -55,10 +56,14 @@ class LlamaClient:
 
     @property
     def alive(self) -> bool:
-        """False once the runner process has ended."""
-        if self._process.returncode is not None:
+        """False once the runner process has ended, or has broken an exchange off.
+
+        Of a killed process with many threads, the connections close before the kernel says that
+        it has ended (seen on a busy machine).
+        """
+        if self._broke_off or self._process.returncode is not None:
             return False
-        try:  # asyncio hears of it a little later; WNOWAIT leaves the status to it
+        try:  # asyncio learns of the end a little later; WNOWAIT leaves the status to asyncio
             ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return False
@@ -70,30 +75,30 @@ class LlamaClient:
         return self._process.pid
 
     async def close(self) -> None:
-        """End the runner, whatever it does, and wait for that."""
-        if self.alive:
+        """End the runner, whatever it is doing, and wait until it has ended."""
+        with suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
         await self._http.aclose()
 
     async def tokenize(self, text: str) -> list[int]:
-        """The tokens of `text`, special ones recognised."""
+        """Split `text` into tokens; special tokens count as one."""
         try:
             reply = await self._http.post(
                 "/tokenize", json={"content": text, "parse_special": True}
             )
         except httpx.TransportError:
-            raise ApiError(500, RUNNER_DIED) from None
+            raise self._died() from None
         return [int(token) for token in reply.json()["tokens"]]
 
     async def complete(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """The events of one completion, the last with `stop` true.
+        """Yield the events of one completion; the last has `stop` true.
 
-        Closing this iterator closes the connection, and that stops the generation. ApiError:
-        with llama.cpp's status and whole body for a refusal, 500 when the runner died.
-        `return_progress` has it write after each batch of the prompt, because it notices a
-        closed connection only when it writes (measured: without, a cancelled prompt of 3800
-        tokens held its slot for more than 20 s).
+        Closing this iterator closes the connection, and that stops the generation. Raises
+        ApiError: a refusal with llama.cpp's status and whole body, 500 when the runner died.
+        `return_progress` makes the runner write after each batch of the prompt, because it
+        notices a closed connection only when it writes (measured: without it, a cancelled prompt
+        of 3800 tokens held its slot for more than 20 s).
         """
         wanted = {**body, "stream": True, "return_progress": True}
         try:
@@ -104,12 +109,19 @@ class LlamaClient:
                 async with aclosing(_events(reply)) as events:
                     async for event in events:
                         yield event
+                        if event.get("stop"):
+                            return
+            raise self._died()
         except httpx.TransportError:
-            raise ApiError(500, RUNNER_DIED) from None
+            raise self._died() from None
+
+    def _died(self) -> ApiError:
+        self._broke_off = True
+        return ApiError(500, RUNNER_DIED)
 
 
 async def _events(reply: httpx.Response) -> AsyncGenerator[dict[str, Any], None]:
-    """The server-sent events of `reply`; ApiError 500 if they stop before the last."""
+    """Yield the server-sent events of `reply`; ApiError for one that is an error."""
     async for line in reply.aiter_lines():
         name, _, payload = line.partition(": ")
         if name != "data" or payload == "[DONE]":
@@ -118,9 +130,6 @@ async def _events(reply: httpx.Response) -> AsyncGenerator[dict[str, Any], None]
         if "error" in event:
             raise ApiError(int(event["error"].get("code", 500)), payload, late=True)
         yield event
-        if event.get("stop"):
-            return
-    raise ApiError(500, RUNNER_DIED)
 
 
 def _threads() -> int:

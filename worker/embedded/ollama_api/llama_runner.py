@@ -1,9 +1,10 @@
-"""The process that holds the model: llama.cpp's own HTTP server on a free loopback port.
+r"""The process that holds the model: llama.cpp's own HTTP server on a free loopback port.
 
-    python -m worker.embedded.ollama_api.llama_runner CONTEXT_TOKENS SLOTS SHIFT THREADS
+    python -m local_llm_service.worker.embedded.ollama_api.llama_runner \
+        CONTEXT_TOKENS SLOTS SHIFT THREADS
 
-A process of its own because loading holds Python's lock for half a second, because a load that
-nobody waits for any more can then be ended, and because it is how Ollama does it. It prints its
+It is a process of its own because loading holds Python's lock for half a second, because a load
+that nobody waits for any more can then be ended, and because Ollama does the same. It prints its
 address as one line and lives until its stdin closes.
 """
 
@@ -15,14 +16,14 @@ import xllamacpp
 
 from local_llm_service.worker.embedded import smollm2
 
-# A closed connection is noticed between two batches, so a batch is the time that a cancelled
-# prompt may still cost. With one thread, larger ones read a prompt no faster (measured).
+# llama.cpp notices a closed connection between two batches, so a cancelled prompt may still cost
+# the time of one batch. With one thread, larger batches read a prompt no faster (measured).
 BATCH_TOKENS = 32
 SILENT = -1
 
 
 def parameters(slot_tokens: int, slots: int, shift: bool, threads: int) -> Any:
-    """llama.cpp's settings for `slots` answers at a time with `slot_tokens` of context each."""
+    """Set llama.cpp up for `slots` answers at a time with `slot_tokens` of context each."""
     params = xllamacpp.CommonParams()
     params.model.path = str(smollm2.model_path())
     params.n_ctx = slot_tokens * slots

@@ -1,4 +1,4 @@
-"""Which runner is loaded, who may use it, and when it goes: Ollama's scheduler for one model."""
+"""Decides which runner is loaded, who may use it, and when it ends, as Ollama's scheduler does."""
 
 import asyncio
 import os
@@ -39,10 +39,10 @@ class ModelHost:
 
     @asynccontextmanager
     async def use(self, profile: RunnerProfile, keep_alive: int) -> AsyncIterator[LlamaClient]:
-        """The runner for `profile`, loaded if need be and kept while the block runs.
+        """Load the runner for `profile` if need be, and keep it while the block runs.
 
-        `keep_alive` in nanoseconds counts from the end of the block. ApiError 503 when too
-        many wait for a load, 500 when the load fails.
+        `keep_alive`, in nanoseconds, counts from the end of the block. Raises ApiError 503 when
+        too many requests wait for a load, 500 when the load fails.
         """
         runner = await self._acquire(profile)
         self._schedule_expiry(keep_alive)
@@ -56,7 +56,7 @@ class ModelHost:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """One of the runner's slots. Waiting here, a request can go without a trace."""
+        """Wait for one of the runner's slots. A request that is cancelled here leaves no trace."""
         async with self._free_slots:
             yield
 

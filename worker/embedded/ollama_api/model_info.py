@@ -1,4 +1,4 @@
-"""What Ollama tells of a model in /api/tags, /api/show and /api/ps."""
+"""What Ollama says about a model in /api/tags, /api/show and /api/ps."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def show() -> dict[str, Any]:
 
 
 def ps(host: ModelHost) -> dict[str, Any]:
-    """The body of /api/ps. The size is that of the file and the cache; all of it in RAM."""
+    """The body of /api/ps. The size counts the file and the cache; all of it is in RAM."""
     if host.profile is None:
         return {"models": []}
     cache_bytes = smollm2.KV_BYTES_PER_TOKEN * host.profile.slot_tokens * host.slots

@@ -1,8 +1,9 @@
-"""An Ollama for tests and first steps: its API over llama.cpp with a model of 135M parameters.
+r"""An Ollama for tests and first steps: its API over llama.cpp with a model of 135M parameters.
 
-    python -m worker.embedded.ollama_api.ollama_server [--host H] [--port 0] [--port-file PATH]
+    python -m local_llm_service.worker.embedded.ollama_api.ollama_server \
+        [--host H] [--port 0] [--port-file PATH]
 
-It prints the port, or writes it to PATH. Nothing of a prompt or an answer is ever logged.
+It prints the port, or writes it to PATH. It never logs a prompt or an answer.
 """
 
 import argparse
@@ -27,7 +28,7 @@ NOT_EMBEDDED = (
 
 
 def application(host: ModelHost, running: set[asyncio.Task[None]]) -> web.Application:
-    """The routes. `running` is filled with the tasks that answer a chat."""
+    """Build the routes. The tasks that answer a chat are kept in `running`."""
     routes: list[Any] = [
         (r"/", handlers.Root),
         (r"/api/version", handlers.Version),
@@ -41,7 +42,7 @@ def application(host: ModelHost, running: set[asyncio.Task[None]]) -> web.Applic
 
 
 async def serve(address: str, port: int, port_file: Path | None) -> None:
-    """Serve until SIGTERM or SIGINT. Answers that run then break off, as in Ollama."""
+    """Serve until SIGTERM or SIGINT. Answers under way break off then, as in Ollama."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -17,7 +17,7 @@ _INTEGERS = ("num_keep", "seed", "num_predict", "top_k", "repeat_last_n")
 _RUNNER_INTEGERS = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread")
 _FLOATS = ("top_p", "min_p", "typical_p", "temperature")
 _PENALTIES = ("repeat_penalty", "presence_penalty", "frequency_penalty")
-# repeat_penalty: texts at temperature 0 in tests/wire are those of 1.0, not of the older 1.1.
+# repeat_penalty: the texts at temperature 0 in tests/wire came from 1.0, not from the older 1.1.
 _SAMPLING = {
     "temperature": 0.8,
     "top_k": 40,
@@ -47,7 +47,7 @@ class RunnerProfile:
 
 @dataclass(frozen=True)
 class Options:
-    """Checked options. `sampling` goes to llama.cpp as it is; -1 in `num_predict` is no limit."""
+    """Checked options. `sampling` goes to llama.cpp unchanged; `num_predict` -1 means no limit."""
 
     num_ctx: int
     num_keep: int
@@ -57,10 +57,10 @@ class Options:
 
 
 def parse_options(given: dict[str, Any]) -> Options:
-    """The options with their defaults; ApiError 500, as in Ollama, for a wrong type.
+    """Check the options and add defaults; ApiError 500, as in Ollama, for a wrong type.
 
-    Unknown ones are ignored, and so are num_batch, num_gpu, main_gpu, num_thread and use_mmap:
-    the runner's threads are the machine's business (EMBEDDED_THREADS).
+    Unknown options are ignored, and so are num_batch, num_gpu, main_gpu, num_thread and use_mmap:
+    EMBEDDED_THREADS decides about the runner's threads.
     """
     values = {name: value for name, value in given.items() if value is not None}
     for name, value in values.items():
@@ -79,7 +79,7 @@ def parse_options(given: dict[str, Any]) -> Options:
 
 
 def default_context_tokens() -> int:
-    """OLLAMA_CONTEXT_LENGTH, else what Ollama takes on a small machine."""
+    """OLLAMA_CONTEXT_LENGTH, else Ollama's default on a small machine."""
     return int(os.environ.get("OLLAMA_CONTEXT_LENGTH") or DEFAULT_CONTEXT_TOKENS)
 
 

@@ -1,7 +1,7 @@
 """Refuses a JSON Schema that cannot become a grammar, in llama.cpp's words.
 
-xllamacpp turns a schema into a grammar with llguidance, and where that fails it goes on
-*without* any constraint and without a word. So what Ollama refuses is looked for here first.
+xllamacpp turns a schema into a grammar with llguidance. Where that fails, it goes on silently
+*without* any constraint, so this module first looks for what Ollama would refuse.
 """
 
 import json
@@ -14,14 +14,14 @@ _TYPES = {"boolean", "number", "integer", "string", "array", "object", "null"}
 _MAPS = ("properties", "patternProperties")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SINGLES = ("items", "additionalProperties")
-# Lookaround, back references and word boundaries are no regular expressions to llguidance.
+# llguidance knows no lookaround, no back references and no word boundaries.
 _UNSUPPORTED_PATTERN = re.compile(r"\(\?[=!<]|\\[1-9bB]")
 # Compact, on one line: free white space is where small models run away.
 GUIDANCE = {"whitespace_flexible": False, "key_separator": ": ", "item_separator": ", "}
 
 
 def checked_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """`schema` as llguidance shall take it; ApiError 400 with llama.cpp's error in JSON."""
+    """Prepare `schema` for llguidance; ApiError 400 with llama.cpp's error in JSON."""
     problems = _Problems(schema)
     problems.visit(schema)
     if problems.found:
@@ -33,10 +33,10 @@ def checked_schema(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def closed(schema: Any) -> Any:
-    """Objects with `properties` and no word on others take no others, as llama.cpp reads them.
+    """Forbid properties that an object with `properties` does not list, as llama.cpp does.
 
-    llguidance would let the model invent properties. Not under `allOf`, whose parts are read as
-    one: closing each would leave nothing.
+    llguidance would let the model invent some. Schemas with `allOf` stay open: each part is
+    matched by the same object, and closing every part would leave nothing.
     """
     if isinstance(schema, list):
         return [closed(part) for part in schema]
@@ -58,13 +58,13 @@ def _closed_under(keyword: str, part: Any) -> Any:
 
 
 def schema_error(reason: str) -> ApiError:
-    """What Ollama answers for a schema that llama-server refuses."""
+    """Ollama's answer to a schema that llama-server refuses."""
     message = f"Field 'json_schema': \"json_schema\": JSON schema conversion failed:\n{reason}"
     return runner_error(400, message)
 
 
 def runner_error(code: int, message: str) -> ApiError:
-    """An error of llama-server, which Ollama passes on whole, as a string."""
+    """An error of llama-server, which Ollama passes on unchanged, as a string."""
     inner = {"error": {"code": code, "message": message, "type": "invalid_request_error"}}
     return ApiError(code, _compact(inner), late=True)
 

@@ -10,10 +10,10 @@ FOREVER_NANOSECONDS = 2**63 - 1  # Go's longest duration, 292 years
 
 
 class ApiError(Exception):
-    """A request is answered with `status` and {"error": message}.
+    """Ends a request with `status` and {"error": message}.
 
-    `late` marks what Ollama finds only after the model is scheduled: on a streamed request
-    such an answer is chunked and its content type carries no charset.
+    `late` marks errors that Ollama finds only after it has scheduled the model: to a streamed
+    request they are sent in chunks, with a content type that carries no charset.
     """
 
     def __init__(self, status: int, message: str, late: bool = False) -> None:
@@ -24,7 +24,7 @@ class ApiError(Exception):
 
 
 def dumps(value: Any) -> str:
-    """Compact JSON in which <, > and & are escaped, as Go's encoder does."""
+    """Write compact JSON in which <, > and & are escaped, as Go's encoder does."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -34,14 +34,14 @@ def dumps(value: Any) -> str:
 def rfc3339(unix_nanoseconds: int) -> str:
     """A time in UTC with its nanoseconds, trailing zeros cut, as Go prints it."""
     seconds, fraction = divmod(unix_nanoseconds, NANOSECONDS)
-    # Not fromtimestamp: "for ever" lies beyond what some platforms take.
+    # Not fromtimestamp: "for ever" is later than some platforms can express.
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     digits = f".{fraction:09d}".rstrip("0").rstrip(".")
     return f"{moment:%Y-%m-%dT%H:%M:%S}{digits}Z"
 
 
 def chunk(model: str, content: str, logprobs: list[Any] | None = None) -> dict[str, Any]:
-    """One streamed line, or the start of a whole answer; `done` is still false."""
+    """Make one streamed line, or the start of a whole answer; `done` is still false."""
     record: dict[str, Any] = {
         "model": model,
         "created_at": rfc3339(time.time_ns()),
@@ -54,9 +54,9 @@ def chunk(model: str, content: str, logprobs: list[Any] | None = None) -> dict[s
 
 
 def finished(record: dict[str, Any], reason: str, counts: dict[str, int]) -> dict[str, Any]:
-    """`record` as the last one: why it ended, what was said of its tokens, its durations.
+    """Make `record` the last one: add why the answer ended, its token counts and durations.
 
-    `counts` are the fields from total_duration to eval_duration; durations in nanoseconds.
+    `counts` are the fields from total_duration to eval_duration; durations are in nanoseconds.
     """
     ended = {**record, "done": True, "done_reason": reason}
     if "logprobs" in ended:

@@ -1,1 +1,1 @@
-"""Child processes: Redis, a model server, a worker, Flower, and all of them together."""
+"""Child processes, one file each: Redis, a model server, a worker, Flower; `stack` starts all."""

@@ -1,6 +1,6 @@
 """One child process with a directory and a log: start, wait until it answers, stop, start again.
 
-Shared by the two embedded pieces, which say what to run and how to tell that it answers.
+Its subclasses say what to run and how to tell that it answers.
 """
 
 import os
@@ -26,8 +26,8 @@ class ChildProcess:
     """A program that runs while this object is started, and never longer than this process.
 
     Start it from a thread that outlives it (see `die_with_parent`). Without `directory` it has
-    a temporary one, which survives `stop` and `kill` and goes at the end of the `with` block
-    or of this process.
+    a temporary one, which survives `stop` and `kill` and is deleted at the end of the `with`
+    block or of this process.
     """
 
     name = "child"
@@ -62,7 +62,7 @@ class ChildProcess:
 
     @property
     def running(self) -> bool:
-        """True from a successful start until it ended, by whatever hand."""
+        """True from a successful start until the child ends, for whatever reason."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> Self:

@@ -1,6 +1,5 @@
-"""The embedded Ollama as a child process; what it serves is in `ollama_server`."""
+"""The embedded Ollama as a child process; what it serves is the room `ollama_api`."""
 
-import http.client
 import importlib.util
 import os
 import sys
@@ -9,15 +8,14 @@ from pathlib import Path
 
 from local_llm_service.worker.embedded import smollm2
 from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
-from local_llm_service.worker.embedded.processes.child_process import ChildProcess
+from local_llm_service.worker.embedded.processes.ports import answers_http
+from local_llm_service.worker.embedded.processes.python_process import PythonProcess
 
+#: By name, not by import: only the child loads the server.
 SERVER = "local_llm_service.worker.embedded.ollama_api.ollama_server"
-#: The folder that holds the package: `src` of a checkout, or site-packages.
-IMPORT_ROOT = Path(__file__).parents[4]
-PROBE_TIMEOUT_SECONDS = 1.0
 
 
-class OllamaProcess(ChildProcess):
+class OllamaProcess(PythonProcess):
     """A server that speaks Ollama's API on 127.0.0.1, with one small model.
 
     It keeps its port over `stop`, `kill` and `start`. `env` is added to the child's
@@ -33,8 +31,7 @@ class OllamaProcess(ChildProcess):
         *,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(directory)
-        self._env = dict(env or {})
+        super().__init__(env or {}, directory)
         self._port: int | None = None
 
     @property
@@ -61,17 +58,7 @@ class OllamaProcess(ChildProcess):
         smollm2.model_path()
         self._port_file.unlink(missing_ok=True)
         options = ["--port", str(self._port or 0), "--port-file", str(self._port_file)]
-        return [
-            sys.executable,
-            "-m",
-            SERVER,
-            *options,
-        ]
-
-    def environment(self) -> dict[str, str]:
-        """See ChildProcess.environment; this project is importable in the child."""
-        path = os.pathsep.join(filter(None, [str(IMPORT_ROOT), os.environ.get("PYTHONPATH", "")]))
-        return {**os.environ, "PYTHONPATH": path, **self._env}
+        return [sys.executable, "-m", SERVER, *options]
 
     def answers(self) -> bool:
         """See ChildProcess.answers: only this child writes the port file."""
@@ -79,13 +66,4 @@ class OllamaProcess(ChildProcess):
             self._port = int(self._port_file.read_text())
         except (OSError, ValueError):
             return False
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", self._port, timeout=PROBE_TIMEOUT_SECONDS
-        )
-        try:
-            connection.request("GET", "/")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
+        return answers_http(self._port, "/")

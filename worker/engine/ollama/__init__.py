@@ -1,1 +1,1 @@
-"""The engine over Ollama's API."""
+"""The engine over Ollama's API: `engine` (the calls), `client`, `stream`, and `errors`."""

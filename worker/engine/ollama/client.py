@@ -1,4 +1,4 @@
-"""The official asynchronous Ollama client, with the two arguments that it lacks.
+"""The official asynchronous Ollama client with the two arguments that it lacks.
 
 Without `truncate: false` and `shift: false` Ollama cuts a prompt that is too long to about half the
 window, silently and with HTTP 200 (tests/wire/ctx_chat_one_long_message_default.json).
@@ -19,8 +19,8 @@ from local_llm_service.worker.prompt import Prompt
 class OllamaClient(AsyncClient):
     """One connection pool to one Ollama.
 
-    Only connecting and sending have a timeout here: reading waits as long as the engine lets it,
-    which tells the first token from the next.
+    Only connecting and sending have a timeout here. The engine bounds reading itself, because it
+    allows another time for the first token than for the next.
     """
 
     def __init__(self, host: str, *, connect_seconds: float) -> None:
@@ -28,7 +28,7 @@ class OllamaClient(AsyncClient):
             host,
             timeout=httpx.Timeout(None, connect=connect_seconds, write=30),
             # aiohttp's connections under httpx's interface: 1.0 ms of CPU for a streamed answer
-            # instead of 2.8. 0 = no limit: the slots are one.
+            # instead of 2.8. 0 means no limit: the number of slots is the limit.
             transport=AiohttpTransport(limits=httpx.Limits(max_connections=0), trust_env=False),
             trust_env=False,  # never a proxy between a worker and the Ollama beside it
         )

@@ -1,6 +1,6 @@
-"""One asyncio loop in one thread talks to Ollama for all slots; a slot waits for its answer.
+"""The engine over Ollama: one asyncio loop in one thread serves all slots, which wait for it.
 
-Measured: closing a synchronous client from another thread did nothing for seconds, cancelling an
+Measured: closing a synchronous client from another thread did nothing for seconds; cancelling an
 asynchronous call closes the socket, and so stops the generation, in about a millisecond.
 """
 
@@ -11,22 +11,23 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
 from local_llm_service.worker.engine.ollama.client import OllamaClient
 from local_llm_service.worker.engine.ollama.errors import FOREIGN, FormatRefused, translate
 from local_llm_service.worker.engine.ollama.stream import TokenTimeouts, read_completion
+from local_llm_service.worker.engine.protocol import Stoppable, TextSink
+from local_llm_service.worker.engine.text_feed import TextFeed
 from local_llm_service.worker.errors import (
     DeadlineExceeded,
+    InternalError,
     ModelFailed,
     ModelMissing,
-    ServiceError,
 )
-from local_llm_service.worker.prompt import Completion, JsonSchema, Prompt
+from local_llm_service.worker.prompt import Completion, JsonSchema, Model, Prompt
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store.presence import Model
 
 T = TypeVar("T")
 
@@ -35,30 +36,19 @@ logger = logging.getLogger(__name__)
 PROBE_SECONDS = 3.0
 
 
-class Stoppable(Protocol):
-    """Who may want a generation to stop; see worker/delivery/held.py."""
+class OllamaEngine:
+    """Blocking calls for slots and threads; everything asynchronous stays inside.
 
-    @property
-    def reason(self) -> ServiceError | None:
-        """Why, once it is so."""
-
-    def on_stop(self, stop: Callable[[], None] | None) -> None:
-        """Call `stop` then, at once if it is so already; None: no more."""
-
-    @property
-    def wanted_seconds(self) -> Callable[[], float]:
-        """How long somebody still waits when the time is over. May block."""
-
-
-class Engine:
-    """Blocking calls for slots and threads; everything asynchronous stays inside."""
+    It keeps the promises of `worker.engine.protocol.Engine`, which documents the methods.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._timeouts = TokenTimeouts(settings.first_token_seconds, settings.next_token_seconds)
         self._client = OllamaClient(settings.ollama_host, connect_seconds=settings.connect_seconds)
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="engine", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
+        self._thread.start()
 
     def complete(
         self,
@@ -67,33 +57,35 @@ class Engine:
         model: str,
         remaining_seconds: float,
         stoppable: Stoppable | None = None,
+        on_text: TextSink | None = None,
     ) -> Completion:
-        """Run one prompt, once. A request to stop closes the stream, which ends the generation.
-
-        Raises DeadlineExceeded when `remaining_seconds` are over and nobody else waits, the reason
-        of a stop, else any error of `worker.errors`.
-        """
+        """See Engine.complete. A stop closes the stream, which ends Ollama's generation."""
+        feed = TextFeed(on_text)
         wanted_seconds = None if stoppable is None else stoppable.wanted_seconds
-        work = self._within(remaining_seconds, self._formats(prompt, model), wanted_seconds)
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        if stoppable is None:
-            return future.result()
-        stoppable.on_stop(lambda: _cancel(future))
+        future = self._submit(
+            self._within(
+                remaining_seconds, lambda: self._answer(prompt, model, feed), wanted_seconds
+            )
+        )
+        if stoppable is not None:
+            stoppable.on_stop(lambda: _cancel(future))
         try:
             return future.result()
         except CancelledError:
-            if stoppable.reason is None:
-                raise
-            raise stoppable.reason from None
+            reason = None if stoppable is None else stoppable.reason
+            raise reason or InternalError("the engine was closed while a job ran") from None
         finally:
-            stoppable.on_stop(None)
+            if stoppable is not None:
+                stoppable.on_stop(None)
+            # A cancelled future is done at once; its stream may still be about to close.
+            feed.close()
 
     def version(self) -> str:
-        """Ollama's version. Raises OllamaUnreachable or another ServiceError within 3 s."""
+        """See Engine.version."""
         return self._run(self._probe(self._client.version()))
 
     def models(self) -> list[Model]:
-        """The models on disk. Raises OllamaUnreachable or another ServiceError within 3 s."""
+        """See Engine.models."""
         return [
             Model(
                 name=entry.model or "",
@@ -105,12 +97,24 @@ class Engine:
         ]
 
     def close(self) -> None:
-        """Close the connections and end the loop's thread."""
-        self._run(self._client.close())  # type: ignore[no-untyped-call]
+        """See Engine.close."""
+        self._run(self._shut_down())
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return self._submit(work).result()
+
+    async def _shut_down(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._client.close()  # type: ignore[no-untyped-call]
 
     async def _probe(self, call: Coroutine[Any, Any, T]) -> T:
         host, model = self._settings.masked_ollama_host, self._settings.model_name
@@ -125,10 +129,11 @@ class Engine:
     async def _within(
         self,
         remaining_seconds: float,
-        work: Coroutine[Any, Any, Completion],
+        work: Callable[[], Coroutine[Any, Any, Completion]],
         wanted_seconds: Callable[[], float] | None,
     ) -> Completion:
-        running = asyncio.ensure_future(work)
+        """Bound `work` by the caller's time, then by that of others who want the same answer."""
+        running = asyncio.ensure_future(work())
         try:
             while remaining_seconds > 0:
                 await asyncio.wait({running}, timeout=remaining_seconds)
@@ -143,25 +148,31 @@ class Engine:
             await asyncio.gather(running, return_exceptions=True)
         raise DeadlineExceeded("the deadline passed while the job was running")
 
-    async def _formats(self, prompt: Prompt, model: str) -> Completion:
-        """Ask with the schema as grammar; where Ollama cannot express it, with a looser one."""
-        for constraint in _formats(prompt.schema):
+    async def _answer(self, prompt: Prompt, model: str, feed: TextFeed) -> Completion:
+        """Ask with the schema as grammar; where Ollama cannot express it, with a looser one.
+
+        Ollama refuses a grammar before the first token (tests/wire/chat_format_bad_*.json), so no
+        text is handed out twice.
+        """
+        for constraint in _constraints(prompt.schema):
             try:
-                return await self._generate(prompt, model, constraint)
+                return await self._generate(prompt, model, constraint, feed)
             except FormatRefused as error:
                 logger.info("%s; trying a looser one", error.message)
         try:
-            return await self._generate(prompt, model, None)
+            return await self._generate(prompt, model, None, feed)
         except FormatRefused as error:  # without a format it speaks of something else
             raise ModelFailed(f"Ollama refused the request for model {model!r}") from error
 
-    async def _generate(self, prompt: Prompt, model: str, format: object) -> Completion:
+    async def _generate(
+        self, prompt: Prompt, model: str, constraint: object, feed: TextFeed
+    ) -> Completion:
         host = self._settings.masked_ollama_host
         try:
             stream = await self._client.stream_chat(
-                model, prompt, num_ctx=self._settings.num_ctx, format=format
+                model, prompt, num_ctx=self._settings.num_ctx, format=constraint
             )
-            return await read_completion(stream, prompt, self._timeouts)
+            return await read_completion(stream, prompt, self._timeouts, feed.send)
         except FOREIGN as error:
             ours = translate(error, host=host, model=model)
         if isinstance(ours, ModelMissing):
@@ -181,7 +192,7 @@ def _cancel(future: Future[Completion]) -> None:
     future.cancel()
 
 
-def _formats(schema: JsonSchema | None) -> list[object]:
+def _constraints(schema: JsonSchema | None) -> list[object]:
     """What to send as `format`, strictest first; empty for free text.
 
     Ollama takes an object only, and `{}` as "any JSON object".

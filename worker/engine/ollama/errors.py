@@ -1,6 +1,7 @@
-"""The seam: errors of httpx, aiohttp, the ollama client and Ollama become ours, by table.
+"""Translates the errors of httpx, aiohttp, the ollama client and Ollama into `worker.errors`.
 
-Ollama's own words are not passed on: they may quote the request (a bad schema, a message).
+Two tables do it: one by exception type, one by status and wording (recorded in tests/wire).
+Ollama's own words are not passed on, because they may quote the request (a schema, a message).
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from local_llm_service.worker.errors import ServiceError
 
 
 class FormatRefused(errors.ModelFailed):
-    """Ollama cannot turn this JSON Schema into a grammar; the engine asks with a looser one."""
+    """Ollama cannot turn the JSON Schema into a grammar.
+
+    Only the engine sees this error: it asks again with a looser schema.
+    """
 
 
 #: Exception type → what it means before the first byte of an answer. First match wins.
@@ -32,14 +36,14 @@ _TRANSPORT: tuple[tuple[type[Exception], type[ServiceError], str], ...] = (
     (httpx.TransportError, errors.StreamBroken, "the connection to Ollama at {host} broke off"),
     (httpx.HTTPError, errors.StreamBroken, "the exchange with Ollama at {host} failed"),
     (httpx.StreamError, errors.StreamBroken, "the connection to Ollama at {host} broke off"),
-    # Those that its transport does not turn into httpx's.
+    # What aiohttp raises and the transport does not turn into an error of httpx.
     (aiohttp.ClientError, errors.StreamBroken, "the connection to Ollama at {host} broke off"),
     (httpx.CookieConflict, errors.ModelFailed, "what answers at {host} is not Ollama"),
     (ollama.RequestError, errors.ModelFailed, "the Ollama client refused the request to {host}"),
     (json.JSONDecodeError, errors.StreamBroken, "Ollama's answer broke off inside a line"),
-    # pydantic's ValidationError is a ValueError: a record without the fields that it must have.
+    # pydantic's ValidationError is a ValueError: a record lacks a field that it must have.
     (ValueError, errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
-    # The client takes every line for an object: these two are lines that are none.
+    # The client takes every line for an object; a line that is not one ends in one of these two.
     (AttributeError, errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
     (TypeError, errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
 )
@@ -47,13 +51,13 @@ _TRANSPORT: tuple[tuple[type[Exception], type[ServiceError], str], ...] = (
 #: Everything that `translate` knows how to read.
 FOREIGN: tuple[type[Exception], ...] = (ollama.ResponseError, *(row[0] for row in _TRANSPORT))
 
-#: (status, pattern in Ollama's error text) → ours. First match wins. -1: an error line in a stream.
-#: Texts that begin with the model's name come first, then those that quote the schema: what a
-#: caller wrote in either must not choose a later row.
+#: (status, pattern in Ollama's error text) → ours. First match wins; None stands for every status,
+#: -1 for an error line in a stream. Texts that begin with the model's name come first, then those
+#: that quote the schema: words that a caller chose must not match a later row.
 _RESPONSES: tuple[tuple[int | None, str, type[ServiceError], str], ...] = (
-    (400, r"^invalid model name", errors.InvalidRequest, "model: {model!r} is no model's name"),
+    (400, r"^invalid model name", errors.InvalidRequest, "model: {model!r} is not a model's name"),
     (400, r"^\S+ does not support chat", errors.ModelFailed,
-     "{model!r} on the Ollama at {host} is no chat model"),
+     "{model!r} on the Ollama at {host} is not a chat model"),
     (400, r"json_schema|JSON schema|grammar|[Pp]attern", FormatRefused,
      "Ollama cannot turn this JSON Schema into a grammar"),
     (400, r"exceed_context_size_error|longer than the context|exceeds the available context",
@@ -75,9 +79,9 @@ _RESPONSES: tuple[tuple[int | None, str, type[ServiceError], str], ...] = (
 
 
 def translate(error: Exception, *, host: str, model: str) -> ServiceError:
-    """Turn a foreign error into ours. `host` and `model` go into the message.
+    """Turn a foreign error into one of ours, whose message names `host` and `model`.
 
-    Errors of ours come back as they are; what is in no table is an InternalError.
+    Our own errors come back unchanged; an error that neither table knows is an InternalError.
     """
     if isinstance(error, ServiceError):
         return error
@@ -103,7 +107,10 @@ def _response(error: ollama.ResponseError, *, host: str, model: str) -> ServiceE
 
 
 def _sizes(text: str) -> str:
-    """`: 1219 tokens, room for 256`, where Ollama says so (JSON nested in its error string)."""
+    """Read the sizes of an overflow: `: 1219 tokens, room for 256`; empty where Ollama gives none.
+
+    They are in JSON that is nested in the error string.
+    """
     try:
         inner: Any = json.loads(text)["error"]
         return f": {int(inner['n_prompt_tokens'])} tokens, room for {int(inner['n_ctx'])}"

@@ -1,8 +1,8 @@
-"""Reads one streamed answer to its end, or says which way it failed to get there.
+"""Reads one streamed answer to its end, or says how it failed to get there.
 
-What counts as an end (tests/wire/): a record with `done: true`. A stream that ends without one was
-stopped by Ollama's guard against repetition (more than 30 equal chunks in a row); a body that
-breaks off, or an error line, is a broken stream.
+An answer ends with a record that has `done: true` (tests/wire/). Where that record is missing,
+either Ollama's guard against repetition stopped the model (more than 30 equal chunks in a row), or
+the stream is broken; so is one that holds an error line.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import cast
 from ollama import ChatResponse
 
 from local_llm_service.worker.engine.ollama.errors import FOREIGN
+from local_llm_service.worker.engine.protocol import TextSink
 from local_llm_service.worker.errors import (
     ContextOverflow,
     EngineTimeout,
@@ -26,7 +27,7 @@ from local_llm_service.worker.prompt import Completion, Prompt
 
 #: A grammar allows white space between tokens without end; no real JSON has this much in a row.
 MAX_WHITE_SPACE_RUN_CHARS = 200
-#: Ollama's own limit is 30; a run this long at a stream's end tells its guard from a broken stream.
+#: Ollama's own limit is 30. A run this long at the end of a stream means its guard, not a break.
 REPEATED_CHUNKS = 25
 
 NANOSECONDS = 1e9
@@ -36,7 +37,7 @@ END_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class TokenTimeouts:
-    """How long to wait for the first token (after loading, prompt evaluation) and the next one."""
+    """How long to wait for the first token, loading and prompt included, and for the next one."""
 
     first_seconds: float
     next_seconds: float
@@ -44,7 +45,7 @@ class TokenTimeouts:
 
 @dataclass(slots=True)
 class _Text:
-    """The answer so far, and what is odd about its end."""
+    """The answer so far, and how it repeats itself or fills up with white space at its end."""
 
     chunks: list[str] = field(default_factory=list)
     repeats: int = 0
@@ -59,10 +60,14 @@ class _Text:
 
 
 async def read_completion(
-    stream: AsyncIterator[ChatResponse], prompt: Prompt, timeouts: TokenTimeouts
+    stream: AsyncIterator[ChatResponse],
+    prompt: Prompt,
+    timeouts: TokenTimeouts,
+    on_text: TextSink,
 ) -> Completion:
     """Collect the stream into a Completion; closing it, on any way out, stops the generation.
 
+    Each piece of text goes to `on_text` as it comes, the one before a failure too.
     Raises EngineTimeout, InvalidOutput (repetition, endless white space in JSON), StreamBroken (no
     end), ContextOverflow (the window was full before `max_tokens`), and what the stream raises.
     """
@@ -79,6 +84,7 @@ async def read_completion(
                 raise EngineTimeout(f"no {waiting_for} token within {limit:g} s") from None
             if record.message.content:
                 text.add(record.message.content)
+                on_text(record.message.content)
             if record.done:
                 await _read_to_end(records)
                 return _completion(record, "".join(text.chunks), prompt)
@@ -88,10 +94,10 @@ async def read_completion(
 
 
 async def _read_to_end(records: AsyncGenerator[ChatResponse]) -> None:
-    """Only a connection whose answer was read to its end is used for the next one.
+    """Read the body to its end, so that its connection can serve the next request.
 
-    A new one costs 1.4 ms of CPU. The end comes with the last record; a server that goes on all the
-    same has said what there is to say.
+    A new connection costs 1.4 ms of CPU. The end usually comes with the last record; if it does
+    not, the answer is complete all the same.
     """
     with suppress(TimeoutError, StopAsyncIteration, *FOREIGN):
         async with asyncio.timeout(END_SECONDS):

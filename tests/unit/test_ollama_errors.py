@@ -263,7 +263,7 @@ def test_a_model_named_after_a_grammar_is_no_refused_format() -> None:
     text = json.dumps({"error": '"grammar-pattern:1b" does not support chat'})
     ours = translate(ollama.ResponseError(text, 400), host=HOST, model="grammar-pattern:1b")
     assert not isinstance(ours, FormatRefused)
-    assert "is no chat model" in ours.message
+    assert "is not a chat model" in ours.message
 
 
 @pytest.mark.parametrize("body", ['{"error": {"message": "no"}}', "<html>502</html>", ""])

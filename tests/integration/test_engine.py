@@ -1,0 +1,256 @@
+"""The engine over a scripted Ollama: how a call ends, and what its sink has heard by then."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from local_llm_service.worker.engine.ollama.engine import OllamaEngine
+from local_llm_service.worker.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InternalError,
+    InvalidOutput,
+    ModelFailed,
+    OllamaUnreachable,
+    ServiceError,
+    StreamBroken,
+)
+from local_llm_service.worker.prompt import Completion, JsonSchema, Model, Prompt
+from local_llm_service.worker.settings import Settings
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama, Script
+
+MODEL = "fake:1b"
+SCHEMA: JsonSchema = {"type": "object", "properties": {"a": {"pattern": "x"}}}
+#: As recorded in tests/wire/chat_format_bad_pattern.json.
+REFUSED = Script(status=400, error="Pattern must start with '^' and end with '$'")
+
+
+class Caller:
+    """Somebody who may want the generation to stop; `others_seconds` is how long others wait."""
+
+    def __init__(self, *others_seconds: float) -> None:
+        self.reason: ServiceError | None = None
+        self.stops: list[Callable[[], None] | None] = []
+        self._others = iter(others_seconds)
+
+    def on_stop(self, stop: Callable[[], None] | None) -> None:
+        """Keep it; call it where the stop was asked for before."""
+        self.stops.append(stop)
+        if stop is not None and self.reason is not None:
+            stop()
+
+    def request_stop(self, reason: ServiceError) -> None:
+        """Stop what runs now."""
+        self.reason = reason
+        stop = self.stops[-1] if self.stops else None
+        if stop is not None:
+            stop()
+
+    def wanted_seconds(self) -> float:
+        """The next one of `others_seconds`, then 0."""
+        return next(self._others, 0.0)
+
+
+@pytest.fixture
+def engine(ollama: FakeOllama) -> Iterator[OllamaEngine]:
+    """An engine that asks the scripted Ollama."""
+    made = OllamaEngine(Settings(ollama_host=ollama.host, model_name=MODEL))
+    yield made
+    made.close()
+
+
+def ask(
+    engine: OllamaEngine, *, schema: JsonSchema | None = None, seconds: float = 20, **options: Any
+) -> Completion:
+    """Run one prompt."""
+    prompt = Prompt(({"role": "user", "content": "x"},), 100, schema=schema)
+    return engine.complete(prompt, model=MODEL, remaining_seconds=seconds, **options)
+
+
+def formats(ollama: FakeOllama) -> list[object]:
+    """The `format` of each request that was seen."""
+    return [seen.body.get("format") for seen in ollama.seen]
+
+
+def test_text_is_handed_over_while_the_answer_is_under_way(
+    ollama: FakeOllama, engine: OllamaEngine
+) -> None:
+    """Each piece at once and in order, on the engine's thread; together they are the answer."""
+    ollama.respond = lambda _: Script(chunks=("One", ", two", ", three"), pause_seconds=0.1)
+    heard: list[tuple[float, str, str]] = []
+
+    def sink(piece: str) -> None:
+        heard.append((time.monotonic(), piece, threading.current_thread().name))
+
+    completion = ask(engine, on_text=sink)
+    assert [piece for _, piece, _ in heard] == ["One", ", two", ", three"]
+    assert completion.text == "One, two, three"
+    assert {thread for *_, thread in heard} == {"engine"}
+    assert heard[-1][0] - heard[0][0] > 0.1  # not all of it at the end
+
+
+@pytest.mark.parametrize(
+    ("end", "failure"), [("cut", StreamBroken), ("silent", StreamBroken), ("error", StreamBroken)]
+)
+def test_the_sink_of_a_broken_answer_has_what_came_before(
+    ollama: FakeOllama, engine: OllamaEngine, end: str, failure: type[ServiceError]
+) -> None:
+    """The failure says how the answer ended; nothing is taken back and nothing said twice."""
+    ollama.respond = lambda _: Script(end=end)
+    heard: list[str] = []
+    with pytest.raises(failure):
+        ask(engine, on_text=heard.append)
+    assert heard == ["Hello", "."]
+
+
+def test_a_sink_that_raises_costs_neither_the_answer_nor_the_engine(
+    ollama: FakeOllama, engine: OllamaEngine
+) -> None:
+    """Others may wait for this answer, and every slot uses this loop."""
+
+    def broken(_: str) -> None:
+        raise SystemExit(1)
+
+    assert ask(engine, on_text=broken).text == "Hello."
+    heard: list[str] = []
+    assert ask(engine, on_text=heard.append).text == "Hello."
+    assert heard == ["Hello", "."]
+
+
+def test_a_refused_format_is_asked_for_again_and_nothing_is_handed_over_twice(
+    ollama: FakeOllama, engine: OllamaEngine
+) -> None:
+    """Strict schema, then its bare type, then nothing: refusals come before the first token."""
+    ollama.respond = lambda body: REFUSED if "format" in body else Script()
+    heard: list[str] = []
+    assert ask(engine, schema=SCHEMA, on_text=heard.append).text == "Hello."
+    assert formats(ollama) == [SCHEMA, {"type": "object"}, None]
+    assert heard == ["Hello", "."]
+
+
+def test_an_error_line_about_a_grammar_does_not_start_the_answer_again(
+    ollama: FakeOllama, engine: OllamaEngine
+) -> None:
+    """Text has been handed over by then: the stream is broken, whatever the line speaks of."""
+    ollama.respond = lambda _: Script(end="error", error="failed to parse grammar")
+    heard: list[str] = []
+    with pytest.raises(StreamBroken):
+        ask(engine, schema=SCHEMA, on_text=heard.append)
+    assert formats(ollama) == [SCHEMA]
+    assert heard == ["Hello", "."]
+
+
+def test_a_refusal_without_any_format_is_a_failure_of_the_model(
+    ollama: FakeOllama, engine: OllamaEngine
+) -> None:
+    """There is nothing looser to ask for."""
+    ollama.respond = lambda _: REFUSED
+    with pytest.raises(ModelFailed):
+        ask(engine, schema=SCHEMA)
+    assert len(ollama.seen) == 3
+
+
+def test_endless_white_space_stops_the_generation_and_has_been_heard(
+    ollama: FakeOllama, engine: OllamaEngine
+) -> None:
+    """The connection is closed early; the sink has the text up to there."""
+    ollama.respond = lambda _: Script(chunks=("{", *[" "] * 300), end="hang")
+    heard: list[str] = []
+    with pytest.raises(InvalidOutput):
+        ask(engine, schema=SCHEMA, on_text=heard.append)
+    assert "".join(heard).rstrip() == "{"
+    wait_until(lambda: ollama.seen[0].closed_at, "the engine closed the connection")
+
+
+def test_a_stop_ends_the_generation_with_its_reason(
+    ollama: FakeOllama, engine: OllamaEngine
+) -> None:
+    """The stream is closed, and nothing is handed over once the call has ended.
+
+    Many pieces have arrived by then and would be read before the stream is closed.
+    """
+    ollama.respond = lambda _: Script(chunks=("x",) * 500, end="hang")
+    caller, heard = Caller(), list[str]()
+
+    def sink(piece: str) -> None:
+        heard.append(piece)
+        if len(heard) == 3:
+            caller.request_stop(Cancelled("enough"))
+
+    with pytest.raises(Cancelled, match="enough"):
+        ask(engine, stoppable=caller, on_text=sink)
+    at_the_end = len(heard)
+    wait_until(lambda: ollama.seen[0].closed_at, "the engine closed the connection")
+    assert len(heard) == at_the_end
+    assert caller.stops[-1] is None
+
+
+def test_a_stop_that_came_before_the_call_asks_nothing(
+    ollama: FakeOllama, engine: OllamaEngine
+) -> None:
+    """Cancelled between being taken and being run."""
+    caller = Caller()
+    caller.reason = Cancelled("too late")
+    with pytest.raises(Cancelled, match="too late"):
+        ask(engine, stoppable=caller)
+    assert engine.version() == "0.33.0"  # the loop has come past the call by now
+    assert ollama.seen == []
+
+
+def test_the_deadline_ends_the_generation(ollama: FakeOllama, engine: OllamaEngine) -> None:
+    """Nobody waits longer: the stream is closed, what was said before has been heard."""
+    ollama.respond = lambda _: Script(end="hang")
+    heard: list[str] = []
+    with pytest.raises(DeadlineExceeded):
+        ask(engine, seconds=0.3, stoppable=Caller(), on_text=heard.append)
+    assert heard == ["Hello", "."]
+    wait_until(lambda: ollama.seen[0].closed_at, "the engine closed the connection")
+
+
+def test_the_answer_goes_on_while_others_want_it(ollama: FakeOllama, engine: OllamaEngine) -> None:
+    """The caller's own time is over; the time of those who wait with it counts."""
+    ollama.respond = lambda _: Script(first_seconds=0.4)
+    assert ask(engine, seconds=0.1, stoppable=Caller(0.1, 20)).text == "Hello."
+
+
+def test_closing_the_engine_ends_the_calls_that_still_run(ollama: FakeOllama) -> None:
+    """A slot never waits for a loop that is gone."""
+    engine = OllamaEngine(Settings(ollama_host=ollama.host, model_name=MODEL))
+    ollama.respond = lambda _: Script(end="hang")
+    ended: list[BaseException] = []
+
+    def run() -> None:
+        with pytest.raises(InternalError) as failure:
+            ask(engine)
+        ended.append(failure.value)
+
+    slot = threading.Thread(target=run)
+    slot.start()
+    wait_until(lambda: ollama.seen, "the request was sent")
+    engine.close()
+    slot.join(10)
+    assert [str(error) for error in ended] == ["the engine was closed while a job ran"]
+    wait_until(lambda: ollama.seen[0].closed_at, "the engine closed the connection")
+
+
+def test_the_engine_tells_what_the_server_has(ollama: FakeOllama, engine: OllamaEngine) -> None:
+    """Version and models, as values of ours."""
+    assert engine.version() == "0.33.0"
+    assert engine.models() == [Model(MODEL, ollama.digest, 98_362_432, None)]
+
+
+def test_a_server_that_is_away_is_unreachable(ollama: FakeOllama, engine: OllamaEngine) -> None:
+    """All three calls say so with the same class."""
+    ollama.stop()
+    try:
+        for call in (engine.version, engine.models, lambda: ask(engine)):
+            with pytest.raises(OllamaUnreachable):
+                call()
+    finally:
+        ollama.start()

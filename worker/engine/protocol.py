@@ -1,0 +1,68 @@
+"""The seam between this service and a model server: what every engine offers, and who may stop it.
+
+An engine knows neither Redis nor Celery. Jobs reach it as a `Prompt` and leave it as a `Completion`
+or as one of `worker.errors`; nobody above it sees HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.prompt import Completion, Model, Prompt
+
+#: Takes each piece of an answer's text; see `Engine.complete` for what it may rely on.
+TextSink = Callable[[str], None]
+
+
+class Stoppable(Protocol):
+    """A caller that may want its generation to stop before the end."""
+
+    @property
+    def reason(self) -> ServiceError | None:
+        """Why the generation must stop; None while it may go on."""
+
+    def on_stop(self, stop: Callable[[], None] | None) -> None:
+        """Call `stop` once a stop is requested, at once if it was already; None: never again."""
+
+    @property
+    def wanted_seconds(self) -> Callable[[], float]:
+        """Tells how long others still wait for the answer when the caller's own time is over.
+
+        The call may block; an engine makes it away from its event loop.
+        """
+
+
+class Engine(Protocol):
+    """One model server. Every call blocks its thread, and any thread may make it."""
+
+    def complete(
+        self,
+        prompt: Prompt,
+        *,
+        model: str,
+        remaining_seconds: float,
+        stoppable: Stoppable | None = None,
+        on_text: TextSink | None = None,
+    ) -> Completion:
+        """Run one prompt, once. A stop, like any other early end, also ends the generation.
+
+        `on_text` gets each piece of text when it arrives, in order and never empty. It runs on the
+        engine's own thread and must return at once: while it runs, no other answer proceeds.
+        Together the pieces are exactly the completion's text. A call that raises has handed out
+        the text that came before. No piece arrives after the call has returned or raised. A sink
+        that raises is not called again in this call, and the answer goes on without it.
+
+        Raises DeadlineExceeded when `remaining_seconds` are over and nobody else waits, the
+        stoppable's reason after a stop, else any other error of `worker.errors`.
+        """
+
+    def version(self) -> str:
+        """The server's version. Raises OllamaUnreachable or another ServiceError within 3 s."""
+
+    def models(self) -> list[Model]:
+        """The models on the server. Raises OllamaUnreachable or another ServiceError within 3 s."""
+
+    def close(self) -> None:
+        """Release connections and threads. Calls that still run end with InternalError."""
