@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.control import cancel as cancel_job
+from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
 from local_llm_service.worker.store.jobs import JobState
@@ -40,7 +41,7 @@ def models() -> list[dict[str, Any]]:
                 model.name, {**model.model_dump(), "default": False, "workers": []}
             )
             entry["workers"].append(worker.name)
-            entry["default"] |= model.name in (worker.model, f"{worker.model}:latest")
+            entry["default"] |= full_name(model.name) == full_name(worker.model)
     return [found[name] for name in sorted(found)]
 
 
@@ -94,7 +95,7 @@ def cancel(task_id: str) -> JobState:
     """
     with reachable(redis_url()):
         state = cancel_job(app, task_id)
-    # Of a call that the cache answered there is only the result.
+    # A call that the cache answered has a result and no record.
     return status(task_id) if state is JobState.UNKNOWN else state
 
 
@@ -128,8 +129,8 @@ def queues() -> list[dict[str, Any]]:
 
 
 def _can_answer(worker: Presence) -> bool:
-    served = {model.name for model in worker.models}
-    return worker.ollama_reachable and bool(served & {worker.model, f"{worker.model}:latest"})
+    served = {full_name(model.name) for model in worker.models}
+    return worker.ollama_reachable and full_name(worker.model) in served
 
 
 def _settings() -> Any:

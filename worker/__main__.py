@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from local_llm_service.worker import metrics
 from local_llm_service.worker.celery_ext.agreement import disagreement
 from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.settings import Settings, get_settings
 from local_llm_service.worker.store.connection import reachable
 from local_llm_service.worker.store.presence import read_all
@@ -95,7 +96,7 @@ def _check_ollama(settings: Settings) -> None:
 
     try:
         version = get_engine().version()
-        served = {model.name for model in get_engine().models()}
+        served = {full_name(model.name) for model in get_engine().models()}
     except ServiceError as error:
         logger.warning("%s. %s", error.message, error.hint)
         return
@@ -106,7 +107,7 @@ def _check_ollama(settings: Settings) -> None:
             ".".join(map(str, MINIMUM_OLLAMA)),
         )
     name = settings.model_name
-    if name not in served and f"{name}:latest" not in served:
+    if full_name(name) not in served:
         logger.warning("%s is not on this Ollama. Run `ollama pull %s`.", name, name)
 
 

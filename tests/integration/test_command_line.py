@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.embedded.processes.stack import WorkerProcess
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
@@ -60,14 +62,29 @@ def test_no_wait_prints_the_id_and_the_answer_is_read_later(
     assert cli("status", task_id).stdout == "queued\n"
     done = cli("result", task_id)
     assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("not_ready: not ready: queued. ")
     start_worker()
     wait_until(lambda: cli("result", task_id).returncode == 0, "the answer is there")
     assert cli("result", task_id).stdout == "Hello.\n"
     assert cli("status", task_id, "--json").stdout.strip().endswith('"succeeded"\n}')
-    assert cli("result", "nobody").returncode == 5
-    done = cli("status", "nobody", "--json")
-    assert done.returncode == 5
-    assert json.loads(done.stdout)["error"]["message"] == "no such job"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("result", "nobody"),
+        ("status", "nobody"),
+        ("cancel", "nobody"),
+        *((("dead", verb, "nobody")) for verb in ("show", "replay", "drop")),
+    ],
+)
+def test_an_unknown_id_exits_with_5(redis_client: redis.Redis, words: tuple[str, ...]) -> None:
+    """`not_found`, with what there is none of and where to look."""
+    done = cli(*words, "--json")
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"]) == (5, "not_found")
+    assert error["message"] == f"no such {'dead letter' if words[0] == 'dead' else 'job'}"
+    assert error["hint"]
 
 
 def test_without_a_worker_the_job_is_queued_and_the_command_waits(
@@ -79,8 +96,18 @@ def test_without_a_worker_the_job_is_queued_and_the_command_waits(
     first, last = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
     assert "no worker is running" in first
     assert "waiting up to 0.5 s" in first
+    assert last.startswith("not_ready: no answer within 0.5 s. ")
     assert "local-llm result" in last
     assert redis_client.llen("llm.high") == 1
+
+
+def test_help_shows_the_defaults_of_the_kinds() -> None:
+    """They are read from the requests."""
+    shown = cli("generate", "--help").stdout
+    for default in (500, 0.7, "cache"):
+        assert f"[default: {default}]" in shown
+    assert "[default: 100]" in cli("summarize", "--help").stdout
+    assert "[default: 200]" in cli("compress", "--help").stdout
 
 
 def test_a_failed_job_exits_with_1(worker: WorkerProcess) -> None:
@@ -124,6 +151,23 @@ def test_an_unreachable_redis_exits_with_3(words: Any) -> None:
     assert done.returncode == 3
     assert done.stderr.startswith("broker_unreachable: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_redis_that_goes_away_while_the_command_waits_exits_with_3() -> None:
+    """The job has not failed, so it is not 1."""
+    with RedisProcess() as server:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "producers", "generate", "hi"],
+            cwd=ROOT,
+            env={**os.environ, "REDIS_URL": server.url},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        assert "waiting up to" in process.stderr.readline()
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert rest.splitlines()[-1].startswith("broker_unreachable: ")
 
 
 def test_looking_around(worker: WorkerProcess, redis_client: redis.Redis) -> None:
