@@ -18,7 +18,6 @@ import redis
 
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.embedded.processes.stack import WorkerProcess
-from tests.conftest import REDIS_PORT
 from tests.doubles.ollama import FakeOllama
 from tests.doubles.stock_worker import StockWorker, stock_url
 
@@ -31,13 +30,6 @@ _WITHOUT_TTL = (
     *("llm:unacked", "llm:held", "llm:deferred", "llm:deadlines", "llm:unanswered"),
     *("llm:dead", "llm:unreadable", "llm:fence", "llm:doorbell"),
 )
-
-
-@pytest.fixture(scope="session")
-def redis_process() -> Iterator[RedisProcess]:
-    """The run's own Redis, where REDIS_URL of this process says."""
-    with RedisProcess(port=REDIS_PORT) as server:
-        yield server
 
 
 @pytest.fixture
