@@ -1,0 +1,59 @@
+"""Messages that nobody can read, as another language or a broken producer may send them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis
+
+from local_llm_service import tasks
+from local_llm_service.worker.store import keys
+from tests.conftest import wait_until
+from tests.integration.conftest import StartWorker
+
+
+def message(**changes: Any) -> str:
+    """A message as another language might send it, with some parts wrong."""
+    whole = {
+        "body": "W1tdLCB7InByb21wdCI6ICJoaSJ9LCB7fV0=",
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"task": "llm.generate", "id": "odd"},
+        "properties": {"delivery_tag": "t", "delivery_info": {}, "body_encoding": "base64"},
+    }
+    return json.dumps({**whole, **changes})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        message(body="not base64!"),
+        message(body=7),
+        message(headers={"task": None, "id": "odd"}),
+        message(headers={"task": "llm.generate", "id": "odd", "stamped_headers": 7}),
+        message(properties={"delivery_tag": "t", "body_encoding": "nonsense"}),
+        message().replace('"base64"', '"base64", "priority": 0x2'),
+        "not json at all",
+        "{}",
+    ],
+)
+def test_a_message_that_nobody_can_read_ends_no_worker(
+    start_worker: StartWorker, redis_client: redis.Redis, raw: str
+) -> None:
+    """It is refused or put aside; what comes after it is answered by the same worker."""
+    redis_client.lpush("llm.high", raw)
+    worker = start_worker()
+    assert tasks.generate.delay("hi").get(timeout=20)["text"] == "Hello."
+    assert worker.running
+    wait_until(lambda: redis_client.hlen(keys.UNACKED) == 0, "nothing is left in custody")
+
+
+def test_a_message_with_a_byte_that_is_no_text_ends_no_worker(
+    start_worker: StartWorker, redis_client: redis.Redis
+) -> None:
+    """Redis lists hold bytes."""
+    redis_client.execute_command("LPUSH", "llm.high", b"\xff" + message().encode())
+    start_worker()
+    assert tasks.generate.delay("hi").get(timeout=20)["text"] == "Hello."
