@@ -9,9 +9,11 @@ import pytest
 import redis
 
 from local_llm_service import tasks
+from local_llm_service.worker.embedded.processes.stack import WorkerProcess
 from local_llm_service.worker.store import keys
 from tests.conftest import wait_until
-from tests.integration.conftest import StartWorker
+
+SHARED_WORKER = {"CONCURRENCY": "1"}  # what is first in the queue is taken first
 
 
 def message(**changes: Any) -> str:
@@ -40,20 +42,20 @@ def message(**changes: Any) -> str:
     ],
 )
 def test_a_message_that_nobody_can_read_ends_no_worker(
-    start_worker: StartWorker, redis_client: redis.Redis, raw: str
+    shared_worker: WorkerProcess, shared_redis: redis.Redis, raw: str
 ) -> None:
     """It is refused or put aside; what comes after it is answered by the same worker."""
-    redis_client.lpush("llm.high", raw)
-    worker = start_worker()
-    assert tasks.generate.delay("hi").get(timeout=20)["text"] == "Hello."
-    assert worker.running
-    wait_until(lambda: redis_client.hlen(keys.UNACKED) == 0, "nothing is left in custody")
+    shared_redis.lpush("llm.high", raw)
+    assert tasks.generate.delay("hi", cache=False).get(timeout=20)["text"] == "Hello."
+    assert shared_worker.running
+    assert shared_redis.llen("llm.high") == 0
+    wait_until(lambda: shared_redis.hlen(keys.UNACKED) == 0, "no delivery is left in flight")
 
 
 def test_a_message_with_a_byte_that_is_no_text_ends_no_worker(
-    start_worker: StartWorker, redis_client: redis.Redis
+    shared_worker: WorkerProcess, shared_redis: redis.Redis
 ) -> None:
     """Redis lists hold bytes."""
-    redis_client.execute_command("LPUSH", "llm.high", b"\xff" + message().encode())
-    start_worker()
-    assert tasks.generate.delay("hi").get(timeout=20)["text"] == "Hello."
+    shared_redis.execute_command("LPUSH", "llm.high", b"\xff" + message().encode())
+    assert tasks.generate.delay("hi", cache=False).get(timeout=20)["text"] == "Hello."
+    assert shared_worker.running
