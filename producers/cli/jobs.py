@@ -162,7 +162,9 @@ COMMANDS = (
         "summarize",
         _summarize,
         click.argument("file"),
-        _with_default(SummarizeRequest, "max_summary_tokens", "Longest summary, in tokens.", type=int),
+        _with_default(
+            SummarizeRequest, "max_summary_tokens", "Longest summary, in tokens.", type=int
+        ),
     ),
     _command(
         "compress",

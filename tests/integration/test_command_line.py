@@ -7,14 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from local_llm_service.producers.cli import main
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.embedded.processes.stack import WorkerProcess
+from local_llm_service.worker.store import keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import ROOT, StartWorker, run_python
@@ -23,6 +26,22 @@ from tests.integration.conftest import ROOT, StartWorker, run_python
 def cli(*words: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m producers` to its end."""
     return run_python("-m", "producers", *words, stdin=stdin, **env)
+
+
+Here = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def here(redis_client: redis.Redis, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Run a command in this process, for tests of many commands: a process takes half a second."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        with pytest.raises(SystemExit) as end:
+            main(list(words))
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(words, int(str(end.value)), said.out, said.err)
+
+    return run
 
 
 @pytest.fixture
@@ -75,12 +94,12 @@ def test_no_wait_prints_the_id_and_the_answer_is_read_later(
         ("result", "nobody"),
         ("status", "nobody"),
         ("cancel", "nobody"),
-        *((("dead", verb, "nobody")) for verb in ("show", "replay", "drop")),
+        *(("dead", verb, "nobody") for verb in ("show", "replay", "drop")),
     ],
 )
-def test_an_unknown_id_exits_with_5(redis_client: redis.Redis, words: tuple[str, ...]) -> None:
+def test_an_unknown_id_exits_with_5(here: Here, words: tuple[str, ...]) -> None:
     """`not_found`, with what there is none of and where to look."""
-    done = cli(*words, "--json")
+    done = here(*words, "--json")
     error = json.loads(done.stdout)["error"]
     assert (done.returncode, error["code"]) == (5, "not_found")
     assert error["message"] == f"no such {'dead letter' if words[0] == 'dead' else 'job'}"
@@ -101,13 +120,30 @@ def test_without_a_worker_the_job_is_queued_and_the_command_waits(
     assert redis_client.llen("llm.high") == 1
 
 
-def test_help_shows_the_defaults_of_the_kinds() -> None:
+def test_a_job_that_celery_revoked_exits_with_1(redis_client: redis.Redis) -> None:
+    """A worker of another app may have written that; for its caller it was cancelled."""
+    revoked = {
+        "status": "REVOKED",
+        "result": {
+            "exc_type": "TaskRevokedError",
+            "exc_message": ["revoked"],
+            "exc_module": "celery.exceptions",
+        },
+        "task_id": "1",
+    }
+    redis_client.set(keys.result("1"), json.dumps(revoked), ex=60)
+    done = cli("result", "1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("cancelled: the job was revoked. ")
+
+
+def test_help_shows_the_defaults_of_the_kinds(here: Here) -> None:
     """They are read from the requests."""
-    shown = cli("generate", "--help").stdout
+    shown = here("generate", "--help").stdout
     for default in (500, 0.7, "cache"):
         assert f"[default: {default}]" in shown
-    assert "[default: 100]" in cli("summarize", "--help").stdout
-    assert "[default: 200]" in cli("compress", "--help").stdout
+    assert "[default: 100]" in here("summarize", "--help").stdout
+    assert "[default: 200]" in here("compress", "--help").stdout
 
 
 def test_a_failed_job_exits_with_1(worker: WorkerProcess) -> None:
@@ -134,13 +170,16 @@ def test_a_failed_job_exits_with_1(worker: WorkerProcess) -> None:
         ("extract", "hi", "--schema", "no-such-file"),
     ],
 )
-def test_bad_input_exits_with_2_and_one_line(redis_client: redis.Redis, words: Any) -> None:
+def test_bad_input_exits_with_2_and_one_line(
+    here: Here, redis_client: redis.Redis, words: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing is queued, no traceback is shown."""
-    done = cli(*words)
+    monkeypatch.chdir(ROOT)
+    done = here(*words)
     assert done.returncode == 2
     assert done.stderr.startswith("invalid_request: ")
     assert len(done.stderr.splitlines()) == 1
-    assert json.loads(cli(*words, "--json").stdout)["error"]["code"] == "invalid_request"
+    assert json.loads(here(*words, "--json").stdout)["error"]["code"] == "invalid_request"
     assert redis_client.keys("llm*") == []
 
 
