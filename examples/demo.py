@@ -75,8 +75,9 @@ def _submit() -> list[tuple[str, Any]]:
 
 
 def _show(name: str, handle: Any) -> bool:
-    from local_llm_service.producers.cli.output import numbers, own_text
+    from local_llm_service.producers.cli.output import numbers
     from local_llm_service.producers.cli.waiting import wait
+    from local_llm_service.tasks.answer import text_of
     from local_llm_service.worker.errors import ServiceError
 
     print(f"\n── {name} ── task {handle.task_id}", flush=True)
@@ -88,7 +89,7 @@ def _show(name: str, handle: Any) -> bool:
     except ServiceError as error:
         print(f"   {error.code}: {error.message}. {error.hint}")
         return False
-    _paragraph(own_text(answer))
+    _paragraph(text_of(answer, indent=2))
     print(f"   [{numbers(answer)}]", flush=True)
     return True
 

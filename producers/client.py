@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, cast
 
 import celery.exceptions
@@ -48,7 +49,7 @@ class Handle(Generic[A]):
         self._result: AsyncResult = app.AsyncResult(task_id)
 
     def get(self, timeout: float | None = None) -> A:
-        """Wait for the answer, `timeout` seconds at most (None: for ever).
+        """Wait for the answer, at most `timeout` seconds (None: for ever).
 
         Raises the job's own error (a class of `worker.errors`), TimeoutError while there is no
         result yet, BrokerUnreachable when Redis is away.
@@ -57,7 +58,8 @@ class Handle(Generic[A]):
             answer = self._result.get(timeout=timeout)
         except celery.exceptions.TimeoutError:
             raise TimeoutError(f"no result within {timeout} s") from None
-        except (redis.ConnectionError, redis.TimeoutError) as error:
+        except (redis.ConnectionError, redis.TimeoutError, RuntimeError) as error:
+            # RuntimeError is how Celery's result backend says that it has given up.
             raise unreachable(redis_url(), error) from None
         return self._answer.model_validate(answer)
 
@@ -72,75 +74,63 @@ class Handle(Generic[A]):
 
 class Client:
     """Submits jobs. Every method returns at once and raises InvalidRequest, QueueFull or
-    BrokerUnreachable when nothing was queued."""
+    BrokerUnreachable when nothing was queued.
+
+    None stands for the default of the kind's request.
+    """
 
     def generate(
         self,
         prompt: str,
         *,
         system_prompt: str | None = None,
-        max_tokens: int = 500,
-        temperature: float = 0.7,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
         **options: Unpack[Options],
     ) -> Handle[GenerateAnswer]:
         """Free text for a prompt."""
-        arguments = {"system_prompt": system_prompt} if system_prompt is not None else {}
-        return _submit(
-            tasks.generate,
-            GenerateAnswer,
-            options,
-            prompt=prompt,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            **arguments,
-        )
+        own = {
+            "system_prompt": system_prompt,
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+        }
+        return _submit(tasks.generate, GenerateAnswer, (prompt,), {**own, **options})
 
     def summarize(
-        self, context: str, *, max_summary_tokens: int = 100, **options: Unpack[Options]
+        self, context: str, *, max_summary_tokens: int | None = None, **options: Unpack[Options]
     ) -> Handle[SummarizeAnswer]:
         """A text in whole sentences within a budget of tokens."""
-        return _submit(
-            tasks.summarize,
-            SummarizeAnswer,
-            options,
-            context=context,
-            max_summary_tokens=max_summary_tokens,
-        )
+        own = {"max_summary_tokens": max_summary_tokens}
+        return _submit(tasks.summarize, SummarizeAnswer, (context,), {**own, **options})
 
     def compress(
         self,
         messages: list[dict[str, str]],
         *,
-        target_tokens: int = 200,
+        target_tokens: int | None = None,
         **options: Unpack[Options],
     ) -> Handle[CompressAnswer]:
         """A conversation as one message that can be sent on."""
-        return _submit(
-            tasks.compress, CompressAnswer, options, messages=messages, target_tokens=target_tokens
-        )
+        own = {"target_tokens": target_tokens}
+        return _submit(tasks.compress, CompressAnswer, (messages,), {**own, **options})
 
     def extract_parameters(
         self, user_message: str, function_schema: dict[str, Any], **options: Unpack[Options]
     ) -> Handle[ExtractAnswer]:
         """The arguments of a function call out of a message."""
-        return _submit(
-            tasks.extract_parameters,
-            ExtractAnswer,
-            options,
-            user_message=user_message,
-            function_schema=function_schema,
-        )
+        arguments = (user_message, function_schema)
+        return _submit(tasks.extract_parameters, ExtractAnswer, arguments, options)
 
     def structured_output(
         self, prompt: str, schema: dict[str, Any] | bool, **options: Unpack[Options]
     ) -> Handle[StructuredAnswer]:
         """An instance of a JSON Schema."""
-        return _submit(
-            tasks.structured_output, StructuredAnswer, options, prompt=prompt, schema=schema
-        )
+        return _submit(tasks.structured_output, StructuredAnswer, (prompt, schema), options)
 
 
-def _submit(task: Job, answer: type[A], options: Options, **arguments: Any) -> Handle[A]:
+def _submit(
+    task: Job, answer: type[A], arguments: tuple[Any, ...], options: Mapping[str, Any]
+) -> Handle[A]:
     given = {name: value for name, value in options.items() if value is not None}
-    result = cast(AsyncResult, task.apply_async(kwargs={**arguments, **given}))
+    result = cast(AsyncResult, task.apply_async(arguments, given))
     return Handle(str(result.id), answer)

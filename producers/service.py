@@ -8,6 +8,7 @@ from typing import Any
 
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.control import cancel as cancel_job
+from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
 from local_llm_service.worker.store.presence import Presence, read_all
@@ -40,7 +41,7 @@ def models() -> list[dict[str, Any]]:
         for model in worker.models:
             entry = found.setdefault(model.name, {**asdict(model), "default": False, "workers": []})
             entry["workers"].append(worker.name)
-            entry["default"] |= model.name in (worker.model, f"{worker.model}:latest")
+            entry["default"] |= full_name(model.name) == full_name(worker.model)
     return [found[name] for name in sorted(found)]
 
 
@@ -129,8 +130,8 @@ def queues() -> list[dict[str, Any]]:
 
 
 def _can_answer(worker: Presence) -> bool:
-    served = {model.name for model in worker.models}
-    return worker.ollama_reachable and bool(served & {worker.model, f"{worker.model}:latest"})
+    served = {full_name(model.name) for model in worker.models}
+    return worker.ollama_reachable and full_name(worker.model) in served
 
 
 def _settings() -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict
 
@@ -35,8 +37,12 @@ class Answer(_Part):
     """The part that is common to all kinds.
 
     `origin`: "computed" by this job, "cached", or "joined" to an identical job. `finish_reason`
-    "length": the model was stopped at the caller's own budget of tokens.
+    "length": the model was stopped at the caller's own budget of tokens. Each kind names in
+    CONTENT the field that holds what was asked for, a text unless CONTENT_IS_JSON.
     """
+
+    CONTENT: ClassVar[str]
+    CONTENT_IS_JSON: ClassVar[bool] = False
 
     task_id: str
     kind: str
@@ -45,3 +51,35 @@ class Answer(_Part):
     finish_reason: Literal["stop", "length"]
     usage: Usage
     timings: Timings
+
+
+def is_answer(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a plain value, such as a chain passes on to its next step, is an answer of ours."""
+    return (
+        isinstance(value, dict)
+        and {"task_id", "kind", "origin"} <= value.keys()
+        and _class_of(value) is not None
+    )
+
+
+def text_of(answer: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """What the job was asked for, as text; a JSON value is written with `indent` spaces.
+
+    Raises KeyError for no answer, and TypeError for a value that is not JSON.
+    """
+    kind = _class_of(answer)
+    if kind is None:
+        raise KeyError("not an answer: it holds none of the fields that a kind's answer is about")
+    content = answer[kind.CONTENT]
+    if kind.CONTENT_IS_JSON:
+        return json.dumps(content, ensure_ascii=False, indent=indent)
+    return str(content)
+
+
+def _class_of(answer: Mapping[str, Any]) -> type[Answer] | None:
+    """The kind of an answer, by its fields and not by its name: a newer worker may know more."""
+    for kind in Answer.__subclasses__():
+        content = answer.get(kind.CONTENT)
+        if isinstance(content, str) or (kind.CONTENT_IS_JSON and kind.CONTENT in answer):
+            return kind
+    return None

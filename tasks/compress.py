@@ -69,6 +69,8 @@ class CompressAnswer(Answer):
     Counts are the model server's and leave those system messages out, before and after.
     """
 
+    CONTENT: ClassVar = "summary"
+
     summary: str
     messages: list[dict[str, str]]
     original_tokens: int

@@ -70,6 +70,9 @@ class ExtractRequest(JobRequest):
 class ExtractAnswer(Answer):
     """`parameters` is an instance of the function's schema."""
 
+    CONTENT: ClassVar = "parameters"
+    CONTENT_IS_JSON: ClassVar = True
+
     parameters: dict[str, Any]
 
 

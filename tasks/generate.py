@@ -28,6 +28,8 @@ class GenerateRequest(JobRequest):
 class GenerateAnswer(Answer):
     """`finish_reason` "length" at the caller's own `max_tokens` is an answer."""
 
+    CONTENT: ClassVar = "text"
+
     text: str
 
 

@@ -6,7 +6,6 @@ message may come from elsewhere (`send_task`, another language). Limits are give
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -21,6 +20,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from local_llm_service.tasks.answer import is_answer, text_of
 from local_llm_service.worker.errors import InvalidRequest
 
 Priority = Literal["high", "normal", "low"]
@@ -75,24 +75,14 @@ def _tokens(value: int, info: ValidationInfo) -> int:
 
 def _from_answer(value: object) -> object:
     """Take the text of an answer of this service: a chain passes on one, a chord a list of them."""
-    if isinstance(value, list) and value and all(_is_answer(item) for item in value):
+    if isinstance(value, list) and value and all(is_answer(item) for item in value):
         return "\n\n".join(str(_from_answer(item)) for item in value)
-    if not _is_answer(value):
+    if not is_answer(value):
         return value
-    assert isinstance(value, dict)
-    for field in ("text", "summary"):
-        if isinstance(value.get(field), str):
-            return value[field]
     try:
-        return json.dumps(value.get("parameters", value.get("data")), ensure_ascii=False)
+        return text_of(value)
     except TypeError:
-        return value  # no answer of ours after all: those are JSON
-
-
-def _is_answer(value: object) -> bool:
-    own = {"text", "summary", "parameters", "data"}
-    common = {"task_id", "kind", "origin"}
-    return isinstance(value, dict) and common <= value.keys() and bool(own & value.keys())
+        return value  # not an answer of ours after all: those are JSON
 
 
 #: Text that people wrote, not empty, up to MAX_PROMPT_CHARS; an answer of ours counts as its text.

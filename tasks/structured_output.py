@@ -31,6 +31,9 @@ class StructuredRequest(JobRequest):
 class StructuredAnswer(Answer):
     """`data` is an instance of the schema: any JSON value."""
 
+    CONTENT: ClassVar = "data"
+    CONTENT_IS_JSON: ClassVar = True
+
     data: Any
 
 

@@ -30,6 +30,8 @@ class SummarizeRequest(JobRequest):
 class SummarizeAnswer(Answer):
     """Counts are the model server's: `original_tokens` of the prompt that carried the text."""
 
+    CONTENT: ClassVar = "summary"
+
     summary: str
     original_tokens: int
     summary_tokens: int

@@ -1,49 +1,46 @@
-"""What all tests share: a clean environment, and waiting on a condition instead of sleeping."""
+"""What all tests share: a clean environment, a Redis, and waiting on a condition, not sleeping."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import TypeVar
 
 import pytest
+from pydantic import AliasChoices
 
-from local_llm_service.worker.embedded.processes.ports import free_port
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess, free_port
+from local_llm_service.worker.settings import Settings
 
 T = TypeVar("T")
 
-#: Set by a developer's shell or by CI; a test that needs one of them sets it itself.
-_OURS = (
-    "REDIS_URL",
-    "OLLAMA_HOST",
-    "OLLAMA_NUM_PARALLEL",
-    "MODEL_NAME",
-    "CONCURRENCY",
-    "NUM_CTX",
-    "ENABLE_CACHE",
-    "CACHE_TTL",
-    "CACHE_MAX_ENTRY_BYTES",
-    "CACHE_MAX_BYTES",
-    "HIT_RESULT_TTL",
-    "LOG_LEVEL",
-    "DEADLINE_SECONDS",
-    "MAX_QUEUE_LENGTH",
-    "MAX_ATTEMPTS",
-    "LEASE_SECONDS",
-    "DRAIN_SECONDS",
-    "MAX_CRASHES",
-    "METRICS_PORT",
-    "RESULT_TTL",
-    "CELERY_BROKER_URL",
-    "CELERY_RESULT_BACKEND",
-)
+#: What Celery, Kombu, the client of Ollama and Flower read beside our own settings.
+_FOREIGN = ("CELERY_", "KOMBU_", "OLLAMA_", "FLOWER_")
 
-for _name in _OURS:
-    os.environ.pop(_name, None)
+
+def variables() -> set[str]:
+    """The environment variables that Settings reads, old names included."""
+    names = set()
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else filter(None, [alias])
+        names |= {name.upper(), *(str(choice).upper() for choice in choices)}
+    return names
+
+
+def forget_settings(environment: MutableMapping[str, str]) -> None:
+    """Remove what a developer's shell or CI has set; a test that needs one of them sets it."""
+    ours = variables()
+    for name in list(environment):
+        if name.upper() in ours or name.upper().startswith(_FOREIGN):  # Settings ignores case
+            del environment[name]
+
+
+forget_settings(os.environ)
 
 # Before anything reads it: the Celery app of this process keeps the first REDIS_URL that it sees.
-# tests/integration/conftest.py starts a Redis there.
+# `redis_process` starts a Redis there.
 REDIS_PORT = free_port()
 os.environ["REDIS_URL"] = f"redis://127.0.0.1:{REDIS_PORT}/0"
 
@@ -60,6 +57,13 @@ def wait_until(condition: Callable[[], T], what: str, timeout_seconds: float = 2
             pytest.fail(f"never happened within {timeout_seconds:g} s: {what}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.1)
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[RedisProcess]:
+    """The run's own Redis, where REDIS_URL of this process says."""
+    with RedisProcess(port=REDIS_PORT) as server:
+        yield server
 
 
 @pytest.fixture(name="wait_until")

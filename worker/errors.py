@@ -1,4 +1,4 @@
-"""Every way a job can fail, for callers and workers alike.
+"""Every way that a job, or a look at one, can fail, for callers and workers alike.
 
     ServiceError                     code                 retryable
     ├── InvalidRequest               invalid_request      no    the caller's input is wrong
@@ -15,6 +15,8 @@
     ├── DeadlineExceeded             deadline_exceeded    no    also Celery's TaskRevokedError
     ├── Cancelled                    cancelled            no    also Celery's TaskRevokedError
     ├── CrashedTooOften              crashed_too_often    no    the job kills its workers
+    ├── NotFound                     not_found            no    no job, or dead letter, of this id
+    ├── NotReady                     not_ready            yes   the job has no result yet
     └── InternalError                internal_error       no    a fault of this service
 
 The arguments are (message, hint), positional and text only: that is what survives Celery's JSON
@@ -146,6 +148,21 @@ class CrashedTooOften(ServiceError):
 
     code = "crashed_too_often"
     default_hint = "Look at the worker's log and memory before you send it again."
+
+
+class NotFound(ServiceError):
+    """Redis knows no job, or no dead letter, under this id. Looking raises it; no job ends so."""
+
+    code = "not_found"
+    default_hint = "Check the id. Jobs are forgotten RESULT_TTL seconds after their end."
+
+
+class NotReady(ServiceError):
+    """The job is there and has no result yet. Looking raises it; no job ends so."""
+
+    code = "not_ready"
+    retryable = True
+    default_hint = "Ask again later."
 
 
 class InternalError(ServiceError):

@@ -1,7 +1,7 @@
 """The command line `local-llm` = `python -m producers`: five kinds of job and a look around.
 
-Exit codes: 0 answer, 1 the job failed, 2 bad input, 3 Redis or workers cannot be reached, 4 not
-ready or timed out, 5 unknown id, 130 Ctrl-C.
+Exit codes: 0 answer, 1 the job failed, 2 bad input, 3 Redis or workers cannot be reached or the
+queue is full, 4 not ready or timed out, 5 unknown id, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,9 +16,20 @@ from local_llm_service.producers.cli.output import Exit, fail
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     InvalidRequest,
+    NotFound,
+    NotReady,
     QueueFull,
     ServiceError,
 )
+
+#: How a command ends that could not do its part. The failure of the job itself is JOB_FAILED.
+_EXITS: dict[type[ServiceError], Exit] = {
+    InvalidRequest: Exit.BAD_INPUT,
+    BrokerUnreachable: Exit.UNREACHABLE,
+    QueueFull: Exit.UNREACHABLE,
+    NotReady: Exit.NOT_READY,
+    NotFound: Exit.UNKNOWN_ID,
+}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,12 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = Exit.BAD_INPUT
     except click.ClickException as error:
         code = fail(InvalidRequest(error.format_message(), "See --help."), as_json, Exit.BAD_INPUT)
-    except InvalidRequest as error:
-        code = fail(error, as_json, Exit.BAD_INPUT)
-    except (BrokerUnreachable, QueueFull) as error:
-        code = fail(error, as_json, Exit.UNREACHABLE)
     except ServiceError as error:
-        code = fail(error, as_json, Exit.JOB_FAILED)
+        code = fail(error, as_json, _EXITS.get(type(error), Exit.JOB_FAILED))
     except ValidationError as error:  # of the settings: everything else has become InvalidRequest
         problem = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in problem["loc"]).upper()

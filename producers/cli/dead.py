@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import click
 
 from local_llm_service.producers import service
-from local_llm_service.producers.cli.output import Exit, fail, note, show_json
-from local_llm_service.worker.errors import InvalidRequest
+from local_llm_service.producers.cli.output import Exit, note, show_json
+from local_llm_service.worker.errors import InvalidRequest, NotFound
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
@@ -47,7 +47,7 @@ def show(task_id: str, with_request: bool, as_json: bool) -> Exit:
         letter = process_store().dead_letters.get(task_id)
         request = process_store().dead_letters.request(task_id) if with_request else None
     if letter is None:
-        return _no_letter(as_json)
+        raise _no_letter()
     if as_json:
         show_json({**asdict(letter), **({"request": request} if with_request else {})})
         return Exit.ANSWER
@@ -73,7 +73,7 @@ def replay(task_id: str | None, everything: bool, as_json: bool) -> Exit:
         )
         done = [one for one in ids if one is not None and _replay(one)]
     if not done and not everything:
-        return _no_letter(as_json)
+        raise _no_letter()
     show_json({"replayed": done}) if as_json else note(f"{len(done)} sent again")
     return Exit.ANSWER
 
@@ -85,7 +85,7 @@ def drop(task_id: str, as_json: bool) -> Exit:
     """Throw TASK_ID away; its failure can still be read until it expires."""
     with reachable(service.redis_url()):
         if not process_store().dead_letters.drop(task_id):
-            return _no_letter(as_json)
+            raise _no_letter()
     show_json({"dropped": task_id}) if as_json else note("dropped")
     return Exit.ANSWER
 
@@ -104,6 +104,5 @@ def _line(letter: DeadLetter) -> str:
     return f"{letter.task_id}  {letter.kind}  {letter.error}  {letter.queue}  {counts}  {when} UTC"
 
 
-def _no_letter(as_json: bool) -> Exit:
-    error = InvalidRequest("no such dead letter", "See local-llm dead list.")
-    return fail(error, as_json, Exit.UNKNOWN_ID)
+def _no_letter() -> NotFound:
+    return NotFound("no such dead letter", "See local-llm dead list.")

@@ -13,17 +13,39 @@ import click
 from local_llm_service.producers.cli.output import Exit, fail, note, show_answer, show_json
 from local_llm_service.producers.cli.waiting import obstacle, wait
 from local_llm_service.producers.client import Client, Handle
-from local_llm_service.worker.errors import EngineTimeout, InvalidRequest, ServiceError
+from local_llm_service.tasks.compress import CompressRequest
+from local_llm_service.tasks.generate import GenerateRequest
+from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.summarize import SummarizeRequest
+from local_llm_service.worker.errors import (
+    BrokerUnreachable,
+    InvalidRequest,
+    NotReady,
+    ServiceError,
+)
 
 Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+
+def _with_default(request: type[JobRequest], name: str, help: str, **options: Any) -> Decorator:
+    """The option for an argument that has a default, which --help takes from the request.
+
+    An option that is not given is not sent on: defaults stand in the request alone.
+    """
+    default = request.model_fields[name].default
+    option = f"--{name.replace('_', '-')}"
+    if isinstance(default, bool):
+        option = f"{option}/--no-{name}"
+        default = name if default else f"no-{name}"
+    return click.option(option, default=None, help=f"{help}  [default: {default}]", **options)
+
 
 _OPTIONS = (
     click.option("--model", help="Model; default: the worker's."),
     click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Queue."),
     click.option("--deadline-seconds", type=float, help="Give up when this much time has passed."),
-    click.option(
-        "--cache/--no-cache", default=True, help="Use earlier answers.", show_default=True
-    ),
+    _with_default(JobRequest, "cache", "Use earlier answers."),
     click.option("--cache-scope", help="Share cached answers only within this scope."),
 )
 _WAITING = (
@@ -58,11 +80,12 @@ def _finish(handle: Handle[Any], no_wait: bool, timeout: float, as_json: bool) -
             note(f"{reason}. Task {handle.task_id} is queued; waiting up to {timeout:g} s.")
         answer = wait(handle, timeout)
     except TimeoutError:
-        late = EngineTimeout(f"no answer within {timeout:g} s", f"{later}.")
-        return fail(late, as_json, Exit.NOT_READY)
+        raise NotReady(f"no answer within {timeout:g} s", f"{later}.") from None
     except KeyboardInterrupt:
         note(f"The job goes on. {later}")
         return Exit.INTERRUPTED
+    except BrokerUnreachable:
+        raise  # no fault of the job, which goes on
     except ServiceError as error:
         return fail(error, as_json, Exit.JOB_FAILED)
     show_answer(answer.model_dump(mode="json"), as_json)
@@ -132,20 +155,22 @@ COMMANDS = (
         _generate,
         click.argument("prompt"),
         click.option("--system-prompt", help="What the model is told first."),
-        click.option("--max-tokens", type=int, default=500, show_default=True),
-        click.option("--temperature", type=float, default=0.7, show_default=True),
+        _with_default(GenerateRequest, "max_tokens", "Longest answer, in tokens.", type=int),
+        _with_default(GenerateRequest, "temperature", "0 to 2: likely to wild.", type=float),
     ),
     _command(
         "summarize",
         _summarize,
         click.argument("file"),
-        click.option("--max-summary-tokens", type=int, default=100, show_default=True),
+        _with_default(
+            SummarizeRequest, "max_summary_tokens", "Longest summary, in tokens.", type=int
+        ),
     ),
     _command(
         "compress",
         _compress,
         click.argument("file"),
-        click.option("--target-tokens", type=int, default=200, show_default=True),
+        _with_default(CompressRequest, "target_tokens", "Longest summary, in tokens.", type=int),
     ),
     _command("extract", _extract, click.argument("message"), _SCHEMA),
     _command("structured", _structured, click.argument("prompt"), _SCHEMA),

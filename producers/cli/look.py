@@ -8,12 +8,7 @@ import click
 from local_llm_service.producers import service
 from local_llm_service.producers.cli.output import Exit, fail, show_answer, show_json
 from local_llm_service.worker.app import app
-from local_llm_service.worker.errors import (
-    EngineTimeout,
-    InternalError,
-    InvalidRequest,
-    ServiceError,
-)
+from local_llm_service.worker.errors import Cancelled, NotFound, NotReady, ServiceError
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store.connection import reachable
 from local_llm_service.worker.store.states import JobState
@@ -30,23 +25,24 @@ def result(task_id: str, as_json: bool) -> Exit:
     with reachable(service.redis_url()):
         stored = app.AsyncResult(task_id)
         if not stored.ready():
-            return _no_result(task_id, as_json)
+            state = _known(service.status(task_id))
+            raise NotReady(f"not ready: {state}", f"Ask again: local-llm result {task_id}.")
         try:
             answer = stored.get(timeout=5)
         except ServiceError as error:
             return fail(error, as_json, Exit.JOB_FAILED)
         except celery.exceptions.TaskRevokedError:
-            return fail(InternalError("the job was revoked", ""), as_json, Exit.JOB_FAILED)
+            # Stored by Celery's own revoke, without our error: some other app did it.
+            return fail(Cancelled("the job was revoked"), as_json, Exit.JOB_FAILED)
     show_answer(answer, as_json)
     return Exit.ANSWER
 
 
-def _no_result(task_id: str, as_json: bool) -> Exit:
-    state = service.status(task_id)
+def _known(state: JobState) -> JobState:
+    """The state of a job that exists. Raises NotFound."""
     if state is JobState.UNKNOWN:
-        return fail(InvalidRequest("no such job", _UNKNOWN), as_json, Exit.UNKNOWN_ID)
-    late = EngineTimeout(f"not ready: {state}", f"Ask again: local-llm result {task_id}.")
-    return fail(late, as_json, Exit.NOT_READY)
+        raise NotFound("no such job", _UNKNOWN)
+    return state
 
 
 @click.command()
@@ -54,9 +50,7 @@ def _no_result(task_id: str, as_json: bool) -> Exit:
 @_JSON
 def status(task_id: str, as_json: bool) -> Exit:
     """Where job TASK_ID is: queued, running, succeeded, failed, ..."""
-    state = service.status(task_id)
-    if state is JobState.UNKNOWN:
-        return fail(InvalidRequest("no such job", _UNKNOWN), as_json, Exit.UNKNOWN_ID)
+    state = _known(service.status(task_id))
     show_json({"task_id": task_id, "status": state}) if as_json else print(state)
     return Exit.ANSWER
 
@@ -66,9 +60,7 @@ def status(task_id: str, as_json: bool) -> Exit:
 @_JSON
 def cancel(task_id: str, as_json: bool) -> Exit:
     """Cancel job TASK_ID, queued or running."""
-    state = service.cancel(task_id)
-    if state is JobState.UNKNOWN:
-        return fail(InvalidRequest("no such job", _UNKNOWN), as_json, Exit.UNKNOWN_ID)
+    state = _known(service.cancel(task_id))
     word = "cancelling" if state is JobState.RUNNING else str(state)
     show_json({"task_id": task_id, "status": word}) if as_json else print(word)
     return Exit.ANSWER

@@ -7,6 +7,7 @@ import sys
 from enum import IntEnum
 from typing import Any
 
+from local_llm_service.tasks.answer import text_of
 from local_llm_service.worker.errors import ServiceError
 
 
@@ -46,17 +47,8 @@ def show_answer(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(answer)
         return
-    print(own_text(answer))
+    print(text_of(answer, indent=2))
     note(f"task {answer['task_id']}  {numbers(answer)}")
-
-
-def own_text(answer: dict[str, Any]) -> str:
-    """What the kind is about: its text, or its JSON."""
-    for field in ("text", "summary"):
-        if field in answer:
-            return str(answer[field])
-    value = answer.get("parameters", answer.get("data"))
-    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def numbers(answer: dict[str, Any]) -> str:

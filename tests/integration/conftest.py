@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ import redis
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.store.keys import Keys
-from tests.conftest import REDIS_PORT
 from tests.doubles.ollama import FakeOllama
 from tests.doubles.stock_worker import StockWorker, stock_url
 
@@ -37,17 +36,8 @@ _WITHOUT_TTL = (
 )
 
 
-@pytest.fixture(scope="session")
-def redis_process() -> Iterator[RedisProcess]:
-    """The run's own Redis, where REDIS_URL of this process says."""
-    with RedisProcess(port=REDIS_PORT) as server:
-        yield server
-
-
-@pytest.fixture
-def redis_client(redis_process: RedisProcess) -> Iterator[redis.Redis]:
-    """A client of an empty Redis. A key that was left without a lifetime fails the test."""
-    client = redis.Redis.from_url(redis_process.url, decode_responses=True)
+def _empty_redis(process: RedisProcess) -> Iterator[redis.Redis]:
+    client = redis.Redis.from_url(process.url, decode_responses=True)
     client.flushall()
     yield client
     immortal = [
@@ -60,10 +50,26 @@ def redis_client(redis_process: RedisProcess) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
+def redis_client(redis_process: RedisProcess) -> Iterator[redis.Redis]:
+    """A client of an empty Redis. A key that was left without a lifetime fails the test."""
+    yield from _empty_redis(redis_process)
+
+
+@pytest.fixture
 def ollama() -> Iterator[FakeOllama]:
     """A scripted Ollama with the model `fake:1b`."""
     with FakeOllama() as server:
         yield server
+
+
+def _beside(ollama: FakeOllama, environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "REDIS_URL": os.environ["REDIS_URL"],
+        "OLLAMA_HOST": ollama.host,
+        "MODEL_NAME": "fake:1b",
+        "RETRY_BASE_SECONDS": "0.05",
+        **environment,
+    }
 
 
 StartWorker = Callable[..., WorkerProcess]
@@ -75,15 +81,7 @@ def start_worker(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[Star
     started: list[WorkerProcess] = []
 
     def start(**environment: str) -> WorkerProcess:
-        worker = WorkerProcess(
-            {
-                "REDIS_URL": os.environ["REDIS_URL"],
-                "OLLAMA_HOST": ollama.host,
-                "MODEL_NAME": "fake:1b",
-                "RETRY_BASE_SECONDS": "0.05",
-                **environment,
-            }
-        )
+        worker = WorkerProcess(_beside(ollama, environment))
         started.append(worker)
         worker.start()
         return worker
@@ -97,6 +95,35 @@ def start_worker(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[Star
 def worker(start_worker: StartWorker) -> WorkerProcess:
     """One worker with two slots."""
     return start_worker(CONCURRENCY="2")
+
+
+# One worker for all tests of a file, where each asks something else and leaves no mess: a start
+# takes a second. Redis is emptied before the first test and not in between, which a worker that
+# runs would not survive. Tests of such a file must not use the fixtures above.
+
+
+@pytest.fixture(scope="module")
+def shared_redis(redis_process: RedisProcess) -> Iterator[redis.Redis]:
+    """A client of a Redis that was empty when the file began."""
+    yield from _empty_redis(redis_process)
+
+
+@pytest.fixture(scope="module")
+def shared_ollama() -> Iterator[FakeOllama]:
+    """The Ollama beside `shared_worker`."""
+    with FakeOllama() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_worker(
+    request: pytest.FixtureRequest, shared_redis: redis.Redis, shared_ollama: FakeOllama
+) -> Iterator[WorkerProcess]:
+    """A worker under the settings that the file names in SHARED_WORKER."""
+    worker = WorkerProcess(_beside(shared_ollama, request.module.SHARED_WORKER))
+    worker.start()
+    yield worker
+    worker.kill()
 
 
 StartStock = Callable[..., StockWorker]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import Any
 
-import pytest
 import redis
 from celery import Celery, group
 
 from local_llm_service import tasks
 from local_llm_service.producers import cancel, health, status
-from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.keys import Keys
@@ -69,39 +66,6 @@ def test_a_hit_is_answered_while_the_queue_is_full_and_the_model_is_away(
         assert done.stdout == "cached\n", done.stderr
     finally:
         ollama.start()
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"temperature": 0.1},
-        {"max_tokens": 499},
-        {"system_prompt": "be brief"},
-        {"cache_scope": "tenant"},
-        {"prompt": "question "},
-        {"model": "other:1b"},
-    ],
-)
-def test_a_call_that_differs_is_another_question(
-    start_worker: StartWorker, ollama: FakeOllama, other: dict[str, Any]
-) -> None:
-    """Every option counts, and so does each tenant."""
-    ollama.models = ("fake:1b", "other:1b")
-    start_worker()
-    answer()
-    assert answer(**{"prompt": "question", **other})["origin"] == "computed"
-    assert answer(**{"prompt": "question", **other})["origin"] == "cached"
-    assert len(ollama.seen) == 2
-
-
-def test_defaults_and_the_models_own_name_are_the_same_question(
-    start_worker: StartWorker, ollama: FakeOllama
-) -> None:
-    """Left out or written out, and 1 or 1.0."""
-    start_worker()
-    answer(temperature=1)
-    same = answer(temperature=1.0, max_tokens=500, model="fake:1b", priority="low")
-    assert same["origin"] == "cached"
 
 
 def test_without_cache_nothing_is_read_written_or_joined(
@@ -175,38 +139,6 @@ def test_callers_look_only_where_all_workers_agree(
             result.get(timeout=20)
         second.stop()
     wait_until(lambda: redis_client.hget(KEYS.consensus, "fake:1b"), "the one that is left agrees")
-
-
-@pytest.mark.parametrize(
-    ("call", "script"),
-    [
-        (
-            lambda: tasks.summarize.delay("text", max_summary_tokens=5),
-            Script(chunks=("One. ", "Two"), done_reason="length"),
-        ),
-        (
-            lambda: tasks.structured_output.delay("text", {"type": "object"}),
-            Script(chunks=("no JSON",)),
-        ),
-        (lambda: tasks.generate.delay("text"), Script(status=500, error="broken")),
-    ],
-    ids=["a summary cut at its cap", "invalid JSON", "an error"],
-)
-def test_only_whole_answers_are_cached(
-    start_worker: StartWorker,
-    ollama: FakeOllama,
-    redis_client: redis.Redis,
-    call: Any,
-    script: Script,
-) -> None:
-    """The next caller gets a new try."""
-    start_worker(MAX_ATTEMPTS="1")
-    ollama.respond = lambda _: script
-    for _ in range(2):
-        with contextlib.suppress(errors.ServiceError):
-            assert call().get(timeout=20)["origin"] == "computed"
-    assert len(ollama.seen) >= 2
-    assert redis_client.keys(f"{KEYS.cache}*") == []
 
 
 def test_generate_at_its_own_limit_is_a_whole_answer(

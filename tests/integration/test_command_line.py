@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from local_llm_service.producers.cli import main
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
+from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import ROOT, StartWorker, run_python
+
+KEYS = Keys()
 
 
 def cli(*words: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m producers` to its end."""
     return run_python("-m", "producers", *words, stdin=stdin, **env)
+
+
+Here = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def here(redis_client: redis.Redis, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Run a command in this process, for tests of many commands: a process takes half a second."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        with pytest.raises(SystemExit) as end:
+            main(list(words))
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(words, int(str(end.value)), said.out, said.err)
+
+    return run
 
 
 @pytest.fixture
@@ -60,14 +83,29 @@ def test_no_wait_prints_the_id_and_the_answer_is_read_later(
     assert cli("status", task_id).stdout == "queued\n"
     done = cli("result", task_id)
     assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("not_ready: not ready: queued. ")
     start_worker()
     wait_until(lambda: cli("result", task_id).returncode == 0, "the answer is there")
     assert cli("result", task_id).stdout == "Hello.\n"
     assert cli("status", task_id, "--json").stdout.strip().endswith('"succeeded"\n}')
-    assert cli("result", "nobody").returncode == 5
-    done = cli("status", "nobody", "--json")
-    assert done.returncode == 5
-    assert json.loads(done.stdout)["error"]["message"] == "no such job"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("result", "nobody"),
+        ("status", "nobody"),
+        ("cancel", "nobody"),
+        *(("dead", verb, "nobody") for verb in ("show", "replay", "drop")),
+    ],
+)
+def test_an_unknown_id_exits_with_5(here: Here, words: tuple[str, ...]) -> None:
+    """`not_found`, with what there is none of and where to look."""
+    done = here(*words, "--json")
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"]) == (5, "not_found")
+    assert error["message"] == f"no such {'dead letter' if words[0] == 'dead' else 'job'}"
+    assert error["hint"]
 
 
 def test_without_a_worker_the_job_is_queued_and_the_command_waits(
@@ -79,8 +117,35 @@ def test_without_a_worker_the_job_is_queued_and_the_command_waits(
     first, last = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
     assert "no worker is running" in first
     assert "waiting up to 0.5 s" in first
+    assert last.startswith("not_ready: no answer within 0.5 s. ")
     assert "local-llm result" in last
     assert redis_client.llen("llm.high") == 1
+
+
+def test_a_job_that_celery_revoked_exits_with_1(redis_client: redis.Redis) -> None:
+    """A worker of another app may have written that; for its caller it was cancelled."""
+    revoked = {
+        "status": "REVOKED",
+        "result": {
+            "exc_type": "TaskRevokedError",
+            "exc_message": ["revoked"],
+            "exc_module": "celery.exceptions",
+        },
+        "task_id": "1",
+    }
+    redis_client.set(KEYS.result("1"), json.dumps(revoked), ex=60)
+    done = cli("result", "1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("cancelled: the job was revoked. ")
+
+
+def test_help_shows_the_defaults_of_the_kinds(here: Here) -> None:
+    """They are read from the requests."""
+    shown = here("generate", "--help").stdout
+    for default in (500, 0.7, "cache"):
+        assert f"[default: {default}]" in shown
+    assert "[default: 100]" in here("summarize", "--help").stdout
+    assert "[default: 200]" in here("compress", "--help").stdout
 
 
 def test_a_failed_job_exits_with_1(worker: WorkerProcess) -> None:
@@ -107,13 +172,16 @@ def test_a_failed_job_exits_with_1(worker: WorkerProcess) -> None:
         ("extract", "hi", "--schema", "no-such-file"),
     ],
 )
-def test_bad_input_exits_with_2_and_one_line(redis_client: redis.Redis, words: Any) -> None:
+def test_bad_input_exits_with_2_and_one_line(
+    here: Here, redis_client: redis.Redis, words: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing is queued, no traceback is shown."""
-    done = cli(*words)
+    monkeypatch.chdir(ROOT)
+    done = here(*words)
     assert done.returncode == 2
     assert done.stderr.startswith("invalid_request: ")
     assert len(done.stderr.splitlines()) == 1
-    assert json.loads(cli(*words, "--json").stdout)["error"]["code"] == "invalid_request"
+    assert json.loads(here(*words, "--json").stdout)["error"]["code"] == "invalid_request"
     assert redis_client.keys("llm*") == []
 
 
@@ -124,6 +192,23 @@ def test_an_unreachable_redis_exits_with_3(words: Any) -> None:
     assert done.returncode == 3
     assert done.stderr.startswith("broker_unreachable: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_redis_that_goes_away_while_the_command_waits_exits_with_3() -> None:
+    """The job has not failed, so it is not 1."""
+    with RedisProcess() as server:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "producers", "generate", "hi"],
+            cwd=ROOT,
+            env={**os.environ, "REDIS_URL": server.url},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        assert "waiting up to" in process.stderr.readline()
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert rest.splitlines()[-1].startswith("broker_unreachable: ")
 
 
 def test_looking_around(worker: WorkerProcess, redis_client: redis.Redis) -> None:

@@ -46,32 +46,6 @@ def test_an_error_that_passes_is_not_seen_by_the_caller(
     assert len(ollama.seen) == 3
 
 
-@pytest.mark.parametrize(
-    ("script", "error"),
-    [
-        (Script(end="cut"), errors.StreamBroken),
-        (Script(end="error"), errors.StreamBroken),
-        (Script(end="silent"), errors.StreamBroken),
-        (Script(status=503, error="server busy, please try again."), errors.OllamaBusy),
-        (Script(status=500, error='tensor "blk.3" exceeds file size'), errors.ModelFailed),
-        (Script(end="hang"), errors.EngineTimeout),
-        (Script(first_seconds=30), errors.EngineTimeout),
-        (Script(chunks=("x",) * 31, end="silent"), errors.InvalidOutput),
-        (Script(done_reason="length", completion_tokens=3), errors.ContextOverflow),
-    ],
-)
-def test_each_fault_of_ollama_has_its_own_error(
-    start_worker: StartWorker, ollama: FakeOllama, script: Script, error: type[errors.ServiceError]
-) -> None:
-    """After the tries that make sense for it: one where a retry cannot help."""
-    ollama.respond = lambda _: script
-    start_worker(MAX_ATTEMPTS="2", FIRST_TOKEN_SECONDS="0.5", NEXT_TOKEN_SECONDS="0.5")
-    with pytest.raises(error) as caught:
-        tasks.generate.delay("hi").get(timeout=20)
-    assert caught.value.hint
-    assert len(ollama.seen) == (2 if error.retryable else 1)
-
-
 def test_a_model_that_is_not_there_names_those_that_are(worker: WorkerProcess) -> None:
     """The hint is the command to run."""
     with pytest.raises(errors.ModelMissing) as caught:

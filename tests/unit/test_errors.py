@@ -27,6 +27,8 @@ CODES = {
     "deadline_exceeded",
     "cancelled",
     "crashed_too_often",
+    "not_found",
+    "not_ready",
 }
 #: Not a way for a job to fail but a fault of ours.
 OWN_FAULT = "internal_error"

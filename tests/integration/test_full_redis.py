@@ -1,0 +1,31 @@
+"""A Redis that has no memory left (`maxmemory`, `noeviction`) refuses every command that writes."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from local_llm_service import tasks
+from local_llm_service.worker import errors
+from tests.conftest import wait_until
+from tests.doubles.ollama import FakeOllama, Script
+from tests.integration.conftest import StartWorker
+
+
+def test_a_redis_that_is_full_is_an_error_with_a_hint_and_loses_no_lease(
+    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Producers are told, running jobs keep their leases and their answers are taken."""
+    ollama.respond = lambda _: Script(chunks=("a",) * 6, pause_seconds=1)
+    start_worker(LEASE_SECONDS="3")
+    start_worker(LEASE_SECONDS="3")
+    running = tasks.generate.delay("long")
+    wait_until(lambda: ollama.seen, "it runs")
+    redis_client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(errors.BrokerUnreachable, match="refuses the command"):
+            tasks.generate.delay("more")
+        assert running.get(timeout=30)["finish_reason"] == "stop"
+    finally:
+        redis_client.config_set("maxmemory", "0")
+    assert len(ollama.seen) == 1

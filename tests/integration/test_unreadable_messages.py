@@ -1,0 +1,63 @@
+"""Messages that nobody can read, as another language or a broken producer may send them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis
+
+from local_llm_service import tasks
+from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
+from local_llm_service.worker.store.keys import Keys
+from tests.conftest import wait_until
+
+KEYS = Keys()
+
+SHARED_WORKER = {"CONCURRENCY": "1"}  # what is first in the queue is taken first
+
+
+def message(**changes: Any) -> str:
+    """A message as another language might send it, with some parts wrong."""
+    whole = {
+        "body": "W1tdLCB7InByb21wdCI6ICJoaSJ9LCB7fV0=",
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"task": "llm.generate", "id": "odd"},
+        "properties": {"delivery_tag": "t", "delivery_info": {}, "body_encoding": "base64"},
+    }
+    return json.dumps({**whole, **changes})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        message(body="not base64!"),
+        message(body=7),
+        message(headers={"task": None, "id": "odd"}),
+        message(headers={"task": "llm.generate", "id": "odd", "stamped_headers": 7}),
+        message(properties={"delivery_tag": "t", "body_encoding": "nonsense"}),
+        message().replace('"base64"', '"base64", "priority": 0x2'),
+        "not json at all",
+        "{}",
+    ],
+)
+def test_a_message_that_nobody_can_read_ends_no_worker(
+    shared_worker: WorkerProcess, shared_redis: redis.Redis, raw: str
+) -> None:
+    """It is refused or put aside; what comes after it is answered by the same worker."""
+    shared_redis.lpush("llm.high", raw)
+    assert tasks.generate.delay("hi", cache=False).get(timeout=20)["text"] == "Hello."
+    assert shared_worker.running
+    assert shared_redis.llen("llm.high") == 0
+    wait_until(lambda: shared_redis.hlen(KEYS.unacked) == 0, "no delivery is left in flight")
+
+
+def test_a_message_with_a_byte_that_is_no_text_ends_no_worker(
+    shared_worker: WorkerProcess, shared_redis: redis.Redis
+) -> None:
+    """Redis lists hold bytes."""
+    shared_redis.execute_command("LPUSH", "llm.high", b"\xff" + message().encode())
+    assert tasks.generate.delay("hi", cache=False).get(timeout=20)["text"] == "Hello."
+    assert shared_worker.running

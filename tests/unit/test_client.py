@@ -1,0 +1,50 @@
+"""The typed client sends on what its caller gave and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from local_llm_service import Client, tasks
+
+
+class _Sent:
+    id = "1"
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The keyword arguments of each call, which goes nowhere."""
+    calls: list[dict[str, Any]] = []
+
+    def apply_async(args: Any, kwargs: dict[str, Any]) -> _Sent:
+        calls.append(kwargs)
+        return _Sent()
+
+    for name in tasks.__all__:
+        monkeypatch.setattr(getattr(tasks, name), "apply_async", apply_async)
+    return calls
+
+
+def test_what_is_not_given_is_not_sent(sent: list[dict[str, Any]]) -> None:
+    """So defaults stand in the kinds' requests alone."""
+    client = Client()
+    client.generate("p")
+    client.summarize("c")
+    client.compress([{"role": "user", "content": "hi"}])
+    client.extract_parameters("m", {"parameters": {}})
+    client.structured_output("p", {})
+    assert sent == [{}] * 5
+
+
+def test_none_counts_as_not_given(sent: list[dict[str, Any]]) -> None:
+    """Callers can hand on options that they may or may not have."""
+    Client().generate("p", system_prompt=None, max_tokens=None, temperature=None)
+    assert sent == [{}]
+
+
+def test_zero_and_false_are_values(sent: list[dict[str, Any]]) -> None:
+    """Temperature 0 and a cache that is off are wishes, not omissions."""
+    Client().generate("p", temperature=0, cache=False, priority="low")
+    assert sent == [{"temperature": 0, "cache": False, "priority": "low"}]
