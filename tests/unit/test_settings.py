@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from local_llm_service.worker.settings import Settings
 
+ROOT = Path(__file__).parents[2]
+
 #: Variable → (default, another value as it stands in the environment, and as it is read).
 VARIABLES: dict[str, tuple[Any, str, Any]] = {
     "REDIS_URL": ("redis://127.0.0.1:6379/0", "rediss://cache:6380/3", "rediss://cache:6380/3"),
@@ -104,7 +106,7 @@ def test_every_setting_is_in_the_table_of_this_file() -> None:
 
 
 def test_every_setting_says_what_it_is() -> None:
-    """The README's table is made from the descriptions."""
+    """`docs/settings.md` says the same at more length."""
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
@@ -215,15 +217,26 @@ def test_settings_cannot_be_changed_afterwards() -> None:
         Settings().num_ctx = 1
 
 
-def test_readme_and_compose_file_name_every_setting() -> None:
-    """An operator finds each one in the table, and can set each one for the container."""
-    root = Path(__file__).parents[2]
-    table = set(
-        re.findall(r"^\| `([A-Z0-9_]+)` \|", (root / "README.md").read_text(), re.MULTILINE)
-    )
-    compose = (root / "docker-compose.yml").read_text()
+def documented_default(name: str) -> str:
+    """The default as docs/settings.md writes it: a number without a trailing `.0`."""
+    if name == "CONCURRENCY":
+        return "OLLAMA_NUM_PARALLEL"
+    default = VARIABLES[name][0]
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def test_the_settings_page_names_every_setting_with_its_default() -> None:
+    """An operator finds each variable in docs/settings.md, once, with the value that holds."""
+    page = (ROOT / "docs" / "settings.md").read_text()
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| `([^`]+)` \|", page, re.MULTILINE)
+    expected = [(name.upper(), documented_default(name.upper())) for name in Settings.model_fields]
+    assert sorted(rows) == sorted(expected)
+
+
+def test_the_compose_file_passes_every_setting_on() -> None:
+    """An operator can set each variable for the container."""
+    compose = (ROOT / "docker-compose.yml").read_text()
     names = {name.upper() for name in Settings.model_fields}
-    assert names == table
     assert {name for name in names if not re.search(rf"- {name}\b", compose)} == set()
 
 
