@@ -86,7 +86,7 @@ def _run_directly(job: Job, args: Sequence[Any], kwargs: Mapping[str, Any]) -> O
         model=request.model or settings.model_name,
         remaining_seconds=settings.deadline_seconds,
     )
-    return _read(job, request, completion, settings, queued_seconds=None)
+    return read_answer(job, request, completion, settings, queued_seconds=None)
 
 
 class _Run:
@@ -116,7 +116,9 @@ class _Run:
             stoppable=self._in_flight,
         )
         queued_seconds = self._delivery.queued_seconds
-        outcome = _read(self._job, request, completion, settings, queued_seconds=queued_seconds)
+        outcome = read_answer(
+            self._job, request, completion, settings, queued_seconds=queued_seconds
+        )
         # A model that was pulled again in between is another.
         if revision is None or self._runtime.catalog.revision(model) != revision:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
@@ -204,7 +206,7 @@ class _Run:
             return 0.0
 
 
-def _read(
+def read_answer(
     job: Job,
     request: JobRequest,
     completion: Completion,

@@ -17,7 +17,9 @@ from typing import Any, Self
 
 import redis
 
-KEY = "llm:celery-task-meta-"
+from local_llm_service.worker.store.keys import Keys
+
+KEY = Keys().result_meta
 ANSWERED = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 POLL_SECONDS = 0.5
 

@@ -11,9 +11,11 @@ import redis
 from local_llm_service import tasks
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.errors import DeadlineExceeded, InvalidRequest
-from local_llm_service.worker.store.keys import QUEUES
+from local_llm_service.worker.store.keys import QUEUES, Keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
+
+KEYS = Keys()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_a_job_whose_deadline_has_passed_does_not_start(
 ) -> None:
     """It ends as DeadlineExceeded, without a request to the model."""
     late = tasks.generate.delay("hi", deadline_seconds=0.05)
-    deadline = int(str(redis_client.hget(f"llm:job:{late.id}", "deadline_ms")))
+    deadline = int(str(redis_client.hget(KEYS.job(late.id), "deadline_ms")))
     wait_until(
         lambda: redis_client.time()[0] * 1000 > deadline + 1000, "the deadline passes at Redis"
     )

@@ -13,7 +13,10 @@ from celery import chain, chord, group
 from local_llm_service import tasks
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.errors import InvalidRequest
+from local_llm_service.worker.store.keys import Keys
 from tests.doubles.ollama import FakeOllama, Script
+
+KEYS = Keys()
 
 BACKEND = """
 import sys, celery, json
@@ -49,7 +52,7 @@ def test_a_backends_own_app_is_not_disturbed(
     assert done.stdout == '["mine", true]\n', done.stderr
     assert redis_client.llen("mine") == 1
     redis_client.delete("mine")
-    assert redis_client.llen("llm.high") == 1
+    assert redis_client.llen(KEYS.queue("llm.high")) == 1
 
 
 def test_our_keys_are_ours_alone(worker: WorkerProcess, redis_client: redis.Redis) -> None:

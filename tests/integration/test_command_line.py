@@ -79,7 +79,7 @@ def test_no_wait_prints_the_id_and_the_answer_is_read_later(
     """result: 4 while it is not there, 0 with the answer, 5 for an id that nobody knows."""
     done = cli("generate", "hi", "--no-wait", "--priority", "low")
     task_id = done.stdout.strip()
-    assert redis_client.llen("llm.low") == 1
+    assert redis_client.llen(KEYS.queue("llm.low")) == 1
     assert cli("status", task_id).stdout == "queued\n"
     done = cli("result", task_id)
     assert (done.returncode, done.stdout) == (4, "")
@@ -119,7 +119,7 @@ def test_without_a_worker_the_job_is_queued_and_the_command_waits(
     assert "waiting up to 0.5 s" in first
     assert last.startswith("not_ready: no answer within 0.5 s. ")
     assert "local-llm result" in last
-    assert redis_client.llen("llm.high") == 1
+    assert redis_client.llen(KEYS.queue("llm.high")) == 1
 
 
 def test_a_job_that_celery_revoked_exits_with_1(redis_client: redis.Redis) -> None:
@@ -248,4 +248,4 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_read_it(redis_client: redis.Redis
     _, rest = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "local-llm result" in rest
-    assert redis_client.llen("llm.high") == 1
+    assert redis_client.llen(KEYS.queue("llm.high")) == 1

@@ -140,7 +140,7 @@ def test_a_countdown_waits_in_redis_and_not_in_a_worker(
     """The worker that sees it due need not be one that ran when it was sent."""
     later = tasks.generate.apply_async(("hi",), countdown=2)
     assert status(later.id) is JobState.DEFERRED
-    assert redis_client.llen("llm.high") == 0
+    assert redis_client.llen(KEYS.queue("llm.high")) == 0
     start_worker()
     assert later.get(timeout=20)["text"] == "Hello."
 

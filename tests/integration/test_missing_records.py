@@ -35,14 +35,14 @@ def test_an_id_whose_producer_died_before_it_was_queued_can_be_sent_again(
     jobs.submit(NewJob("order-1", "generate", "llm.high", 60.0, 0, canvas=False, has_new_id=False))
     for _ in range(2):
         tasks.generate.apply_async(("hi",), task_id="order-1")
-        assert redis_client.llen("llm.high") == 1
+        assert redis_client.llen(KEYS.queue("llm.high")) == 1
 
 
 def test_a_message_whose_record_is_gone_is_swept_whole(redis_client: redis.Redis) -> None:
     """What is cut off is the queue's own name, not the one that a record would tell."""
     jobs = Jobs(redis_client, Lifetimes(60, 60))
     sent = tasks.generate.delay("hi")
-    (raw,) = redis_client.lrange("llm.high", 0, -1)
+    (raw,) = redis_client.lrange(KEYS.queue("llm.high"), 0, -1)
     taken = jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
     assert taken is not None
     redis_client.hset(KEYS.job(sent.id), "queue", "llm.normal")

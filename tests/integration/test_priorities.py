@@ -11,9 +11,12 @@ import redis
 
 from local_llm_service import tasks
 from local_llm_service.worker.errors import InvalidRequest
+from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
+
+KEYS = Keys()
 
 
 def prompts(server: FakeOllama) -> list[str]:
@@ -42,15 +45,15 @@ def test_a_high_job_starts_next_when_200_low_ones_wait(
         tasks.generate.apply_async(kwargs={"prompt": f"low {number}"}, queue="llm.low")
     start_worker(CONCURRENCY="4")
     wait_until(lambda: len(ollama.seen) == 4, "four low jobs run")
-    assert redis_client.llen("llm.low") == 200, "nothing is fetched past the slots"
+    assert redis_client.llen(KEYS.queue("llm.low")) == 200, "nothing is fetched past the slots"
 
     high = tasks.generate.delay("urgent")
     high.get(timeout=20)
     assert "urgent" in prompts(ollama)[4:8], "it started with the first slots that came free"
     place = prompts(ollama).index("urgent")
-    assert redis_client.llen("llm.low") >= 200 - 4, f"it was job number {place}"
+    assert redis_client.llen(KEYS.queue("llm.low")) >= 200 - 4, f"it was job number {place}"
     release()
-    redis_client.delete("llm.low")
+    redis_client.delete(KEYS.queue("llm.low"))
 
 
 def test_the_order_is_high_normal_low_and_first_come_first_served_within(
@@ -91,7 +94,7 @@ def test_each_kind_has_a_queue_and_a_call_may_choose(
 def test_celerys_queue_option_works(redis_client: redis.Redis) -> None:
     """`apply_async(queue=...)` as in any Celery app; a queue that nobody reads is refused."""
     tasks.summarize.apply_async(kwargs={"context": "x"}, queue="llm.low")
-    assert redis_client.llen("llm.low") == 1
+    assert redis_client.llen(KEYS.queue("llm.low")) == 1
     with pytest.raises(InvalidRequest, match="no queue") as caught:
         tasks.summarize.apply_async(kwargs={"context": "x"}, queue="llm.lo")
     assert "llm.high, llm.normal, llm.low" in caught.value.hint

@@ -16,9 +16,12 @@ from celery import Celery
 from local_llm_service import tasks
 from local_llm_service.worker.app import app
 from local_llm_service.worker.errors import InvalidRequest, ServiceError
+from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
+
+KEYS = Keys()
 
 CANARY = f"canary{uuid4().hex}"
 
@@ -78,7 +81,7 @@ def test_prompts_and_answers_stay_private(
         "llm.generate", kwargs={"prompt": CANARY, "max_tokens": 0}, queue="llm.high"
     )
     other_app().send_task("llm.sumarize", kwargs={"context": CANARY}, queue="llm.high")
-    redis_client.lpush("llm.high", json.dumps(_not_a_call()))
+    redis_client.lpush(KEYS.queue("llm.high"), json.dumps(_not_a_call()))
     wait_until(lambda: len(ollama.seen) >= 4, "all four reach the model")
     replies = [
         getattr(app.control.inspect(timeout=3), question)()
@@ -96,7 +99,7 @@ def test_prompts_and_answers_stay_private(
         lambda: sum(event["type"] in ("task-succeeded", "task-failed") for event in events) >= 5,
         "an event for each end",
     )
-    results = {key: redis_client.get(key) for key in redis_client.scan_iter("llm:celery-task-*")}
+    results = {key: redis_client.get(key) for key in redis_client.scan_iter(f"{KEYS.result_meta}*")}
     failures = [text for text in results.values() if '"FAILURE"' in str(text)]
     worker.stop()
 
@@ -105,7 +108,7 @@ def test_prompts_and_answers_stay_private(
     assert CANARY not in worker.log_path.read_text(), "the worker's log"
     assert CANARY not in json.dumps(events), "events"
     assert CANARY not in json.dumps(replies), "inspect replies"
-    records = [redis_client.hgetall(key) for key in redis_client.scan_iter("llm:job:*")]
+    records = [redis_client.hgetall(key) for key in redis_client.scan_iter(f"{KEYS.job_record}*")]
     assert CANARY not in json.dumps(records), "job records"
 
 
@@ -141,7 +144,7 @@ def test_a_message_that_is_no_call_ends_as_a_typed_error(
     start_worker: StartWorker, redis_client: redis.Redis
 ) -> None:
     """Its waiter is told, and the worker goes on."""
-    redis_client.lpush("llm.high", json.dumps(_not_a_call()))
+    redis_client.lpush(KEYS.queue("llm.high"), json.dumps(_not_a_call()))
     start_worker()
     with pytest.raises(InvalidRequest, match="cannot be read as a call"):
         app.AsyncResult("not-a-call").get(timeout=20)

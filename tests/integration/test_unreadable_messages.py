@@ -58,6 +58,6 @@ def test_a_message_with_a_byte_that_is_no_text_ends_no_worker(
     shared_worker: WorkerProcess, shared_redis: redis.Redis
 ) -> None:
     """Redis lists hold bytes."""
-    shared_redis.execute_command("LPUSH", "llm.high", b"\xff" + message().encode())
+    shared_redis.execute_command("LPUSH", KEYS.queue("llm.high"), b"\xff" + message().encode())
     assert tasks.generate.delay("hi", cache=False).get(timeout=20)["text"] == "Hello."
     assert shared_worker.running

@@ -11,7 +11,7 @@ import pytest
 
 from local_llm_service.worker.engine import Engine, Stoppable
 from local_llm_service.worker.engine.ollama.engine import OllamaEngine
-from local_llm_service.worker.lease.in_flight import Held
+from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from tests.schedules.engine import Engine as ScriptedEngine
 
 ROOT = Path(__file__).parents[2]
@@ -22,13 +22,13 @@ ENGINES = [OllamaEngine, ScriptedEngine]
 ASSIGNMENTS = """
 from local_llm_service.worker.engine import Engine, Stoppable
 from local_llm_service.worker.engine.ollama.engine import OllamaEngine
-from local_llm_service.worker.lease.in_flight import Held
+from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from tests.schedules.engine import Engine as ScriptedEngine
 
-def check(ollama: OllamaEngine, scripted: ScriptedEngine, held: Held) -> None:
+def check(ollama: OllamaEngine, scripted: ScriptedEngine, in_flight: InFlightDelivery) -> None:
     engines: list[Engine] = [ollama, scripted]
-    stoppable: Stoppable = held
-    wrong: Engine = held  # type: ignore[assignment]
+    stoppable: Stoppable = in_flight
+    wrong: Engine = in_flight  # type: ignore[assignment]
 """
 
 
@@ -58,8 +58,8 @@ def test_an_engine_has_each_call_as_the_protocol_writes_it(engine: type, name: s
 
 def test_a_job_in_flight_can_stop_its_generation() -> None:
     """What a slot hands to the engine is a Stoppable."""
-    assert shape_of(Held.on_stop) == shape_of(Stoppable.on_stop)
-    assert isinstance(inspect.getattr_static(Held, "reason"), property)
+    assert shape_of(InFlightDelivery.on_stop) == shape_of(Stoppable.on_stop)
+    assert isinstance(inspect.getattr_static(InFlightDelivery, "reason"), property)
 
 
 def test_engines_and_jobs_fit_by_their_types(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def of(content: Any = None, **changed: Any) -> str:
         "kind": "generate",
         "template_version": 1,
         "model": "m",
-        "identity": "sha256:1",
+        "revision": "sha256:1",
         "content": content,
         "scope": None,
     }
@@ -394,12 +394,12 @@ ARGUMENTS: dict[str, list[Any]] = {
     "kind": ["generate", "summarize", "", "Generate", "generate "],
     "template_version": [1, 2, 11],
     "model": ["m", "m ", "M", "m:latest", ""],
-    "identity": ["sha256:1", "sha256:2", "sha256:1 num_ctx=4096", ""],
+    "revision": ["sha256:1", "sha256:2", "sha256:1 num_ctx=4096", ""],
     "content": [{"prompt": "p"}, {"prompt": "q"}, {"context": "p"}, {"prompt": None}, {}],
     "scope": [None, "", "a", "b", "null", "None"],
 }
 #: Where text may stand.
-WORDS = ["kind", "model", "identity", "scope", "prompt", "system_prompt"]
+WORDS = ["kind", "model", "revision", "scope", "prompt", "system_prompt"]
 
 
 @pytest.mark.parametrize("argument", list(inspect.signature(fingerprint).parameters))

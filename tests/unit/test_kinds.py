@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from local_llm_service.tasks.sharing import Share
 
 from local_llm_service import tasks
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import Job
 from local_llm_service.tasks.request import Limits, parse
+from local_llm_service.tasks.run import read_answer
 from local_llm_service.worker.errors import InvalidOutput, InvalidRequest
 from local_llm_service.worker.prompt import Completion, Prompt
+from local_llm_service.worker.settings import Settings
 
 LIMITS = Limits(
     max_prompt_chars=10_000, max_messages=50, max_schema_depth=16, max_output_tokens=999
@@ -160,8 +161,9 @@ def test_no_summary_is_no_answer(task: Job) -> None:
 def test_a_trimmed_summary_is_flagged_in_the_answer(task: Job) -> None:
     """`finish_reason` "length" tells that the model wanted to say more."""
     request = call(task)
-    alone = Share(task.kind, request, "fake:1b", None)
-    answer = task._finished(request, wrote("It rains. It pou", "length"), None, alone)
+    completion = wrote("It rains. It pou", "length")
+    answer = read_answer(task, request, completion, Settings(), queued_seconds=None).result
+    assert isinstance(answer, dict)
     assert (answer["finish_reason"], answer["summary"]) == ("length", "It rains.")
     assert answer["usage"] == {"prompt_tokens": 50, "completion_tokens": 20}
 

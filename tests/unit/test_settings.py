@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 #: Variable → (default, another value as it stands in the environment, and as it is read).
 VARIABLES: dict[str, tuple[Any, str, Any]] = {
     "REDIS_URL": ("redis://127.0.0.1:6379/0", "rediss://cache:6380/3", "rediss://cache:6380/3"),
+    "KEY_PREFIX": ("{llm}:", "{staging}llm:", "{staging}llm:"),
     "OLLAMA_HOST": ("http://127.0.0.1:11434", "https://gpu:443", "https://gpu:443"),
     "MODEL_NAME": ("llama3.1:8b-instruct-q4_K_M", "smollm2:135m", "smollm2:135m"),
     "OLLAMA_NUM_PARALLEL": (1, "3", 3),
