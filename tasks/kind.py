@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.request import JobRequest, Priority
@@ -33,3 +33,17 @@ class Kind:
     read: Callable[[Any, Completion], Mapping[str, object]]
     template_version: int = 1
     cut_is_answer: bool = False
+
+
+class JobTask(Protocol):
+    """What the two halves of a job's path need of the Celery task; job.py has it."""
+
+    kind: Kind
+    #: Celery's context of the call that runs now, and its result backend.
+    request: Any
+    backend: Any
+    #: Celery's handle of a task id.
+    AsyncResult: Callable[[str], Any]
+
+    def parse(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> JobRequest:
+        """The call as the kind's request. Raises InvalidRequest."""

@@ -9,14 +9,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 from celery.exceptions import CeleryError, Ignore
 
 from local_llm_service.tasks import retry
 from local_llm_service.tasks.answer import Timings, Usage
-from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.kind import JobTask, Kind
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.submit import fingerprint_of
 from local_llm_service.worker import metrics
@@ -36,9 +36,6 @@ from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import Settings, get_settings
 from local_llm_service.worker.store.states import NO_WORK, Claim, SharedAnswer, SharedFailure, Work
 
-if TYPE_CHECKING:
-    from local_llm_service.tasks.job import Job
-
 logger = logging.getLogger(__name__)
 
 
@@ -50,7 +47,7 @@ class Outcome:
     work: Work = NO_WORK
 
 
-def run(job: Job, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Do a job and return its answer; see Job.run.
 
     In a worker the transport has put the delivery and the worker's runtime into the request. A
@@ -79,7 +76,7 @@ def run(job: Job, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, A
     return outcome.result
 
 
-def _run_directly(job: Job, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
+def _run_directly(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
     settings, request = get_settings(), job.parse(args, kwargs)
     completion = _direct_engine().complete(
         job.kind.prompt(request, settings.max_output_tokens),
@@ -92,7 +89,7 @@ def _run_directly(job: Job, args: Sequence[Any], kwargs: Mapping[str, Any]) -> O
 class _Run:
     """One job in one worker."""
 
-    def __init__(self, job: Job, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> None:
+    def __init__(self, job: JobTask, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> None:
         self._job, self._kind, self._runtime = job, job.kind, runtime
         self._in_flight, self._delivery = in_flight, in_flight.delivery
         request = job.request
@@ -207,7 +204,7 @@ class _Run:
 
 
 def read_answer(
-    job: Job,
+    job: JobTask,
     request: JobRequest,
     completion: Completion,
     settings: Settings,

@@ -10,13 +10,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import redis
 from celery.result import AsyncResult
 
-from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.kind import JobTask, Kind
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.worker.celery_ext.amqp import SEND_ERRORS
 from local_llm_service.worker.celery_ext.result_format import cached_meta, cached_result
@@ -26,9 +26,6 @@ from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import unreachable
 from local_llm_service.worker.store.states import Admission, Admitted, CacheQuery, NewJob
 from local_llm_service.worker.store.store import process_store
-
-if TYPE_CHECKING:
-    from local_llm_service.tasks.job import Job
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +45,7 @@ T = TypeVar("T")
 
 
 def submit(
-    job: Job,
+    job: JobTask,
     send: Send,
     args: Sequence[Any] | None,
     kwargs: Mapping[str, Any] | None,
@@ -65,20 +62,10 @@ def submit(
         if not continued:
             raise
         return send(args, kwargs, task_id, **options, **_PRIVATE)
-    settings = _settings()
-    if not settings.enable_cache:
+    if not _settings().enable_cache:
         request = request.model_copy(update={"cache": False})  # for the worker, too
     _refuse_integer_priority(options)
-    new = NewJob(
-        task_id or str(uuid4()),
-        job.kind.name,
-        _queue_name(options.pop("queue", None), request, job.kind),
-        _deadline_seconds(request, options.pop("expires", None)),
-        max_length=0 if continued else settings.max_queue_length,
-        canvas=bool(options) and any(options.get(word) for word in _CANVAS),
-        has_new_id=not task_id,
-        continued=continued,
-    )
+    new = _new_job(job.kind, request, task_id, options, continued=continued)
     admitted = _patiently(continued, _admit, job.kind, new, request, _may_share(request, options))
     if admitted.decision is Admission.HIT:
         return _answered(job, new.task_id, admitted)
@@ -88,6 +75,27 @@ def submit(
         raise QueueFull(f"{new.queue} holds {admitted.length} jobs already")
     options["queue"] = new.queue
     return _patiently(continued, _publish, send, request, new.task_id, options)
+
+
+def _new_job(
+    kind: Kind,
+    request: JobRequest,
+    task_id: str | None,
+    options: dict[str, Any],
+    *,
+    continued: bool,
+) -> NewJob:
+    """What is admitted; takes the options out that only admission needs."""
+    return NewJob(
+        task_id or str(uuid4()),
+        kind.name,
+        _queue_name(options.pop("queue", None), request, kind),
+        _deadline_seconds(request, options.pop("expires", None)),
+        max_length=0 if continued else _settings().max_queue_length,
+        canvas=bool(options) and any(options.get(word) for word in _CANVAS),
+        has_new_id=not task_id,
+        continued=continued,
+    )
 
 
 def _admit(kind: Kind, new: NewJob, request: JobRequest, shares: bool) -> Admitted:
@@ -134,7 +142,7 @@ def fingerprint_of(kind: Kind, request: JobRequest, model: str, revision: str) -
     )
 
 
-def _answered(job: Job, task_id: str, admitted: Admitted) -> AsyncResult:
+def _answered(job: JobTask, task_id: str, admitted: Admitted) -> AsyncResult:
     """The handle of a job that the cache has answered; it holds the answer."""
     result = job.AsyncResult(task_id)
     result._cache = cached_meta(task_id, admitted.date_done, admitted.text)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from local_llm_service.worker import metrics
 from local_llm_service.worker.errors import ServiceError
-from local_llm_service.worker.settings import get_settings, renamed_variables
+from local_llm_service.worker.settings import Settings, get_settings, renamed_variables
 from local_llm_service.worker.startup_checks import check_ollama, redis_conflict
 
 logger = logging.getLogger("local_llm_service.worker")
@@ -32,15 +32,7 @@ def main(arguments: list[str]) -> int:
             name = ".".join(str(part) for part in problem["loc"]).upper()
             print(f"setting {name}: {problem['msg']}", file=sys.stderr)
         return EXIT_SETTINGS
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    # httpx logs one line per request; ours say more and no address.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logger.info("settings: %s", " ".join(f"{k}={v}" for k, v in settings.masked().items()))
-    for old, new in renamed_variables().items():
-        logger.warning("%s is now called %s; the old name is still read", old, new)
-    logger.info("slots: %d", settings.concurrency)
+    _begin_log(settings)
     try:
         conflict = redis_conflict(settings)
     except ServiceError as error:
@@ -53,6 +45,22 @@ def main(arguments: list[str]) -> int:
     if settings.metrics_port:
         metrics.serve(settings.metrics_port)
 
+    return _run_celery(settings, arguments)
+
+
+def _begin_log(settings: Settings) -> None:
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    # httpx logs one line per request; ours say more and no address.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logger.info("settings: %s", " ".join(f"{k}={v}" for k, v in settings.masked().items()))
+    for old, new in renamed_variables().items():
+        logger.warning("%s is now called %s; the old name is still read", old, new)
+    logger.info("slots: %d", settings.concurrency)
+
+
+def _run_celery(settings: Settings, arguments: list[str]) -> int:
     from celery.bin.celery import celery
 
     from local_llm_service.worker.app import app

@@ -46,6 +46,10 @@ class WorkerRuntime:
     def __repr__(self) -> str:
         return f"<runtime of {self.name}>"
 
+    def __json__(self) -> str:
+        """What Celery's `inspect stats` shows among a connection's options."""
+        return repr(self)
+
     @classmethod
     def make(
         cls, name: str, slots: int, settings: Settings, store: Store, engine: Engine

@@ -14,7 +14,7 @@ from typing import Annotated, Self
 from pydantic import AliasChoices, Field, RedisDsn, TypeAdapter, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from local_llm_service.worker.store.keys import DEFAULT_PREFIX
+from local_llm_service.worker.key_prefix import DEFAULT_PREFIX, PREFIX_PATTERN
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     )
     key_prefix: str = Field(
         DEFAULT_PREFIX,
-        pattern=r"^[^\s{}]*\{[^\s{}]+\}[^\s{}]*:$",
+        pattern=PREFIX_PATTERN,
         description="Begins every key in Redis: a hash tag in braces, and `:` at its end",
     )
     ollama_host: str = Field("http://127.0.0.1:11434", description="Ollama beside the worker")

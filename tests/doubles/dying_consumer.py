@@ -27,16 +27,31 @@ def die(*_: Any, **__: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def runtime() -> Any:
+    """A worker's, with an engine that nobody asks."""
+    from local_llm_service.worker.engine import open_engine
+    from local_llm_service.worker.runtime import WorkerRuntime
+    from local_llm_service.worker.settings import get_settings
+    from local_llm_service.worker.store.store import process_store
+
+    settings = get_settings()
+    return WorkerRuntime.make("dying", 1, settings, process_store(), open_engine(settings))
+
+
 def main(make: str, point: str) -> None:
     """Consume from llm.high and die at `point`."""
     module: Any = stock_redis
     options: dict[str, Any] = TRANSPORT_OPTIONS
     if make == OURS:
-        from celeryconfig import broker_transport_options as options
+        from local_llm_service.celeryconfig import broker_transport_options
         from local_llm_service.worker.celery_ext import transport as module
+
+        options = {**broker_transport_options, module.OPTION: runtime()}
     if point == "popped":  # the first thing that happens to what was popped
-        name = "note_taken" if make == OURS else "bytes_to_str"
-        setattr(module, name, die)
+        if make == OURS:
+            module.Channel._hand_over = die
+        else:
+            module.bytes_to_str = die
     if point == "deliver":
         module.Transport._deliver = die
     if point == "append":

@@ -37,7 +37,7 @@ def stock_url(url: str) -> str:
 
 
 def stock_app(url: str, **settings: Any) -> Celery:
-    """An app with the settings that CELERY.md recommends, and not one class of this service."""
+    """An app with the best settings for stock Celery (docs/delivery.md), and no class of ours."""
     app = Celery("stock", set_as_current=False, fixups=[])
     app.conf.update(
         broker_url=url,
@@ -57,10 +57,11 @@ def stock_app(url: str, **settings: Any) -> Celery:
     return app
 
 
-def send(url: str, prompt: str, queue: str = "llm.high", **options: Any) -> str:
+def send(url: str, prompt: str, queue: str = "llm.high", prefix: str = "", **options: Any) -> str:
     """Send a job by name, as any backend with Celery can, to a worker of either make."""
     # Without a result backend, sending subscribes to nothing.
     app = stock_app(url)
+    app.conf.broker_transport_options = {**TRANSPORT_OPTIONS, "global_keyprefix": prefix}
     return str(app.send_task("llm.generate", args=[prompt], queue=queue, **options).id)
 
 

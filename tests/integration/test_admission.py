@@ -76,7 +76,7 @@ print(json.dumps([sent, full]))
     done = run_python("-c", code, MAX_QUEUE_LENGTH="3")
     sent, full = json.loads(done.stdout)
     assert (sent, full) == (3, ["queue_full", "llm.low holds 3 jobs already", True])
-    assert [redis_client.llen(name) for name in QUEUES] == [1, 0, 3]
+    assert [redis_client.llen(KEYS.queue(name)) for name in QUEUES] == [1, 0, 3]
 
 
 def test_a_task_id_that_exists_is_the_same_job(

@@ -56,10 +56,10 @@ def test_a_backends_own_app_is_not_disturbed(
 
 
 def test_our_keys_are_ours_alone(worker: WorkerProcess, redis_client: redis.Redis) -> None:
-    """Every key of worker and producer begins with `llm:` or is one of the three queues."""
+    """Every key of worker and producer begins with KEY_PREFIX."""
     tasks.generate.delay("hi").get(timeout=20)
     worker.stop()
-    foreign = [key for key in redis_client.scan_iter() if not key.startswith(("llm:", "llm."))]
+    foreign = [key for key in redis_client.scan_iter() if not key.startswith(KEYS.prefix)]
     assert foreign == []
 
 

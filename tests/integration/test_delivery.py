@@ -200,24 +200,31 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     redis_client: redis.Redis, start_worker: Callable[..., Any]
 ) -> None:
     """The fence token of the later holder counts; the first answer that was stored stays."""
-    from local_llm_service.worker.celery_ext.answers import Work
-    from local_llm_service.worker.celery_ext.ending import Ending, Ends, result_of
+    from local_llm_service.worker.celery_ext.result_format import result_text
+    from local_llm_service.worker.store.states import (
+        NO_WORK,
+        Ending,
+        Lifetimes,
+        Settled,
+        SettleFor,
+    )
+    from local_llm_service.worker.store.store import Store
 
-    from local_llm_service.worker.store.jobs import Jobs, Lifetimes, Settled
-
-    jobs = Jobs(redis_client, Lifetimes(60, 60))
+    jobs = Store(redis_client, Lifetimes(60, 60)).jobs
     result = tasks.generate.delay("x")
     first = jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
     assert first is not None
     redis_client.zadd(KEYS.unacked_index, {first.tag: 0})
-    assert jobs.sweep(lease_seconds=1, max_crashes=3) == [result.id]
+    assert jobs.reap(lease_seconds=1, max_crashes=3) == [result.id]
     second = jobs.take(keys.QUEUES, worker="two", may_take_quarantined=True, nonce="2")
     assert second is not None
     assert second.crashes == 1
 
     def settle(token: str, text: str) -> Settled:
         meta = {"status": "SUCCESS", "date_done": "", "task_id": result.id, "result": text}
-        ending = Ending(JobState.SUCCEEDED, "", Ends.WORK, False, result_of(meta), Work())
+        ending = Ending(
+            JobState.SUCCEEDED, "", SettleFor.EVERYONE, False, result_text(meta), NO_WORK
+        )
         return jobs.settle(result.id, token, ending)[0]
 
     assert settle(first.token, "late") is Settled.LOST

@@ -13,9 +13,10 @@ import redis
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import connect
-from local_llm_service.worker.store.jobs import Jobs, Lifetimes
 from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.scripts import script_text
+from local_llm_service.worker.store.states import Lifetimes
+from local_llm_service.worker.store.store import Store
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.doubles.proxy import Proxy
@@ -31,7 +32,7 @@ print(tasks.generate.delay("job").id)
 
 def known(client: redis.Redis, script: str) -> bytes:
     """What names a script in a request; Redis knows it, so the first call is the one that runs."""
-    text = script_text(script)
+    text = script_text(script, KEYS.prefix)
     client.script_load(text)
     return hashlib.sha1(text.encode()).hexdigest().encode()
 
@@ -53,7 +54,7 @@ def test_lost_reply_to_a_producer(
     start_worker(CONCURRENCY="2")
     if done.returncode != 0:
         assert "BrokerUnreachable" in done.stderr
-        assert sum(redis_client.llen(queue) for queue in keys.QUEUES) == 0
+        assert sum(redis_client.llen(KEYS.queue(queue)) for queue in keys.QUEUES) == 0
         return
     task_id = done.stdout.strip()
     wait_until(lambda: redis_client.exists(KEYS.result(task_id)), "the job is answered")
@@ -66,13 +67,13 @@ def test_lost_reply_to_a_worker(redis_client: redis.Redis, redis_process: RedisP
     for prompt in ("first", "second"):
         run_python("-c", SEND.replace("job", prompt))
     with Proxy(redis_process.port) as proxy:
-        jobs = Jobs(connect(f"redis://127.0.0.1:{proxy.port}/0"), Lifetimes(60, 60))
+        store = Store(connect(f"redis://127.0.0.1:{proxy.port}/0"), Lifetimes(60, 60))
         proxy.cut_reply_to(known(redis_client, "take"))
         try:
-            taken = jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
+            taken = store.jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
         except redis.ConnectionError:
             taken = None
-        jobs.client.close()
+        store.client.close()
     held = redis_client.hkeys(KEYS.unacked)
     assert len(held) <= 1, "at most one job waits for the end of its lease"
     assert taken is None or held == [taken.tag]

@@ -7,8 +7,9 @@ import redis
 from local_llm_service import tasks
 from local_llm_service.producers import cancel
 from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.jobs import Jobs, Lifetimes, NewJob
 from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.states import Lifetimes, NewJob
+from local_llm_service.worker.store.store import Store
 from tests.doubles.ollama import FakeOllama
 from tests.integration.conftest import StartWorker
 
@@ -31,7 +32,7 @@ def test_an_id_whose_producer_died_before_it_was_queued_can_be_sent_again(
     redis_client: redis.Redis,
 ) -> None:
     """A record without a message is no job; one with a message is."""
-    jobs = Jobs(redis_client, Lifetimes(60, 60))
+    jobs = Store(redis_client, Lifetimes(60, 60)).jobs
     jobs.submit(NewJob("order-1", "generate", "llm.high", 60.0, 0, canvas=False, has_new_id=False))
     for _ in range(2):
         tasks.generate.apply_async(("hi",), task_id="order-1")
@@ -40,12 +41,12 @@ def test_an_id_whose_producer_died_before_it_was_queued_can_be_sent_again(
 
 def test_a_message_whose_record_is_gone_is_swept_whole(redis_client: redis.Redis) -> None:
     """What is cut off is the queue's own name, not the one that a record would tell."""
-    jobs = Jobs(redis_client, Lifetimes(60, 60))
+    jobs = Store(redis_client, Lifetimes(60, 60)).jobs
     sent = tasks.generate.delay("hi")
     (raw,) = redis_client.lrange(KEYS.queue("llm.high"), 0, -1)
     taken = jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
     assert taken is not None
     redis_client.hset(KEYS.job(sent.id), "queue", "llm.normal")
     redis_client.zadd(KEYS.unacked_index, {taken.tag: 0})
-    jobs.sweep(lease_seconds=1, max_crashes=3)
+    jobs.reap(lease_seconds=1, max_crashes=3)
     assert redis_client.lrange(KEYS.quarantine_of("llm.high"), 0, -1) == [raw]

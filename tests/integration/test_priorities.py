@@ -88,7 +88,7 @@ def test_each_kind_has_a_queue_and_a_call_may_choose(
 ) -> None:
     """Interactive kinds go to high, long ones to normal; `priority` says otherwise."""
     task.apply_async(kwargs=arguments)
-    assert redis_client.llen(queue) == 1
+    assert redis_client.llen(KEYS.queue(queue)) == 1
 
 
 def test_celerys_queue_option_works(redis_client: redis.Redis) -> None:

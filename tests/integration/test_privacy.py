@@ -71,7 +71,7 @@ def test_prompts_and_answers_stay_private(
         tasks.generate.delay(f"{CANARY} boom"),
         tasks.generate.delay(f"{CANARY} refuse"),
     ]
-    bodies = [text for queue in ("llm.high",) for text in redis_client.lrange(queue, 0, -1)]
+    bodies = redis_client.lrange(KEYS.queue("llm.high"), 0, -1)
     headers = [json.loads(text)["headers"] for text in bodies]
     assert len(headers) == 4
     assert CANARY not in json.dumps(headers)

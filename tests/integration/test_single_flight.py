@@ -10,7 +10,6 @@ import pytest
 import redis
 from celery import Celery, chord
 from celery.result import AsyncResult
-from local_llm_service.worker.store.local import jobs
 
 from local_llm_service import tasks
 from local_llm_service.producers import cancel, status
@@ -18,6 +17,7 @@ from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
 from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.states import JobState
+from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
@@ -402,7 +402,7 @@ def test_a_job_whose_caller_was_told_that_it_was_not_sent_leads_nobody(
     slow(ollama, 4)
     start_worker(**SHORT_LEASE, CONCURRENCY="2")
     first, other = lead_and_join(ollama, 1)
-    jobs().forget(first.id)
+    process_store().jobs.forget(first.id)
     slow(ollama, 0.5)
     assert other.get(timeout=20)["origin"] == "computed"
     gone(redis_client)

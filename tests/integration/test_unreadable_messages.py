@@ -47,10 +47,10 @@ def test_a_message_that_nobody_can_read_ends_no_worker(
     shared_worker: WorkerProcess, shared_redis: redis.Redis, raw: str
 ) -> None:
     """It is refused or put aside; what comes after it is answered by the same worker."""
-    shared_redis.lpush("llm.high", raw)
+    shared_redis.lpush(KEYS.queue("llm.high"), raw)
     assert tasks.generate.delay("hi", cache=False).get(timeout=20)["text"] == "Hello."
     assert shared_worker.running
-    assert shared_redis.llen("llm.high") == 0
+    assert shared_redis.llen(KEYS.queue("llm.high")) == 0
     wait_until(lambda: shared_redis.hlen(KEYS.unacked) == 0, "no delivery is left in flight")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from local_llm_service.worker.store.keys import DEFAULT_PREFIX
+from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.store.scripts import DIRECTORY, script_text
 
 

@@ -13,9 +13,9 @@ import redis
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store import scripts as scripts_module
-from local_llm_service.worker.store.keys import DEFAULT_PREFIX
 from local_llm_service.worker.store.scripts import DIRECTORY, script_text
 from local_llm_service.worker.store.store import process_store
 from tests.schedules.actors import Calls, stops_before_calls

@@ -1,5 +1,6 @@
 """Rules about the code itself: which way imports go, how light an import is, style and types."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -14,14 +15,19 @@ HEAVY = (
     "flower",
     "httpx",
     "jsonschema",
-    "ollama",
-    "pydantic_settings",
-    "tornado",
     "local_llm_service.worker.embedded",
     "local_llm_service.worker.engine",
     "local_llm_service.worker.settings",
+    "ollama",
+    "prometheus_client",
+    "pydantic_settings",
+    "tornado",
     "xllamacpp",
 )
+#: Parts of Celery that we derive from; they change with its minor versions.
+INTERNAL = ("celery.backends", "celery.bootsteps", "celery.concurrency", "celery.worker")
+#: House rules: lines of a module, of a function, of a Lua script.
+MODULE_LINES, FUNCTION_LINES, SCRIPT_LINES = 350, 40, 120
 
 
 def run(*command: str | Path) -> str:
@@ -58,6 +64,44 @@ def test_importing_the_tasks_makes_no_app_current() -> None:
 def test_imports_go_one_way() -> None:
     """producers → tasks → worker, and only a running worker loads the engine."""
     assert "0 broken" in run(BIN / "lint-imports", "--no-cache")
+
+
+def sources(pattern: str = "*.py") -> list[Path]:
+    """Files of the product."""
+    return [
+        file for room in ("producers", "tasks", "worker") for file in (ROOT / room).rglob(pattern)
+    ]
+
+
+def test_only_celery_ext_derives_from_celerys_internals() -> None:
+    """The import linter sees packages of others whole, so this looks at their modules."""
+    found = [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in sources()
+        if "celery_ext" not in file.parts
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [getattr(node, "module", None) or node.names[0].name]
+        if name.startswith(INTERNAL)
+    ]
+    assert found == []
+
+
+def test_rooms_stay_small() -> None:
+    """A module, function or script that outgrows its bound holds a second idea."""
+    long = [
+        f"{file.relative_to(ROOT)}: {lines} lines"
+        for pattern, most in (("*.py", MODULE_LINES), ("*.lua", SCRIPT_LINES))
+        for file in sources(pattern)
+        if (lines := file.read_text().count("\n")) > most
+    ]
+    for file in sources():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                if lines > FUNCTION_LINES:
+                    long.append(f"{file.relative_to(ROOT)}: {node.name} has {lines} lines")
+    assert long == []
 
 
 def test_the_linter_has_nothing_to_say() -> None:

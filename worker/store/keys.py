@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final, overload
 
+from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
+
 SERVICE: Final = "local-llm"
-DEFAULT_PREFIX: Final = "{llm}:"
 
 #: Queues, most urgent first, as Celery, Flower and callers name them.
 QUEUES: Final = ("llm.high", "llm.normal", "llm.low")

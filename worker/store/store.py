@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.store.connection import connect
 from local_llm_service.worker.store.dead_letters import DeadLetters
 from local_llm_service.worker.store.jobs import Jobs
-from local_llm_service.worker.store.keys import DEFAULT_PREFIX, Keys
+from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.single_flight import SingleFlight
 from local_llm_service.worker.store.states import CacheBounds, Lifetimes

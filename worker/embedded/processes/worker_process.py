@@ -6,7 +6,8 @@ import sys
 import redis
 
 from local_llm_service.worker.embedded.processes.python_process import PythonProcess
-from local_llm_service.worker.store.keys import DEFAULT_PREFIX, Keys
+from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
+from local_llm_service.worker.store.keys import Keys
 
 
 class WorkerProcess(PythonProcess):

@@ -1,0 +1,137 @@
+"""The in-flight deliveries of one worker: who is stopped, what goes back later."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from local_llm_service.worker.errors import Cancelled, ServiceError
+from local_llm_service.worker.lease.in_flight import (
+    InFlightDeliveries,
+    InFlightDelivery,
+    Interrupted,
+)
+from local_llm_service.worker.store.states import Delivery
+
+DELIVERY = Delivery(
+    queue="llm.high",
+    message="{}",
+    task_id="job",
+    tag="tag",
+    token="1",
+    queued_seconds=0.1,
+    remaining_seconds=60.0,
+    attempts=0,
+    crashes=0,
+    cancelled=False,
+)
+
+
+def test_the_first_reason_to_stop_counts() -> None:
+    """A cancel that comes while a worker drains does not change why the work ended."""
+    one = InFlightDelivery(DELIVERY)
+    first, second = Interrupted("shutting down"), Cancelled("cancelled")
+    one.request_stop(first)
+    one.request_stop(second)
+    assert one.reason is first
+
+
+def test_a_stop_is_called_once() -> None:
+    """However often it is requested."""
+    one, stops = InFlightDelivery(DELIVERY), []
+    one.on_stop(lambda: stops.append(1))
+    for _ in range(3):
+        one.request_stop(Cancelled(""))
+    assert stops == [1]
+
+
+def test_a_stop_that_came_before_the_work_is_called_at_once() -> None:
+    """The cancel was heard between the take and the first byte to the engine."""
+    one, stops = InFlightDelivery(DELIVERY), []
+    one.request_stop(Cancelled(""))
+    one.on_stop(lambda: stops.append(1))
+    assert stops == [1]
+
+
+def test_work_that_has_ended_is_not_stopped() -> None:
+    """Its stop belongs to a finished call."""
+    one, stops = InFlightDelivery(DELIVERY), []
+    one.on_stop(lambda: stops.append(1))
+    one.on_stop(None)
+    one.request_stop(Cancelled(""))
+    assert stops == []
+
+
+def test_a_job_that_was_taken_again_stops_its_earlier_delivery() -> None:
+    """The worker was cut off for longer than its lease, and was given its own job again."""
+    deliveries = InFlightDeliveries()
+    earlier = deliveries.add(DELIVERY)
+    later = deliveries.add(replace(DELIVERY, token="2"))
+    other = deliveries.add(replace(DELIVERY, task_id="other", token="3"))
+    assert isinstance(earlier.reason, Interrupted)
+    assert (later.reason, other.reason) == (None, None)
+    assert deliveries.of_job("job") == [earlier, later]
+
+
+def test_deliveries_are_held_by_token() -> None:
+    """Ending the earlier delivery leaves the later one of the same job in hand."""
+    deliveries = InFlightDeliveries()
+    deliveries.add(DELIVERY)
+    later = deliveries.add(replace(DELIVERY, token="2"))
+    deliveries.end("1")
+    deliveries.end("1")
+    deliveries.end("never held")
+    assert (len(deliveries), deliveries.get("1"), deliveries.get("2")) == (1, None, later)
+    assert deliveries.get(None) is None
+
+
+def test_a_quarantined_job_is_known() -> None:
+    """A worker runs at most one job that a worker died with."""
+    deliveries = InFlightDeliveries()
+    deliveries.add(DELIVERY)
+    assert not deliveries.has_quarantined()
+    deliveries.add(replace(DELIVERY, task_id="poison", token="2", crashes=1))
+    assert deliveries.has_quarantined()
+    deliveries.end("2")
+    assert not deliveries.has_quarantined()
+
+
+def test_due_releases_are_handed_out_once() -> None:
+    """Whoever takes them puts them back, or remembers them again."""
+    deliveries = InFlightDeliveries()
+    deliveries.release_later("job", "1")
+    assert deliveries.due_releases() == [("job", "1")]
+    assert deliveries.due_releases() == []
+
+
+def test_a_delivery_knows_when_its_deadline_has_passed() -> None:
+    """The remaining time is Redis's; from then on this process's clock counts."""
+    assert not InFlightDelivery(DELIVERY).is_overdue
+    assert InFlightDelivery(replace(DELIVERY, remaining_seconds=-0.001)).is_overdue
+
+
+def test_nothing_a_person_wrote_is_in_its_repr() -> None:
+    """It stands in a request's headers, which Celery may log."""
+    one = InFlightDelivery(replace(DELIVERY, message='{"prompt": "a secret"}'))
+    assert "secret" not in repr(one)
+
+
+def test_one_of_many_threads_gets_to_stop_the_work() -> None:
+    """Heartbeat, drain and cancel may come at the same moment."""
+    one = InFlightDelivery(DELIVERY)
+    stops: list[int] = []
+    one.on_stop(lambda: stops.append(1))
+    reasons: list[ServiceError] = [Cancelled(str(number)) for number in range(16)]
+    start = threading.Barrier(len(reasons))
+
+    def request(reason: ServiceError) -> None:
+        start.wait()
+        one.request_stop(reason)
+
+    threads = [threading.Thread(target=request, args=(reason,)) for reason in reasons]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stops == [1]
+    assert one.reason in reasons

@@ -1,0 +1,78 @@
+"""When a job that failed is tried again: retry.decide says it all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from local_llm_service.tasks.retry import MAX_PAUSE_SECONDS, Retry, decide
+from local_llm_service.worker.errors import (
+    EngineTimeout,
+    InvalidOutput,
+    OllamaUnreachable,
+    ServiceError,
+    StreamBroken,
+)
+from local_llm_service.worker.lease.in_flight import Interrupted
+
+OUTAGE = Retry("outage")
+
+
+def after(error: ServiceError, **given: Any) -> Retry | None:
+    """The decision after the first of three tries, with an engine that is there."""
+    defaults: dict[str, Any] = {"attempts": 0, "max_attempts": 3, "base_seconds": 1.0}
+    return decide(error, **{**defaults, "is_away": lambda: False, **given})
+
+
+def test_a_failure_of_the_work_is_final() -> None:
+    """The same prompt would fail again."""
+    assert after(InvalidOutput("the model's answer is not JSON")) is None
+
+
+def test_a_failure_of_the_work_does_not_ask_for_the_engine() -> None:
+    """The question costs up to 3 s in the slot."""
+
+    def is_away() -> bool:
+        raise AssertionError("asked")
+
+    assert after(InvalidOutput(""), is_away=is_away) is None
+    assert after(Interrupted("the worker is shutting down"), is_away=is_away) is not None
+
+
+@pytest.mark.parametrize("attempts", [0, 2, 99])
+def test_a_shutdown_is_not_a_try(attempts: int) -> None:
+    """The message goes back at once, however often."""
+    assert after(Interrupted(""), attempts=attempts) == Retry("interrupted", 0.0, counts=False)
+
+
+@pytest.mark.parametrize("attempts", [0, 2, 99])
+def test_an_outage_is_not_a_try(attempts: int) -> None:
+    """While the engine is away, every job would use up its tries."""
+    error = OllamaUnreachable("")
+    assert after(error, attempts=attempts, is_away=lambda: True) == OUTAGE
+
+
+def test_an_error_that_may_pass_is_tried_again_up_to_max_attempts() -> None:
+    """With MAX_ATTEMPTS=3 the third failure is final."""
+    decisions = [after(StreamBroken(""), attempts=attempts) for attempts in range(4)]
+    assert [one is not None and one.counts for one in decisions] == [True, True, False, False]
+
+
+def test_with_one_attempt_nothing_is_tried_again() -> None:
+    """MAX_ATTEMPTS=1 turns retries off; an outage is still not a try."""
+    assert after(EngineTimeout(""), max_attempts=1) is None
+    assert after(EngineTimeout(""), max_attempts=1, is_away=lambda: True) == OUTAGE
+
+
+def test_pauses_double_with_jitter_up_to_a_limit() -> None:
+    """Jitter of 0.5 to 1.5, so that jobs that failed together do not return together."""
+    for attempts, expected in ((0, 2.0), (1, 4.0), (2, 8.0), (60, MAX_PAUSE_SECONDS)):
+        pauses = set()
+        for _ in range(200):
+            again = after(StreamBroken(""), attempts=attempts, max_attempts=99, base_seconds=2.0)
+            assert again is not None
+            pauses.add(again.delay_seconds)
+        assert min(pauses) >= expected * 0.5
+        assert max(pauses) <= expected * 1.5
+        assert len(pauses) > 100, "there is jitter"
