@@ -5,6 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 DEFAULT_PREFIX: Final = "{llm}:"
-#: A hash tag in braces, which a Redis Cluster finds the slot by, and `:` at the end: Celery would put
-#: an underscore behind another ending.
+#: A hash tag in braces, by which a Redis Cluster finds the slot, and `:` at the end: behind another
+#: ending Celery would put an underscore.
 PREFIX_PATTERN: Final = r"^[^\s{}]*\{[^\s{}]+\}[^\s{}]*:$"

@@ -8,8 +8,8 @@ from local_llm_service.worker.engine import open_engine
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
+from local_llm_service.worker.store.old_keys import old_keys
 from local_llm_service.worker.store.presence import Presence, read_all
 from local_llm_service.worker.store.store import Store
 
@@ -29,7 +29,7 @@ def redis_conflict(settings: Settings) -> str | None:
     with reachable(settings.redis_url) as client:
         server = client.info("server")
         policy = client.info("memory").get("maxmemory_policy")
-        is_old = bool(client.exists(keys.OLD_FENCE))
+        is_old = old_keys(client)
         others = read_all(Store.of(settings))
     if _numbers(str(server["redis_version"])) < MINIMUM_REDIS:
         logger.warning(
@@ -41,14 +41,7 @@ def redis_conflict(settings: Settings) -> str | None:
             "Set maxmemory-policy noeviction.",
             policy,
         )
-    if is_old:
-        return (
-            "this Redis holds keys of version 0.1 (`llm:...`), which this version does not read. "
-            "Let the old workers finish and stop them, then delete the keys "
-            f"(redis-cli --scan --pattern '{keys.OLD_PATTERN}' | xargs redis-cli del), "
-            "or use another Redis database"
-        )
-    return lease_conflict(settings, others)
+    return is_old or lease_conflict(settings, others)
 
 
 def lease_conflict(settings: Settings, others: list[Presence]) -> str | None:

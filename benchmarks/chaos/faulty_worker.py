@@ -24,7 +24,7 @@ POINTS = {
     "after-pop": ("celery_ext.transport", "Channel", "_take", "after"),
     "after-claim": (
         "engine.ollama.engine",
-        "Engine",
+        "OllamaEngine",
         "complete",
         "before",
     ),

@@ -248,6 +248,18 @@ def test_a_worker_with_another_lease_does_not_start_beside_one_that_runs(
     assert "LEASE_SECONDS is 5 here and 20 at a worker" in done.stderr
 
 
+@pytest.mark.parametrize("how", [("worker",), ("celery", "-A", "worker.app", "worker")])
+def test_a_worker_does_not_start_on_what_version_0_1_left(
+    redis_client: redis.Redis, how: tuple[str, ...]
+) -> None:
+    """It would not see the jobs that wait there, and refuse those that their old workers run."""
+    redis_client.set("llm:fence", 7, ex=60)
+    done = run_python("-m", *how)
+    assert done.returncode != 0
+    assert "keys of version 0.1" in done.stderr
+    assert "redis-cli --scan --pattern 'llm:*'" in done.stderr
+
+
 def test_a_worker_with_another_pool_does_not_start(redis_client: redis.Redis) -> None:
     """Celery's options could undo what delivery rests on."""
     done = run_python("-m", "worker", "-P", "solo")
@@ -269,7 +281,7 @@ def test_metrics_tell_what_a_worker_did(start_worker: StartWorker) -> None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             return str(answer.read().decode())
 
-    counted = 'llm_jobs_ended_total{kind="generate",outcome="succeeded"} 1.0'
+    counted = 'local_llm_jobs_ended_total{kind="generate",outcome="succeeded"} 1.0'
     wait_until(lambda: counted in page(), "the job is counted")
-    assert "llm_gate_open 1.0" in page()
-    assert "llm_breaker_closed 1.0" in page()
+    assert "local_llm_gate_open 1.0" in page()
+    assert "local_llm_breaker_closed 1.0" in page()

@@ -8,10 +8,16 @@ from celery.exceptions import ImproperlyConfigured
 
 from local_llm_service.worker.celery_ext.pool import TaskPool
 from local_llm_service.worker.celery_ext.result_backend import Backend
+from local_llm_service.worker.store.old_keys import old_keys
 
 
 def check_parts(worker: Any) -> None:
-    """Raise ImproperlyConfigured where a part is another one, e.g. by a command-line option."""
+    """Raise ImproperlyConfigured where a part is another one, e.g. by a command-line option.
+
+    Also where Redis holds what an old version left.
+    """
+    if problem := old_keys(worker.llm_runtime.store.client):
+        raise ImproperlyConfigured(problem)
     conf = worker.app.conf
     wrong = [
         what

@@ -183,7 +183,3 @@ BINDING: Final = "binding.%s"
 BINDING_DEADLINES: Final = "binding_deadlines"
 BINDING_PERMANENT: Final = "binding_permanent.%s"
 FANOUT: Final = "/{db}."
-
-#: A key that every worker of version 0.1 left behind, and all of its keys.
-OLD_FENCE: Final = "llm:fence"
-OLD_PATTERN: Final = "llm:*"

@@ -1,0 +1,95 @@
+"""A worker's runtime is its own: two workers in one process share Redis and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import pytest
+import redis
+from kombu import Connection, Consumer, Queue
+
+from local_llm_service import celeryconfig, tasks
+from local_llm_service.worker.celery_ext import transport
+from local_llm_service.worker.engine import open_engine
+from local_llm_service.worker.intake.gate import Reason
+from local_llm_service.worker.runtime import WorkerRuntime
+from local_llm_service.worker.settings import Settings, get_settings
+from local_llm_service.worker.store.store import process_store
+
+
+class Consuming:
+    """One worker's connection, without Celery: it takes messages and keeps them."""
+
+    def __init__(self, name: str, stack: ExitStack) -> None:
+        settings: Settings = get_settings()
+        engine = open_engine(settings)
+        stack.callback(engine.close)
+        self.runtime = WorkerRuntime.make(name, 1, settings, process_store(), engine)
+        options = {**celeryconfig.broker_transport_options, transport.OPTION: self.runtime}
+        self.connection: Any = stack.enter_context(
+            Connection(settings.redis_url, transport=transport.Transport, transport_options=options)
+        )
+        channel = self.connection.channel()
+        consumer: Any = Consumer(channel, [Queue("llm.high")], callbacks=[lambda *_: None])
+        consumer.qos(prefetch_count=1)
+        stack.enter_context(consumer)
+
+    def look(self) -> list[str]:
+        """Wait for one message; the ids of the jobs that it holds then."""
+        with suppress(TimeoutError):
+            self.connection.drain_events(timeout=2)
+        return [one.delivery.task_id for one in self.runtime.in_flight.all()]
+
+
+@pytest.fixture
+def two(redis_client: redis.Redis) -> Iterator[tuple[Consuming, Consuming]]:
+    """Two workers of one slot in this process."""
+    with ExitStack() as stack:
+        yield Consuming("one@here", stack), Consuming("two@here", stack)
+
+
+def test_each_worker_holds_what_it_took(two: tuple[Consuming, Consuming]) -> None:
+    """A full slot of one does not keep the other from taking."""
+    one, other = two
+    first, second = (tasks.generate.delay(prompt, cache=False).id for prompt in "ab")
+    assert one.look() == [first]
+    assert one.look() == [first], "its one slot is full"
+    assert other.look() == [second]
+    records = [process_store().jobs.record(task_id) for task_id in (first, second)]
+    assert [record and record.worker for record in records] == ["one@here", "two@here"]
+
+
+def test_a_closed_gate_is_one_workers_own(two: tuple[Consuming, Consuming]) -> None:
+    """One drains, or its Ollama is away; the other goes on."""
+    one, other = two
+    one.runtime.gate.close(Reason.DRAINING)
+    sent = tasks.generate.delay("a", cache=False).id
+    assert one.look() == []
+    assert other.look() == [sent]
+
+
+def test_a_producers_connection_belongs_to_no_worker(redis_client: redis.Redis) -> None:
+    """It sends, and can take nothing."""
+    tasks.generate.delay("a", cache=False)
+    with Connection(
+        get_settings().redis_url,
+        transport=transport.Transport,
+        transport_options=celeryconfig.broker_transport_options,
+    ) as connection:
+        channel: Any = connection.channel()
+        consumer = Consumer(channel, [Queue("llm.high")], callbacks=[lambda *_: None])
+        with consumer, pytest.raises(TimeoutError):
+            connection.drain_events(timeout=2)
+    assert process_store().jobs.waiting(["llm.high"]) == {"llm.high": 1}
+
+
+def test_a_runtime_shows_no_secret_where_celery_prints_it(
+    two: tuple[Consuming, Consuming],
+) -> None:
+    """`inspect stats` answers with a connection's options, as JSON."""
+    from kombu.utils.json import dumps
+
+    shown = dumps(two[0].connection.info()["transport_options"])  # type: ignore[no-untyped-call]
+    assert "<runtime of one@here>" in shown
