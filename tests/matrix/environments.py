@@ -58,11 +58,13 @@ class Environment:
         """What is installed is what the set says, and everybody's dependencies hold."""
         self._pip("check")
         found = set(self._pip("freeze", "--exclude", DISTRIBUTION).split())
-        pinned = {line for line in self.pins.read_text().splitlines() if not line.startswith("#")}
-        if found != pinned:
+        lines = [line for line in self.pins.read_text().splitlines() if not line.startswith("#")]
+        everywhere = {line for line in lines if ";" not in line}
+        unpinned = found - {line.partition(";")[0] for line in lines}
+        if unpinned or everywhere - found:
             raise MatrixError(
-                f"{self.pins.name}: not pinned {sorted(found - pinned)}, "
-                f"not installed {sorted(pinned - found)}"
+                f"{self.pins.name}: not pinned {sorted(unpinned)}, "
+                f"not installed {sorted(everywhere - found)}"
             )
 
     def _pip(self, *words: str) -> str:
