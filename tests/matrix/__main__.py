@@ -29,7 +29,7 @@ from tests.matrix.environments import (
 )
 
 #: Validation, schemas and fingerprints run in the caller, on its pydantic and its jsonschema.
-UNIT = ("test_request.py", "test_json_schema.py", "test_kinds.py", "test_fingerprint.py")
+UNIT = ("test_request.py", "test_json_schema.py", "test_fingerprint.py")
 #: Instances of a schema are read in the worker, on its pin: jsonschema before 4.24 takes too many.
 NOT_THE_CALLERS = "test_an_admitted_schema_takes_just_the_instances_that_the_suite_takes"
 
