@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,24 @@ def test_a_wheel_from_the_sdist_is_the_same(built: Path, tmp_path: Path) -> None
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", cwd=folder)
     (again,), (wheel,) = (folder / "dist").glob("*.whl"), built.glob("*.whl")
     assert again.read_bytes() == wheel.read_bytes()
+
+
+def test_the_image_is_built_from_the_same_wheel(
+    checkout: Path, built: Path, tmp_path: Path
+) -> None:
+    """What .dockerignore lets in and the Dockerfile copies is enough, and links stay links."""
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
+    copied = re.findall(r"^COPY (?!--)(.+) \./\S*$", (ROOT / "Dockerfile").read_text(), re.M)
+    for name in (name for line in copied for name in line.split()):
+        assert name in let_in, name
+        source = checkout / name if (checkout / name).exists() else ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, symlinks=True)
+        else:
+            shutil.copy(source, tmp_path / name)
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", cwd=tmp_path)
+    (again,), (wheel,) = (tmp_path / "dist").glob("*.whl"), built.glob("*.whl")
+    assert names(again) == names(wheel)
 
 
 RIGHT = """

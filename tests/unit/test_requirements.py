@@ -10,6 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from local_llm_service.worker.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FILES = [
@@ -93,6 +95,24 @@ def test_each_minor_version_of_celery_has_a_set() -> None:
     for name in minors:
         version = pins(lines(f"tests/matrix/{name}.txt"))["celery"]
         assert f"celery-{version}".startswith(f"{name}.")
+
+
+def test_compose_passes_every_setting_on() -> None:
+    """A variable in a shell or in .env reaches the worker; Flower reads queues under KEY_PREFIX."""
+    compose = (ROOT / "docker-compose.yml").read_text()
+    _, _, services = compose.partition("\nservices:\n")
+    worker, _, flower = services.partition("\n  flower:")
+    passed = set(
+        re.findall(r"^      - ([A-Z][A-Z0-9_]*)", worker.partition("\n  worker:")[2], re.M)
+    )
+    assert {name.upper() for name in Settings.model_fields} - passed == set()
+    assert "      - KEY_PREFIX\n" in flower
+
+
+def test_the_version_is_one() -> None:
+    """The image that compose starts is the one of this version."""
+    image = f"image: {PROJECT['name']}:{PROJECT['version']}\n"
+    assert image in (ROOT / "docker-compose.yml").read_text()
 
 
 @pytest.mark.parametrize("name", FILES)
