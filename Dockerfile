@@ -17,7 +17,8 @@ COPY pyproject.toml README.md celeryconfig.py ./
 COPY worker ./worker
 COPY tasks ./tasks
 COPY producers ./producers
-# A wheel, not the tree: celeryconfig.py becomes worker/_celeryconfig.py.
+# Links to the folders above make them one package; the wheel holds copies.
+COPY src ./src
 RUN python3 -m pip wheel --no-deps --wheel-dir /dist . \
  && python3 -m pip --python /opt/local-llm/bin/python install --no-deps /dist/*.whl
 
@@ -33,4 +34,4 @@ WORKDIR /srv
 USER 10001:10001
 # Drain: finish what runs, take nothing new.
 STOPSIGNAL SIGTERM
-CMD ["python", "-m", "worker"]
+CMD ["python", "-m", "local_llm_service.worker"]

@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo up test lint bench chaos clean
+.PHONY: demo up test matrix lint bench chaos clean
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m examples.demo
@@ -16,6 +16,10 @@ up: $(VENV)/.run
 test: $(VENV)/.dev
 	@# Most tests wait for processes: two at a time, each half with a Redis of its own.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+matrix: $(VENV)/.dev
+	@# Producers on Celery 5.4, 5.5, 5.6 and 5.7, each in an environment of its own under .matrix/.
+	$(BIN)/python -m tests.matrix
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -33,7 +37,7 @@ chaos: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.chaos
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .matrix
 
 $(VENV)/.run: requirements.txt requirements-embedded.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)")'

@@ -26,6 +26,7 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         populate_by_name=True,
+        protected_namespaces=(),  # pydantic-settings before 2.7 warns of MODEL_NAME
         env_ignore_empty=True,  # docker-compose passes a variable that is not set as an empty one
     )
 

@@ -7,6 +7,7 @@ queue is full, 4 not ready or timed out, 5 unknown id, 130 Ctrl-C.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 from pydantic import ValidationError
@@ -40,6 +41,9 @@ def cli() -> None:
     """
 
 
+#: What click raises where only the help can be shown; before 8.2 it shows it and exits with 0.
+_NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+
 for command in (*jobs.COMMANDS, *look.COMMANDS, dead.dead):
     cli.add_command(command)
 
@@ -50,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     as_json = "--json" in words
     try:
         code = cli.main(words, prog_name="local-llm", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
+    except _NO_ARGUMENTS as error:
         click.echo(error.format_message(), err=True)
         code = Exit.BAD_INPUT
     except click.ClickException as error:

@@ -7,10 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from local_llm_service.worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-FILES = ["requirements.txt", "requirements-dev.txt", "requirements-embedded.txt"]
-PIN = re.compile(r"^[a-z0-9-]+(\[[a-z,]+\])?==[0-9][0-9A-Za-z.]*(; .+)?$")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+FILES = [
+    *("requirements.txt", "requirements-dev.txt", "requirements-embedded.txt"),
+    *(f"tests/matrix/celery-5.{minor}.txt" for minor in (4, 5, 6, 7)),
+]
+PIN = re.compile(r"^[A-Za-z0-9_-]+(\[[a-z,]+\])?==[0-9][0-9A-Za-z.]*(; .+)?$")
 
 #: Who may read the environment: the settings, what stands in for other servers, and what is run
 #: from a shell.
@@ -39,10 +47,72 @@ def environment_reads(tree: ast.AST) -> Iterator[int]:
             yield from (node.lineno for alias in node.names if alias.name in names)
 
 
-def test_the_package_depends_on_what_the_service_is_pinned_to() -> None:
-    """`pip install .` and `pip install -r requirements.txt` give the same service."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert sorted(project["dependencies"]) == sorted(lines("requirements.txt"))
+def pins(requirements: list[str]) -> dict[str, str]:
+    """Name → version of exact pins; extras (`redis[hiredis]`) and markers do not count."""
+    found = (Requirement(line) for line in requirements)
+    return {one.name: str(one.specifier).removeprefix("==") for one in found}
+
+
+def test_the_extras_pin_what_the_files_pin() -> None:
+    """`pip install local-llm-service[worker,flower]` gives what `make` and Docker install."""
+    extras = PROJECT["optional-dependencies"]
+    assert set(extras["embedded"]) == set(lines("requirements-embedded.txt"))
+    host = {*extras["worker"], *extras["flower"]}
+    assert host <= set(lines("requirements.txt"))
+    clients = {Requirement(line).name for line in PROJECT["dependencies"]}
+    others = set(lines("requirements.txt")) - host
+    assert {Requirement(line).name for line in others} <= clients, "of no use to a worker host"
+
+
+def test_the_client_takes_the_versions_of_the_worker() -> None:
+    """Each of its dependencies is pinned for a worker host, inside its range."""
+    pinned = pins(lines("requirements.txt"))
+    for dependency in map(Requirement, PROJECT["dependencies"]):
+        assert dependency.name in pinned
+        assert dependency.specifier.contains(pinned[dependency.name]), dependency.name
+
+
+def test_the_oldest_set_of_the_matrix_is_every_lower_bound() -> None:
+    """A range that no test has seen the end of is a guess."""
+    oldest = pins(lines("tests/matrix/celery-5.4.txt"))
+    for dependency in map(Requirement, PROJECT["dependencies"]):
+        (lowest,) = (one.version for one in dependency.specifier if one.operator == ">=")
+        assert Version(oldest[dependency.name]) == Version(lowest), dependency.name
+
+
+def test_the_newest_set_of_the_matrix_is_the_workers() -> None:
+    """Where both name a package."""
+    newest, worker = pins(lines("tests/matrix/celery-5.7.txt")), pins(lines("requirements.txt"))
+    assert {name: newest[name] for name in newest.keys() & worker.keys()} == {
+        name: worker[name] for name in newest.keys() & worker.keys()
+    }
+
+
+def test_each_minor_version_of_celery_has_a_set() -> None:
+    """All that the client's range lets in, and as the file's name says."""
+    minors = [file.stem for file in sorted((ROOT / "tests" / "matrix").glob("*.txt"))]
+    assert minors == ["celery-5.4", "celery-5.5", "celery-5.6", "celery-5.7"]
+    for name in minors:
+        version = pins(lines(f"tests/matrix/{name}.txt"))["celery"]
+        assert f"celery-{version}".startswith(f"{name}.")
+
+
+def test_compose_passes_every_setting_on() -> None:
+    """A variable in a shell or in .env reaches the worker; Flower reads queues under KEY_PREFIX."""
+    compose = (ROOT / "docker-compose.yml").read_text()
+    _, _, services = compose.partition("\nservices:\n")
+    worker, _, flower = services.partition("\n  flower:")
+    passed = set(
+        re.findall(r"^      - ([A-Z][A-Z0-9_]*)", worker.partition("\n  worker:")[2], re.M)
+    )
+    assert {name.upper() for name in Settings.model_fields} - passed == set()
+    assert "      - KEY_PREFIX\n" in flower
+
+
+def test_the_version_is_one() -> None:
+    """The image that compose starts is the one of this version."""
+    image = f"image: {PROJECT['name']}:{PROJECT['version']}\n"
+    assert image in (ROOT / "docker-compose.yml").read_text()
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -54,7 +124,8 @@ def test_every_requirement_is_pinned(name: str) -> None:
 
 def test_every_file_of_requirements_is_checked() -> None:
     """A new one is added to the list above."""
-    assert sorted(file.name for file in ROOT.glob("requirements*.txt")) == sorted(FILES)
+    found = [*ROOT.glob("requirements*.txt"), *ROOT.glob("tests/matrix/*.txt")]
+    assert sorted(file.relative_to(ROOT).as_posix() for file in found) == sorted(FILES)
 
 
 @pytest.mark.parametrize("name", python_files())

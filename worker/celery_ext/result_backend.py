@@ -50,6 +50,12 @@ _CALLERS_OWN = {Cancelled.code, DeadlineExceeded.code}
 class Backend(RedisBackend):
     """What `result_backend` names."""
 
+    def _add_global_keyprefix(self) -> None:
+        """Put our prefix before Celery's key names as it is: Celery 5.4 adds a `_` to it."""
+        prefix = self.app.conf.result_backend_transport_options["global_keyprefix"]
+        for name in ("task_keyprefix", "group_keyprefix", "chord_keyprefix"):
+            setattr(self, name, f"{prefix}{getattr(self, name)}")
+
     def exception_safe_to_retry(self, exc: Exception) -> bool:
         """Try again also while Redis answers that it cannot write now: full, read-only, loading."""
         return isinstance(exc, _NOT_NOW) or _is_not_now(exc) or super().exception_safe_to_retry(exc)

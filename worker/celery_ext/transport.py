@@ -126,7 +126,7 @@ class Channel(kombu_redis.Channel):
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Wait for a ring, one second at most. A queue of control replies is read as in kombu."""
         if not self._job_queues():
-            super()._brpop_start(timeout)
+            super()._brpop_start(timeout or 1)  # kombu before 5.6 reads None as "for ever"
             return
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()

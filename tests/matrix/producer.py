@@ -1,0 +1,393 @@
+"""A producer's doors, run in an environment that holds the client and one minor version of Celery.
+
+`python -m tests.matrix` starts Redis, a scripted Ollama and a worker, and runs this file against
+the installed wheel in each environment; `make test` does not collect it. One Redis serves all
+runs: every prompt is new (`fresh`), so that no answer comes from an earlier environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+import celery
+import pytest
+from celery import chain, chord, group
+from celery.exceptions import TaskRevokedError
+from celery.exceptions import TimeoutError as CeleryTimeout
+
+from local_llm_service import Client, tasks
+from local_llm_service.producers import cancel, health, models, queues, stats, status
+from local_llm_service.worker import errors
+from local_llm_service.worker.app import app
+
+WAIT_SECONDS = 20
+#: What a caller is promised: an error within so many seconds when Redis is away. The rest is the
+#: start of a process on a busy machine.
+AWAY_SECONDS = 5 + 5
+
+
+@pytest.fixture
+def fresh() -> Callable[[str], str]:
+    """Make a word unlike any that was asked before."""
+    return lambda word: f"{word} {uuid4().hex[:8]}"
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Return once `condition` is true; fail with `what` after WAIT_SECONDS."""
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"never happened: {what}")
+        time.sleep(0.02)
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own on this environment's Python."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+# --- what is installed ----------------------------------------------------------------------------
+
+
+def test_the_environment_is_the_one_that_was_asked_for() -> None:
+    """Not the checkout, and Celery in the version that gives the set its name."""
+    assert "site-packages" in tasks.__path__[0]
+    assert version("celery").startswith(os.environ["MATRIX_CELERY"] + ".")
+
+
+@pytest.mark.parametrize(
+    "name", ["ollama", "aiohttp", "httpx", "prometheus_client", "flower", "hiredis", "xllamacpp"]
+)
+def test_a_producer_needs_nothing_of_the_worker(name: str) -> None:
+    """All the tests below pass without it."""
+    assert find_spec(name) is None
+
+
+# --- calls ----------------------------------------------------------------------------------------
+
+
+def test_each_kind_answers(fresh: Callable[[str], str]) -> None:
+    """Through the typed client, with its own validation on both ways."""
+    client, word = Client(), fresh("kinds")
+    function = {"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}
+    assert client.generate(word).get(WAIT_SECONDS).text == f"<{word}>."
+    assert client.summarize(word, max_summary_tokens=60).get(WAIT_SECONDS).summary
+    messages = [{"role": "user", "content": word}]
+    assert client.compress(messages).get(WAIT_SECONDS).messages
+    assert client.extract_parameters(word, function).get(WAIT_SECONDS).parameters == {"n": 1}
+    assert client.structured_output(word, {"type": "object"}).get(WAIT_SECONDS).data == {"n": 1}
+
+
+def test_a_repeated_question_is_answered_from_the_cache(fresh: Callable[[str], str]) -> None:
+    """`.get()` has the answer at once, and so has a handle that is made later from the id."""
+    word = fresh("again")
+    assert tasks.generate.delay(word).get(timeout=WAIT_SECONDS)["origin"] == "computed"
+    again = tasks.generate.delay(word)
+    answer = again.get(timeout=1)
+    assert (answer["origin"], answer["text"], answer["task_id"]) == (
+        "cached",
+        f"<{word}>.",
+        again.id,
+    )
+    assert tasks.generate.AsyncResult(again.id).get(timeout=1) == answer
+
+
+def test_two_who_ask_the_same_share_one_generation(fresh: Callable[[str], str]) -> None:
+    """Both get an answer that a worker pushed while they waited."""
+    word = fresh("brief")
+    both = [tasks.generate.delay(word) for _ in range(2)]
+    origins = [result.get(timeout=WAIT_SECONDS)["origin"] for result in both]
+    assert sorted(origins) == ["computed", "joined"]
+
+
+def test_many_threads_submit_and_wait(fresh: Callable[[str], str]) -> None:
+    """Connections of pools are shared among them."""
+    words = [fresh("thread") for _ in range(24)]
+
+    def ask(word: str) -> str:
+        return str(tasks.generate.delay(word).get(timeout=WAIT_SECONDS)["text"])
+
+    with ThreadPoolExecutor(12) as threads:
+        assert list(threads.map(ask, words)) == [f"<{word}>." for word in words]
+
+
+@pytest.mark.parametrize("queue", ["llm.high", "llm.normal", "llm.low"])
+def test_a_queue_can_be_named(queue: str, fresh: Callable[[str], str]) -> None:
+    """As in any Celery app."""
+    word = fresh("queue")
+    result = tasks.generate.apply_async((word,), queue=queue)
+    assert result.get(timeout=WAIT_SECONDS)["text"] == f"<{word}>."
+
+
+def test_a_countdown_waits(fresh: Callable[[str], str]) -> None:
+    """The job is deferred in Redis until it is due."""
+    began = time.monotonic()
+    result = tasks.generate.apply_async((fresh("later"),), countdown=1)
+    assert status(result.id) == "deferred"
+    result.get(timeout=WAIT_SECONDS)
+    assert time.monotonic() - began >= 1
+
+
+def test_a_task_can_be_sent_by_name(fresh: Callable[[str], str]) -> None:
+    """Our own app publishes what `send_task` makes, without the checks of a call."""
+    word = fresh("named")
+    result = app.send_task("llm.generate", kwargs={"prompt": word})
+    assert result.get(timeout=WAIT_SECONDS)["text"] == f"<{word}>."
+
+
+def test_another_app_can_send_by_name(fresh: Callable[[str], str]) -> None:
+    """A stock Celery app on the same Redis, with a message in this version's form."""
+    word = fresh("stock")
+    other = celery.Celery("other", broker=os.environ["REDIS_URL"], set_as_current=False)
+    sent = other.send_task("llm.generate", kwargs={"prompt": word}, queue="llm.normal")
+    answer = app.AsyncResult(sent.id).get(timeout=WAIT_SECONDS)
+    assert answer["text"] == f"<{word}>."
+
+
+# --- canvas ---------------------------------------------------------------------------------------
+
+
+def test_a_chain_passes_the_text_on(fresh: Callable[[str], str]) -> None:
+    """The next task gets the answer of the one before."""
+    word = fresh("chain")
+    flow = chain(tasks.summarize.s(context=word), tasks.generate.s(max_tokens=50))
+    assert flow.apply_async().get(timeout=WAIT_SECONDS)["text"] == f"<<{word}>.>."
+
+
+def test_a_group_runs_side_by_side(fresh: Callable[[str], str]) -> None:
+    """All answers, in order."""
+    words = [fresh("group") for _ in range(3)]
+    answers = group(tasks.generate.s(word) for word in words).apply_async()
+    assert [answer["text"] for answer in answers.get(timeout=WAIT_SECONDS)] == [
+        f"<{word}>." for word in words
+    ]
+
+
+def test_a_chord_collects(fresh: Callable[[str], str]) -> None:
+    """The body gets the texts of all answers of its header."""
+    first, second = fresh("chord"), fresh("chord")
+    flow = chord([tasks.generate.s(first), tasks.generate.s(second)], tasks.generate.s())
+    text = flow.apply_async().get(timeout=WAIT_SECONDS)["text"]
+    assert text == f"<<{first}>.\n\n<{second}>.>."
+
+
+def test_a_link_is_called_with_the_answer(fresh: Callable[[str], str]) -> None:
+    """Celery's callbacks fire."""
+    word, linked = fresh("link"), uuid4().hex
+    link = tasks.generate.s(max_tokens=9).set(task_id=linked)
+    tasks.generate.apply_async((word,), link=link).get(timeout=WAIT_SECONDS)
+    answer = tasks.generate.AsyncResult(linked).get(timeout=WAIT_SECONDS)
+    assert answer["text"] == f"<<{word}>.>."
+
+
+def test_a_link_error_is_called_with_the_failure(fresh: Callable[[str], str]) -> None:
+    """A failed job fires the other one."""
+    linked = uuid4().hex
+    after = tasks.generate.si(fresh("sorry")).set(task_id=linked)
+    failed = tasks.generate.apply_async((fresh("x"),), {"model": "absent:1b"}, link_error=after)
+    with pytest.raises(errors.ModelMissing):
+        failed.get(timeout=WAIT_SECONDS)
+    assert tasks.generate.AsyncResult(linked).get(timeout=WAIT_SECONDS)["text"]
+
+
+# --- cancel, status -------------------------------------------------------------------------------
+
+
+def test_a_running_job_is_cancelled(fresh: Callable[[str], str]) -> None:
+    """Its caller sees Cancelled, which is Celery's TaskRevokedError too."""
+    result = tasks.generate.delay(fresh("endless"))
+    wait_until(lambda: status(result.id) == "running", "the job runs")
+    cancel(result.id)
+    with pytest.raises(errors.Cancelled) as caught:
+        result.get(timeout=WAIT_SECONDS)
+    assert isinstance(caught.value, TaskRevokedError)
+    assert status(result.id) == "cancelled"
+
+
+def test_celerys_revoke_cancels(fresh: Callable[[str], str]) -> None:
+    """`result.revoke()` of a job that nobody has begun."""
+    result = tasks.generate.apply_async((fresh("revoke"),), countdown=60)
+    result.revoke()
+    with pytest.raises(errors.Cancelled):
+        result.get(timeout=WAIT_SECONDS)
+
+
+def test_a_result_that_is_not_there_times_out(fresh: Callable[[str], str]) -> None:
+    """By Celery's own error; the handle goes on to work."""
+    result = tasks.generate.delay(fresh("endless"))
+    with pytest.raises(CeleryTimeout):
+        result.get(timeout=0.3)
+    assert not result.ready()
+    cancel(result.id)
+    with pytest.raises(errors.Cancelled):
+        result.get(timeout=WAIT_SECONDS)
+
+
+def test_the_service_can_be_asked_about(fresh: Callable[[str], str]) -> None:
+    """Status, health, models, queues, statistics; and Celery's own `inspect`."""
+    result = tasks.generate.delay(fresh("status"))
+    result.get(timeout=WAIT_SECONDS)
+    assert (status(result.id), status("no such id")) == ("succeeded", "unknown")
+    assert health()["status"] == "healthy"
+    assert [model["name"] for model in models()] == ["fake:1b"]
+    assert [queue["name"] for queue in queues()] == ["llm.high", "llm.normal", "llm.low"]
+    assert stats()["total_requests"] > 0
+    (pong,) = app.control.ping(timeout=2)
+    assert list(pong.values()) == [{"ok": "pong"}]
+    assert app.control.inspect(timeout=2).active_queues()
+
+
+# --- failures -------------------------------------------------------------------------------------
+
+
+def test_bad_input_is_refused_in_the_caller() -> None:
+    """By name of the field, with this set's pydantic and jsonschema."""
+    with pytest.raises(errors.InvalidRequest, match="max_tokens"):
+        tasks.generate.delay("x", max_tokens=0)
+    with pytest.raises(errors.InvalidRequest, match="not a valid JSON Schema"):
+        tasks.structured_output.delay("x", schema={"type": "no such type"})
+    with pytest.raises(errors.InvalidRequest, match="queue"):
+        tasks.generate.apply_async(("x",), queue="llm.hihg")
+
+
+def test_a_failure_comes_back_as_its_class(fresh: Callable[[str], str]) -> None:
+    """With code, message and hint."""
+    with pytest.raises(errors.ModelMissing) as caught:
+        tasks.generate.delay(fresh("x"), model="absent:1b").get(timeout=WAIT_SECONDS)
+    assert (caught.value.code, caught.value.retryable) == ("model_missing", False)
+    assert "absent:1b" in caught.value.message
+    assert "ollama pull" in caught.value.hint
+
+
+def test_a_deadline_that_passes_is_told(fresh: Callable[[str], str]) -> None:
+    """While the job runs."""
+    result = tasks.generate.delay(fresh("endless"), deadline_seconds=0.5)
+    with pytest.raises(errors.DeadlineExceeded):
+        result.get(timeout=WAIT_SECONDS)
+
+
+AWAY = """
+import time
+from local_llm_service import tasks
+from local_llm_service.producers import status
+from local_llm_service.worker.app import app
+from local_llm_service.worker.errors import BrokerUnreachable
+
+def refused(call):
+    began = time.monotonic()
+    try:
+        call()
+    except BrokerUnreachable as error:
+        assert "127.0.0.1" in error.message, error.message
+        return time.monotonic() - began
+    raise SystemExit("no error")
+
+seconds = [
+    refused(lambda: tasks.generate.delay("hi")),
+    refused(lambda: tasks.generate.delay("hi", cache=False)),
+    refused(lambda: status("some-id")),
+]
+print(max(seconds))
+"""
+
+
+@pytest.mark.parametrize("how", ["refuses", "hangs"])
+def test_a_redis_that_is_away_is_told_within_seconds(how: str) -> None:
+    """BrokerUnreachable, not redis-py's or kombu's own; also where it takes the connection only."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        if how == "hangs":
+            silent.listen()
+        done = run("-c", AWAY, REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert float(done.stdout) < AWAY_SECONDS
+
+
+# --- beside a backend's own app -------------------------------------------------------------------
+
+BACKEND = """
+import sys, celery, os
+url = os.environ["REDIS_URL"]
+mine = celery.Celery("mine", broker=url, backend=url)
+mine.conf.task_default_queue = "mine"
+
+@mine.task(name="mine.add")
+def add(a, b):
+    return a + b
+
+before = celery.current_app._get_current_object()
+from local_llm_service import tasks
+from local_llm_service.worker.app import app as ours
+assert celery.current_app._get_current_object() is before is mine
+assert not [name for name in mine.tasks if name.startswith("llm.")]
+add.delay(2, 3)
+assert tasks.generate.delay(sys.argv[1]).get(timeout=20)["text"] == f"<{sys.argv[1]}>."
+with mine.connection_for_read() as connection:
+    message = connection.default_channel.basic_get("mine", no_ack=True)
+assert message.headers["task"] == "mine.add", message
+assert type(connection.transport).__module__ == "kombu.transport.redis"
+import celeryconfig
+assert celeryconfig.MARK == "theirs"
+import tasks as their_tasks
+assert their_tasks.MARK == "theirs"
+"""
+
+
+def test_a_backends_own_app_is_not_disturbed(tmp_path: Path, fresh: Callable[[str], str]) -> None:
+    """Same process and Redis; its app, queue, `tasks.py` and `celeryconfig.py` stay its own."""
+    for name in ("celeryconfig.py", "tasks.py"):
+        (tmp_path / name).write_text("MARK = 'theirs'\n")
+    (tmp_path / "backend.py").write_text(BACKEND)
+    done = run(str(tmp_path / "backend.py"), fresh("beside"))
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    """`local-llm`, as it was installed."""
+    script = Path(sys.executable).with_name("local-llm")
+    return subprocess.run([script, *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_answers(fresh: Callable[[str], str]) -> None:
+    """With this set's click."""
+    word = fresh("command")
+    done = command("generate", word, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["text"] == f"<{word}>."
+    assert command("health").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("generate", "x", "--max-tokens", "0"), 2),
+        (("no-such-command",), 2),
+        (("status", "no-such-id"), 5),
+        (("--help",), 0),
+    ],
+)
+def test_the_command_ends_with_its_code(words: tuple[str, ...], code: int) -> None:
+    """Errors that click raises differ from one version to the next; ours do not."""
+    done = command(*words)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
