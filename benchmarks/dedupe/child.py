@@ -25,7 +25,7 @@ class Child:
 
     def __init__(self, module: str, environment: Mapping[str, str], *arguments: str) -> None:
         self._command = guarded([sys.executable, "-m", module, *arguments])
-        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        self._environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", **environment}
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(

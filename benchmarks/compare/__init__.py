@@ -1,0 +1,1 @@
+"""Compares this checkout with another one, on the same machine at the same time."""
