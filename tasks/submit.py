@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -217,6 +218,7 @@ def _deadline_seconds(request: JobRequest, expires: Any) -> float:
     return float(min(deadlines))
 
 
+@lru_cache(maxsize=1)
 def _settings() -> Any:
     # Imported here: reading the environment takes 0.1 s that `from tasks import ...` need not pay.
     from local_llm_service.worker.settings import get_settings

@@ -163,6 +163,7 @@ def many_workers(settings: Settings) -> Iterator[None]:
 
     patches = [
         mock.patch("local_llm_service.worker.settings.get_settings", given),
+        mock.patch.object(submit, "_settings", given),
         mock.patch.object(submit, "uuid4", _new_id),
         mock.patch.object(type(app.backend), "on_task_call", _listen_not),
     ]
