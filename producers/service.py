@@ -9,6 +9,7 @@ from typing import Any
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.control import cancel as cancel_job
 from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
 from local_llm_service.worker.store.presence import Presence, read_all
@@ -58,9 +59,9 @@ def health() -> dict[str, Any]:
     return {
         "service": keys.SERVICE,
         "status": status,
-        "model": shown.model if shown else _settings().model_name,
-        "ollama_host": shown.ollama_host if shown else _settings().masked_ollama_host,
-        "cache_enabled": shown.cache_enabled if shown else _settings().enable_cache,
+        "model": shown.model if shown else lazy_settings().model_name,
+        "ollama_host": shown.ollama_host if shown else lazy_settings().masked_ollama_host,
+        "cache_enabled": shown.cache_enabled if shown else lazy_settings().enable_cache,
         "workers": [
             worker.model_dump(
                 include={
@@ -105,7 +106,7 @@ def stats() -> dict[str, Any]:
     Costs are estimates: the tokens of the workers' model at GPT4_PROMPT_USD and GPT4_COMPLETION_USD
     of this process. Raises BrokerUnreachable.
     """
-    settings = _settings()
+    settings = lazy_settings()
     with reachable(redis_url()):
         enabled = [worker.cache_enabled for worker in read_all(process_store())]
         return stats_of(
@@ -132,9 +133,3 @@ def queues() -> list[dict[str, Any]]:
 def _can_answer(worker: Presence) -> bool:
     served = {full_name(model.name) for model in worker.models}
     return worker.ollama_reachable and full_name(worker.model) in served
-
-
-def _settings() -> Any:
-    from local_llm_service.worker.settings import get_settings
-
-    return get_settings()

@@ -24,6 +24,7 @@ from local_llm_service.tasks.request import JobRequest, Limits, parse
 from local_llm_service.tasks.submit import submit
 from local_llm_service.worker.app import app
 from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.lazy_settings import lazy_settings
 
 
 class Job(Task):
@@ -80,10 +81,7 @@ def register(kind: Kind) -> Job:
 
 @lru_cache(maxsize=1)
 def _limits() -> Limits:
-    # Imported here: reading the environment takes 0.1 s that `from tasks import ...` need not pay.
-    from local_llm_service.worker.settings import get_settings
-
-    settings = get_settings()
+    settings = lazy_settings()
     return Limits(
         max_prompt_chars=settings.max_prompt_chars,
         max_messages=settings.max_messages,

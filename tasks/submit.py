@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -23,6 +22,7 @@ from local_llm_service.worker.celery_ext.amqp import SEND_ERRORS
 from local_llm_service.worker.celery_ext.result_format import cached_meta, cached_result
 from local_llm_service.worker.errors import BrokerUnreachable, InvalidRequest, QueueFull
 from local_llm_service.worker.fingerprint import fingerprint, full_name
+from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import unreachable
 from local_llm_service.worker.store.states import Admission, Admitted, CacheQuery, NewJob
@@ -63,7 +63,7 @@ def submit(
         if not continued:
             raise
         return send(args, kwargs, task_id, **options, **_PRIVATE)
-    if not _settings().enable_cache:
+    if not lazy_settings().enable_cache:
         request = request.model_copy(update={"cache": False})  # for the worker, too
     _refuse_integer_priority(options)
     new = _new_job(job.kind, request, task_id, options, continued=continued)
@@ -92,7 +92,7 @@ def _new_job(
         kind.name,
         _queue_name(options.pop("queue", None), request, kind),
         _deadline_seconds(request, options.pop("expires", None)),
-        max_length=0 if continued else _settings().max_queue_length,
+        max_length=0 if continued else lazy_settings().max_queue_length,
         canvas=bool(options) and any(options.get(word) for word in _CANVAS),
         has_new_id=not task_id,
         continued=continued,
@@ -112,7 +112,7 @@ def _admit(kind: Kind, new: NewJob, request: JobRequest, shares: bool) -> Admitt
             _consensus[query.model] = admitted.text
         return jobs.submit(new)
     except redis.RedisError as error:
-        raise unreachable(_settings().redis_url, error) from None
+        raise unreachable(lazy_settings().redis_url, error) from None
 
 
 def _cache_query(kind: Kind, request: JobRequest, task_id: str) -> CacheQuery:
@@ -160,7 +160,7 @@ def _publish(send: Send, request: JobRequest, task_id: str, options: dict[str, A
             process_store().jobs.forget(task_id)
         except redis.RedisError:
             logger.warning("record of unsent job %s stays until it expires", task_id)
-        raise unreachable(_settings().redis_url, error) from None
+        raise unreachable(lazy_settings().redis_url, error) from None
 
 
 def _patiently(continued: bool, call: Callable[..., T], *args: Any) -> T:
@@ -205,7 +205,7 @@ def _queue_name(queue: Any, request: JobRequest, kind: Kind) -> str:
 
 def _deadline_seconds(request: JobRequest, expires: Any) -> float:
     """Seconds from now: the earlier of `deadline_seconds` and Celery's `expires`."""
-    deadlines = [request.deadline_seconds or _settings().deadline_seconds]
+    deadlines = [request.deadline_seconds or lazy_settings().deadline_seconds]
     if isinstance(expires, datetime):
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
         deadlines.append((aware - datetime.now(UTC)).total_seconds())
@@ -216,11 +216,3 @@ def _deadline_seconds(request: JobRequest, expires: Any) -> float:
     if min(deadlines) <= 0:
         raise InvalidRequest("expires: is in the past")
     return float(min(deadlines))
-
-
-@lru_cache(maxsize=1)
-def _settings() -> Any:
-    # Imported here: reading the environment takes 0.1 s that `from tasks import ...` need not pay.
-    from local_llm_service.worker.settings import get_settings
-
-    return get_settings()

@@ -24,7 +24,7 @@ from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
 from local_llm_service.worker.lease.reaper import Reaper
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store import keys
+from local_llm_service.worker.store import keys, store
 from local_llm_service.worker.store.store import process_store
 from tests.schedules.actors import here
 from tests.schedules.engine import Engine
@@ -162,8 +162,8 @@ def many_workers(settings: Settings) -> Iterator[None]:
         return settings
 
     patches = [
-        mock.patch("local_llm_service.worker.settings.get_settings", given),
-        mock.patch.object(submit, "_settings", given),
+        mock.patch.object(store, "lazy_settings", given),
+        mock.patch.object(submit, "lazy_settings", given),
         mock.patch.object(submit, "uuid4", _new_id),
         mock.patch.object(type(app.backend), "on_task_call", _listen_not),
     ]

@@ -15,6 +15,7 @@ from kombu import Exchange, Queue
 from kombu.connection import Connection as KombuConnection
 from kombu.exceptions import OperationalError
 
+from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
 
 #: What sending a message raises when Redis is away. RuntimeError is how Celery's result backend
@@ -41,6 +42,4 @@ class AMQP(CeleryAMQP):
 
 
 def _scheme() -> str:
-    from local_llm_service.worker.settings import get_settings
-
-    return urlsplit(get_settings().redis_url).scheme
+    return urlsplit(lazy_settings().redis_url).scheme

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
+from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store.connection import connect
 from local_llm_service.worker.store.dead_letters import DeadLetters
 from local_llm_service.worker.store.jobs import Jobs
@@ -53,7 +54,4 @@ class Store:
 @lru_cache(maxsize=1)
 def process_store() -> Store:
     """The store on this process's REDIS_URL. Workers and producers use the same one."""
-    # Imported here: reading the environment takes 0.1 s that `from tasks import ...` need not pay.
-    from local_llm_service.worker.settings import get_settings
-
-    return Store.of(get_settings())
+    return Store.of(lazy_settings())

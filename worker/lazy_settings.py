@@ -1,0 +1,21 @@
+"""The settings for whoever only sends jobs: importing them waits for the first use.
+
+Reading the environment with pydantic-settings takes 0.1 s, which `from local_llm_service import
+summarize` need not pay.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from local_llm_service.worker.settings import Settings
+
+
+@lru_cache(maxsize=1)
+def lazy_settings() -> Settings:
+    """This process's settings. Raises pydantic's ValidationError, see settings.get_settings."""
+    from local_llm_service.worker.settings import get_settings
+
+    return get_settings()
