@@ -12,10 +12,14 @@ import sys
 
 from pydantic import ValidationError
 
-from local_llm_service.worker import metrics
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.settings import Settings, get_settings, renamed_variables
 from local_llm_service.worker.startup_checks import check_ollama, redis_conflict
+
+try:
+    from local_llm_service.worker import metrics
+except ModuleNotFoundError as error:
+    sys.exit(f"{error.name} is not installed: pip install 'local-llm-service[worker]'")
 
 logger = logging.getLogger("local_llm_service.worker")
 

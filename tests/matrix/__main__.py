@@ -1,7 +1,7 @@
 """`python -m tests.matrix [celery-5.4 ...]`: the client on each minor version of Celery.
 
 A worker of this checkout, on its own pins, answers producers from the environments of
-`environments.py`; each runs tests/matrix/producer.py and the unit tests of what a caller's process
+`environments.py`; each runs producer.py, processes.py and the unit tests of what a caller's process
 computes. Exit code 1: something failed, 2: an environment could not be made.
 """
 
@@ -28,6 +28,7 @@ from tests.matrix.environments import (
     prepare_tools,
 )
 
+OWN = ("producer.py", "processes.py")
 #: Validation, schemas and fingerprints run in the caller, on its pydantic and its jsonschema.
 UNIT = ("test_request.py", "test_json_schema.py", "test_fingerprint.py")
 #: Instances of a schema are read in the worker, on its pin: jsonschema before 4.24 takes too many.
@@ -61,7 +62,7 @@ def main(names: list[str]) -> int:
 
 def run_tests(environment: Environment, redis_url: str) -> bool:
     """Run the tests in one environment and print what they say."""
-    files = [HERE / "producer.py", *(ROOT / "tests" / "unit" / name for name in UNIT)]
+    files = [*(HERE / name for name in OWN), *(ROOT / "tests" / "unit" / name for name in UNIT)]
     options = ["-c", HERE / "pytest.ini", "--confcutdir", HERE, "-k", f"not {NOT_THE_CALLERS}"]
     done = subprocess.run(
         [environment.python, "-c", PYTEST, *options, *files],
