@@ -151,8 +151,8 @@ class Jobs:
         """
         result, work, cache = ending.result, ending.work, self._cache
         args: list[Any] = [task_id, token, ending.settle_for.value, ending.state.value]
-        args += [ending.error, int(ending.keep_letter), self._kept, names.DEAD_LETTERS_MOST]
-        args += [names.DEAD_LETTERS_SECONDS * 1000, result.shared, result.before, result.after]
+        args += [ending.error, int(ending.keep_letter), self._kept]
+        args += [result.shared, result.before, result.after]
         args += [work.counter, work.prompt_tokens, work.completion_tokens]
         args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]
         args += [int(work.generation_seconds * 1000)]
