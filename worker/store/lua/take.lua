@@ -90,13 +90,14 @@ local function ring_for_the_rest()
   end
 end
 
-local last = read(last_take, 'nonce', 'id', 'token')
-if last.nonce == nonce then
-  local job = read_job(last.id)
-  local entry = job.token == last.token and redis.call('HGET', UNACKED, job.tag)
+local last_nonce, last_id, last_token = unpack(
+  redis.call('HMGET', last_take, 'nonce', 'id', 'token'))
+if last_nonce == nonce then
+  local job = read_job(last_id)
+  local entry = job.token == last_token and redis.call('HGET', UNACKED, job.tag)
   if entry then
     local message, queue = unwrap(entry)
-    return reply(job, queue, message, last.id, job.tag, tonumber(job.token))
+    return reply(job, queue, message, last_id, job.tag, tonumber(job.token))
   end
 end
 for _, queue in ipairs(queues) do

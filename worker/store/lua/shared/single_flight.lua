@@ -4,20 +4,20 @@
 -- followers  hash job → entry: jobs that a worker took and set aside, only while there is a leader
 
 -- Tells whether a job leads its group under this fencing token.
--- uses: GROUP, read
+-- uses: GROUP
 local function leads(fingerprint, id, token)
-  local group = read(GROUP .. fingerprint, 'leader', 'token')
-  return group.leader == id and group.token == token
+  local leader, leader_token = unpack(redis.call('HMGET', GROUP .. fingerprint, 'leader', 'token'))
+  return leader == id and leader_token == token
 end
 
 -- Returns the job that runs for a fingerprint, or nil. One that is being stopped does not count.
--- uses: GROUP, JOB_RECORD, read
+-- uses: GROUP, JOB_RECORD
 local function leader_of(fingerprint)
-  local group = read(GROUP .. fingerprint, 'leader', 'token')
-  if not group.leader then return nil end
-  local job = read(JOB_RECORD .. group.leader, 'token', 'cancelled')
-  if job.token ~= group.token or job.cancelled then return nil end
-  return group.leader
+  local leader, leader_token = unpack(redis.call('HMGET', GROUP .. fingerprint, 'leader', 'token'))
+  if not leader then return nil end
+  local token, cancelled = unpack(redis.call('HMGET', JOB_RECORD .. leader, 'token', 'cancelled'))
+  if token ~= leader_token or cancelled then return nil end
+  return leader
 end
 
 -- Tells whether anybody but this job waits for the answer.
