@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from local_llm_service.worker.store import presence
+from local_llm_service.worker.store.jobs import Jobs
 from local_llm_service.worker.store.keys import DEFAULT_PREFIX, Keys
 from local_llm_service.worker.store.scripts import (
     DIRECTORY,
@@ -14,6 +16,7 @@ from local_llm_service.worker.store.scripts import (
     shared_functions,
     uses,
 )
+from local_llm_service.worker.store.single_flight import SingleFlight
 
 MOST_LINES = 120
 SCRIPTS = {file.stem: file.read_text() for file in DIRECTORY.glob("*.lua")}
@@ -87,6 +90,13 @@ def test_every_argument_is_documented_and_has_a_name(name: str) -> None:
         return
     assert sorted(read) == sorted(documented) == list(range(1, len(documented) + 1))
     assert "ARGV" not in code[code.index("redis.call") :]
+
+
+@each_script
+def test_a_method_bears_the_name_of_its_script(name: str) -> None:
+    """Who reads a call finds its script, and the other way round."""
+    rooms = (Jobs, SingleFlight, presence)
+    assert [room for room in rooms if callable(getattr(room, name, None))]
 
 
 @pytest.mark.parametrize("name", sorted(EVERYTHING))
