@@ -177,10 +177,7 @@ MUTANTS = (
     Mutant(
         "a queued job is not a waiter",
         "put",
-        (
-            "if job.fingerprint then"
-            " add_waiter(job.fingerprint, id, job.deadline_ms, kept_ms, clock()) end\n"
-        ),
+        "if fingerprint then add_waiter(fingerprint, id, deadline, kept_ms, clock()) end\n",
         "",
         "an answer does not reach those that wait in other queues",
         "ask 1 3, take 3, ask 2 0",
@@ -188,7 +185,7 @@ MUTANTS = (
     Mutant(
         "an ended job is put all the same",
         "put",
-        "if job.settled then return 0 end\n",
+        "if settled then return 0 end\n",
         "",
         "it is a waiter for ever, and work goes on for it",
         "ask 2 2, step -1 2, cancel -1, step -1 0",

@@ -14,13 +14,12 @@
 local id, token, fingerprint = ARGV[1], ARGV[2], ARGV[3]
 local in_canvas, kept_ms = ARGV[4] == '1', ARGV[5] * 1000
 local record, now = JOB_RECORD .. id, clock()
-local group, followers = GROUP .. fingerprint, FOLLOWERS .. fingerprint
 
 local job = read(record, 'settled', 'token', 'tag', 'fingerprint', 'deadline_ms', 'cancelled')
 if job.token ~= token then
   if job.settled then return {'settled'} end
   -- The same call again, as its reply was lost.
-  if redis.call('HEXISTS', followers, id) == 1 then return {'joined'} end
+  if redis.call('HEXISTS', FOLLOWERS .. fingerprint, id) == 1 then return {'joined'} end
   return {'lost'}
 end
 if job.cancelled then return {'cancelled'} end
@@ -33,10 +32,11 @@ if job.fingerprint and job.fingerprint ~= fingerprint then detach(job.fingerprin
 redis.call('HSET', record, 'fingerprint', fingerprint)
 if in_canvas then redis.call('HSET', record, 'canvas', '1') end
 add_waiter(fingerprint, id, job.deadline_ms, kept_ms, now)
-local group_until = job.deadline_ms + kept_ms
 
+local group, group_until = GROUP .. fingerprint, job.deadline_ms + kept_ms
 local leader = leader_of(fingerprint)
 if leader and leader ~= id then
+  local followers = FOLLOWERS .. fingerprint
   redis.call('HSET', followers, id, redis.call('HGET', UNACKED, job.tag))
   keep_until(followers, group_until, now)
   keep_until(group, group_until, now)

@@ -18,17 +18,17 @@
 -- Returns {"queue", 0}, {"exists", 0}, {"full", length of the queue}, {"hit", answer} when the
 -- result is stored, or {"stale", consensus} when nothing was done as the caller was wrong about it.
 -- uses: CACHE, CONSENSUS, DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_META, STATS, STATS_SECONDS
--- uses: clock, read, whole
-local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+-- uses: clock, whole
+local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local deadline_ms, kept_seconds, in_canvas = ARGV[6], ARGV[7], ARGV[8] == '1'
 local model, consensus, fingerprint = ARGV[9], ARGV[10], ARGV[11]
 local hit_seconds, before, after = ARGV[12], ARGV[13], ARGV[14]
 local record, result_key = JOB_RECORD .. id, RESULT_META .. id
 
 if redis.call('EXISTS', record, result_key) > 0 then
-  local job = read(record, 'nonce', 'put', 'settled')
-  if not job.nonce or job.put or job.settled then return {'exists', 0} end
-  if job.nonce == nonce then return {'queue', 0} end  -- the same call again
+  local earlier, put, settled = unpack(redis.call('HMGET', record, 'nonce', 'put', 'settled'))
+  if not earlier or put or settled then return {'exists', 0} end
+  if earlier == nonce then return {'queue', 0} end  -- the same call again
   redis.call('DEL', record)  -- left by a caller that died before it put the message
   redis.call('ZREM', DEADLINES, id)
 end
@@ -55,8 +55,8 @@ if entry then
   return {'hit', answer}
 end
 
-local length = redis.call('LLEN', QUEUE_LIST .. queue)
-if max_length > 0 and length >= max_length then return {'full', length} end
+local length, most = redis.call('LLEN', QUEUE_LIST .. queue), tonumber(max_length)
+if most > 0 and length >= most then return {'full', length} end
 local now = clock()
 local deadline = whole(now + deadline_ms)
 redis.call('HSET', record, 'kind', kind, 'queue', queue, 'state', 'queued', 'nonce', nonce,

@@ -5,7 +5,8 @@
 local function read(key, ...)
   local names, fields = {...}, redis.call('HMGET', key, ...)
   for place = 1, #names do
-    fields[names[place]] = fields[place] or nil
+    local value = fields[place]
+    if value then fields[names[place]] = value end  -- to set a missing one to nil costs as much
   end
   return fields
 end
