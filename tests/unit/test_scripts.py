@@ -101,7 +101,7 @@ def test_a_method_bears_the_name_of_its_script(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(EVERYTHING))
 def test_no_field_is_counted_with_a_finger(name: str) -> None:
-    """`job.settled`, not `seen[1]`; and keys are known by name, not handed over."""
+    """`job.settled`, not `seen[1]`; and keys are known by name, not passed in."""
     code = _ARGUMENT.sub("", code_of(EVERYTHING[name]))
     assert re.findall(r"\w+\[\d+\]", code) == []
     assert "KEYS" not in code

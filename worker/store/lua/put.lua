@@ -1,5 +1,5 @@
--- Puts a new message into its queue and wakes a worker; with a delay, among the deferred. From then
--- on the job waits for its fingerprint: whoever runs the same answers it too.
+-- Puts a new message into its queue and wakes a worker; with a delay, among the deferred. In its
+-- queue the job is among the waiters of its fingerprint: whoever runs the same answers it too.
 -- ARGV[1] queue
 -- ARGV[2] message
 -- ARGV[3] task id

@@ -18,7 +18,7 @@
 -- ARGV[18] holes of the waiters' results, one character each, see waiter_result
 -- ARGV[19..] the pieces before, between and after the holes
 -- Returns {1, ids of the followers that have their result now}; {0} when there is a result already;
--- {-1} when the token is not the holder's, or others hold the job.
+-- {-1} when the token is not the holder's, or a worker holds the job and there was no token.
 -- uses: DEADLINES, DEAD_LETTER_MESSAGES, HANDOFF, JOB_RECORD, RESULT_META, UNANSWERED, WAITERS
 -- uses: announce, bury, cache_answer, clock, count, count_end, count_undelivered, detach, disband
 -- uses: drop_old_letters, elapsed, fan_out, find_message, keep_until, latest_deadline, leader_of
@@ -56,7 +56,7 @@ end
 redis.call('ZREM', DEADLINES, id)
 redis.call('SREM', UNANSWERED, id)
 
--- --- Only the waiters' ends ---
+-- --- An answer for the waiters only ---
 local leading = by_holder and fingerprint and leads(fingerprint, id, token)
 if settle_for == 'waiters' then
   if not leading then return {0} end

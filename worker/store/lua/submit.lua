@@ -36,8 +36,8 @@ end
 if model == '' then
   fingerprint = ''
 else
-  local now_agreed = redis.call('HGET', CONSENSUS, model) or ''
-  if now_agreed ~= consensus then return {'stale', now_agreed} end
+  local current = redis.call('HGET', CONSENSUS, model) or ''
+  if current ~= consensus then return {'stale', current} end
 end
 local entry = fingerprint ~= '' and not in_canvas and redis.call('GET', CACHE .. fingerprint)
 if entry then
