@@ -165,7 +165,7 @@ class Schedules(RuleBasedStateMachine):
     @precondition(lambda self: self._moves.can("finish"))
     @rule(which=_FEW, who=_FEW, steps=st.sampled_from((0, 0, 1, 2)))
     def late(self, which: int, who: int, steps: int) -> None:
-        """The time of a job that runs is over, or of one that has joined; a keeper sees it."""
+        """The time of a job that runs is over, or of one that has joined; a heartbeat sees it."""
         self._play("late_run", which, who)
         self._play("chore", which, CHORES.index("expire"))
         self._play("step", _LAST, steps)

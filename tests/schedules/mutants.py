@@ -14,7 +14,8 @@ from local_llm_service.worker.store.scripts import DIRECTORY, script_text
 
 @dataclass(frozen=True)
 class Mutant:
-    """In `script`, `line` becomes `instead`. `schedule` was found by hypothesis and shortened.
+    """In the file `script`, `line` becomes `instead`; in one of shared/, for every script that uses
+    it. `schedule` was found by hypothesis and shortened.
 
     `rare`: it takes thousands of schedules to find it, so `make chaos` only plays the kept one.
     """
@@ -29,17 +30,18 @@ class Mutant:
 
     def texts(self) -> dict[str, str]:
         """The scripts that differ, by name. Raises LookupError when the line is not there once."""
-        shipped = (DIRECTORY / f"{self.script}.lua").read_text()
-        if shipped.count(self.line) != 1:
-            raise LookupError(f"{self.name}: {shipped.count(self.line)} times in {self.script}.lua")
-        texts = {
-            file.stem: script_text(file.stem, DEFAULT_PREFIX) for file in DIRECTORY.glob("*.lua")
-        }
-        return {
-            name: text.replace(self.line, self.instead)
-            for name, text in texts.items()
-            if name == self.script or (self.script == "shared" and self.line in text)
-        }
+        mutated = (DIRECTORY / f"{self.script}.lua").read_text()
+        if mutated.count(self.line) != 1:
+            raise LookupError(f"{self.name}: {mutated.count(self.line)} times in {self.script}.lua")
+        texts = {}
+        for file in DIRECTORY.glob("*.lua"):
+            own = file.read_text()
+            linked = script_text(file.stem, DEFAULT_PREFIX).removesuffix(own)
+            if file.stem == self.script:
+                texts[file.stem] = linked + own.replace(self.line, self.instead)
+            elif self.script.startswith("shared/") and self.line in linked:
+                texts[file.stem] = linked.replace(self.line, self.instead) + own
+        return texts
 
 
 MUTANTS = (
@@ -54,16 +56,16 @@ MUTANTS = (
     Mutant(
         "the delivery of a follower does not end",
         "claim",
-        "  end_delivery(seen[3])\n",
+        "  end_delivery(job.tag)\n",
         "",
         "its message is in two places, and its lease runs out",
         "ask 2 2, ask 2 3",
     ),
     Mutant(
-        "disband drops who has joined",
-        "shared",
-        "else put_back(job[2], job[3]) end",
-        "end",
+        "disband drops its followers",
+        "shared/single_flight",
+        "      put_back(record, follower.entry)\n",
+        "",
         "callers are lost when their leader goes without a result",
         (
             "ask 0 1, step -1 0, take 3, step -1 0, ask 0 0, step -1 0, take 5, step -1 0, crash "
@@ -72,7 +74,7 @@ MUTANTS = (
     ),
     Mutant(
         "the last one to leave stops nothing",
-        "shared",
+        "shared/single_flight",
         "    redis.call('HSET', JOB_RECORD .. leader, 'cancelled', '1')\n",
         "",
         "a model works for nobody",
@@ -84,7 +86,7 @@ MUTANTS = (
     Mutant(
         "a result under any token",
         "settle",
-        "if token ~= '' and seen[2] ~= token then",
+        "if by_holder and job.token ~= token then",
         "if false then",
         "a worker that has lost its lease ends what another one runs",
         (
@@ -94,26 +96,26 @@ MUTANTS = (
     ),
     Mutant(
         "an answer is its leader's alone",
-        "settle",
-        "    if job ~= id then fan_out_to(job) end\n",
-        "",
+        "shared/fan_out",
+        "local entry = id ~= leader and answer_waiter(fingerprint, id, ending, now)",
+        "local entry = nil",
         "all others are lost",
         "ask 2 0, ask 1 1",
     ),
     Mutant(
         "everybody is cancelled with the leader",
         "settle",
-        "local shared = ARGV[3] == 'everyone' and fingerprint",
-        "local shared = fingerprint",
+        "if settle_for == 'everyone' and (leading or given_up) then",
+        "if leading or given_up then",
         "a caller that cancelled nothing gets Cancelled",
         "ask 0 0, step -1 0, take 0, step -1 0, cancel 0, step -1 0, ask 0 0",
     ),
     Mutant(
         "a canvas job is not put back",
-        "settle",
-        "    if entry then put_back(other, entry) end\n",
+        "shared/fan_out",
+        "    if entry then put_back(record, entry) end\n",
         "",
-        "what had joined and others wait for is lost",
+        "a follower that others wait for is lost",
         "ask 1 5, ask 1 5",
     ),
     Mutant(
@@ -126,8 +128,8 @@ MUTANTS = (
     ),
     Mutant(
         "joined jobs are not counted",
-        "settle",
-        "  count_end('joined', answered, took(its[4]), prompt_tokens, completion_tokens)\n",
+        "shared/fan_out",
+        "  count_end('joined', took_ms, ending)\n",
         "",
         "hits, misses and joined are fewer than the jobs that ended",
         "ask 0 0, ask 0 0",
@@ -135,7 +137,7 @@ MUTANTS = (
     Mutant(
         "a caller's cancel stops the others' work",
         "cancel",
-        "if seen[2] and seen[5] and leads(seen[5], id, seen[2]) and others_wait(seen[5], id) then",
+        "if leading and others_wait(job.fingerprint, id) then",
         "if false then",
         "a generation that others wait for is stopped",
         "ask 0 3, ask 0 3, step -1 0, take 1, step -1 0, leave 5 0",
@@ -143,7 +145,7 @@ MUTANTS = (
     Mutant(
         "a lease runs out and the group stays",
         "reap",
-        "      disband(seen[4], nil, nil, crashes)\n",
+        "    disband(job.fingerprint, nil, nil, crashes)\n",
         "",
         "the group of a dead worker is left behind",
         "chore 5 4, take 2, ask 0 3, step -1 0, step -1 0, pull 2, expire 0",
@@ -151,7 +153,7 @@ MUTANTS = (
     Mutant(
         "crashes are the leader's alone",
         "reap",
-        "      share(seen[4], id, 'crashes', crashes)\n",
+        "    share_count(job.fingerprint, id, 'crashes', crashes)\n",
         "",
         "n equal poison jobs kill n times as many workers",
         "ask 0 0, step -1 0, ask 0 0, step -1 0, take 0, step 0 0, expire 0, chore 1 4",
@@ -159,9 +161,9 @@ MUTANTS = (
     Mutant(
         "what is put back leaves its group behind",
         "release",
-        "if leading then disband(seen[3], due, attempts, nil) end\n",
+        "if leading then disband(job.fingerprint, due, attempts) end\n",
         "",
-        "who has joined waits for a job that does not run",
+        "a follower waits for a job that does not run",
         "take 3, ask 2 3, step -1 0, step -1 0, leave 5 5, drain 3",
     ),
     Mutant(
@@ -175,7 +177,7 @@ MUTANTS = (
     Mutant(
         "a queued job is not a waiter",
         "put",
-        "if seen[1] then add_waiter(seen[1], id, seen[2], tonumber(ARGV[5]) * 1000, now) end\n",
+        "if fingerprint then add_waiter(fingerprint, id, deadline, kept_ms, clock()) end\n",
         "",
         "an answer does not reach those that wait in other queues",
         "ask 1 3, take 3, ask 2 0",
@@ -183,7 +185,7 @@ MUTANTS = (
     Mutant(
         "an ended job is put all the same",
         "put",
-        "if redis.call('HEXISTS', record, 'settled') == 1 then return 0 end\n",
+        "if settled then return 0 end\n",
         "",
         "it is a waiter for ever, and work goes on for it",
         "ask 2 2, step -1 2, cancel -1, step -1 0",
@@ -191,7 +193,7 @@ MUTANTS = (
     Mutant(
         "requeue_follower keeps the message",
         "requeue_follower",
-        "detach(fingerprint, ARGV[1])\n",
+        "detach(fingerprint, id)\n",
         "",
         "its message is in two places",
         (

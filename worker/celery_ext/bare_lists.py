@@ -2,15 +2,17 @@
 
 Our queue lists bear the key prefix. A stock sender does not know it and puts its message on the
 list `llm.normal` itself, which a Redis Cluster may keep in another slot; so a message is first
-copied under its id and then removed. Both can be repeated: the copy is made once per id.
+copied under its task id and then removed. Both steps can be repeated: an id is copied once.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, cast
 
 from kombu.utils.json import dumps, loads
+from redis.client import NEVER_DECODE
 
 from local_llm_service.worker.celery_ext.delay import delay_seconds
 from local_llm_service.worker.store import keys
@@ -18,20 +20,23 @@ from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 100
+#: Of each list at a time: with two calls of Redis for each, leases are renewed soon enough.
+AT_ONCE = 300
 
 
 def collect(store: Store) -> int:
-    """Take up to AT_ONCE messages of each bare list, the oldest first; returns how many.
+    """Move up to AT_ONCE messages of each bare list, the oldest first; returns how many.
 
     Raises redis-py's errors.
     """
+    call: Callable[..., Any] = store.client.execute_command
     collected = 0
     for queue in keys.QUEUES:
-        oldest = cast(list[str], store.client.lrange(queue, -AT_ONCE, -1))
+        # As bytes: Redis finds a message to remove only when not one of them was replaced.
+        oldest: list[bytes] = call("LRANGE", queue, -AT_ONCE, -1, **{NEVER_DECODE: True})
         for raw in reversed(oldest):
-            _copy(store, queue, raw)
-            store.client.lrem(queue, -1, raw)
+            _copy(store, queue, raw.decode(errors="replace"))
+            store.client.lrem(queue, -1, cast(str, raw))
             collected += 1
     return collected
 
@@ -43,16 +48,19 @@ def _copy(store: Store, queue: str, raw: str) -> None:
         return
     task_id, kind, delay, text = call
     if not store.jobs.collect(queue, text, task_id, kind, delay):
-        logger.info("job %s was sent again by name: it exists", task_id)
+        logger.info("job %s exists: the message that was sent under its id is dropped", task_id)
 
 
 def _read(raw: str) -> tuple[str, str, float, str] | None:
-    """Task id, kind, delay and the message, which is to start at once when its time has come."""
+    """Task id, kind, delay in seconds and the message, which starts at once when that is over.
+
+    None for what take.lua could not read either.
+    """
     try:
         message: Any = loads(raw)  # type: ignore[no-untyped-call]
-        headers = message["headers"]
+        headers, properties = message["headers"], message["properties"]
         task_id, task = headers["id"], headers["task"]
-        if not isinstance(task_id, str) or not isinstance(message["properties"], dict):
+        if not isinstance(task_id, str) or not isinstance(properties["delivery_tag"], str):
             return None
         delay = delay_seconds(headers)
     except Exception:  # noqa: BLE001  # the edge: anything can be on such a list

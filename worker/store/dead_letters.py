@@ -13,7 +13,10 @@ from local_llm_service.worker.store.scripts import Scripts
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One of them. `died_at` is Unix time, seconds; `error` is a code of `errors`."""
+    """A job that failed for good.
+
+    `died_at` is Unix time, seconds; `error` is a code of `errors`; counts are those of JobRecord.
+    """
 
     task_id: str
     kind: str
@@ -26,23 +29,24 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """All of them. Every call raises redis-py's errors."""
+    """All dead letters of one store. Every call raises redis-py's errors."""
 
     def __init__(self, scripts: Scripts, jobs: Jobs) -> None:
         self._client, self._keys, self._jobs = scripts.client, scripts.keys, jobs
 
     def all(self) -> list[DeadLetter]:
-        """The newest first."""
+        """Return all of them, the newest first."""
         found = self._client.zrevrange(self._keys.dead_letters, 0, -1, withscores=True)
         return [self._letter(*pair) for pair in cast(list[tuple[str, float]], found)]
 
     def get(self, task_id: str) -> DeadLetter | None:
-        """One of them, or None."""
+        """Return one of them; None when there is none of that id."""
         died_ms = self._client.zscore(self._keys.dead_letters, task_id)
         return None if died_ms is None else self._letter(task_id, float(died_ms))
 
     def request(self, task_id: str) -> dict[str, Any] | None:
-        """The arguments of the job's call: somebody's words, shown only when asked for."""
+        """Return the arguments of the job's call, which are somebody's words: show them only to
+        someone who asks. None when there is no such letter."""
         raw = self._client.hget(self._keys.dead_letter_messages, task_id)
         if raw is None:
             return None
@@ -54,7 +58,7 @@ class DeadLetters:
         return {"args": args, "kwargs": kwargs}
 
     def drop(self, task_id: str) -> bool:
-        """Throw one away; its failure stays where it is. False if there is none."""
+        """Throw one away; the job's failure stays. False when there is none of that id."""
         with self._client.pipeline() as pipe:
             pipe.zrem(self._keys.dead_letters, task_id)
             pipe.hdel(self._keys.dead_letter_messages, task_id)

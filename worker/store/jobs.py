@@ -1,6 +1,6 @@
-"""Every move of a job in Redis. Each is one Lua script of the same name in lua/.
+"""Every move of a job in Redis. Each that changes more than one key is a Lua script of its name.
 
-Scripts use Redis's own clock, so hosts need not agree on the time.
+Scripts are in lua/. They use Redis's own clock, so hosts need not agree on the time.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Jobs:
     # --- a caller ---------------------------------------------------------------------------
 
     def submit(self, new: NewJob, query: CacheQuery = NO_CACHE_QUERY) -> Admitted:
-        """Answer a job from the cache, or admit it to its queue.
+        """Answer a job from the cache, or admit it to its queue: the next thing is to put it there.
 
-        The client repeats a call whose reply was lost: it is known by its nonce.
+        redis-py repeats a call whose reply was lost; Redis knows it by its nonce.
         """
         nonce = new.task_id if new.has_new_id else uuid4().hex
         args: list[Any] = [new.task_id, nonce, new.kind, new.queue, new.max_length]
@@ -57,27 +57,30 @@ class Jobs:
         return Admitted(_ADMISSIONS[decision], length=detail)
 
     def put(self, queue: str, message: str, task_id: str, delay_seconds: float) -> None:
-        """Queue a new message; with a delay it waits among the deferred first."""
+        """Queue the message of an admitted job; with a delay it waits among the deferred first."""
         delay_ms = max(0, int(delay_seconds * 1000))
         self._scripts.run("put", [queue, message, task_id, delay_ms, self._kept])
 
     def collect(
         self, queue: str, message: str, task_id: str, kind: str, delay_seconds: float
     ) -> bool:
-        """Queue a message that was sent by name, once per id; False when there is such a job."""
+        """Queue a message that another application sent by name.
+
+        False when there is such a job: the message was collected before, or its id is taken.
+        """
         default_ms = int(self._lifetimes.deadline_seconds * 1000)
         args = [task_id, queue, message, kind, int(delay_seconds * 1000), default_ms, self._kept]
         return bool(self._scripts.run("collect", args))
 
     def put_unreadable(self, message: str) -> None:
-        """Keep a message that is not a job for a look; the newest UNREADABLE_MOST stay."""
+        """Set a message aside that no worker can read; the newest UNREADABLE_MOST stay."""
         with self._client.pipeline() as pipe:
             pipe.lpush(self._keys.unreadable, message)
             pipe.ltrim(self._keys.unreadable, 0, names.NUMBERS["UNREADABLE_MOST"] - 1)
             pipe.execute()
 
     def forget(self, task_id: str) -> None:
-        """Remove a record whose message was never sent."""
+        """Remove a job whose caller was told that it was not queued."""
         self._scripts.run("forget", [task_id])
 
     def cancel(self, task_id: str) -> Cancelling:
@@ -96,7 +99,8 @@ class Jobs:
     ) -> Delivery | None:
         """Pop the most urgent message of `queues` and hold it under a new fencing token.
 
-        With the `nonce` of an earlier take of this worker, whose reply was lost, the same message.
+        None when there is none. A call with the nonce of this worker's last one, whose reply was
+        lost, returns the same delivery. `may_take_quarantined`: also one that a worker died with.
         """
         default_ms = int(self._lifetimes.deadline_seconds * 1000)
         args: list[Any] = [worker, int(may_take_quarantined), default_ms, self._kept, nonce]
@@ -120,16 +124,16 @@ class Jobs:
     def release(
         self, task_id: str, token: str, *, delay_seconds: float = 0.0, counts: bool = False
     ) -> bool:
-        """Put a held message and its followers back at the head of their queues, at once or after a
-        delay.
+        """Put a held message and its followers back to the head of their queues.
 
-        `counts`: this was a try. False when it is no longer held under `token`.
+        They go at once or after a delay. `counts`: this was a try. False when no worker holds the
+        message under `token`.
         """
         args = [task_id, token, int(delay_seconds * 1000), int(counts)]
         return bool(self._scripts.run("release", args))
 
     def drop(self, task_id: str, tag: str, token: str) -> None:
-        """End the delivery of a message that is not a job of ours."""
+        """End the delivery of a message that has no job; nothing when it has another token."""
         self._scripts.run("drop", [task_id, tag, token])
 
     def renew(self, held: Iterable[tuple[str, str, str]]) -> tuple[list[str], list[str]]:
@@ -144,15 +148,15 @@ class Jobs:
     def settle(self, task_id: str, token: str, ending: Ending) -> tuple[Settled, list[str]]:
         """Store and announce a result and end the delivery, once; answer all who wait for the same.
 
-        Returns what was done, and the ids of the followers that have their result now.
+        `token` is the holder's fencing token, or UNHELD. Without a token, a job that runs can only
+        leave its group: its own end is stored, and the work goes on for the waiters.
 
-        `token`: the holder's fencing token, or UNHELD. With that, a job that runs can only leave
-        its group: its own end is stored, and the work goes on for the waiters.
+        Returns what was done, and the ids of the followers that have their result now.
         """
         result, work, cache = ending.result, ending.work, self._cache
         args: list[Any] = [task_id, token, ending.settle_for.value, ending.state.value]
-        args += [ending.error, int(ending.keep_letter), self._kept, names.DEAD_LETTERS_MOST]
-        args += [names.DEAD_LETTERS_SECONDS * 1000, result.shared, result.before, result.after]
+        args += [ending.error, int(ending.keep_letter), self._kept]
+        args += [result.shared, result.before, result.after]
         args += [work.counter, work.prompt_tokens, work.completion_tokens]
         args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]
         args += [int(work.generation_seconds * 1000)]
@@ -167,50 +171,57 @@ class Jobs:
         return int(self._scripts.run("wake_deferred", [most, default_queue]))
 
     def reap(self, *, lease_seconds: float, max_crashes: int) -> list[str]:
-        """Take up to 100 messages from workers whose lease ran out; returns their task ids."""
+        """Take up to 100 messages from workers whose lease ran out; returns their task ids.
+
+        A job that `max_crashes` workers died with becomes a dead letter and is among `unanswered`.
+        """
         return list(self._scripts.run("reap", [lease_seconds, max_crashes, 100]))
 
     def redis_up_seconds(self, *, longest_gap_seconds: float) -> float:
-        """Note that this worker reaches Redis; returns for how long some worker always did."""
+        """Note that this worker reaches Redis; returns for how long some worker always did.
+
+        Seconds; a pause of up to `longest_gap_seconds` does not count as a break.
+        """
         gap_ms = int(longest_gap_seconds * 1000)
         return int(self._scripts.run("redis_up_seconds", [gap_ms])) / 1000
 
     def expired(self, most: int) -> list[str]:
-        """Jobs without a result whose deadline has passed, the longest overdue first."""
+        """Return up to `most` jobs without a result whose deadline has passed, the oldest first."""
         seconds, micros = self._client.time()
         now_ms = seconds * 1000 + micros // 1000
         found = self._client.zrangebyscore(self._keys.deadlines, "-inf", now_ms, start=0, num=most)
         return [str(task_id) for task_id in cast(list[str], found)]
 
     def forget_deadline(self, task_id: str) -> None:
-        """Nobody needs to look at this job's deadline any more."""
+        """Leave this job out of `expired` from now on."""
         self._client.zrem(self._keys.deadlines, task_id)
 
     def unanswered(self) -> list[str]:
-        """Jobs that were given up and whose failure is not stored yet."""
+        """Return the jobs that were given up and whose failure is not stored yet."""
         return sorted(cast(set[str], self._client.smembers(self._keys.unanswered)))
 
     def answered(self, task_id: str) -> None:
-        """The failure of a job that was given up is stored."""
+        """Leave this job out of `unanswered`: its failure is stored."""
         self._client.srem(self._keys.unanswered, task_id)
 
     # --- anybody ----------------------------------------------------------------------------
 
     def record(self, task_id: str) -> JobRecord | None:
-        """All that Redis knows of a job; None when it has no record."""
+        """Return all that Redis knows of a job; None when it has no record."""
         return JobRecord.of(cast(dict[str, str], self._client.hgetall(self._keys.job(task_id))))
 
     def state(self, task_id: str) -> JobState | None:
-        """Where a job is; None when it has no record."""
+        """Return where a job is; None when it has no record."""
         state = self._client.hget(self._keys.job(task_id), "state")
         return None if state is None else JobState(cast(str, state))
 
     def is_cancel_requested(self, task_id: str) -> bool:
-        """Whether a canvas job that leads a group has to fail when its waiters are answered."""
+        """Tell whether a canvas job that leads a group has to fail once its waiters have their
+        answer."""
         return bool(self._client.hexists(self._keys.job(task_id), "cancel_requested"))
 
     def waiting(self, queues: Iterable[str]) -> dict[str, int]:
-        """How many messages each queue's list holds."""
+        """Return how many messages each queue's list holds."""
         with self._client.pipeline(transaction=False) as pipe:
             named = list(queues)
             for queue in named:

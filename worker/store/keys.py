@@ -31,12 +31,14 @@ PRESENCE_TTL_SECONDS: Final = 12
 DEAD_LETTERS_SECONDS: Final = 7 * 86_400
 DEAD_LETTERS_MOST: Final = 1000
 
-#: Numbers that scripts know by these names: the longest doorbell, the most unreadable messages, how
-#: long statistics outlive the last job, and what Redis needs for a cache entry beside its own bytes
-#: (MEMORY USAGE of key, value and index).
+#: Numbers that scripts know by these names: the longest doorbell, the most unreadable messages, the
+#: bounds of dead letters, how long statistics outlive the last job, and what Redis needs for a
+#: cache entry beside its own bytes (MEMORY USAGE of key, value and index).
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_MOST": 100,
+    "DEAD_LETTERS_MS": DEAD_LETTERS_SECONDS * 1000,
+    "DEAD_LETTERS_MOST": DEAD_LETTERS_MOST,
     "STATS_SECONDS": 366 * 86_400,
     "CACHE_ENTRY_OVERHEAD_BYTES": 400,
 }

@@ -29,8 +29,8 @@ class SingleFlight:
     ) -> tuple[Claim, SharedAnswer | SharedFailure | None]:
         """Ask to start a job that this worker holds under `token`.
 
-        `canvas`: others wait for it in a chain or chord. Returns what to do, and the outcome of
-        another job where there is one.
+        `fingerprint` is made with the revision of this worker's model; `canvas`: others wait for
+        the job in a chain or chord. Returns what to do, and with CACHED and HANDOFF the outcome.
         """
         args = [task_id, token, fingerprint, int(canvas), self._kept]
         reply = self._scripts.run("claim", args)
@@ -43,7 +43,10 @@ class SingleFlight:
         return claim, None
 
     def wanted_seconds(self, task_id: str) -> float:
-        """Until the latest deadline of those who wait for what this job generates; 0 for nobody."""
+        """Return the seconds to the latest deadline of those who wait for what this job generates.
+
+        0 when nobody waits.
+        """
         return max(0.0, int(self._scripts.run("wanted_seconds", [task_id])) / 1000)
 
     def detach(self, task_id: str) -> None:

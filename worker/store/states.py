@@ -28,6 +28,10 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
 
+    @classmethod
+    def _missing_(cls, value: object) -> JobState:
+        return cls.UNKNOWN  # a newer worker may write another word
+
 
 class Admission(StrEnum):
     """What submit.lua decides."""
@@ -42,9 +46,9 @@ class Admission(StrEnum):
 class Claim(StrEnum):
     """What claim.lua decides for a job that a worker is about to start.
 
-    LEAD: run it. JOINED: another job runs; this one became its follower. CACHED: the answer is
-    there. HANDOFF: the answer of the group that this canvas job had followed. SETTLED, CANCELLED,
-    LOST: there is nothing to do.
+    LEAD: run it. JOINED: another job runs, and this one is its follower now. CACHED: the answer is
+    there. HANDOFF: the outcome of the group that this canvas job had followed is there. SETTLED,
+    CANCELLED, LOST: there is nothing to run.
     """
 
     LEAD = "lead"
@@ -74,8 +78,12 @@ class SettleFor(StrEnum):
 
 
 class Cancelling(StrEnum):
-    """What cancel.lua found: no such job; its worker is told; a worker has to end it, as a chain or
-    chord waits for it; it runs, and others wait for its answer; nobody holds it; it has ended."""
+    """What cancel.lua found.
+
+    UNKNOWN: there is no such job. RUNNING: its worker was told. CANVAS: a worker has to end it, as
+    a chain or chord waits for it. SHARED: it runs, and others wait for its answer. WAITING: no
+    worker holds it. ENDED: it has its result.
+    """
 
     UNKNOWN = "unknown"
     RUNNING = "running"
@@ -89,48 +97,60 @@ class Cancelling(StrEnum):
 class JobRecord:
     """The hash `job:<task id>`: all that Redis knows of one job beside its message and its result.
 
-    It lives to the job's deadline plus RESULT_TTL; once the job has its result, RESULT_TTL; with a
-    dead letter, as long as the letter. A cache hit at submit has no record. Times are ms of Redis's
-    clock. A field is missing until its writer has written it.
+    It lives to the job's deadline plus RESULT_TTL, and a group's leader to the latest deadline of
+    its waiters plus that; once the job has its result, RESULT_TTL; with a dead letter, as long as
+    the letter. Cache hits at submit have no record. Times are ms of Redis's clock. A field is
+    missing until one of its writers has written it. Writers are scripts; "a job sent by name" is
+    one that another application sent: collect writes its record, or take, where the sender put it
+    straight into our queue.
     """
 
-    #: Kind of job, e.g. "summarize". Written by submit; for a message sent by name, by take.
+    #: Kind of job, e.g. "summarize". Written by submit; of a job sent by name, by collect or take.
     kind: str = ""
-    #: Queue by its public name, e.g. "llm.normal". Written by submit, put and take.
+    #: Queue by its public name, e.g. "llm.normal". Written by submit, put (with a delay), collect,
+    #: take and replay.
     queue: str = ""
-    #: Where the job is; every move writes it.
+    #: Where the job is. Written by every script that moves its message or ends it.
     state: JobState = JobState.UNKNOWN
     #: Names the call that submitted it, so that a repeated call is known. Written by submit.
     nonce: str = ""
-    #: "1" once the message was put, so that a repeated put is known. Written by put.
+    #: Its message was put, so that a repeated put is known. Written by put and collect.
     put: bool = False
-    #: When submit admitted it. Missing for a message sent by name.
+    #: When it was admitted. Written by submit and replay; missing for a job sent by name.
     submitted_ms: int | None = None
-    #: When it is too late. Written by submit, or by take for a message sent by name.
+    #: When it is too late. Written by submit and replay; of a job sent by name, by collect or take.
     deadline_ms: int | None = None
-    #: A chain, a chord or a callback waits for it, so a worker has to end it. By submit and claim.
+    #: A chain, a chord or a callback waits for it, so a worker has to end it. Written by submit and
+    #: claim.
     canvas: bool = False
-    #: Of its single-flight group. Written by submit and claim; removed by detach.
+    #: Of its single-flight group. Written by submit and claim, removed by detach.
     fingerprint: str | None = None
-    #: Who holds it, under which fencing token and delivery tag. Written by take, removed by
-    #: whatever ends the delivery.
+    #: The worker that holds it. Written by take; removed by release, reap, and by claim when the
+    #: job becomes a follower. After settle it names the worker that ran the job last.
     worker: str | None = None
+    #: The fencing token and the delivery tag under which the worker holds it. Written by take,
+    #: removed by whatever ends the delivery.
     token: str | None = None
     tag: str | None = None
-    #: How often a worker took it, how many tries failed, how many workers died with it. Followers
-    #: and waiters share tries and crashes.
+    #: How often a worker took it. Written by take.
     starts: int = 0
+    #: How many tries failed, written by release, and how many workers died with it, written by
+    #: reap. All waiters of a group share both.
     attempts: int = 0
     crashes: int = 0
-    #: Its worker is to stop it. Written by cancel, and by detach when the last waiter goes.
+    #: Its worker is to stop it, or the next one to fail it. Written by cancel, and by whatever
+    #: takes the last waiter out of a group whose leader's caller is gone; removed by replay.
     cancelled: bool = False
     #: A canvas job that leads a group was cancelled: it fails when its waiters have their answer.
+    #: Written by cancel, removed by replay.
     cancel_requested: bool = False
-    #: It runs on for its waiters though its own caller has a result (cancelled, too late).
+    #: It runs on for its waiters though its own caller has a result (cancelled, too late). Written
+    #: by settle, removed by whatever ends the delivery.
     caller_left: bool = False
-    #: The fencing token under which the result was stored, "1" without one. Written by settle.
+    #: The fencing token under which its result was stored, "1" where no worker held it. Written by
+    #: settle, removed by replay.
     settled: str | None = None
-    #: Code of `errors`, once it failed.
+    #: Code of `errors`, once it failed. Written by settle and reap, removed by replay.
     error: str | None = None
 
     @classmethod
@@ -143,15 +163,8 @@ class JobRecord:
         return cls(**{name: value for name, value in read.items() if name in known})
 
 
-def _state(text: str) -> JobState:
-    try:
-        return JobState(text)
-    except ValueError:
-        return JobState.UNKNOWN
-
-
 _READERS: Mapping[str, Any] = {
-    "state": _state,
+    "state": JobState,
     **dict.fromkeys(("put", "canvas", "cancelled", "cancel_requested", "caller_left"), bool),
     **dict.fromkeys(("submitted_ms", "deadline_ms", "starts", "attempts", "crashes"), int),
 }
@@ -161,7 +174,8 @@ _READERS: Mapping[str, Any] = {
 class Delivery:
     """A message that this worker holds under a fencing token.
 
-    `queued_seconds` is None for a message sent by name.
+    `queue` is its public name; `queued_seconds` is the time since its submit, None for a job sent
+    by name; `remaining_seconds` is negative when the deadline has passed.
     """
 
     queue: str
@@ -178,7 +192,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long things are kept, seconds."""
+    """How long things are kept, seconds: jobs without a result, results, results of cache hits."""
 
     deadline_seconds: float
     result_seconds: int
@@ -187,7 +201,7 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True)
 class CacheBounds:
-    """How long an answer is cached, the largest one, and how much all may take in Redis."""
+    """How long an answer is cached, the largest one, and how much memory all may take in Redis."""
 
     seconds: int = 3600
     entry_bytes: int = 262_144
@@ -197,11 +211,11 @@ class CacheBounds:
 # These three are made at each call: neither frozen (slower to make) nor with slots (to import).
 @dataclass
 class NewJob:
-    """A call as it is admitted.
+    """A call that is to be admitted.
 
-    `queue` must hold less than `max_length` others (0: no limit). `canvas`: others wait for this
-    job in a chain or chord. `has_new_id`: the id was made up for this call. `continued`: a worker
-    makes the call, and whoever waits for its result may come much later.
+    `queue` must hold fewer than `max_length` jobs (0: no limit). `canvas`: others wait for this job
+    in a chain or chord. `has_new_id`: the id was made up for this call. `continued`: a worker makes
+    the call, and whoever waits for its result may come much later.
     """
 
     task_id: str
@@ -218,9 +232,9 @@ class NewJob:
 class CacheQuery:
     """What a caller brings to be answered from the cache.
 
-    `consensus` is what the caller believes that all workers share for `model` (a name, or
-    keys.DEFAULT_MODEL); the fingerprint is made with it, and empty when they share nothing. The
-    result is stored as `before`, the cached answer, `after`; `date_done` is in it, ISO 8601.
+    `consensus` is the revision of `model` (a name, or keys.DEFAULT_MODEL) that the caller believes
+    all workers to share; the fingerprint is made with it, and empty when they share none. The
+    result is stored as `before`, the cached answer, `after`; it holds `date_done`, ISO 8601.
     """
 
     model: str
@@ -231,15 +245,14 @@ class CacheQuery:
     date_done: str = ""
 
 
-#: A call that is not to be answered from the cache, nor to share a generation.
+#: A call that neither reads the cache nor shares a generation.
 NO_CACHE_QUERY = CacheQuery(model="")
 
 
 @dataclass
 class Admitted:
-    """`length` of the queue; `text`: the answer of a HIT, or the workers' consensus when STALE.
-
-    `date_done` of a HIT is that of its result.
+    """What became of a call. `length` is that of a FULL queue; `text` is the answer of a HIT, or
+    the workers' consensus when STALE; `date_done` is that of a HIT's result, ISO 8601.
     """
 
     decision: Admission
@@ -252,7 +265,7 @@ class Admitted:
 class Work:
     """What was done for a result: its source, tokens, and whether others may have it later.
 
-    Tokens are those of the answer, also where another job generated them.
+    Tokens are those of the answer, also where another job generated it.
     """
 
     origin: str = "computed"
@@ -283,7 +296,7 @@ class ResultTemplate:
 
 @dataclass(frozen=True, slots=True)
 class ResultText:
-    """A job's result in three parts, the middle one shared with all who wait for the same."""
+    """A job's result in three parts; all who wait for the same share the middle one."""
 
     before: str
     shared: str
@@ -293,10 +306,8 @@ class ResultText:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a job ends: `error` is a code of `errors`, empty for an answer.
-
-    `keep_letter`: the message becomes a dead letter.
-    """
+    """How a job ends. `error` is a code of `errors`, empty for an answer; with `keep_letter` the
+    message becomes a dead letter."""
 
     state: JobState
     error: str

@@ -1,40 +1,50 @@
--- A worker is about to start a job: shall it? Of one fingerprint one runs, whoever starts first.
--- ARGV[1] task id   ARGV[2] fence token   ARGV[3] fingerprint, made with this worker's model
--- ARGV[4] 1 if others wait for the job in a canvas   ARGV[5] lifetime of an answer, s
--- Returns {"lead"}: run it; {"joined"}: another runs, its answer will be this job's, custody is the
--- flight's; {"cached", entry}; {"handed", outcome}: of the flight that this canvas job had joined;
--- {"settled"}: it has its result; {"cancelled"}; {"lost"}: not held under this token (any more).
+-- Decides whether a worker that holds a job shall run it: of one fingerprint one job runs, whoever
+-- starts first.
+-- ARGV[1] task id
+-- ARGV[2] fencing token
+-- ARGV[3] fingerprint, made with the revision of this worker's model
+-- ARGV[4] 1 if others wait for the job in a canvas
+-- ARGV[5] lifetime of a result, s
+-- Returns {"lead"}: run it; {"joined"}: another job runs, this one is set aside as its follower;
+-- {"cached", entry}: the answer is there; {"handoff", outcome}: that of the group which this canvas
+-- job had followed; {"settled"}: it has its result; {"cancelled"}; {"lost"}: the worker does not
+-- hold it under this token.
+-- uses: CACHE, FOLLOWERS, GROUP, HANDOFF, JOB_RECORD, UNACKED, add_waiter, clock, detach
+-- uses: end_delivery, keep_until, leader_of, read
 local id, token, fingerprint = ARGV[1], ARGV[2], ARGV[3]
+local in_canvas, kept_ms = ARGV[4] == '1', ARGV[5] * 1000
 local record, now = JOB_RECORD .. id, clock()
-local seen = redis.call('HMGET', record, 'settled', 'token', 'tag', 'fingerprint', 'deadline_ms',
-  'cancelled', 'canvas')
-if seen[2] ~= token then
-  if seen[1] then return {'settled'} end
-  -- The call was repeated, as its reply was lost.
+
+local job = read(record, 'settled', 'token', 'tag', 'fingerprint', 'deadline_ms', 'cancelled')
+if job.token ~= token then
+  if job.settled then return {'settled'} end
+  -- The same call again, as its reply was lost.
   if redis.call('HEXISTS', FOLLOWERS .. fingerprint, id) == 1 then return {'joined'} end
   return {'lost'}
 end
-if seen[6] then return {'cancelled'} end
-local handed = redis.call('GET', HANDOFF .. id)
-if handed then return {'handoff', handed} end
-local cached = redis.call('GET', CACHE .. fingerprint)
-if cached then return {'cached', cached} end
-if seen[4] and seen[4] ~= fingerprint then detach(seen[4], id) end
+if job.cancelled then return {'cancelled'} end
+local outcome = redis.call('GET', HANDOFF .. id)
+if outcome then return {'handoff', outcome} end
+local answer = redis.call('GET', CACHE .. fingerprint)
+if answer then return {'cached', answer} end
+
+if job.fingerprint and job.fingerprint ~= fingerprint then detach(job.fingerprint, id) end
 redis.call('HSET', record, 'fingerprint', fingerprint)
-if ARGV[4] == '1' then redis.call('HSET', record, 'canvas', '1') end
-local kept_ms = tonumber(ARGV[5]) * 1000
-add_waiter(fingerprint, id, seen[5], kept_ms, now)
+if in_canvas then redis.call('HSET', record, 'canvas', '1') end
+add_waiter(fingerprint, id, job.deadline_ms, kept_ms, now)
+
+local group, group_until = GROUP .. fingerprint, job.deadline_ms + kept_ms
 local leader = leader_of(fingerprint)
 if leader and leader ~= id then
-  local entry = redis.call('HGET', UNACKED, seen[3])
-  redis.call('HSET', FOLLOWERS .. fingerprint, id, entry)
-  keep(FOLLOWERS .. fingerprint, tonumber(seen[5]) + kept_ms, now)
-  keep(GROUP .. fingerprint, tonumber(seen[5]) + kept_ms, now)
-  end_delivery(seen[3])
+  local followers = FOLLOWERS .. fingerprint
+  redis.call('HSET', followers, id, redis.call('HGET', UNACKED, job.tag))
+  keep_until(followers, group_until, now)
+  keep_until(group, group_until, now)
+  end_delivery(job.tag)
   redis.call('HDEL', record, 'token', 'tag', 'worker')
   redis.call('HSET', record, 'state', 'joined')
   return {'joined'}
 end
-redis.call('HSET', GROUP .. fingerprint, 'leader', id, 'token', token)
-keep(GROUP .. fingerprint, tonumber(seen[5]) + kept_ms, now)
+redis.call('HSET', group, 'leader', id, 'token', token)
+keep_until(group, group_until, now)
 return {'lead'}

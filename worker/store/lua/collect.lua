@@ -1,20 +1,28 @@
--- Copy a message that another application has put on a bare list into our queue, under its id.
--- ARGV[1] task id   ARGV[2] queue   ARGV[3] message   ARGV[4] kind   ARGV[5] delay, ms; 0 = none
--- ARGV[6] deadline, ms from now   ARGV[7] lifetime of an answer, s
--- Returns 1, or 0 when there is such a job already: this one was copied before, or its id is taken.
-local id, record = ARGV[1], JOB_RECORD .. ARGV[1]
+-- Copies a message that another application put on a bare list into our queue, under its id.
+-- ARGV[1] task id
+-- ARGV[2] queue
+-- ARGV[3] message
+-- ARGV[4] kind
+-- ARGV[5] delay, ms; 0 = none
+-- ARGV[6] deadline, ms from now
+-- ARGV[7] lifetime of a result, s
+-- Returns 1, or 0 when there is such a job: the message was copied before, or its id is taken.
+-- uses: DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_META, clock, defer, ring, whole
+local id, queue, message, kind = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local delay_ms, deadline_ms, kept_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] * 1000
+local record = JOB_RECORD .. id
+
 if redis.call('EXISTS', record, RESULT_META .. id) > 0 then return 0 end
-local now, delay = clock(), tonumber(ARGV[5])
-local deadline = whole(now + tonumber(ARGV[6]))
-redis.call('HSET', record, 'kind', ARGV[4], 'queue', ARGV[2], 'put', '1', 'deadline_ms', deadline,
-  'state', delay > 0 and 'deferred' or 'queued')
-redis.call('PEXPIRE', record, whole(tonumber(ARGV[6]) + tonumber(ARGV[7]) * 1000))
+local now = clock()
+local deadline = whole(now + deadline_ms)
+redis.call('HSET', record, 'kind', kind, 'queue', queue, 'put', '1', 'deadline_ms', deadline,
+  'state', delay_ms > 0 and 'deferred' or 'queued')
+redis.call('PEXPIRE', record, whole(deadline_ms + kept_ms))
 redis.call('ZADD', DEADLINES, deadline, id)
-if delay > 0 then
-  redis.call('HSET', DEFERRED_MESSAGES, id, ARGV[3])
-  redis.call('ZADD', DEFERRED, whole(now + delay), id)
+if delay_ms > 0 then
+  defer(id, message, now + delay_ms)
 else
-  redis.call('LPUSH', QUEUE_LIST .. ARGV[2], ARGV[3])
+  redis.call('LPUSH', QUEUE_LIST .. queue, message)
   ring()
 end
 return 1

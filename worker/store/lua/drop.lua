@@ -1,7 +1,13 @@
--- End custody of a message that has no job (refused, unknown), if it is still held under its token.
--- ARGV[1] task id   ARGV[2] delivery tag   ARGV[3] fence token   Returns 1 or 0.
-local record = JOB_RECORD .. ARGV[1]
-if redis.call('HGET', record, 'token') ~= ARGV[3] then return 0 end
-end_delivery(ARGV[2])
+-- Ends the delivery of a message that has no job (refused, unknown).
+-- ARGV[1] task id
+-- ARGV[2] delivery tag
+-- ARGV[3] fencing token
+-- Returns 1, or 0 when the message is not held under this token.
+-- uses: JOB_RECORD, end_delivery
+local id, tag, token = ARGV[1], ARGV[2], ARGV[3]
+local record = JOB_RECORD .. id
+
+if redis.call('HGET', record, 'token') ~= token then return 0 end
+end_delivery(tag)
 redis.call('HDEL', record, 'token', 'tag')
 return 1

@@ -1,52 +1,68 @@
--- Admit one job: refuse an id that exists, answer it from the cache, refuse a full queue, or write
--- its record.
--- ARGV[1] task id   ARGV[2] nonce of this call: one that is repeated because its reply was lost is
--- not a second one; the id itself where it was made up for this call
--- ARGV[3] kind   ARGV[4] queue   ARGV[5] most jobs in it, 0 = no limit
--- ARGV[6] deadline, ms from now   ARGV[7] lifetime of an answer, s
--- ARGV[8] 1 if others wait for it in a canvas: a worker has to end it
--- ARGV[9] model as in the table of what workers agree on; "" = no cache and no joining
--- ARGV[10] what the caller takes them to agree on   ARGV[11] fingerprint made with that, or ""
--- ARGV[12] lifetime of a result from the cache, s   ARGV[13] result before the answer
--- ARGV[14] result after it
--- Returns {"queue" | "exists", 0}, {"full", length of the queue}, {"hit", answer} when the result is
--- stored, or {"stale", what workers agree on} when nothing was done as the caller was wrong.
-local id, record, queue = ARGV[1], JOB_RECORD .. ARGV[1], ARGV[4]
-if redis.call('EXISTS', record, RESULT_META .. id) > 0 then
-  local seen = redis.call('HMGET', record, 'nonce', 'put', 'settled')
-  if not seen[1] or seen[2] or seen[3] then return {'exists', 0} end
-  if seen[1] == ARGV[2] then return {'queue', 0} end  -- the same call again
-  redis.call('DEL', record)  -- an earlier one that died before its message was put
+-- Admits one job: refuses an id that exists, answers it from the cache, refuses it when its queue
+-- is full, or writes its record.
+-- ARGV[1] task id
+-- ARGV[2] nonce of this call: one that is repeated, as its reply was lost, has the same; the task
+--         id where that was made up for this call
+-- ARGV[3] kind
+-- ARGV[4] queue
+-- ARGV[5] most jobs in it; 0 = no limit
+-- ARGV[6] deadline, ms from now
+-- ARGV[7] lifetime of a result, s
+-- ARGV[8] 1 if others wait for the job in a canvas: a worker has to end it
+-- ARGV[9] model as the consensus names it; "" = no cache and no single flight
+-- ARGV[10] what the caller takes for the consensus on that model
+-- ARGV[11] fingerprint, made with that, or ""
+-- ARGV[12] lifetime of a result from the cache, s
+-- ARGV[13] what stands before the answer in such a result
+-- ARGV[14] what stands after it
+-- Returns {"queue", 0}, {"exists", 0}, {"full", length of the queue}, {"hit", answer} when the
+-- result is stored, or {"stale", consensus} when nothing was done as the caller was wrong about it.
+-- uses: CACHE, CONSENSUS, DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_META, STATS, STATS_SECONDS
+-- uses: clock, whole
+local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local deadline_ms, kept_seconds, in_canvas = ARGV[6], ARGV[7], ARGV[8] == '1'
+local model, consensus, fingerprint = ARGV[9], ARGV[10], ARGV[11]
+local hit_seconds, before, after = ARGV[12], ARGV[13], ARGV[14]
+local record, result_key = JOB_RECORD .. id, RESULT_META .. id
+
+if redis.call('EXISTS', record, result_key) > 0 then
+  local earlier, put, settled = unpack(redis.call('HMGET', record, 'nonce', 'put', 'settled'))
+  if not earlier or put or settled then return {'exists', 0} end
+  if earlier == nonce then return {'queue', 0} end  -- the same call again
+  redis.call('DEL', record)  -- left by a caller that died before it put the message
   redis.call('ZREM', DEADLINES, id)
 end
-local fingerprint = ''
-if ARGV[9] ~= '' then
-  local agreed = redis.call('HGET', CONSENSUS, ARGV[9]) or ''
-  if agreed ~= ARGV[10] then return {'stale', agreed} end
-  fingerprint = ARGV[11]
+
+if model == '' then
+  fingerprint = ''
+else
+  local current = redis.call('HGET', CONSENSUS, model) or ''
+  if current ~= consensus then return {'stale', current} end
 end
-local entry = fingerprint ~= '' and ARGV[8] ~= '1' and redis.call('GET', CACHE .. fingerprint)
+local entry = fingerprint ~= '' and not in_canvas and redis.call('GET', CACHE .. fingerprint)
 if entry then
-  local prompt_tokens, completion_tokens, at = string.match(entry, '^(%d+) (%d+) ()')
-  local answer = string.sub(entry, at)
-  local result = ARGV[13] .. answer .. ARGV[14]
-  redis.call('SET', RESULT_META .. id, result, 'EX', ARGV[12])
-  -- Nobody can wait for an id that nobody knows yet. The result is all there is of this job.
-  if ARGV[2] ~= id then redis.call('PUBLISH', RESULT_META .. id, result) end
+  local prompt_tokens, completion_tokens, place = string.match(entry, '^(%d+) (%d+) ()')
+  local answer = string.sub(entry, place)
+  local result = before .. answer .. after
+  redis.call('SET', result_key, result, 'EX', hit_seconds)
+  -- Nobody can listen for an id that was made up just now. A hit leaves nothing but its result.
+  if nonce ~= id then redis.call('PUBLISH', result_key, result) end
+  -- Not by shared functions: a repeated question is to cost next to nothing.
   redis.call('HINCRBY', STATS, 'hits_at_call', 1)
   redis.call('HINCRBY', STATS, 'delivered_prompt_tokens', prompt_tokens)
   redis.call('HINCRBY', STATS, 'delivered_completion_tokens', completion_tokens)
   redis.call('EXPIRE', STATS, STATS_SECONDS)
   return {'hit', answer}
 end
-local length, most = redis.call('LLEN', QUEUE_LIST .. queue), tonumber(ARGV[5])
+
+local length, most = redis.call('LLEN', QUEUE_LIST .. queue), tonumber(max_length)
 if most > 0 and length >= most then return {'full', length} end
 local now = clock()
-local deadline = whole(now + tonumber(ARGV[6]))
-redis.call('HSET', record, 'kind', ARGV[3], 'queue', queue, 'state', 'queued', 'nonce', ARGV[2],
+local deadline = whole(now + deadline_ms)
+redis.call('HSET', record, 'kind', kind, 'queue', queue, 'state', 'queued', 'nonce', nonce,
   'submitted_ms', whole(now), 'deadline_ms', deadline)
-if ARGV[8] == '1' then redis.call('HSET', record, 'canvas', '1') end
+if in_canvas then redis.call('HSET', record, 'canvas', '1') end
 if fingerprint ~= '' then redis.call('HSET', record, 'fingerprint', fingerprint) end
-redis.call('PEXPIRE', record, whole(tonumber(ARGV[6]) + tonumber(ARGV[7]) * 1000))
+redis.call('PEXPIRE', record, whole(deadline_ms + kept_seconds * 1000))
 redis.call('ZADD', DEADLINES, deadline, id)
 return {'queue', 0}

@@ -1,66 +1,88 @@
--- Pop one message and take custody of it, in one step: it is in a queue, or held, never neither.
--- ARGV[1] worker   ARGV[2] 1 if it may take a suspect   ARGV[3] default deadline, ms from now
--- ARGV[4] lifetime of an answer, s   ARGV[5] nonce of this take: one that is repeated, as its reply
--- was lost, gets the same message   ARGV[6..] queues, most urgent first; the quarantine of each before it
--- Returns nil, or {queue, message, task id, delivery tag, fence token, ms queued or -1, ms left,
--- attempts so far, crashes so far, cancelled}. The message is never re-encoded.
-local now = clock()
-local last_take = LAST_TAKE .. ARGV[1]
+-- Pops one message and records its delivery in one step: the message is in a queue or held, never
+-- neither.
+-- ARGV[1] worker
+-- ARGV[2] 1 if it may take a quarantined message
+-- ARGV[3] deadline of a job that has none, ms from now
+-- ARGV[4] lifetime of a result, s
+-- ARGV[5] nonce of this take: one that is repeated, as its reply was lost, gets the same message
+-- ARGV[6..] queues, most urgent first; the quarantine of each comes before it
+-- Returns nil, or {queue, message, task id, delivery tag, fencing token, ms in the queue or -1
+-- where nobody knows, ms to its deadline, attempts so far, crashes so far, 1 if it is cancelled}.
+-- The message is never re-encoded.
+-- uses: DEADLINES, DOORBELL, FENCE, JOB_RECORD, LAST_TAKE, QUARANTINE, QUEUE_LIST, UNACKED
+-- uses: UNACKED_INDEX, UNACKED_JOBS, UNREADABLE, UNREADABLE_MOST, clock, elapsed, read, unwrap
+-- uses: whole
+local worker, may_take_quarantined, default_deadline_ms = ARGV[1], ARGV[2] == '1', ARGV[3]
+local kept_ms, nonce, queues = ARGV[4] * 1000, ARGV[5], {unpack(ARGV, 6)}
+local now, last_take = clock(), LAST_TAKE .. worker
 
-local function reply(record, raw, queue, id, tag, token)
-  local seen = redis.call('HMGET', record, 'submitted_ms', 'attempts', 'crashes', 'cancelled',
-    'deadline_ms')
-  local queued = -1
-  if seen[1] then queued = math.max(0, now - tonumber(seen[1])) end
-  return {queue, raw, id, tag, token, queued, tonumber(seen[5]) - now,
-    tonumber(seen[2] or 0), tonumber(seen[3] or 0), seen[4] and 1 or 0}
+local function read_job(id)
+  return read(JOB_RECORD .. id, 'settled', 'tag', 'token', 'submitted_ms', 'deadline_ms',
+    'attempts', 'crashes', 'cancelled')
 end
 
-local last = redis.call('HMGET', last_take, 'nonce', 'id', 'token')
-if last[1] == ARGV[5] and last[2] then
-  local record = JOB_RECORD .. last[2]
-  local seen = redis.call('HMGET', record, 'token', 'tag')
-  local entry = seen[1] == last[3] and redis.call('HGET', UNACKED, seen[2])
-  if entry then
-    local raw, queue = opened(entry)
-    return reply(record, raw, queue, last[2], seen[2], tonumber(seen[1]))
-  end
+local function reply(job, queue, message, id, tag, token)
+  return {queue, message, id, tag, token, elapsed(job.submitted_ms, now) or -1,
+    job.deadline_ms - now, tonumber(job.attempts or 0), tonumber(job.crashes or 0),
+    job.cancelled and 1 or 0}
+end
+
+-- Tells whether a message is of no use: its job has ended, or a worker holds another copy of it. A
+-- job that was admitted and has no record ended long ago, or its caller was told that it failed.
+local function is_over(headers, job)
+  if job.settled then return true end
+  if job.tag and redis.call('HEXISTS', UNACKED, job.tag) == 1 then return true end
+  return headers.llm_submitted and redis.call('EXISTS', JOB_RECORD .. headers.id) == 0
 end
 
 local function deliver(raw, message, queue)
-  local tag, id = message.properties.delivery_tag, message.headers.id
-  local task = type(message.headers.task) == 'string' and message.headers.task or ''
-  local record = JOB_RECORD .. id
-  -- It was admitted and its record is gone: it has ended long ago, or its caller was told that it
-  -- was never queued.
-  if message.headers.llm_submitted and redis.call('EXISTS', record) == 0 then return nil end
-  -- It has its result, or somebody holds it: this is a second copy of the message.
-  local ended = redis.call('HMGET', record, 'settled', 'tag')
-  if ended[1] or (ended[2] and redis.call('HEXISTS', UNACKED, ended[2]) == 1) then return nil end
+  local headers, tag = message.headers, message.properties.delivery_tag
+  local id = headers.id
+  local record, job = JOB_RECORD .. id, read_job(id)
+  if is_over(headers, job) then return nil end
   local token = redis.call('INCR', FENCE)
   redis.call('ZADD', UNACKED_INDEX, string.format('%.3f', now / 1000), tag)
   redis.call('HSET', UNACKED, tag, '[' .. raw .. ', "", "' .. queue .. '"]')
   redis.call('HSET', UNACKED_JOBS, tag, id)
-  local deadline = redis.call('HGET', record, 'deadline_ms')
-  if not deadline then  -- sent by name, by another app
-    deadline = whole(now + tonumber(ARGV[3]))
-    redis.call('HSET', record, 'kind', string.sub(task, 5),
-      'deadline_ms', deadline)
-    redis.call('ZADD', DEADLINES, deadline, id)
+  if not job.deadline_ms then  -- another application sent it by name
+    local task = type(headers.task) == 'string' and headers.task or ''
+    job.deadline_ms = whole(now + default_deadline_ms)
+    redis.call('HSET', record, 'kind', string.sub(task, 5), 'deadline_ms', job.deadline_ms)
+    redis.call('ZADD', DEADLINES, job.deadline_ms, id)
   end
-  redis.call('PEXPIRE', record, whole(
-    math.max(0, tonumber(deadline) - now) + tonumber(ARGV[4]) * 1000))
-  redis.call('HSET', record, 'state', 'running', 'queue', queue, 'worker', ARGV[1],
+  redis.call('PEXPIRE', record, whole(math.max(0, job.deadline_ms - now) + kept_ms))
+  redis.call('HSET', record, 'state', 'running', 'queue', queue, 'worker', worker,
     'token', token, 'tag', tag)
   redis.call('HINCRBY', record, 'starts', 1)
-  redis.call('HSET', last_take, 'nonce', ARGV[5], 'id', id, 'token', token)
+  redis.call('HSET', last_take, 'nonce', nonce, 'id', id, 'token', token)
   redis.call('EXPIRE', last_take, 3600)
-  return reply(record, raw, queue, id, tag, token)
+  return reply(job, queue, raw, id, tag, token)
 end
 
-local function more()
-  for place = 6, #ARGV do
-    local queue = ARGV[place]
+local function decode(raw)
+  local ok, message = pcall(cjson.decode, raw)
+  return ok and type(message) == 'table' and type(message.headers) == 'table'
+    and type(message.headers.id) == 'string' and type(message.properties) == 'table'
+    and type(message.properties.delivery_tag) == 'string' and message or nil
+end
+
+local function take_from(list, queue)
+  for _ = 1, 1000 do  -- messages that are over or unreadable are dropped on the way
+    local raw = redis.call('RPOP', list)
+    if not raw then return nil end
+    local message = decode(raw)
+    local delivery = message and deliver(raw, message, queue)
+    if delivery then return delivery end
+    if not message then
+      redis.call('LPUSH', UNREADABLE, raw)
+      redis.call('LTRIM', UNREADABLE, 0, UNREADABLE_MOST - 1)
+    end
+  end
+end
+
+-- One ring may stand for several messages: another worker is to look for the rest.
+local function ring_for_the_rest()
+  for _, queue in ipairs(queues) do
     if redis.call('LLEN', QUARANTINE .. queue) + redis.call('LLEN', QUEUE_LIST .. queue) > 0 then
       if redis.call('LLEN', DOORBELL) == 0 then redis.call('LPUSH', DOORBELL, '1') end
       return
@@ -68,30 +90,22 @@ local function more()
   end
 end
 
-local function take_from(list, queue)
-  for _ = 1, 1000 do  -- settled and unreadable ones are dropped on the way
-    local raw = redis.call('RPOP', list)
-    if not raw then return nil end
-    local ok, message = pcall(cjson.decode, raw)
-    if ok and type(message) == 'table' and type(message.headers) == 'table'
-        and type(message.headers.id) == 'string' and type(message.properties) == 'table'
-        and type(message.properties.delivery_tag) == 'string' then
-      local taken = deliver(raw, message, queue)
-      if taken then return taken end
-    else
-      redis.call('LPUSH', UNREADABLE, raw)
-      redis.call('LTRIM', UNREADABLE, 0, UNREADABLE_MOST - 1)
-    end
+local last_nonce, last_id, last_token = unpack(
+  redis.call('HMGET', last_take, 'nonce', 'id', 'token'))
+if last_nonce == nonce then
+  local job = read_job(last_id)
+  local entry = job.token == last_token and redis.call('HGET', UNACKED, job.tag)
+  if entry then
+    local message, queue = unwrap(entry)
+    return reply(job, queue, message, last_id, job.tag, tonumber(job.token))
   end
 end
-
-for place = 6, #ARGV do
-  local queue = ARGV[place]
-  local taken = ARGV[2] == '1' and take_from(QUARANTINE .. queue, queue)
+for _, queue in ipairs(queues) do
+  local delivery = may_take_quarantined and take_from(QUARANTINE .. queue, queue)
     or take_from(QUEUE_LIST .. queue, queue)
-  if taken then
-    more()
-    return taken
+  if delivery then
+    ring_for_the_rest()
+    return delivery
   end
 end
 return nil

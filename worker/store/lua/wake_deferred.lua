@@ -1,17 +1,20 @@
--- Move deferred messages whose time has come to the head of their own queues, up to a limit.
--- ARGV[1] most to move   ARGV[2] queue of a message without a record   Returns how many were moved.
-local due = redis.call('ZRANGEBYSCORE', DEFERRED, '-inf', whole(clock()), 'LIMIT', 0, ARGV[1])
+-- Moves deferred messages that are due to the head of their own queues.
+-- ARGV[1] most to move
+-- ARGV[2] queue of a message without a record
+-- Returns how many were due.
+-- uses: DEFERRED, DEFERRED_MESSAGES, JOB_RECORD, clock, push_first, read, whole
+local most, default_queue = ARGV[1], ARGV[2]
+
+local due = redis.call('ZRANGEBYSCORE', DEFERRED, '-inf', whole(clock()), 'LIMIT', 0, most)
 for _, id in ipairs(due) do
-  local raw = redis.call('HGET', DEFERRED_MESSAGES, id)
+  local message = redis.call('HGET', DEFERRED_MESSAGES, id)
   redis.call('ZREM', DEFERRED, id)
   redis.call('HDEL', DEFERRED_MESSAGES, id)
   local record = JOB_RECORD .. id
-  if raw and redis.call('HEXISTS', record, 'settled') == 0 then
-    local queue = redis.call('HGET', record, 'queue') or ARGV[2]
-    local suspect = redis.call('HEXISTS', record, 'crashes') == 1
-    redis.call('RPUSH', (suspect and QUARANTINE or QUEUE_LIST) .. queue, raw)
+  local job = read(record, 'settled', 'queue')
+  if message and not job.settled then
+    push_first(record, job.queue or default_queue, message)
     if redis.call('EXISTS', record) == 1 then redis.call('HSET', record, 'state', 'queued') end
-    ring()
   end
 end
 return #due

@@ -1,0 +1,255 @@
+"""Every script on a Redis Cluster of three nodes: all keys of one service are in one slot.
+
+The key prefix sees to that with its hash tag, and each call declares the prefix as its one key, so
+that the client finds the node.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+import redis
+from redis.cluster import ClusterNode, RedisCluster
+
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess, free_port
+from local_llm_service.worker.store import keys, presence
+from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.scripts import DIRECTORY
+from local_llm_service.worker.store.states import (
+    UNHELD,
+    Admission,
+    CacheBounds,
+    CacheQuery,
+    Cancelling,
+    Claim,
+    Delivery,
+    Ending,
+    JobState,
+    Lifetimes,
+    NewJob,
+    ResultTemplate,
+    ResultText,
+    Settled,
+    SettleFor,
+    SharedAnswer,
+    Work,
+)
+from local_llm_service.worker.store.store import Store
+from tests.conftest import wait_until
+
+SLOTS = 16_384
+NODES = 3
+QUEUE = "llm.normal"
+MODEL = "fake:1b"
+#: Nodes speak to each other on their port plus 10,000.
+HIGHEST_PORT = 55_000
+
+
+def node_port() -> int:
+    """A free port that leaves room for that."""
+    return wait_until(lambda: (port := free_port()) <= HIGHEST_PORT and port, "a free port")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RedisCluster]:
+    """Three nodes, each with a third of the slots, and redis-py's client of them."""
+    with ExitStack() as exits:
+        nodes = []
+        for _ in range(NODES):
+            port = node_port()
+            extra = ("--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{port}.conf")
+            nodes.append(exits.enter_context(RedisProcess(port=port, extra=extra)))
+        clients = [redis.Redis.from_url(node.url, decode_responses=True) for node in nodes]
+        for place, client in enumerate(clients):
+            first, end = SLOTS * place // NODES, SLOTS * (place + 1) // NODES
+            client.execute_command("CLUSTER ADDSLOTS", *range(first, end))
+            client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port)
+        for client in clients:
+            wait_until(lambda c=client: is_whole(c), "all nodes know of each other")
+            client.close()
+        start = [ClusterNode("127.0.0.1", node.port) for node in nodes]
+        yield exits.enter_context(RedisCluster(startup_nodes=start, decode_responses=True))
+
+
+def is_whole(client: redis.Redis) -> bool:
+    """Whether this node can reach every slot."""
+    info = cast(dict[str, str], client.execute_command("CLUSTER INFO"))
+    return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(NODES)
+
+
+class Site:
+    """What a caller and a worker do, on one store; each job with a new id."""
+
+    def __init__(self, cluster: RedisCluster, prefix: str) -> None:
+        # Its client has the few calls that the store makes.
+        client = cast(redis.Redis, cluster)
+        self.store = Store(client, Lifetimes(60, 60), CacheBounds(), prefix)
+        self.jobs, self.single_flight = self.store.jobs, self.store.single_flight
+        self.called: set[str] = set()
+        run = self.store.scripts.run
+
+        def noted_run(name: str, args: Any) -> Any:
+            self.called.add(name)
+            return run(name, args)
+
+        self.store.scripts.run = noted_run  # type: ignore[method-assign]
+
+    def ask(self, fingerprint: str = "", *, delay: float = 0, canvas: bool = False) -> str:
+        """Submit a job and put its message."""
+        task_id = uuid4().hex
+        new = NewJob(task_id, "generate", QUEUE, 60, 0, canvas, has_new_id=True)
+        query = CacheQuery("*", f"{MODEL} 1", fingerprint, '{"result": {', "}}", "2026-01-01")
+        admitted = self.jobs.submit(new, query if fingerprint else CacheQuery(""))
+        assert admitted.decision is Admission.QUEUE
+        self.jobs.put(QUEUE, message(task_id, llm_submitted=True), task_id, delay)
+        return task_id
+
+    def take(self) -> Delivery:
+        """The next message."""
+        found = self.jobs.take([QUEUE], worker="w", may_take_quarantined=True, nonce=uuid4().hex)
+        assert found is not None
+        return found
+
+    def start(self, fingerprint: str, claim: Claim, *, canvas: bool = False) -> Delivery:
+        """Take the next message and claim it."""
+        delivery = self.take()
+        token, task_id = delivery.token, delivery.task_id
+        found, _ = self.single_flight.claim(task_id, token, fingerprint, canvas=canvas)
+        assert found is claim
+        return delivery
+
+    def fail(self, task_id: str, token: str) -> Settled:
+        """Give a job a failure that becomes a dead letter."""
+        return self.jobs.settle(task_id, token, ending(JobState.FAILED, "model_failed"))[0]
+
+
+def message(task_id: str, **more: bool) -> str:
+    """As Celery puts it into a queue, as far as the scripts read it."""
+    headers = {"id": task_id, "task": "llm.generate", **more}
+    return json.dumps({"headers": headers, "properties": {"delivery_tag": f"tag-{task_id}"}})
+
+
+def ending(state: JobState = JobState.SUCCEEDED, error: str = "") -> Ending:
+    """An answer that is cached, or a failure."""
+    template = ResultTemplate("ia", ('{"task_id": ', ', "result": {', "}}"))
+    text = ResultText('{"result": {', '"text": "Hello."', "}}", template)
+    work = Work("computed", 3, 2, 0.1, cacheable=not error)
+    return Ending(state, error, SettleFor.EVERYONE, bool(error), text, work)
+
+
+# --- what each script does ------------------------------------------------------------------
+
+
+def answer_all(site: Site) -> None:
+    """publish, submit, put, take, claim, renew, wanted_seconds, settle with followers; a hit."""
+    table = json.dumps({"default": MODEL, "models": {MODEL: "1"}})
+    presence.publish(site.store, "w", "{}", table)
+    ids = [site.ask("print") for _ in range(3)]
+    leader = site.start("print", Claim.LEAD)
+    followers = [site.start("print", Claim.JOINED).task_id for _ in range(2)]
+    assert [leader.task_id, *followers] == ids
+    assert site.jobs.renew([(leader.task_id, leader.tag, leader.token)]) == ([], [])
+    assert site.single_flight.wanted_seconds(leader.task_id) > 0
+    settled, answered = site.jobs.settle(leader.task_id, leader.token, ending())
+    assert (settled, sorted(answered)) == (Settled.STORED, sorted(followers))
+    for task_id in ids:
+        stored = site.store.client.get(site.store.keys.result(task_id))
+        assert json.loads(cast(str, stored))["result"]["text"] == "Hello."
+    new = NewJob(uuid4().hex, "generate", QUEUE, 60, 0, canvas=False, has_new_id=True)
+    hit = site.jobs.submit(new, CacheQuery("*", f"{MODEL} 1", "print", "{", "}", "2026-01-01"))
+    assert hit.decision is Admission.HIT
+
+
+def put_back_and_reap(site: Site) -> None:
+    """release, wake_deferred, redis_up_seconds, reap, drop."""
+    task_id = site.ask(delay=0.001)
+    wait_until(lambda: site.jobs.wake_deferred(QUEUE) == 1, "a deferred message is due")
+    delivery = site.take()
+    assert site.jobs.release(task_id, delivery.token, counts=True)
+    delivery = site.take()
+    assert (delivery.task_id, delivery.attempts) == (task_id, 1)
+    assert site.jobs.redis_up_seconds(longest_gap_seconds=5) >= 0
+    assert site.jobs.reap(lease_seconds=-1, max_crashes=5) == [task_id]
+    delivery = site.take()
+    assert delivery.crashes == 1
+    site.jobs.drop(task_id, delivery.tag, delivery.token)
+    assert site.jobs.renew([(task_id, delivery.tag, delivery.token)])[0] == [delivery.token]
+
+
+def leave_groups(site: Site) -> None:
+    """detach, requeue_follower, cancel, forget; a handoff for a job in a canvas."""
+    site.ask("other")
+    leader = site.start("other", Claim.LEAD)
+    follower = site.ask("other", canvas=True)
+    site.start("other", Claim.JOINED, canvas=True)
+    assert site.single_flight.requeue_follower(follower)
+    site.start("other", Claim.JOINED, canvas=True)
+    assert site.jobs.cancel(leader.task_id) is Cancelling.SHARED
+    assert site.jobs.settle(leader.task_id, leader.token, ending())[0] is Settled.STORED
+    delivery = site.take()
+    claim, outcome = site.single_flight.claim(follower, delivery.token, "other", canvas=True)
+    assert (claim, type(outcome)) == (Claim.HANDOFF, SharedAnswer)
+    site.single_flight.detach(follower)
+    assert site.jobs.settle(follower, delivery.token, ending())[0] is Settled.STORED
+    forgotten = site.ask()
+    site.jobs.forget(forgotten)
+    assert site.jobs.record(forgotten) is None  # and the next take drops its message
+
+
+def send_again(site: Site) -> None:
+    """collect, cancel, settle by nobody; a dead letter, and replay."""
+    task_id = uuid4().hex
+    assert site.jobs.collect(QUEUE, message(task_id), task_id, "generate", 0)
+    assert not site.jobs.collect(QUEUE, message(task_id), task_id, "generate", 0)
+    delivery = site.take()
+    assert site.fail(task_id, delivery.token) is Settled.STORED
+    assert [letter.task_id for letter in site.store.dead_letters.all()] == [task_id]
+    assert site.jobs.replay(task_id, deadline_seconds=60, default_queue=QUEUE)
+    assert site.jobs.cancel(task_id) is Cancelling.WAITING
+    assert site.fail(task_id, UNHELD) is Settled.STORED
+
+
+def test_every_script_runs_on_a_cluster(cluster: RedisCluster) -> None:
+    """Each moves jobs there as on one Redis. Its nodes are given a script when they lack it."""
+    site = Site(cluster, keys.DEFAULT_PREFIX)
+    for story in (answer_all, put_back_and_reap, leave_groups, send_again):
+        story(site)
+    assert site.called == {file.stem for file in DIRECTORY.glob("*.lua")}
+    slots = {cluster.keyslot(key) for key in cluster.scan_iter(match="*")}
+    assert len(slots) == 1, "all keys are in one slot"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda site: site.ask(),
+        lambda site: site.take(),
+        lambda site: site.jobs.cancel(uuid4().hex),
+        lambda site: site.jobs.redis_up_seconds(longest_gap_seconds=5),
+    ],
+    ids=["submit", "take", "cancel", "redis_up_seconds"],
+)
+def test_without_a_hash_tag_scripts_fail(
+    cluster: RedisCluster, call: Callable[[Site], object]
+) -> None:
+    """Keys are spread over the nodes, and a script reaches only those of its own."""
+    site = Site(cluster, "llm:")
+
+    def call_often() -> None:
+        for _ in range(20):
+            call(site)
+
+    with pytest.raises(redis.ResponseError, match="cript attempted to access"):
+        call_often()
+
+
+def test_prefixes_without_a_hash_tag_spread_their_keys(cluster: RedisCluster) -> None:
+    """What the default prefix is for."""
+    spread, together = Keys("llm:"), Keys()
+    assert len({cluster.keyslot(spread.job(str(n))) for n in range(9)}) > 1
+    assert len({cluster.keyslot(together.job(str(n))) for n in range(9)}) == 1

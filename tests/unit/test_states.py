@@ -1,0 +1,76 @@
+"""A job's record as Redis holds it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+
+import pytest
+
+from local_llm_service.worker.store.states import JobRecord, JobState
+from tests.unit.test_scripts import EVERYTHING
+
+FOUND = {
+    "kind": "summarize",
+    "queue": "llm.low",
+    "state": "running",
+    "nonce": "n",
+    "put": "1",
+    "submitted_ms": "1732460000000",
+    "deadline_ms": "1732463600000",
+    "canvas": "1",
+    "fingerprint": "ab",
+    "worker": "llm-1@host",
+    "token": "17",
+    "tag": "t",
+    "starts": "2",
+    "attempts": "1",
+    "crashes": "1",
+    "cancelled": "1",
+    "cancel_requested": "1",
+    "caller_left": "1",
+    "settled": "17",
+    "error": "timeout",
+}
+
+
+def test_a_record_is_read_with_its_types() -> None:
+    """Redis holds only text."""
+    record = JobRecord.of(FOUND)
+    assert record is not None
+    assert {field.name for field in fields(record)} == set(FOUND)
+    assert record.state is JobState.RUNNING
+    assert (record.submitted_ms, record.deadline_ms) == (1732460000000, 1732463600000)
+    assert (record.starts, record.attempts, record.crashes) == (2, 1, 1)
+    assert record.put is record.canvas is record.cancelled is True
+    assert record.cancel_requested is record.caller_left is True
+    assert (record.token, record.settled, record.error) == ("17", "17", "timeout")
+
+
+def test_what_nobody_has_written_is_missing() -> None:
+    """Flags are off, counts are 0, the rest is None or empty."""
+    record = JobRecord.of({"state": "queued"})
+    assert record == JobRecord(state=JobState.QUEUED)
+    assert record is not None
+    assert (record.submitted_ms, record.token, record.settled, record.error) == (None,) * 4
+    assert (record.starts, record.attempts, record.crashes) == (0, 0, 0)
+    assert not any((record.put, record.canvas, record.cancelled, record.caller_left))
+
+
+def test_no_hash_is_no_record() -> None:
+    """`HGETALL` of a key that is not there gives nothing."""
+    assert JobRecord.of({}) is None
+
+
+def test_what_a_newer_version_writes_is_passed_over() -> None:
+    """Workers of two versions share a Redis while one takes the other's place."""
+    record = JobRecord.of({"state": "dreaming", "kind": "chat", "tenant": "x"})
+    assert record == JobRecord(kind="chat", state=JobState.UNKNOWN)
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(JobRecord)])
+def test_every_field_is_written_by_a_script(field: str) -> None:
+    """A field that no script writes would never be there."""
+    write = re.compile(rf"'(?:HSET|HSETNX|HINCRBY)'[^()]*'{field}'")
+    shared = re.compile(rf"raise_to\([^()]*'{field}'")
+    assert any(write.search(text) or shared.search(text) for text in EVERYTHING.values())

@@ -1,0 +1,31 @@
+-- The end of one job. `ending` is the table that settle.lua makes of its arguments.
+
+-- Stores a result under its job's id and tells those who listen.
+-- uses: RESULT_META
+local function announce(id, result, kept_seconds)
+  redis.call('SET', RESULT_META .. id, result, 'EX', kept_seconds)
+  redis.call('PUBLISH', RESULT_META .. id, result)
+end
+
+-- Marks a job as ended under a fencing token, '1' where nobody held it.
+local function mark_ended(record, token, ending)
+  redis.call('HSET', record, 'settled', token, 'state', ending.state)
+  if ending.error ~= '' then redis.call('HSET', record, 'error', ending.error) end
+  redis.call('EXPIRE', record, ending.kept_seconds)
+end
+
+-- Removes a job's message from wherever it is held or deferred, and what watches over it.
+-- uses: DEADLINES, DEFERRED, DEFERRED_MESSAGES, UNANSWERED, end_delivery
+local function remove_message(id, tag)
+  if tag then end_delivery(tag) end
+  redis.call('ZREM', DEADLINES, id)
+  redis.call('SREM', UNANSWERED, id)
+  redis.call('ZREM', DEFERRED, id)
+  redis.call('HDEL', DEFERRED_MESSAGES, id)
+end
+
+-- Writes an outcome as the cache and handoffs keep it: prompt tokens, completion tokens, text.
+-- uses: whole
+local function outcome_entry(ending)
+  return whole(ending.prompt_tokens) .. ' ' .. whole(ending.completion_tokens) .. ' ' .. ending.text
+end
