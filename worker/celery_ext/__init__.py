@@ -1,1 +1,1 @@
-"""What derives from Celery and kombu, and nothing else."""
+"""The parts derived from Celery and kombu, and nothing else."""

@@ -1,7 +1,7 @@
-"""Celery's connections, which tell Flower the scheme of the broker and not our transport's class.
+"""Celery's connections, which tell Flower the broker's scheme instead of our transport's class.
 
-Flower chooses by the scheme how to read queue lengths; with a transport named by dotted path it
-would find none that it knows, and show no queues.
+Flower decides by the scheme how to read queue lengths. It does not know a transport that is named
+by a dotted path, and would show no queues.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from kombu.exceptions import OperationalError
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
 
-#: What sending a message raises when Redis is away. RuntimeError is how Celery's result backend
-#: says that it has given up.
+#: The errors that sending a message raises when Redis is away. Celery's result backend raises
+#: RuntimeError when it gives up.
 SEND_ERRORS = (OperationalError, redis.RedisError, RuntimeError)
 
 #: The queues as Celery declares them.
@@ -27,16 +27,16 @@ QUEUES = [Queue(name, Exchange(name, type="direct"), routing_key=name) for name 
 
 
 class Connection(KombuConnection):
-    """A connection whose address begins with `redis://` (or `rediss://`)."""
+    """A connection that shows its address as `redis://…` (or `rediss://…`)."""
 
     def as_uri(self, *args: Any, **kwargs: Any) -> str:
-        """The address; the password only with `include_password`."""
+        """The address, which holds the password only with `include_password`."""
         _, _, rest = str(super().as_uri(*args, **kwargs)).partition("://")
         return f"{_scheme()}://{rest}"
 
 
 class AMQP(CeleryAMQP):
-    """What the app is made with."""
+    """The AMQP class of the app; its connections are of the class above."""
 
     Connection = Connection
 

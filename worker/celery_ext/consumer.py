@@ -1,7 +1,7 @@
-"""Celery's consumer; a message that is not a job is refused, and no word of it is printed.
+"""Celery's consumer, which refuses a message that is not a job and prints no word of it.
 
-Celery's own logs the whole body of a message that it cannot use, and leaves whoever waits for it
-waiting. Here the waiter gets InvalidRequest and the log gets the id.
+Celery's own consumer logs the whole body of a message that it cannot use and leaves the caller
+waiting. Here the caller gets InvalidRequest and the log gets the id.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from local_llm_service.worker.runtime import WorkerRuntime
 
 logger = logging.getLogger(__name__)
 
-#: Events wait so long for others to go with them.
+#: How long an event waits for others, to be sent with them.
 EVENTS_SECONDS = 0.25
 
 
 class Consumer(CeleryConsumer):
-    """What `worker_consumer` names."""
+    """The consumer that `worker_consumer` names."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,9 +41,9 @@ class Consumer(CeleryConsumer):
         return self.ensure_connected(connection)
 
     def on_send_event_buffered(self) -> None:
-        """Send what Flower is told a few times a second, not at each turn of the loop.
+        """Send Flower's events a few times a second, not at each turn of the loop.
 
-        Three events a job, each a message of its own, were a third of what a job costs a worker.
+        Each job has three events. Sent one by one they were a third of a job's cost in a worker.
         """
         now = time.monotonic()
         if self.hub is None or now < self._flush_at:
@@ -55,14 +55,16 @@ class Consumer(CeleryConsumer):
         self.hub.call_later(EVENTS_SECONDS, self._flush_events)
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Connect, trying again every second or two, for ever.
+        """Connect, trying again every second or two, forever.
 
-        Celery's own pauses grow to 30 s: that long a worker would stand idle after Redis is back.
+        Celery's own pauses grow to 30 s: a worker would stay idle that long after Redis is back.
         """
 
         def say(error: Exception, pause_seconds: float) -> None:
             logger.warning(
-                "no connection to Redis (%s); again in %.1f s", type(error).__name__, pause_seconds
+                "no connection to Redis (%s); trying again in %.1f s",
+                type(error).__name__,
+                pause_seconds,
             )
 
         connected = conn.ensure_connection(
@@ -77,11 +79,11 @@ class Consumer(CeleryConsumer):
         return connected
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
-        """The message is in no protocol that Celery knows."""
+        """Refuse a message in a protocol that Celery does not know."""
         self._refuse(message, InvalidRequest("the message is not a Celery task message"))
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """The message names a task that is not one of this service's kinds."""
+        """Refuse a message for a task that is not one of this service's kinds."""
         kinds = sorted(name for name in self.app.tasks if name.startswith("llm."))
         self._refuse(
             message,
@@ -89,13 +91,13 @@ class Consumer(CeleryConsumer):
         )
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """The message cannot be read as a call: wrong shape, or a content type other than JSON."""
+        """Refuse a message that is not a call: wrong shape, or a content type other than JSON."""
         self._refuse(
             message, InvalidRequest(f"the message cannot be read as a call ({type(exc).__name__})")
         )
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """The body is not what its content type says, or that type is not accepted."""
+        """Refuse a body that does not match its content type, or whose type is not accepted."""
         self._refuse(
             message,
             InvalidRequest(
@@ -105,7 +107,7 @@ class Consumer(CeleryConsumer):
         )
 
     def _refuse(self, message: Any, error: ServiceError) -> None:
-        """Take the message out of Redis and store `error` for whoever waits for its id."""
+        """Take the message out of Redis and store `error` for the caller who waits for its id."""
         headers = message.headers if isinstance(message.headers, dict) else {}
         task_id = headers.get("id")
         logger.error("message refused: %s task_id=%s", error.message, task_id)

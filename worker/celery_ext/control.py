@@ -1,4 +1,4 @@
-"""Cancelling a job, wherever it is: behind `cancel()`, Celery's `revoke()` and Flower's button."""
+"""Cancels a job wherever it is: for `cancel()`, Celery's `revoke()` and Flower's button."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _RACES = 10
 def cancel(app: Any, task_id: str) -> JobState:
     """Cancel one job and return its state.
 
-    CANCELLED once it has its failure; RUNNING while its worker is still being told (one in a chain
-    or chord: until a worker takes it); the end that it had before; or UNKNOWN. It holds without any
-    worker: the mark is in the job's record. Raises redis-py's errors.
+    CANCELLED: the job has its failure. RUNNING: its worker is still being told, or a worker has yet
+    to take it, for a job in a chain or chord. UNKNOWN: no such job. Another state: the job had
+    ended before. A cancel works without any worker, because the job's record keeps it. Raises
+    redis-py's errors.
     """
     jobs = process_store().jobs
     for _ in range(_RACES):
@@ -30,18 +31,18 @@ def cancel(app: Any, task_id: str) -> JobState:
             return JobState.RUNNING
         if found is Cancelling.ENDED:
             break
-        # Nobody holds it, or others wait for what it generates and it only leaves them.
+        # No worker holds the job, or others wait for its answer and only its own caller leaves.
         settled, _ = app.backend.fail(task_id, Cancelled("the job was cancelled"))
         if settled is Settled.STORED:
             return JobState.CANCELLED
         if settled is Settled.ALREADY:
             break
-        # A worker took it just now, or the others have left: look again.
+        # A worker has just taken the job, or the others have left: look again.
     return jobs.state(task_id) or JobState.UNKNOWN
 
 
 class Control(CeleryControl):
-    """Celery's control, whose `revoke` is this service's cancel."""
+    """Celery's control with `revoke` as this service's cancel."""
 
     def revoke(self, task_id: Any, *args: Any, **kwargs: Any) -> None:
         """Cancel one id or a list of them, running or not, `terminate` or not."""
@@ -49,5 +50,5 @@ class Control(CeleryControl):
             cancel(self.app, str(one))
 
     def terminate(self, task_id: Any, *args: Any, **kwargs: Any) -> None:
-        """As revoke: there is one way to cancel."""
+        """The same as revoke: there is one way to cancel."""
         self.revoke(task_id)

@@ -1,4 +1,4 @@
-"""When a message is to start: `countdown` and `eta`, which Celery writes into its headers."""
+"""The start time of a message: `countdown` and `eta`, which Celery writes into its headers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def delay_seconds(headers: Mapping[str, Any]) -> float:
-    """Seconds until the message's `eta`; 0 for none, or one that cannot be read."""
+    """Seconds until the message's `eta`; 0 without one, or if it cannot be read."""
     eta = headers.get("eta")
     if not isinstance(eta, str):
         return 0.0

@@ -1,6 +1,6 @@
-"""Tells Flower how jobs ended that ran in no slot: the followers of another.
+"""Tells Flower how followers ended: jobs that shared another job's result and ran in no slot.
 
-Celery sends these events for what it has run itself; a follower would stay "started".
+Celery sends these events only for jobs that it ran itself; a follower would stay "started".
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import Any
 
 
 class FollowerEvents:
-    """Sends with the event dispatcher of one Celery consumer."""
+    """Sends events through the dispatcher of one Celery consumer."""
 
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
 
     def tell(self, task_ids: Sequence[str], error: Exception | None) -> None:
-        """They have their result: an answer, or `error`. No word of either."""
+        """Say that these followers have an answer, or `error`, without a word of either."""
         dispatcher = getattr(self._consumer, "event_dispatcher", None)
         if dispatcher is None or not dispatcher.enabled:
             return

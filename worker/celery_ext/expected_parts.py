@@ -1,4 +1,4 @@
-"""Checks at a worker's start that Celery was given the parts that celeryconfig.py names."""
+"""Checks at a worker's start that Celery uses the parts that celeryconfig.py names."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from local_llm_service.worker.store.old_keys import old_keys
 
 
 def check_parts(worker: Any) -> None:
-    """Raise ImproperlyConfigured where a part is another one, e.g. by a command-line option.
+    """Raise ImproperlyConfigured if a part was replaced, e.g. by a command-line option.
 
-    Also where Redis holds what an old version left.
+    Also raise it if Redis holds keys of an old version.
     """
     if problem := old_keys(worker.llm_runtime.store.client):
         raise ImproperlyConfigured(problem)

@@ -1,8 +1,8 @@
-"""Celery's threads pool, in which an error while finishing a job does not lose the slot for ever.
+"""Celery's threads pool, in which an error at the end of a job does not lose the slot forever.
 
 The stock pool never looks at a slot's future: when a result could not be stored, Celery counted the
-job as running until the end of days. Also: no context variable of one job is seen by the next, and
-`terminate` stops the generation instead of raising.
+job as running forever. Here, too, each job gets a copy of the context variables, so that the next
+job sees none of them, and terminating a job does not raise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class TaskPool(ThreadsPool):
-    """What `worker_pool` names."""
+    """The pool that `worker_pool` names."""
 
     def on_apply(
         self,
@@ -36,7 +36,7 @@ class TaskPool(ThreadsPool):
         error_callback: Any = None,
         **_: Any,
     ) -> ApplyResult:
-        """Run in a free thread; an error that nothing caught goes to Celery's error callback."""
+        """Run in a free thread; an uncaught error goes to Celery's error callback."""
         run = partial(
             apply_target, target, args or (), kwargs or {}, callback, accept_callback,
             getpid=get_ident,
@@ -46,7 +46,7 @@ class TaskPool(ThreadsPool):
         return ApplyResult(future)
 
     def terminate_job(self, pid: int, signal: Any = None) -> None:
-        """Nothing here: a job is stopped through its lease (worker/delivery/cancel.py)."""
+        """Do nothing: the lease heartbeat stops a cancelled job (lease/heartbeat.py)."""
 
 
 def _report(error_callback: Any, future: Future[Any]) -> None:

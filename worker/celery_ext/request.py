@@ -1,7 +1,7 @@
 """Celery's record of one running message, without a single word of its arguments.
 
 A producer that sends by name (`send_task`, another language, Flower) puts a `repr` of the prompt
-into the message's headers. It must not reach this worker's log, events or `inspect` replies.
+into the message's headers. That text must not reach this worker's log, events or `inspect` replies.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class PrivateRequest(Request):
         try:
             super().__init__(*args, **kwargs)
         except (TypeError, ValueError, KeyError, AttributeError):
-            # A body that is not (args, kwargs, embed) would end the worker's whole consumer.
+            # Without this, a body that is not (args, kwargs, embed) would end the whole consumer.
             raise InvalidTaskError("the body is not [args, kwargs, options]") from None
         self._argsrepr = self._kwargsrepr = HIDDEN
-        # Storing the result is what ends custody of a message: it cannot be left out.
+        # Storing the result ends the delivery, so it cannot be left out.
         self._ignore_result = self._request_dict["ignore_result"] = False
         # The tracer reads these two from the dict when it logs an error.
         self._request_dict["argsrepr"] = self._request_dict["kwargsrepr"] = HIDDEN
 
     def info(self, safe: bool = False) -> dict[str, Any]:
-        """What `inspect active|reserved|scheduled|query_task` answer; never the arguments."""
+        """The reply to `inspect active|reserved|scheduled|query_task`, never with the arguments."""
         return {**super().info(safe=True), "args": HIDDEN, "kwargs": HIDDEN}

@@ -1,8 +1,8 @@
 """Celery's result backend over Redis, with one way for a job to get its result: settle.lua.
 
 One script stores and announces the result, ends the delivery and writes into the record how the job
-ended. So there is no moment at which a worker can die between answer and acknowledgement, and a
-worker that has lost its lease cannot store a second answer.
+ended. So a worker cannot die between answer and acknowledgement, and a worker that has lost its
+lease cannot store a second answer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from local_llm_service.worker.store.store import process_store
 
 logger = logging.getLogger(__name__)
 
-#: What Redis says when it is there and cannot write.
+#: Redis's errors when it is there and cannot write.
 _NOT_NOW = (
     redis.exceptions.OutOfMemoryError,
     redis.exceptions.ReadOnlyError,
@@ -41,29 +41,29 @@ _NOT_NOW = (
 )
 _NOT_NOW_WORDS = ("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN", "BUSY", "NOREPLICAS")
 
-#: Failures that nobody needs to look into: no dead letter.
+#: Failures that leave no dead letter, because nobody needs to look into them.
 _NO_LETTER = {Cancelled.code}
-#: Ends of one caller, not of the work: who waits for the same goes on waiting.
+#: Failures of one caller, not of the work: all others who wait for the same work go on waiting.
 _CALLERS_OWN = {Cancelled.code, DeadlineExceeded.code}
 
 
 class Backend(RedisBackend):
-    """What `result_backend` names."""
+    """The backend that `result_backend` names."""
 
     def _add_global_keyprefix(self) -> None:
-        """Put our prefix before Celery's key names as it is: Celery 5.4 adds a `_` to it."""
+        """Put our prefix before Celery's key names unchanged: Celery 5.4 would add a `_` to it."""
         prefix = self.app.conf.result_backend_transport_options["global_keyprefix"]
         for name in ("task_keyprefix", "group_keyprefix", "chord_keyprefix"):
             setattr(self, name, f"{prefix}{getattr(self, name)}")
 
     def exception_safe_to_retry(self, exc: Exception) -> bool:
-        """Try again also while Redis answers that it cannot write now: full, read-only, loading."""
+        """Also try again while Redis says that it cannot write now: full, read-only, loading."""
         return isinstance(exc, _NOT_NOW) or _is_not_now(exc) or super().exception_safe_to_retry(exc)
 
     def add_pending_result(
         self, result: Any, weak: bool = False, start_drainer: bool = True
     ) -> Any:
-        """Look once before subscribing: a result that is there needs no subscription."""
+        """Look once before subscribing: a result that exists needs no subscription."""
         if not self._is_subscribed(result.id) and result.ready():
             if not result.on_ready.ready:
                 result.on_ready(result)
@@ -73,13 +73,13 @@ class Backend(RedisBackend):
     def wait_for_pending(
         self, result: Any, callback: Any = None, propagate: bool = True, **kwargs: Any
     ) -> Any:
-        """As Celery's; a result that is in hand is not asked for again."""
+        """Wait as Celery does, but do not ask again for a result that the handle holds already."""
         if result._cache is not None:
             return result.maybe_throw(callback=callback, propagate=propagate)
         return super().wait_for_pending(result, callback=callback, propagate=propagate, **kwargs)
 
     def on_result_fulfilled(self, result: Any) -> None:
-        """Unsubscribe from what was subscribed to: not from an answer that was there at once."""
+        """Unsubscribe, unless the answer was there at once and nothing was subscribed to."""
         if self._is_subscribed(result.id):
             super().on_result_fulfilled(result)
 
@@ -97,7 +97,7 @@ class Backend(RedisBackend):
     ) -> Any:
         if state not in states.READY_STATES:
             return super()._store_result(task_id, result, state, traceback, request, **kwargs)
-        # What the transport has put into the message of a job that runs here.
+        # The transport has put both into the message of a job that runs here.
         in_flight = getattr(request, "llm_delivery", None)
         runtime = getattr(request, "llm_runtime", None)
         token = UNHELD if in_flight is None else in_flight.delivery.token
@@ -117,9 +117,9 @@ class Backend(RedisBackend):
     def settle_waiters(
         self, task_id: str, token: str, answer: dict[str, Any], work: Work
     ) -> list[str]:
-        """Give an answer to all who wait with a job, which itself is to end in another way.
+        """Give an answer to all waiters of a job that itself is to end in another way.
 
-        Returns the followers that have it now. Raises redis-py's errors.
+        Returns the followers that have got the answer. Raises redis-py's errors.
         """
         meta = self._get_result_meta(answer, states.SUCCESS, None, None)
         return _settle(task_id, token, meta, None, work, SettleFor.WAITERS)[1]
@@ -127,9 +127,9 @@ class Backend(RedisBackend):
     def fail(
         self, task_id: str, error: ServiceError, *, token: str = UNHELD
     ) -> tuple[Settled, list[str]]:
-        """Give a job that no slot runs its failure.
+        """Store the failure of a job that no slot runs.
 
-        Returns what was done, and the followers that have the same failure now. Raises redis-py's
+        Returns what was done, and the followers that have got the same failure. Raises redis-py's
         errors.
         """
         meta = self._get_result_meta(self.prepare_exception(error), states.FAILURE, None, None)
@@ -137,7 +137,10 @@ class Backend(RedisBackend):
 
 
 def fail(runtime: Any, task_id: str, error: ServiceError, *, token: str = UNHELD) -> Settled:
-    """As Backend.fail, for a worker: Flower hears of the followers. Raises redis-py's errors."""
+    """Backend.fail for a worker, which also tells Flower of the followers.
+
+    Raises redis-py's errors.
+    """
     from local_llm_service.worker.app import app
 
     settled, followers = app.backend.fail(task_id, error, token=token)

@@ -1,8 +1,8 @@
 """Results as Celery stores them, in the parts that settle.lua and submit.lua put together.
 
-An answer has a part that is the same for all who get it (`text`, `model`, `usage`, ...) and one
-that is each caller's own (`task_id`, `origin`, `timings`). The shared part is written once; scripts
-put the others around it without reading it.
+One part of an answer is the same for everybody who gets it (`text`, `model`, `usage`, ...), and one
+part is each caller's own (`task_id`, `origin`, `timings`). The shared part is written once; scripts
+put the callers' parts around it without reading it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from local_llm_service.worker.store.states import ResultTemplate, ResultText
 #: The members of an answer that are each caller's own.
 CALLERS_MEMBERS = ("task_id", "origin", "timings")
 
-#: Timings of an answer that cost nothing now.
+#: Timings of an answer that was not generated for this job.
 NO_TIMINGS = {
     "queued_seconds": 0.0,
     "load_seconds": 0.0,
@@ -27,12 +27,12 @@ NO_TIMINGS = {
     "generation_seconds": 0.0,
 }
 
-#: Members of Celery's result meta that only a task which runs in this process can have.
+#: Members of Celery's result meta that only a task that runs in this process can fill.
 _NOT_RUN: dict[str, Any] = {"traceback": None, "children": []}
 
 
 def result_text(meta: Mapping[str, Any]) -> ResultText:
-    """Split Celery's result meta (with `status`, `result`, `task_id`)."""
+    """Split Celery's result meta (with `status`, `result`, `task_id`) into its parts."""
     answer = meta["result"]
     frame = _opened({key: value for key, value in meta.items() if key != "result"})
     for_waiters = _opened(_NOT_RUN | {"status": meta["status"], "date_done": meta["date_done"]})
@@ -63,9 +63,10 @@ def result_text(meta: Mapping[str, Any]) -> ResultText:
 
 
 def cached_result(task_id: str, date_done: str) -> tuple[str, str]:
-    """What stands before and after the shared part in the result of a cache hit.
+    """The text before and after the shared part in the result of a cache hit.
 
-    `date_done` in ISO 8601. Written by hand: `.delay()` of a repeated question is mostly this.
+    `date_done` is in ISO 8601. The text is put together by hand, because this is most of the time
+    that `.delay()` of a repeated question takes.
     """
     own_id = encode_basestring_ascii(task_id)
     return (
@@ -76,7 +77,7 @@ def cached_result(task_id: str, date_done: str) -> tuple[str, str]:
 
 
 def cached_meta(task_id: str, date_done: str, shared: str) -> dict[str, Any]:
-    """The same as Celery holds it once it is read."""
+    """The same result as Celery holds it once it is read."""
     answer = {
         "task_id": task_id,
         "origin": "cached",
@@ -94,12 +95,12 @@ def cached_meta(task_id: str, date_done: str, shared: str) -> dict[str, Any]:
 
 
 def _dumps(value: object) -> str:
-    """As Celery encodes results."""
+    """JSON as Celery encodes results."""
     return str(json.dumps(value))  # type: ignore[no-untyped-call]
 
 
 def _opened(members: Mapping[str, Any]) -> str:
-    """A JSON object that more members can follow."""
+    """A JSON object without its closing brace, so that more members can follow."""
     return _dumps(members)[:-1]
 
 

@@ -1,4 +1,4 @@
-"""Hooks into Celery's worker: they make the runtime, start its threads and drain it on SIGTERM."""
+"""Steps of Celery's worker that make the runtime, start its threads and drain it on SIGTERM."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from local_llm_service.worker.store.store import process_store
 class LeaseStep(bootsteps.StartStopStep):
     """Makes the worker's runtime and runs its lease heartbeat.
 
-    The heartbeat does not stop with the other steps: leases are renewed until the pool has drained.
+    The heartbeat does not stop with the other steps: it renews leases until the pool has drained.
     """
 
     requires = ("celery.worker.components:Pool",)
 
     def create(self, parent: Any) -> None:
-        """`parent` is Celery's worker; its consumer is made after this."""
+        """Make the runtime of `parent`, Celery's worker, before its consumer is made."""
         settings = get_settings()
         parent.llm_runtime = WorkerRuntime.make(
             str(parent.hostname),
@@ -65,7 +65,7 @@ class LeaseStep(bootsteps.StartStopStep):
 
 
 class PresenceStep(bootsteps.StartStopStep):
-    """Publishes the worker while it runs."""
+    """Publishes the worker in Redis while it runs."""
 
     requires = (LeaseStep,)
 
@@ -74,7 +74,7 @@ class PresenceStep(bootsteps.StartStopStep):
         super().__init__(parent, **options)
 
     def start(self, parent: Any) -> None:
-        """Begin to publish `parent`, which is Celery's worker."""
+        """Begin to publish `parent`, Celery's worker."""
         self._publisher = publisher(parent.llm_runtime)
         self._publisher.start()
 
@@ -99,7 +99,7 @@ def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
 
 
 def publisher(runtime: WorkerRuntime) -> Publisher:
-    """What publishes a worker, not yet started."""
+    """A worker's publisher, not yet started."""
     return Publisher(
         runtime.name,
         runtime.slots,

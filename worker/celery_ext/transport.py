@@ -1,14 +1,14 @@
-"""kombu's Redis transport, made trustworthy: `broker_transport` names it by dotted path.
+"""kombu's Redis transport, made trustworthy; `broker_transport` names it by dotted path.
 
-What differs from stock (measured faults in brackets, see docs/delivery.md):
+Differences from the stock transport (with the measured fault in brackets, see docs/delivery.md):
 - One script pops a message and records its delivery [a message was lost after the pop when the
   worker died or the connection was half-open]. A worker waits on a short list, the doorbell, and
-  then takes; a ring that is lost costs a second.
-- Closing a channel reads from no broken connection [the worker died when Redis went away].
-- A broken connection puts nothing back: what runs here goes on, its lease is kept [every running
+  then takes a message; a lost ring costs a second.
+- Closing a channel never reads from a broken connection [the worker died when Redis went away].
+- A broken connection puts nothing back: running jobs go on and keep their leases [every running
   job ran twice].
-- The number of in-flight deliveries is counted for the worker, not for the connection.
-- `countdown` and `eta` wait in Redis, not in worker memory.
+- In-flight deliveries are counted per worker, not per connection.
+- Messages with `countdown` or `eta` wait in Redis, not in worker memory.
 - Key names are this service's own.
 """
 
@@ -37,38 +37,39 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: A worker's connection holds its runtime under this option, and a job's request under this header.
+#: A worker's connection holds the runtime under this option, and a job's request holds it under
+#: this header.
 OPTION = "llm_runtime"
 
-#: A job whose result Redis would not take (out of memory, read-only) is not repeated at once.
+#: The pause before a job runs again because Redis (out of memory, read-only) refused its result.
 NO_RESULT_PAUSE_SECONDS = 5.0
 
 
 class QoS(kombu_redis.QoS):
-    """Redis knows of a delivery before Celery does; here it is only counted and ended."""
+    """Counts deliveries and ends them; Redis has recorded each before Celery hears of it."""
 
     def can_consume(self) -> bool:
-        """Whether a slot is free and the gate is open. Channels of control have no limit."""
+        """Whether a slot is free and the gate is open. Control channels have no limit."""
         if not self.prefetch_count:
             return True
         runtime: WorkerRuntime = self.channel.llm_runtime
         return runtime.gate.is_open and len(runtime.in_flight) < self.prefetch_count
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Remember a delivered message; take.lua has recorded it already."""
+        """Remember a delivered message, which take.lua has recorded already."""
         virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Forget it. Settling has ended the delivery before; one without a result goes back."""
+        """Forget a delivery that settle.lua has ended; put the message back if it has no result."""
         runtime, in_flight = self._find(delivery_tag)
         if runtime is not None and in_flight is not None:
             task_id, token = in_flight.delivery.task_id, in_flight.delivery.token
-            logger.error("job %s ended without a result: it runs again", task_id)
+            logger.error("job %s ended without a result and will run again", task_id)
             runtime.release(task_id, token, delay_seconds=NO_RESULT_PAUSE_SECONDS, counts=True)
         virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Put it back at the head of its queue, or forget it."""
+        """Put the message back at the head of its queue, or drop it."""
         runtime, in_flight = self._find(delivery_tag)
         if runtime is not None and in_flight is not None:
             delivery = in_flight.delivery
@@ -83,17 +84,17 @@ class QoS(kombu_redis.QoS):
         return runtime, None if runtime is None else runtime.in_flight.get(token)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
-        """Nothing: what runs here goes on; what does not, the lease gives to others."""
+        """Put nothing back: running jobs go on, and the reaper returns those of a dead worker."""
         self._on_collect.cancel()
 
     def restore_visible(self, *_: Any, **__: Any) -> None:
-        """Nothing: lease/reaper.py does it, with crashes counted."""
+        """Put nothing back: lease/reaper.py does so and counts crashes."""
 
 
 class Channel(kombu_redis.Channel):
-    """A channel whose keys are ours and whose deliveries are held from the moment of the pop.
+    """A channel with our key names, which records a delivery at the moment of the pop.
 
-    `llm_runtime` is the worker that it belongs to; None in a producer.
+    `llm_runtime` is the runtime of its worker; None in a producer.
     """
 
     QoS = QoS
@@ -104,29 +105,29 @@ class Channel(kombu_redis.Channel):
     keyprefix_binding_permanent = keys.BINDING_PERMANENT
 
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
-        """Queue a message and ring; one with an `eta` waits among the deferred."""
+        """Queue a message and ring the doorbell; a message with an `eta` is deferred."""
         if queue not in keys.QUEUES:
             super()._put(queue, message, **kwargs)
             return
         headers = message.get("headers") or {}
         delay = delay_seconds(headers)
         if delay > 0:
-            headers["eta"] = None  # the worker that takes it later shall start it at once
+            headers["eta"] = None  # the worker that takes the message later starts it at once
         task_id = headers.get("id") or message["properties"]["delivery_tag"]
         process_store().jobs.put(queue, dumps(message), str(task_id), delay)
 
     def _job_queues(self) -> list[str]:
-        """Those of our queues that this channel consumes, most urgent first.
+        """The job queues that this channel consumes, most urgent first.
 
-        Always in the declared order: kombu's own puts a queue that is taken up again at the end.
+        The order is always the declared one: kombu would put a queue that is added again last.
         """
         active = set(self.active_queues)
         return [queue for queue in keys.QUEUES if queue in active]
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        """Wait for a ring, one second at most. A queue of control replies is read as in kombu."""
+        """Wait for a ring, one second at most; read a queue of control replies as kombu does."""
         if not self._job_queues():
-            super()._brpop_start(timeout or 1)  # kombu before 5.6 reads None as "for ever"
+            super()._brpop_start(timeout or 1)  # kombu before 5.6 reads None as "forever"
             return
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
@@ -135,7 +136,10 @@ class Channel(kombu_redis.Channel):
         self.client.connection.send_command("BRPOP", doorbell, seconds)
 
     def _brpop_read(self, **options: Any) -> bool:
-        """A ring, or a second without one: look into the queues and deliver what is found."""
+        """After a ring, or a second without one, take a message and deliver it.
+
+        Raises queue.Empty if there is none.
+        """
         if not self._job_queues():
             return bool(super()._brpop_read(**options))
         try:
@@ -154,7 +158,7 @@ class Channel(kombu_redis.Channel):
         return True
 
     def _take(self, runtime: WorkerRuntime) -> Delivery | None:
-        """The most urgent message, now held by this worker."""
+        """Take the most urgent message; None if there is none."""
         queues = self._job_queues()
         runtime.consumption.looks_into(queues)
         delivery = runtime.store.jobs.take(
@@ -167,27 +171,27 @@ class Channel(kombu_redis.Channel):
         return delivery
 
     def _hand_over(self, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> None:
-        """Give the message to Celery, with what its job needs to know of this worker."""
+        """Give the message to Celery, with the runtime and the delivery that its job needs."""
         delivery = in_flight.delivery
         try:
             message = loads(delivery.message)
-        except ValueError:  # cjson reads numbers that JSON does not have
+        except ValueError:  # cjson accepts numbers that are not JSON
             _refuse(runtime, delivery)
             return
-        # In this process only: in Redis the message keeps its own tag, which is the same for every
-        # delivery of it. Here the handle is the fencing token, which is not.
+        # In this process the fencing token is the delivery tag, as it is new for each delivery. The
+        # message in Redis keeps its own tag, which is the same for all of its deliveries.
         message["headers"] |= {OPTION: runtime, "llm_delivery": in_flight}
         message["properties"]["delivery_tag"] = delivery.token
         try:
             self.connection._deliver(message, delivery.queue)
         except self.connection_errors:
             raise
-        except Exception as error:  # noqa: BLE001  # what is in a message must not end the worker
+        except Exception as error:  # noqa: BLE001  # no message may end the worker
             logger.error("job %s: message refused: %s", delivery.task_id, type(error).__name__)
             _refuse(runtime, delivery)
 
     def close(self) -> None:
-        """Close without reading the reply that may still come: it is only a ring."""
+        """Close without reading the pending reply, which is only a ring."""
         connection, self._in_poll = self._in_poll, None
         if connection:
             connection.disconnect()
@@ -195,13 +199,13 @@ class Channel(kombu_redis.Channel):
 
 
 class Transport(kombu_redis.Transport):
-    """What `broker_transport` keys."""
+    """The transport that `broker_transport` names."""
 
     Channel = Channel
 
 
 def _refuse(runtime: WorkerRuntime, delivery: Delivery) -> None:
-    """Give a job whose message nobody can read its failure. Raises redis-py's errors."""
+    """Fail a job whose message cannot be read. Raises redis-py's errors."""
     error = InvalidRequest("the message cannot be decoded")
     fail(runtime, delivery.task_id, error, token=delivery.token)
     runtime.in_flight.end(delivery.token)
