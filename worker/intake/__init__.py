@@ -1,1 +1,1 @@
-"""Whether a worker takes jobs now, and what it says of itself."""
+"""Decides whether a worker takes jobs now, and publishes the worker's state."""

@@ -1,7 +1,7 @@
-"""The breaker in front of Ollama: while Ollama is away, this worker takes nothing and probes.
+"""The breaker in front of Ollama: while Ollama is away, this worker takes no jobs and probes.
 
-Jobs stay in their queues, where other hosts' workers take them. Nothing is failed, and no try is
-used up, by an outage.
+Jobs stay in their queues, where workers on other hosts take them. An outage fails no job and uses
+up no try.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from local_llm_service.worker.intake.model_catalog import ModelCatalog
 logger = logging.getLogger(__name__)
 
 FIRST_PROBE_SECONDS = 0.2
-#: Jobs are taken again within 5 s of Ollama's return: this and one probe of at most 3 s.
+#: This pause and one probe of at most 3 s: jobs are taken again within 5 s of Ollama's return.
 LONGEST_PAUSE_SECONDS = 2.0
 
 
@@ -28,14 +28,14 @@ class CircuitBreaker:
         self._engine, self._gate, self._catalog = engine, gate, catalog
 
     def trip(self) -> None:
-        """Ollama could not be reached: take nothing until it answers. Returns at once."""
+        """Close the gate until Ollama, which could not be reached, answers. Returns at once."""
         self._catalog.note_away()
         if self._gate.close(Reason.OLLAMA):
             logger.warning("Ollama is away: taking no jobs until it answers")
             threading.Thread(target=self._probe, name="breaker", daemon=True).start()
 
     def is_away(self) -> bool:
-        """Ask Ollama now; trips where it does not answer."""
+        """Ask Ollama now, and trip if it does not answer."""
         try:
             self._engine.version()
         except ServiceError:

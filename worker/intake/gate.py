@@ -1,7 +1,7 @@
-"""Whether this worker takes jobs now. Closed by reasons; open when there is none.
+"""The gate decides whether this worker takes jobs now: reasons close it; without any it is open.
 
-It stands before the transport's take: what is not taken stays in its queue, where other workers see
-it, and nothing has to be put back.
+The gate stands before the transport's take: a job that is not taken stays in its queue, where other
+workers see it, and nothing has to be put back.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a worker takes nothing."""
+    """Why a worker takes no jobs."""
 
     OLLAMA = "ollama"
     DRAINING = "draining"
@@ -19,7 +19,7 @@ class Reason(StrEnum):
 
 
 class Gate:
-    """A set of reasons to take nothing."""
+    """A set of reasons to take no jobs."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -27,24 +27,24 @@ class Gate:
 
     @property
     def is_open(self) -> bool:
-        """Whether jobs are taken."""
+        """Whether this worker takes jobs."""
         return not self._reasons
 
     @property
     def reasons(self) -> list[str]:
-        """Why not, sorted."""
+        """The reasons that close the gate, sorted; empty while it is open."""
         with self._lock:
             return sorted(self._reasons)
 
     def close(self, reason: Reason) -> bool:
-        """Take nothing for this reason; True if that is new."""
+        """Take no jobs for this reason; True if the reason is new."""
         with self._lock:
             new = reason not in self._reasons
             self._reasons.add(reason)
         return new
 
     def open(self, reason: Reason) -> bool:
-        """This reason is gone; True if it was there."""
+        """Remove this reason; True if it was there."""
         with self._lock:
             there = reason in self._reasons
             self._reasons.discard(reason)

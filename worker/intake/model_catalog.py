@@ -1,7 +1,7 @@
 """The models of a worker's Ollama, each with its revision: one word that goes into fingerprints.
 
 A revision holds the model's digest, so that a model that was pulled again never answers from old
-cache entries, and the settings of the worker that can change an answer.
+cache entries, and those settings of the worker that can change an answer.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.settings import Settings
 
-#: What was seen is used for so long. A look costs about 2 ms, so not for every job; for so long
-#: after a pull an old entry can still answer, or a new answer go under the old digest.
+#: How long the catalog counts as fresh. A look costs about 2 ms, too much for every job. For this
+#: long after a pull, an old entry can still answer, or a new answer go under the old digest.
 FRESH_SECONDS = 1.0
 
 
 class ModelCatalog:
-    """What this worker's Ollama has, as last seen."""
+    """The models of this worker's Ollama, as last seen."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings, self._engine = settings, engine
@@ -33,7 +33,7 @@ class ModelCatalog:
         self.changed = threading.Event()
 
     def note(self, models: list[Model]) -> None:
-        """These are there now."""
+        """Record the models that Ollama has now."""
         settings = self._settings
         ours = f"{settings.num_ctx}/{settings.max_output_tokens}"
         seen = {full_name(one.name): f"{one.digest}/{ours}" for one in models if one.digest}
@@ -44,15 +44,15 @@ class ModelCatalog:
             self._seen_at = time.monotonic()
 
     def note_away(self) -> None:
-        """Ollama does not answer: it may come back with other models.
+        """Record that Ollama does not answer; it may come back with other models.
 
-        Until then nothing can be pulled, and callers go on to find old answers.
+        Until then no model can be pulled, and callers can go on using old answers.
         """
         with self._lock:
             self._seen_at = -FRESH_SECONDS
 
     def revision(self, model: str) -> str | None:
-        """The revision of `model`; None where it is not known, or nothing is to be cached."""
+        """The revision of `model`; None if it is not known, or if the cache is off."""
         if not self._settings.enable_cache:
             return None
         with self._lock:

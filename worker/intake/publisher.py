@@ -1,7 +1,7 @@
-"""A worker publishes itself in Redis, so that callers see what is served without asking Ollama.
+"""A worker publishes itself in Redis, so that callers see its models without asking Ollama.
 
-One key with a short life, written every few seconds from a thread of its own and removed when the
-worker stops. Each worker asks the Ollama beside it.
+A thread of its own writes one short-lived key every few seconds and removes it when the worker
+stops. Each worker asks the Ollama beside it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Writes the Presence of one worker until it is stopped. `running` counts its jobs now."""
+    """Writes the Presence of one worker until stopped. `running` returns its number of jobs now."""
 
     def __init__(
         self,
@@ -54,13 +54,13 @@ class Publisher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take the key away at once and end the thread."""
+        """Remove the key at once and end the thread."""
         self._stopped.set()
         self._catalog.changed.set()
         self._thread.join(timeout=10)
 
     def observe(self) -> Presence:
-        """Ask Ollama what it serves and describe this worker."""
+        """Ask Ollama for its models and describe this worker."""
         version: str | None = None
         models: list[Model] = []
         try:
@@ -88,7 +88,7 @@ class Publisher:
         )
 
     def publish(self, presence: str) -> None:
-        """Write a Presence as JSON, or "" to go. Raises redis-py's errors."""
+        """Write a Presence as JSON; "" removes it. Raises redis-py's errors."""
         publish(self._store, self._name, presence, self._catalog.table())
 
     def _run(self) -> None:

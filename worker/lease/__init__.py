@@ -1,1 +1,1 @@
-"""What keeps a delivery alive in a worker, and ends what a dead worker left behind."""
+"""Keeps a worker's deliveries alive, and ends the jobs that a dead worker left behind."""

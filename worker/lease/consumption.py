@@ -1,4 +1,4 @@
-"""What one worker looks for: its queues, when it last found something, which take is next."""
+"""One worker's record of its takes: the queues, the time of the last find, the next take's name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import uuid4
 
 
 class Consumption:
-    """Written by the transport, read by the watchdog."""
+    """The transport writes it; the watchdog reads it."""
 
     def __init__(self) -> None:
         #: The queues that this worker consumes (`-Q` may leave some out).
@@ -18,15 +18,15 @@ class Consumption:
 
     @property
     def nonce(self) -> str:
-        """Names the next take, so that one that is repeated after a lost reply is known as such."""
+        """The name of the next take; a take that is repeated after a lost reply keeps its name."""
         return f"{self._process}:{self._number}"
 
     def looks_into(self, queues: Sequence[str]) -> None:
-        """The next take looks into these."""
+        """Record that the next take looks into these queues."""
         self.queues = tuple(queues)
 
     def replied(self, *, found: bool) -> None:
-        """The reply of a take has come: the next take is another one."""
+        """Record the reply to a take: the next take gets a new name."""
         self._number += 1
         if found:
             self._taken_at = time.monotonic()

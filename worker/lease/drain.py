@@ -1,4 +1,4 @@
-"""A bounded end: on SIGTERM a worker takes nothing more, and what runs too long goes back."""
+"""A bounded end: on SIGTERM a worker takes no more jobs, and a job that runs too long goes back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from local_llm_service.worker.lease.in_flight import InFlightDeliveries, Interru
 
 
 def drain(gate: Gate, in_flight: InFlightDeliveries, drain_seconds: float) -> None:
-    """Take nothing more; what still runs after `drain_seconds` goes back to its queue.
+    """Take no more jobs; a job that still runs after `drain_seconds` goes back to its queue.
 
     Returns at once.
     """

@@ -1,8 +1,8 @@
-"""The lease heartbeat: a worker's own thread beside Celery. It renews leases and passes on cancels.
+"""The lease heartbeat: a worker's thread beside Celery that renews leases and passes on cancels.
 
-It has its own connection and lives until the process ends, so that a job keeps its lease while
-Celery reconnects, and while a worker drains. Once a second it also does the chores that it is
-given. Times are monotonic seconds of this process.
+The thread has its own connection and lives until the process ends, so that a job keeps its lease
+while Celery reconnects and while the worker drains. Once a second it also does the chores that it
+was given. Times are monotonic seconds of this process.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from local_llm_service.worker.store.store import Store
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
-#: With the tick that it waits for, chores are done within a second.
+#: With the tick before them, chores run within a second.
 CHORES_SECONDS = 0.7
-#: Shares of the lease: renewed often, so that nearly all of STOP_SHARE is there for an outage (with
-#: a quarter instead, a Redis that was frozen for 12 of 20 s made all that ran start anew).
+#: Shares of the lease. Frequent renewal leaves nearly all of STOP_SHARE for an outage (with renewal
+#: each quarter, a Redis that froze for 12 of 20 s made every running job start again).
 RENEW_SHARE = 1 / 20
 STOP_SHARE = 2 / 3
 
@@ -55,23 +55,23 @@ class LeaseHeartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, when nothing is held any more."""
+        """End the thread once no delivery is in flight, and put back what is due."""
         self._stopped.set()
         self._thread.join(timeout=5)
         for task_id, token in self._in_flight.due_releases():
             try:
                 self._jobs.release(task_id, token)
             except redis.RedisError:
-                logger.warning("job %s is not put back: its lease has to run out", task_id)
+                logger.warning("job %s not put back: it waits until its lease runs out", task_id)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
                 self._tick()
-            except redis.RedisError as error:  # also LOADING or OOM: it answers, but renews nothing
+            except redis.RedisError as error:  # also LOADING and OOM: Redis answers, renews nothing
                 self._redis_is_away(error)
             except Exception as error:  # noqa: BLE001  # the edge of the thread
-                # Whatever is wrong with one chore, the leases must go on.
+                # Leases must be renewed whatever is wrong with one chore.
                 logger.critical("lease heartbeat: unexpected %s", type(error).__name__)
                 self._stopped.wait(TICK_SECONDS)
 
@@ -90,20 +90,20 @@ class LeaseHeartbeat:
         self.listen()
 
     def renew(self) -> None:
-        """Renew all leases; stop what was lost or cancelled. Raises redis-py's errors."""
-        held = self._in_flight.all()
-        deliveries = [one.delivery for one in held]
+        """Renew all leases; stop jobs that were lost or cancelled. Raises redis-py's errors."""
+        all_in_flight = self._in_flight.all()
+        deliveries = [one.delivery for one in all_in_flight]
         lost, cancelled = self._jobs.renew((one.task_id, one.tag, one.token) for one in deliveries)
         self._renewed_at = time.monotonic()
-        for one in held:
+        for one in all_in_flight:
             token = one.delivery.token
             if token in lost and self._in_flight.get(token) is one:
-                one.request_stop(Interrupted("the lease is in other hands"))
+                one.request_stop(Interrupted("this worker has lost the lease"))
             if token in cancelled:
                 one.request_stop(Cancelled("the job was cancelled"))
 
     def listen(self) -> None:
-        """Wait a tick for the id of a job that somebody cancels. Raises redis-py's errors."""
+        """Wait one tick for ids of cancelled jobs and stop those. Raises redis-py's errors."""
         if self._listener is None:
             self._listener = self._client.pubsub(ignore_subscribe_messages=True)
             self._listener.subscribe(self._cancel_channel)
@@ -114,7 +114,7 @@ class LeaseHeartbeat:
             message = self._listener.get_message(timeout=0)
 
     def release_due(self) -> None:
-        """Put back what could not be put back before. Raises redis-py's errors."""
+        """Put back the messages that could not be put back before. Raises redis-py's errors."""
         for task_id, token in self._in_flight.due_releases():
             try:
                 self._jobs.release(task_id, token)
@@ -130,7 +130,7 @@ class LeaseHeartbeat:
             self._listener.close()
             self._listener = None
         if time.monotonic() - self._renewed_at > self._lease * STOP_SHARE:
-            # Others may soon be given these jobs: stop before two run.
+            # Other workers may soon take these jobs: stop before two workers run one.
             for one in self._in_flight.all():
                 one.request_stop(Interrupted("Redis was away for most of a lease"))
         self._stopped.wait(TICK_SECONDS)

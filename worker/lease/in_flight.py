@@ -1,7 +1,7 @@
 """In-flight deliveries: the messages that one worker holds, each from its take to its end.
 
-Shared by the transport (which takes), the slots (which work), and the lease heartbeat (which renews
-leases and passes on who must stop). Everything here is in memory; Redis is the truth.
+The transport (which takes messages), the slots (which work) and the lease heartbeat (which renews
+leases and stops jobs) share them. They are in memory only; Redis is the truth.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from local_llm_service.worker.store.states import Delivery, Work
 
 
 class Interrupted(ServiceError):
-    """The work stops without a result: the message goes back, here or to another worker."""
+    """The work stops without a result, and the message goes back for this or another worker."""
 
     code = "interrupted"
 
 
 class InFlightDelivery:
-    """One message in this worker's hands, and the way to stop the work on it."""
+    """One message that this worker holds, and the way to stop the work on it."""
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
-        #: What was done for the job; goes into its result and the statistics (tasks/run.py).
+        #: The work done for the job, set by tasks/run.py for its result and the statistics.
         self.work = Work()
-        #: How long somebody still waits when the job's own time is over, seconds. May ask Redis.
+        #: Seconds that somebody still waits when the job's own time is over. May ask Redis.
         self.wanted_seconds: Callable[[], float] = lambda: 0.0
         self._deadline = time.monotonic() + delivery.remaining_seconds
         self._lock = threading.Lock()
@@ -39,7 +39,7 @@ class InFlightDelivery:
 
     @property
     def reason(self) -> ServiceError | None:
-        """Why the work must stop, if somebody has said so."""
+        """Why the work must stop; None while nobody has requested it."""
         return self._reason
 
     @property
@@ -48,7 +48,7 @@ class InFlightDelivery:
         return time.monotonic() > self._deadline
 
     def request_stop(self, reason: ServiceError) -> None:
-        """Stop the work with `reason`; the first one counts. Returns at once."""
+        """Stop the work with `reason`; only the first reason counts. Returns at once."""
         with self._lock:
             if self._reason is not None:
                 return
@@ -58,7 +58,7 @@ class InFlightDelivery:
             stop()
 
     def on_stop(self, stop: Callable[[], None] | None) -> None:
-        """Call `stop` when a stop is requested, at once if it was already; None: no more."""
+        """Call `stop` when a stop is requested, at once if one was already; None: call nothing."""
         with self._lock:
             self._stop = stop
             late = self._reason is not None
@@ -69,20 +69,20 @@ class InFlightDelivery:
 class InFlightDeliveries:
     """All messages that one worker holds, by fencing token.
 
-    Not by task id: a worker that was cut off can be given a job again that it still works on.
+    Not by task id: a worker that was cut off can take a job again while it still works on it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._by_token: dict[str, InFlightDelivery] = {}
-        #: Put back as soon as Redis can be reached: (task id, token).
+        #: Messages to put back as soon as Redis can be reached: (task id, token).
         self._to_release: list[tuple[str, str]] = []
 
     def __len__(self) -> int:
         return len(self._by_token)
 
     def add(self, delivery: Delivery) -> InFlightDelivery:
-        """A message was taken. An earlier delivery of the same job stops."""
+        """Add a message that was taken, and stop any earlier delivery of the same job."""
         in_flight = InFlightDelivery(delivery)
         earlier = self.of_job(delivery.task_id)
         with self._lock:
@@ -92,36 +92,36 @@ class InFlightDeliveries:
         return in_flight
 
     def get(self, token: str | None) -> InFlightDelivery | None:
-        """What is held under a token."""
+        """The in-flight delivery under a token; None if there is none."""
         return self._by_token.get(token or "")
 
     def of_job(self, task_id: str) -> list[InFlightDelivery]:
-        """All deliveries of one job."""
+        """All in-flight deliveries of one job."""
         with self._lock:
             return [one for one in self._by_token.values() if one.delivery.task_id == task_id]
 
     def end(self, token: str) -> None:
-        """The message is in other hands or has its result."""
+        """Remove a delivery whose message has its result or is no longer this worker's."""
         with self._lock:
             self._by_token.pop(token, None)
 
     def all(self) -> list[InFlightDelivery]:
-        """A copy of all entries."""
+        """All in-flight deliveries, as a copy."""
         with self._lock:
             return list(self._by_token.values())
 
     def has_quarantined(self) -> bool:
-        """Whether one of them is a job that a worker died with before."""
+        """Whether one of the jobs has had a worker die with it before."""
         with self._lock:
             return any(one.delivery.crashes for one in self._by_token.values())
 
     def release_later(self, task_id: str, token: str) -> None:
-        """Redis cannot be reached now: remember to put this one back."""
+        """Remember to put this message back when Redis can be reached again."""
         with self._lock:
             self._to_release.append((task_id, token))
 
     def due_releases(self) -> list[tuple[str, str]]:
-        """What to put back now; the list is empty afterwards."""
+        """Remove and return the messages to put back now."""
         with self._lock:
             due, self._to_release = self._to_release, []
         return due

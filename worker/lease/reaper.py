@@ -1,6 +1,6 @@
 """Ends jobs that no worker will end: past their deadline, or given up after too many crashes.
 
-Every worker does this for all jobs; the scripts let only one of them store a failure.
+Every worker reaps for all jobs; the scripts let only one of them store a failure.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ class Reaper:
         self._jobs, self._single_flight = store.jobs, store.single_flight
 
     def expire(self) -> None:
-        """Fail jobs whose deadline passed while they waited; one that runs sees to it itself."""
+        """Fail jobs whose deadline passed while they waited; a running job ends itself."""
         for task_id in self._jobs.expired(AT_ONCE):
             record = self._jobs.record(task_id)
             if record is not None and record.canvas:
-                # A worker has to end it, with the message in hand: only then Celery tells a chord.
+                # Celery tells a chord only if a worker ends the job while it holds the message.
                 self._single_flight.requeue_follower(task_id)
                 continue
             state = JobState.UNKNOWN if record is None else record.state
-            # The script refuses one that runs, unless others wait for its answer: then it leaves
-            # them.
+            # The script refuses a running job, unless others wait for its answer: then only the
+            # job's own caller leaves.
             if self._fail(task_id, self._too_late(state)) is not Settled.LOST:
                 self._jobs.forget_deadline(task_id)
 
@@ -58,17 +58,17 @@ class Reaper:
         return DeadlineExceeded("the deadline passed while the job waited in its queue")
 
     def reap(self) -> None:
-        """Take messages from workers that are gone; a job with too many crashes is given up."""
+        """Take messages from dead workers, and give up jobs with too many crashes."""
         reaped = self._jobs.reap(
             lease_seconds=self._settings.lease_seconds,
             max_crashes=self._settings.max_crashes,
         )
         for task_id in reaped:
             REAPED.inc()
-            logger.warning("job %s: its worker is gone; it runs again or is given up", task_id)
+            logger.warning("job %s: its worker is gone; the job runs again or is given up", task_id)
 
     def answer(self) -> None:
-        """Store the failure of jobs that were given up; also those of a reaper that died."""
+        """Store the failures of jobs that were given up, also by a reaper that then died."""
         most = self._settings.max_crashes
         for task_id in self._jobs.unanswered():
             self._fail(task_id, CrashedTooOften(f"the job's worker died {most} times"))

@@ -1,7 +1,7 @@
-"""Watches consumption, not the process: jobs wait, a slot is free, and still nothing is taken.
+"""Watches consumption, not the process: jobs wait, a slot is free, and still no job is taken.
 
-That must not happen. Should it, a worker that its supervisor starts anew is better than one that
-looks alive and does nothing: what it holds goes back first.
+That must not happen. If it does, a worker that its supervisor restarts is better than one that
+looks alive and does nothing. The worker puts its messages back before it ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 #: Several times longer than any reconnection takes.
 STUCK_SECONDS = 60.0
-#: Looks are a second apart; after a longer pause the time begins anew.
+#: Looks are a second apart; after a longer pause the time is counted from zero again.
 PAUSE_SECONDS = 10.0
 
 
@@ -36,15 +36,15 @@ class Watchdog:
         self._fine_at = self._looked_at = time.monotonic()
 
     def look(self) -> None:
-        """Called about once a second while Redis answers."""
+        """Check consumption; the lease heartbeat calls this once a second while Redis answers."""
         now = time.monotonic()
         if now - self._looked_at > PAUSE_SECONDS:
-            self._fine_at = now  # Redis was away: nothing could be taken
+            self._fine_at = now  # Redis was away: no job could be taken
         self._looked_at = now
         if self._consumption.found_since(self._fine_at) or not self._should_take():
             self._fine_at = now
         elif now - self._fine_at > STUCK_SECONDS:
-            logger.critical("jobs wait, slots are free and nothing is taken: restarting")
+            logger.critical("jobs wait and slots are free, but no job is taken: restarting")
             os.kill(os.getpid(), signal.SIGTERM)
             self._fine_at = now
 
