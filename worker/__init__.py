@@ -1,4 +1,4 @@
-"""How a job is done: settings, engine, delivery, embedded pieces.
+"""The worker's side of a job: settings, store, delivery, engine, embedded pieces.
 
 Imports neither tasks nor producers.
 """

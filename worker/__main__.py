@@ -1,7 +1,7 @@
-"""`python -m worker`: check the settings and what is around, then run the Celery worker.
+"""`python -m worker`: check the settings, Redis and Ollama, then run the Celery worker.
 
-`celery -A worker.app worker` starts the same worker without the checks. Options of Celery's worker
-(`--hostname`, `-Q`, ...) are passed on.
+`celery -A worker.app worker` starts the same worker without the checks. The options of Celery's
+worker (`--hostname`, `-Q`, ...) are passed on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EXIT_REDIS = 3
 
 
 def main(arguments: list[str]) -> int:
-    """Start the worker; returns its exit code. 2: settings are wrong, 3: Redis is not usable."""
+    """Start the worker and return its exit code. 2: settings are wrong, 3: Redis is not usable."""
     try:
         settings = get_settings()
     except ValidationError as error:
@@ -56,7 +56,7 @@ def _begin_log(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    # httpx logs one line per request; ours say more and no address.
+    # httpx logs one line per request; our own lines say more and show no address.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logger.info("settings: %s", " ".join(f"{k}={v}" for k, v in settings.masked().items()))
     for old, new in renamed_variables().items():
@@ -72,7 +72,7 @@ def _run_celery(settings: Settings, arguments: list[str]) -> int:
     if not any(word.startswith(("-n", "--hostname")) for word in arguments):
         # Two workers on one host must not share a name: they would hide each other.
         arguments = ["--hostname", f"llm-{os.getpid()}@%h", *arguments]
-    # As `app.worker_main`, which would lose the exit code of a worker that could not run.
+    # Not `app.worker_main`, which would lose the exit code of a worker that could not run.
     celery.params[0].default = app
     words = ["worker", "--loglevel", settings.log_level, "--without-mingle", *arguments]
     return int(celery.main(args=words, standalone_mode=False) or 0)

@@ -7,11 +7,11 @@ from celery import Celery
 app = Celery(
     "local-llm",
     set_as_current=False,
-    # By name, not by import: the worker loads the tasks, this package does not depend on them.
+    # By name, not by import: the worker loads the tasks; this package does not depend on them.
     include=["local_llm_service.tasks"],
     control="local_llm_service.worker.celery_ext.control:Control",
     amqp="local_llm_service.worker.celery_ext.amqp:AMQP",
-    # The one built-in fixup is Django's; it would import Celery's whole worker into each producer.
+    # Django's, the only built-in fixup, would import Celery's whole worker into each producer.
     fixups=[],
 )
 # By name, so that the environment is read at the first call and not at import.

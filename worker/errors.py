@@ -1,26 +1,26 @@
-"""Every way that a job, or a look at one, can fail, for callers and workers alike.
+"""All errors of a job, and of a look at one, for callers and workers alike.
 
     ServiceError                     code                 retryable
     ├── InvalidRequest               invalid_request      no    the caller's input is wrong
     ├── QueueFull                    queue_full           yes   MAX_QUEUE_LENGTH jobs wait already
-    ├── BrokerUnreachable            broker_unreachable   yes   no Redis
+    ├── BrokerUnreachable            broker_unreachable   yes   Redis does not answer
     ├── OllamaUnreachable            ollama_unreachable   yes   nothing answers at OLLAMA_HOST
-    ├── OllamaBusy                   ollama_busy          yes   503 while it loads or is full
+    ├── OllamaBusy                   ollama_busy          yes   503: Ollama is loading or full
     ├── ModelMissing                 model_missing        no    `ollama pull` has not been run
     ├── ModelFailed                  model_failed         no    Ollama could not load or run it
     ├── ContextOverflow              context_overflow     no    prompt or answer past NUM_CTX
     ├── InvalidOutput                invalid_output       no    the answer breaks its contract
-    ├── StreamBroken                 stream_broken        yes   the answer stopped half-way
+    ├── StreamBroken                 stream_broken        yes   the answer stopped halfway
     ├── EngineTimeout                timeout              yes   no token in time
     ├── DeadlineExceeded             deadline_exceeded    no    also Celery's TaskRevokedError
     ├── Cancelled                    cancelled            no    also Celery's TaskRevokedError
     ├── CrashedTooOften              crashed_too_often    no    the job kills its workers
-    ├── NotFound                     not_found            no    no job, or dead letter, of this id
+    ├── NotFound                     not_found            no    no job or dead letter has this id
     ├── NotReady                     not_ready            yes   the job has no result yet
     └── InternalError                internal_error       no    a fault of this service
 
-The arguments are (message, hint), positional and text only: that is what survives Celery's JSON
-results. Neither ever holds prompt or answer text.
+The arguments are (message, hint), positional and text only, because only these survive Celery's
+JSON results. Neither ever holds prompt or answer text.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ServiceError(Exception):
 
 
 class InvalidRequest(ServiceError):
-    """The input breaks a limit or a type; nothing was queued. Names the field and the limit."""
+    """A field breaks a limit or a type, both named in the message; nothing was queued."""
 
     code = "invalid_request"
     default_hint = "Correct the named argument and send the request again."
@@ -58,11 +58,11 @@ class QueueFull(ServiceError):
 
     code = "queue_full"
     retryable = True
-    default_hint = "Send it later, start more workers, or raise MAX_QUEUE_LENGTH."
+    default_hint = "Send the job later, start more workers, or raise MAX_QUEUE_LENGTH."
 
 
 class BrokerUnreachable(ServiceError):
-    """Redis cannot be reached, or not in time."""
+    """Redis cannot be reached, or does not answer in time."""
 
     code = "broker_unreachable"
     retryable = True
@@ -96,37 +96,37 @@ class ModelFailed(ServiceError):
     """Ollama has the model but could not load or run it."""
 
     code = "model_failed"
-    default_hint = "Look at the log of `ollama serve`; try `ollama run <model>` by hand."
+    default_hint = "Check the log of `ollama serve`; try `ollama run <model>` by hand."
 
 
 class ContextOverflow(ServiceError):
-    """The prompt, or prompt and answer together, do not fit the context window."""
+    """The prompt, or the prompt with its answer, does not fit into the context window."""
 
     code = "context_overflow"
     default_hint = "Shorten the input, ask for fewer tokens, or raise NUM_CTX on the workers."
 
 
 class InvalidOutput(ServiceError):
-    """The model's answer breaks what the kind of job promises; it is not passed on."""
+    """The model's answer breaks the contract of its kind and is not passed on."""
 
     code = "invalid_output"
     default_hint = "Ask again with a larger budget or a simpler schema, or use a larger model."
 
 
 class StreamBroken(ServiceError):
-    """Ollama stopped half-way through the answer."""
+    """Ollama stopped halfway through the answer."""
 
     code = "stream_broken"
     retryable = True
-    default_hint = "Look at the log of `ollama serve`: its runner may have been killed."
+    default_hint = "Check the log of `ollama serve`: its runner may have been killed."
 
 
 class EngineTimeout(ServiceError):
-    """No first token, or no next token, within the time that the settings allow."""
+    """The first token, or the next one, did not come within the time that the settings allow."""
 
     code = "timeout"
     retryable = True
-    default_hint = "Look at the load on the host; raise FIRST_TOKEN_SECONDS or NEXT_TOKEN_SECONDS."
+    default_hint = "Check the load on the host, or raise FIRST_TOKEN_SECONDS or NEXT_TOKEN_SECONDS."
 
 
 class DeadlineExceeded(ServiceError, TaskRevokedError):
@@ -140,25 +140,25 @@ class Cancelled(ServiceError, TaskRevokedError):
     """Somebody cancelled the job."""
 
     code = "cancelled"
-    default_hint = "Send it again if that was a mistake."
+    default_hint = "Send the job again if that was a mistake."
 
 
 class CrashedTooOften(ServiceError):
-    """The worker that ran this job died each time; it is not tried again."""
+    """The worker died each time that it ran this job; the job is not tried again."""
 
     code = "crashed_too_often"
-    default_hint = "Look at the worker's log and memory before you send it again."
+    default_hint = "Check the worker's log and memory before you send the job again."
 
 
 class NotFound(ServiceError):
-    """Redis knows no job, or no dead letter, under this id. Looking raises it; no job ends so."""
+    """Redis has no job or dead letter under this id. Only look-ups raise it; no job ends so."""
 
     code = "not_found"
-    default_hint = "Check the id. Jobs are forgotten RESULT_TTL seconds after their end."
+    default_hint = "Check the id. A job is forgotten RESULT_TTL seconds after its end."
 
 
 class NotReady(ServiceError):
-    """The job is there and has no result yet. Looking raises it; no job ends so."""
+    """The job exists and has no result yet. Only look-ups raise it; no job ends so."""
 
     code = "not_ready"
     retryable = True
@@ -166,7 +166,7 @@ class NotReady(ServiceError):
 
 
 class InternalError(ServiceError):
-    """A fault of this service; the message holds its type and place, never its text."""
+    """A fault of this service. The message holds the type of the error, never its text."""
 
     code = "internal_error"
     default_hint = "Please report it with the lines around it in the worker's log."

@@ -1,6 +1,6 @@
-"""One name for everything that can change an answer, the same in every process.
+"""The fingerprint: one name for everything that can change an answer, the same in every process.
 
-Jobs of equal fingerprint may share one answer: the cache and single flight are keyed by it.
+Jobs with equal fingerprints may share one answer: it is the key of the cache and of single flight.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Mapping
 _ENCODER = json.JSONEncoder(
     sort_keys=True,
     separators=(",", ":"),
-    ensure_ascii=False,  # with escapes, two halves of a character would read as that character
-    check_circular=False,  # a circle ends in `_folded` already; this saves 1 µs
+    ensure_ascii=False,  # with escapes, two lone surrogates would read as one character
+    check_circular=False,  # `_folded` fails on a circle already; this saves 1 µs
 )
 
 
@@ -29,13 +29,13 @@ def fingerprint(
     """SHA-256, in 64 hex characters, of one canonical JSON document of all arguments.
 
     `revision` names how workers run the model: its digest and the settings that matter. `content`
-    is JSON-like, with its defaults filled in: what is left out is not None. The order of keys does
-    not matter, nor whether a number is written 1 or 1.0; white space does, and true is not 1.
-    `scope` keeps tenants apart; None is a scope of its own.
+    is JSON-like, with its defaults filled in: a missing key is not the same as None. The order of
+    keys does not matter, nor whether a number is written 1 or 1.0; white space does, and true is
+    not 1. `scope` keeps tenants apart; None is a scope of its own.
     """
     folded = {name: _folded(value) for name, value in content.items()}
     document = _ENCODER.encode([kind, template_version, model, revision, scope, folded])
-    # A lone surrogate has no UTF-8; as what it is it collides with nothing.
+    # A lone surrogate is not valid UTF-8; passed through as it is, it collides with nothing.
     return hashlib.sha256(document.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -45,7 +45,7 @@ def full_name(model: str) -> str:
 
 
 def _folded(value: object) -> object:
-    """The value with an int for every float that is one: 0 for -0.0, 1000 for 1e3."""
+    """The value with whole floats as integers: 0 for -0.0, 1000 for 1e3."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):

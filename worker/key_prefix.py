@@ -1,10 +1,10 @@
-"""KEY_PREFIX: what every key in Redis begins with, and the rule for it."""
+"""KEY_PREFIX, with which every key in Redis begins, and its rule."""
 
 from __future__ import annotations
 
 from typing import Final
 
 DEFAULT_PREFIX: Final = "{llm}:"
-#: A hash tag in braces, by which a Redis Cluster finds the slot, and `:` at the end: behind another
-#: ending Celery would put an underscore.
+#: A hash tag in braces, by which a Redis Cluster finds the slot, and `:` at the end: Celery would
+#: add an underscore to any other ending.
 PREFIX_PATTERN: Final = r"^[^\s{}]*\{[^\s{}]+\}[^\s{}]*:$"

@@ -1,4 +1,4 @@
-"""What goes into an engine and what comes out: small frozen values, free of any HTTP."""
+"""The input and the output of an engine: small frozen values, free of any HTTP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ JsonSchema = dict[str, object] | bool
 
 
 class Message(TypedDict):
-    """One turn of a conversation, as `/api/chat` takes it."""
+    """One turn of a conversation, as `/api/chat` accepts it."""
 
     role: str
     content: str
@@ -20,8 +20,8 @@ class Message(TypedDict):
 class Prompt:
     """One request to a model.
 
-    `max_tokens` bounds the answer. `temperature` 0 is the most likely text. `schema` constrains the
-    answer to JSON of this schema where the model server can express it; the caller still checks.
+    `max_tokens` bounds the answer. `temperature` 0 gives the most likely text. `schema` constrains
+    the answer to JSON of this schema as far as the model server can; the caller still checks it.
     """
 
     messages: tuple[Message, ...]
@@ -32,9 +32,9 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the model wrote. Token counts are the server's own; durations in seconds.
+    """The text that a model wrote, with the server's own token counts, and durations in seconds.
 
-    `finish_reason` "length" means that `max_tokens` was reached: the text is cut there.
+    `finish_reason` "length" means that the text was cut at `max_tokens`.
     """
 
     text: str
@@ -49,7 +49,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model on a model server. `context_tokens` is what it was trained for, where known."""
+    """A model on a model server. `context_tokens`: the context it was trained for, if known."""
 
     name: str
     digest: str

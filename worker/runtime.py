@@ -1,8 +1,8 @@
-"""All that one worker has beside Celery: made when it starts, handed down to every room.
+"""The runtime: everything that one worker has beside Celery, passed down to every room.
 
-celery_ext/steps.py makes it. The transport, which kombu constructs, finds it in its connection's
-options; a job finds it in its request (celery_ext/transport.py puts it there). Two workers can live
-in one process.
+celery_ext/steps.py makes the runtime when the worker starts. The transport, which kombu constructs,
+finds it in its connection's options; a job finds it in its request (celery_ext/transport.py puts it
+there). Two workers can live in one process.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from local_llm_service.worker.store.store import Store
 
 
 def _tell_nobody(_: Sequence[str], __: Exception | None) -> None:
-    """There is no Flower."""
+    """Stands in until the consumer sets the function that tells Flower."""
 
 
 @dataclass(eq=False)
 class WorkerRuntime:
-    """`name` is Celery's node name, `slots` how many jobs run at once."""
+    """One worker's parts. `name` is Celery's node name, `slots` the number of jobs at once."""
 
     name: str
     slots: int
@@ -47,14 +47,14 @@ class WorkerRuntime:
         return f"<runtime of {self.name}>"
 
     def __json__(self) -> str:
-        """What Celery's `inspect stats` shows among a connection's options."""
+        """The text that Celery's `inspect stats` shows among a connection's options."""
         return repr(self)
 
     @classmethod
     def make(
         cls, name: str, slots: int, settings: Settings, store: Store, engine: Engine
     ) -> WorkerRuntime:
-        """Put the parts together; nothing starts yet."""
+        """Put the parts together without starting any of them."""
         gate, catalog = Gate(), ModelCatalog(settings, engine)
         breaker = CircuitBreaker(engine, gate, catalog)
         return cls(name, slots, settings, store, engine, gate, catalog, breaker)
@@ -62,7 +62,7 @@ class WorkerRuntime:
     def release(
         self, task_id: str, token: str, *, delay_seconds: float = 0.0, counts: bool = False
     ) -> None:
-        """Put a held message back, now or as soon as Redis can be reached, and hold it no more."""
+        """End a delivery: its message goes back now, or as soon as Redis can be reached."""
         try:
             self.store.jobs.release(task_id, token, delay_seconds=delay_seconds, counts=counts)
         except redis.RedisError:

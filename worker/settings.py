@@ -1,7 +1,7 @@
 """Every setting of the service, read once from the environment and validated.
 
-Nothing else reads the environment. `python -m worker` logs them at start with secrets masked, and
-the README's table is made from this file.
+Nothing else reads the environment. `python -m worker` logs the settings at start with secrets
+masked; docs/settings.md lists them all, and a test compares its table with this file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Settings(BaseSettings):
         frozen=True,
         populate_by_name=True,
         protected_namespaces=(),  # pydantic-settings before 2.7 warns of MODEL_NAME
-        env_ignore_empty=True,  # docker-compose passes a variable that is not set as an empty one
+        env_ignore_empty=True,  # docker-compose passes an unset variable as an empty one
     )
 
     redis_url: str = Field(
@@ -36,14 +36,14 @@ class Settings(BaseSettings):
     key_prefix: str = Field(
         DEFAULT_PREFIX,
         pattern=PREFIX_PATTERN,
-        description="Begins every key in Redis: a hash tag in braces, and `:` at its end",
+        description="Beginning of every key in Redis: a hash tag in braces, and `:` at its end",
     )
     ollama_host: str = Field("http://127.0.0.1:11434", description="Ollama beside the worker")
     model_name: str = Field(
         "llama3.1:8b-instruct-q4_K_M", min_length=1, description="Model for calls that name none"
     )
     ollama_num_parallel: int = Field(
-        1, ge=1, le=256, description="What this Ollama runs at once, as its own setting says"
+        1, ge=1, le=256, description="Requests this Ollama runs at once, as its own setting says"
     )
     concurrency: int = Field(
         default_factory=lambda earlier: earlier.get("ollama_num_parallel", 1),
@@ -65,10 +65,10 @@ class Settings(BaseSettings):
     )
     deadline_seconds: Seconds = Field(86_400, description="Default deadline of a job")
     lease_seconds: Annotated[float, Field(ge=3, le=300)] = Field(
-        20, description="A worker that renews no lease for so long is taken for dead"
+        20, description="A worker that renews no lease for this long counts as dead"
     )
     drain_seconds: Annotated[float, Field(ge=0)] = Field(
-        30, description="On SIGTERM, running jobs may go on for so long; then they go back"
+        30, description="On SIGTERM, running jobs may go on for this long; then they go back"
     )
     max_crashes: int = Field(
         3,
@@ -76,17 +76,17 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("max_crashes", "max_deliveries"),
         description="Workers that may die with a job before it is given up",
     )
-    connect_seconds: Seconds = Field(5, description="To connect to Ollama")
+    connect_seconds: Seconds = Field(5, description="Longest time to connect to Ollama")
     first_token_seconds: Seconds = Field(
-        300, description="To the first token: loading and prompt evaluation included"
+        300, description="Longest wait for the first token, with loading and prompt evaluation"
     )
-    next_token_seconds: Seconds = Field(60, description="Between two tokens")
+    next_token_seconds: Seconds = Field(60, description="Longest wait between two tokens")
     result_ttl: int = Field(86_400, ge=1, description="Seconds that an answer is kept")
     enable_cache: bool = Field(True, description="Answer repeated requests from the cache")
     cache_ttl: int = Field(3600, ge=1, description="Seconds that a cached answer is kept")
     cache_max_entry_bytes: int = Field(262_144, ge=0, description="A larger answer is not cached")
     cache_max_bytes: int = Field(
-        268_435_456, ge=0, description="Cached answers together, in Redis; the oldest go first"
+        268_435_456, ge=0, description="Size of all cached answers in Redis; the oldest go first"
     )
     hit_result_ttl: int = Field(
         600, ge=1, description="Seconds that the result of a call answered at once is kept"
@@ -138,12 +138,12 @@ class Settings(BaseSettings):
 
     @property
     def masked_ollama_host(self) -> str:
-        """OLLAMA_HOST without a password in it."""
+        """OLLAMA_HOST with any password masked."""
         return _mask(self.ollama_host)
 
 
 def renamed_variables() -> dict[str, str]:
-    """Variables of the environment that have a new name and are still read: old → new."""
+    """Old environment variables that are set and still read, each with its new name."""
     return {old: new for old, new in {"MAX_DELIVERIES": "MAX_CRASHES"}.items() if old in os.environ}
 
 

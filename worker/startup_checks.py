@@ -1,4 +1,4 @@
-"""What `python -m worker` looks at before it starts: settings of the others, Redis, Ollama."""
+"""Checks of `python -m worker` before it starts: Redis, the other workers' settings, Ollama."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-#: `/api/chat` knows `truncate` and `shift` since this version; an older one ignores them and cuts
-#: long prompts silently (api/types.go of v0.12.5 and v0.12.6).
+#: The first version whose `/api/chat` knows `truncate` and `shift`; an older one ignores them and
+#: cuts long prompts silently (api/types.go of v0.12.5 and v0.12.6).
 MINIMUM_OLLAMA = (0, 12, 6)
 MINIMUM_REDIS = (6, 2)
 
@@ -24,7 +24,7 @@ MINIMUM_REDIS = (6, 2)
 def redis_conflict(settings: Settings) -> str | None:
     """Why this worker must not run on this Redis, and what to do; None when it may.
 
-    Warns of a server that is too old or may drop jobs. Raises BrokerUnreachable.
+    Logs a warning for a server that is too old or may drop jobs. Raises BrokerUnreachable.
     """
     with reachable(settings.redis_url) as client:
         server = client.info("server")
@@ -47,20 +47,20 @@ def redis_conflict(settings: Settings) -> str | None:
 def lease_conflict(settings: Settings, others: list[Presence]) -> str | None:
     """Why this worker must not run beside `others`; None when it may.
 
-    With a shorter lease than theirs it would take jobs away from workers that are well.
+    With a shorter lease than theirs, it would take jobs away from healthy workers.
     """
     lease = settings.lease_seconds
     theirs = {other.lease_seconds for other in others} - {None, lease}
     if not theirs:
         return None
     return (
-        f"LEASE_SECONDS is {lease:g} here and {min(filter(None, theirs)):g} at a worker that runs "
-        "on this Redis. Give all workers the same, or stop the others first"
+        f"LEASE_SECONDS is {lease:g} here and {min(filter(None, theirs)):g} in another worker on "
+        "this Redis. Give all workers the same value, or stop the others first"
     )
 
 
 def check_ollama(settings: Settings) -> None:
-    """Log what stands in the way; the worker starts all the same, Ollama may come later."""
+    """Log a warning for each problem; the worker starts anyway, as Ollama may come later."""
     engine = open_engine(settings)
     try:
         version = engine.version()
