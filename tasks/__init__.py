@@ -1,4 +1,4 @@
-"""What can be asked of the service: five Celery tasks.
+"""The kinds of job that the service does: five Celery tasks.
 
 >>> from tasks import summarize
 >>> summarize.delay(context="A long text ...", max_summary_tokens=60).get(timeout=60)["summary"]

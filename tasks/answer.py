@@ -1,4 +1,4 @@
-"""What every answer says beside its own fields: who wrote it, what it cost, how long it took."""
+"""The fields that all answers share: which model wrote it, what it cost, how long it took."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class _Part(BaseModel):
 
 
 class Usage(_Part):
-    """Token counts of the model server itself."""
+    """Token counts, as the model server reports them."""
 
     prompt_tokens: int
     completion_tokens: int
 
 
 class Timings(_Part):
-    """Where the time went, in seconds.
+    """The time that a job took, in seconds.
 
-    `queued_seconds` is None for a message that was sent by name and so not stamped at submit.
+    `queued_seconds` is None for a message that was sent by name and so has no time of submit.
     """
 
     queued_seconds: float | None
@@ -38,7 +38,7 @@ class Answer(_Part):
 
     `origin`: "computed" by this job, "cached", or "joined" to an identical job. `finish_reason`
     "length": the model was stopped at the caller's own budget of tokens. Each kind names in
-    CONTENT the field that holds what was asked for, a text unless CONTENT_IS_JSON.
+    CONTENT the field that holds its result, a text unless CONTENT_IS_JSON.
     """
 
     CONTENT: ClassVar[str]
@@ -54,7 +54,7 @@ class Answer(_Part):
 
 
 def is_answer(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether a plain value, such as a chain passes on to its next step, is an answer of ours."""
+    """Whether a plain value, e.g. one that a chain passes on, is an answer of this service."""
     return (
         isinstance(value, dict)
         and {"task_id", "kind", "origin"} <= value.keys()
@@ -63,13 +63,13 @@ def is_answer(value: object) -> TypeGuard[dict[str, Any]]:
 
 
 def text_of(answer: Mapping[str, Any], *, indent: int | None = None) -> str:
-    """What the job was asked for, as text; a JSON value is written with `indent` spaces.
+    """The result that an answer holds, as text; a JSON value is written with `indent` spaces.
 
-    Raises KeyError for no answer, and TypeError for a value that is not JSON.
+    Raises KeyError if `answer` is not an answer, and TypeError for a value that is not JSON.
     """
     kind = _class_of(answer)
     if kind is None:
-        raise KeyError("not an answer: it holds none of the fields that a kind's answer is about")
+        raise KeyError("not an answer: it has none of the fields that hold a kind's result")
     content = answer[kind.CONTENT]
     if kind.CONTENT_IS_JSON:
         return json.dumps(content, ensure_ascii=False, indent=indent)
@@ -77,7 +77,7 @@ def text_of(answer: Mapping[str, Any], *, indent: int | None = None) -> str:
 
 
 def _class_of(answer: Mapping[str, Any]) -> type[Answer] | None:
-    """The kind of an answer, by its fields and not by its name: a newer worker may know more."""
+    """The class of an answer, by its fields, not its kind: a newer worker may know more kinds."""
     for kind in Answer.__subclasses__():
         content = answer.get(kind.CONTENT)
         if isinstance(content, str) or (kind.CONTENT_IS_JSON and kind.CONTENT in answer):

@@ -1,4 +1,4 @@
-"""Prose within a budget of tokens: how to ask for it, and what to keep when the model overruns."""
+"""Prose within a budget of tokens: how many words to ask for, and what to keep of a cut text."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import re
 from local_llm_service.worker.errors import InvalidOutput
 from local_llm_service.worker.prompt import Completion
 
-#: English prose has about 0.75 words a token; a little less leaves room to finish the sentence.
+#: English prose has about 0.75 words per token; a little less leaves room to finish the sentence.
 WORDS_PER_TOKEN = 0.65
-# A full stop ends a sentence where white space follows; 。 does anywhere.
+# A full stop ends a sentence only before white space; 。 ends one anywhere.
 _SENTENCE_END = re.compile(r"(?:[.!?][\"'”’)\]]*(?=\s|$))|[。！？][”’）」』]*")
 
 
 def words_within(tokens: int) -> int:
-    """How many words to ask for so that the answer fits into `tokens`."""
+    """The number of words to ask for so that the answer fits into `tokens`."""
     return max(3, int(tokens * WORDS_PER_TOKEN))
 
 
 def whole_sentences(completion: Completion) -> str:
-    """The text; where it was cut at the budget (`finish_reason` "length"), its whole sentences.
+    """The text, or only its whole sentences if it was cut at the budget (`finish_reason` "length").
 
-    Raises InvalidOutput when nothing, or not one whole sentence, fits into the budget.
+    Raises InvalidOutput if the text is empty or the budget holds no whole sentence.
     """
     text = completion.text.strip()
     if not text:

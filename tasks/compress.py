@@ -1,4 +1,4 @@
-"""`compress`: a conversation as one message that can be sent on in its place."""
+"""`compress`: a conversation as one message that can take its place."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADING = "Summary of the conversation so far:\n"
 
 
 class Turn(BaseModel):
-    """One message of a conversation; fields beside these two are not needed and not kept."""
+    """One message of a conversation; other fields are accepted and dropped."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True, defer_build=True)
 
@@ -43,7 +43,7 @@ def _conversation(turns: list[Turn], info: ValidationInfo) -> list[Turn]:
     if len(turns) > limit:
         raise ValueError(f"at most {limit} messages (MAX_MESSAGES), got {len(turns)}")
     if not any(turn.content.strip() for turn in turns[len(_leading_system(turns)) :]):
-        raise ValueError("must hold at least one message that is not empty and not a system one")
+        raise ValueError("must hold at least one message that is not empty and not from the system")
     for turn in turns:
         check_unicode(turn.content)
     check_chars(sum(len(turn.content) for turn in turns), info)
@@ -64,9 +64,9 @@ class CompressRequest(JobRequest):
 
 
 class CompressAnswer(Answer):
-    """`messages` stand for the whole conversation: system messages at its head stay word for word.
+    """`messages` replaces the whole conversation; its leading system messages stay word for word.
 
-    Counts are the model server's and leave those system messages out, before and after.
+    The token counts are the model server's and never include those system messages.
     """
 
     CONTENT: ClassVar = "summary"
@@ -90,7 +90,7 @@ def _prompt(request: CompressRequest, _: int) -> Prompt:
 
 def _read(request: CompressRequest, completion: Completion) -> Mapping[str, object]:
     summary = whole_sentences(completion)
-    # One system message: some templates take no second one.
+    # A single system message, as some chat templates accept no second one.
     head = [turn.content for turn in _leading_system(request.messages)]
     return {
         "summary": summary,
@@ -104,7 +104,7 @@ def _read(request: CompressRequest, completion: Completion) -> Mapping[str, obje
 compress = register(
     Kind(
         name="compress",
-        description="A conversation as one message that can be sent on in its place.",
+        description="A conversation as one message that can take its place.",
         request=CompressRequest,
         answer=CompressAnswer,
         default_priority="normal",

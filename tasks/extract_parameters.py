@@ -19,7 +19,7 @@ INSTRUCTION = (
     "Extract the arguments of {name} from the user's message as JSON. {description}"
     "Copy words and numbers from the message. The JSON Schema is {schema}"
 )
-#: One worked example; with it a 135M model got 4 of 8 simple calls right instead of 1.
+#: One worked example, with which a 135M model got 4 of 8 simple calls right instead of 1.
 EXAMPLE: tuple[Message, ...] = (
     {
         "role": "user",

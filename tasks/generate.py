@@ -15,7 +15,7 @@ from local_llm_service.worker.prompt import Completion, Message, Prompt
 
 
 class GenerateRequest(JobRequest):
-    """`temperature` 0 is the most likely text, 2 the wildest."""
+    """`temperature` 0 gives the most likely text, 2 the wildest."""
 
     POSITIONAL: ClassVar = ("prompt", "system_prompt", "max_tokens", "temperature", "model")
 
@@ -34,7 +34,7 @@ class GenerateAnswer(Answer):
 
 
 def _prompt(request: GenerateRequest, _: int) -> Prompt:
-    """No system message where none is asked for: the model's own (Modelfile SYSTEM) then holds."""
+    """Without a `system_prompt` there is no system message, so the Modelfile's SYSTEM applies."""
     messages: list[Message] = []
     if request.system_prompt is not None:
         messages.append({"role": "system", "content": request.system_prompt})

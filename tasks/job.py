@@ -2,12 +2,12 @@
 
     producer:  validate → fingerprint → admit (one script: known id? in the cache? full?)
                → publish to its queue                                               (submit.py)
-    worker:    taken under a lease → validate again
-               → claim (one script: cached? does the same run already?) → engine → read
+    worker:    take under a lease → validate again
+               → claim (one script: cached? an identical job running?) → engine → read
                → Celery stores the answer: settle, one script                       (run.py)
-               on an error that may pass: back to its queue, without holding a slot  (retry.py)
+               a transient error: back to the queue, without holding a slot         (retry.py)
 
-Each kind adds its own request, prompt and reading (tasks/<kind>.py); nothing here knows one.
+Each kind adds its own request, prompt and reading (tasks/<kind>.py); this module knows no kind.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from local_llm_service.worker.lazy_settings import lazy_settings
 
 
 class Job(Task):
-    """A Celery task whose calls are checked where they are made and whose words stay private."""
+    """A Celery task that checks calls in the caller's process and keeps their text private."""
 
     abstract = True
     kind: Kind
@@ -47,25 +47,25 @@ class Job(Task):
     ) -> AsyncResult:
         """Check the call, admit the job and put it into its queue; Celery's options work as usual.
 
-        An id that exists already is not run again: the handle of the existing job comes back.
+        For an id that exists already, nothing runs and the existing job's handle comes back.
         Raises InvalidRequest, QueueFull, or, within 5 s, BrokerUnreachable; then nothing is queued.
         """
         return submit(self, super().apply_async, args, kwargs, task_id, options)
 
     def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Do the job in this process and return the answer. Raises errors of `worker.errors`."""
-        # Imported here: a backend that only sends jobs needs nothing of the worker's half.
+        # Imported here, because a backend that only sends jobs does not need the worker's half.
         from local_llm_service.tasks.run import run
 
         return run(self, args, kwargs)
 
     def parse(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> JobRequest:
-        """The call as the kind's request. Raises InvalidRequest."""
+        """Read the call as the kind's request. Raises InvalidRequest."""
         return parse(self.kind.request, args, kwargs, _limits())
 
 
 def register(kind: Kind) -> Job:
-    """Make the Celery task `llm.<kind>`; it is bound to the app at first use, not at import."""
+    """Make the Celery task `llm.<kind>`, which is bound to the app at first use, not at import."""
 
     def run(self: Job, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return Job.run(self, *args, **kwargs)
@@ -73,7 +73,7 @@ def register(kind: Kind) -> Job:
     run.__name__, run.__doc__ = kind.name, kind.description
     run.__module__ = f"local_llm_service.tasks.{kind.name}"
     task: Job = app.task(
-        # Not shared: otherwise every other Celery app in the process would get this task too.
+        # A shared task would also be added to every other Celery app in the process.
         run, name=f"llm.{kind.name}", base=Job, bind=True, shared=False, kind=kind
     )  # fmt: skip
     return task

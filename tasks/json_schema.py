@@ -1,7 +1,7 @@
-"""JSON Schemas from callers: refuse what is none, and check the model's answer against the rest.
+"""JSON Schemas from callers: refuses invalid ones, and checks model answers against valid ones.
 
-`jsonschema` is imported where it is used: it takes 60 ms, and a backend that only summarizes never
-needs it.
+`jsonschema` is imported where it is used, as its import takes 60 ms and a backend that only
+summarizes never needs it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FENCE = re.compile(r"^\s*```(?:json)?\s*(.*?)\s*```\s*$", re.DOTALL)
 
 
 def check_schema(schema: Any, info: ValidationInfo) -> JsonSchema:
-    """Raise ValueError where `schema` is no JSON Schema, too deep, or points outside itself."""
+    """Raise ValueError if `schema` is not a JSON Schema, too deep, or points outside itself."""
     if not isinstance(schema, dict | bool):
         raise ValueError("must be a JSON Schema: an object, true or false")
     limit = limits_of(info).max_schema_depth
@@ -41,20 +41,21 @@ def check_schema(schema: Any, info: ValidationInfo) -> JsonSchema:
     try:
         _check_meaning(schema)
     except (AttributeError, TypeError):
-        # jsonschema and referencing trust `$id`, `$schema` and what a reference passes through.
+        # jsonschema and referencing do not check the types of `$id`, `$schema` and of the values
+        # that a reference passes through.
         raise ValueError("is not a valid JSON Schema: a keyword has a wrong type") from None
     return schema
 
 
-#: A JSON Schema of any draft that jsonschema knows; 2020-12 where `$schema` does not say.
+#: A JSON Schema of any draft that jsonschema knows; 2020-12 if `$schema` names none.
 Schema = Annotated[Any, AfterValidator(check_schema)]
 
 
 def read_instance(completion: Completion, schema: JsonSchema) -> Any:
     """The JSON value that the model wrote.
 
-    Raises InvalidOutput where it was cut, is no JSON, or is no instance of `schema`; the message
-    names the keyword that failed and holds no text.
+    Raises InvalidOutput if the text was cut, is not JSON, or is not an instance of `schema`; the
+    message names the keyword that failed and holds no text.
     """
     if completion.finish_reason == "length":
         raise InvalidOutput(
@@ -80,14 +81,15 @@ def _validator(schema: JsonSchema) -> Validator:
     from jsonschema.validators import validator_for
     from referencing import Registry
 
-    # An empty registry: without one jsonschema would fetch remote references over the network.
+    # Without an empty registry, jsonschema would fetch remote references over the network.
     return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
 
 
 def _check_meaning(schema: JsonSchema) -> None:
-    """Raise ValueError where `schema`, or anything that its references point at, is no schema.
+    """Raise ValueError if `schema`, or a target of its references, is not a valid schema.
 
-    What a `$ref` points at need not stand where a draft looks for schemas: it becomes one by that.
+    The target of a `$ref` becomes a schema by the reference, even at a place where a draft does not
+    look for schemas.
     """
     from referencing import Registry, Resource
     from referencing.jsonschema import DRAFT202012
@@ -158,9 +160,9 @@ def _deeper_than(limit: int, value: object) -> bool:
 def _finite(number: str) -> float:
     value = float(number)
     if not math.isfinite(value):
-        raise ValueError("too large for a float; stored, it would be no JSON")
+        raise ValueError("too large for a float; it could not be stored as JSON")
     return value
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

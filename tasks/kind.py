@@ -15,13 +15,13 @@ from local_llm_service.worker.prompt import Completion, Prompt
 class Kind:
     """One kind of job.
 
-    `prompt(request, max_output_tokens)` says what to ask the model. `read(request, completion)`
-    returns the answer's own fields, or raises InvalidOutput where the completion breaks what the
-    kind promises. Both are pure.
+    `prompt(request, max_output_tokens)` returns the prompt for the model. `read(request,
+    completion)` returns the answer's own fields, or raises InvalidOutput if the completion breaks
+    the contract of the kind. Both are pure.
 
     Raise `template_version` with every change of the prompt or of how an answer is read; a test
-    pins the prompt. `cut_is_answer`: an answer that was stopped at its token budget is complete as
-    far as it was asked for, and may be cached.
+    pins the prompt. `cut_is_answer`: an answer that was stopped at its token budget is what the
+    caller asked for, and may be cached.
     """
 
     name: str
@@ -36,14 +36,14 @@ class Kind:
 
 
 class JobTask(Protocol):
-    """What the two halves of a job's path need of the Celery task; job.py has it."""
+    """The parts of the Celery task (job.py) that both halves of a job's path need."""
 
     kind: Kind
-    #: Celery's context of the call that runs now, and its result backend.
+    #: Celery's context of the current call, and its result backend.
     request: Any
     backend: Any
     #: Celery's handle of a task id.
     AsyncResult: Callable[[str], Any]
 
     def parse(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> JobRequest:
-        """The call as the kind's request. Raises InvalidRequest."""
+        """Read the call as the kind's request. Raises InvalidRequest."""

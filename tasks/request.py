@@ -1,7 +1,7 @@
-"""What a caller may ask: the options that all kinds share, the types of their fields, and parsing.
+"""Requests: the options that all kinds share, the types of their fields, and parsing.
 
 Parsing runs in the caller's process, before anything is queued, and again in the worker, because a
-message may come from elsewhere (`send_task`, another language). Limits are given, not read here.
+message may come from elsewhere (`send_task`, another language). The caller passes the limits in.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Limits:
 
 
 def limits_of(info: ValidationInfo) -> Limits:
-    """The limits that a validator runs under."""
+    """The limits of the validation that runs now."""
     if not isinstance(info.context, Limits):
         raise TypeError("validate with context=Limits(...)")
     return info.context
@@ -51,7 +51,7 @@ def check_chars(chars: int, info: ValidationInfo) -> None:
 
 
 def check_unicode(text: str) -> None:
-    """Raise ValueError for half a character (a lone surrogate): it cannot be sent as UTF-8."""
+    """Raise ValueError for half a character (a lone surrogate), which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -74,7 +74,10 @@ def _tokens(value: int, info: ValidationInfo) -> int:
 
 
 def _from_answer(value: object) -> object:
-    """Take the text of an answer of this service: a chain passes on one, a chord a list of them."""
+    """Replace an answer of this service, or a list of them, by its text.
+
+    A chain passes on one answer, a chord a list.
+    """
     if isinstance(value, list) and value and all(is_answer(item) for item in value):
         return "\n\n".join(str(_from_answer(item)) for item in value)
     if not is_answer(value):
@@ -82,7 +85,7 @@ def _from_answer(value: object) -> object:
     try:
         return text_of(value)
     except TypeError:
-        return value  # not an answer of ours after all: those are JSON
+        return value  # not an answer of ours after all, as those are JSON
 
 
 #: Text that people wrote, not empty, up to MAX_PROMPT_CHARS; an answer of ours counts as its text.
@@ -90,19 +93,20 @@ Text = Annotated[str, BeforeValidator(_from_answer), AfterValidator(_text)]
 #: A budget of tokens, up to MAX_OUTPUT_TOKENS.
 Tokens = Annotated[int, Field(ge=1), AfterValidator(_tokens)]
 
-#: Who answers and how a job travels. All other fields, those of the future too, are content.
+#: Options that cannot change an answer, and those that a fingerprint takes by arguments of their
+#: own. All other fields, future ones too, are content.
 _NOT_CONTENT = {"model", "priority", "cache", "cache_scope", "deadline_seconds"}
 
 
 class JobRequest(BaseModel):
-    """The options of every kind. Subclasses add their own arguments and say which are positional.
+    """The options of every kind. Subclasses add their own arguments and name the positional ones.
 
-    `priority` chooses the queue (default: the kind's). `cache=False` neither reads nor writes the
-    cache; `cache_scope` separates tenants. `deadline_seconds` bounds the whole job from submit to
-    answer (default DEADLINE_SECONDS). `model` defaults to the worker's MODEL_NAME.
+    `priority` chooses the queue (default: the kind's). With `cache=False` the job neither reads nor
+    writes the cache; `cache_scope` separates tenants. `deadline_seconds` bounds the whole job from
+    submit to answer (default DEADLINE_SECONDS). `model` defaults to the worker's MODEL_NAME.
     """
 
-    # Built at the first call: `from tasks import ...` stays light.
+    # Built at the first call, so that `from tasks import ...` stays light.
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     POSITIONAL: ClassVar[tuple[str, ...]] = ()
@@ -114,10 +118,10 @@ class JobRequest(BaseModel):
     deadline_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
 
     def content(self) -> dict[str, object]:
-        """All that can change the answer, as JSON-like data by the callers' names.
+        """Everything that can change the answer, as JSON-like data under the callers' names.
 
-        Defaults are filled in: leaving an option out and giving its default are the same. `model`
-        and `cache_scope` are not in it: a fingerprint takes them by arguments of their own.
+        Defaults are filled in, so an option left out equals one given with its default. `model` and
+        `cache_scope` are left out, as a fingerprint takes them by arguments of their own.
         """
         return self.model_dump(mode="json", by_alias=True, exclude=_NOT_CONTENT)
 
@@ -130,17 +134,17 @@ def parse(
 ) -> R:
     """Bind a call's arguments to a request and validate it.
 
-    Raises InvalidRequest, which names each field that is wrong and its limit, and no value.
+    Raises InvalidRequest, which names each wrong field with its limit, but no value.
     """
     positional = dict(zip(request.POSITIONAL, args or (), strict=False))
     given = dict(kwargs or {})
     if len(args or ()) > len(request.POSITIONAL):
         raise InvalidRequest(
             f"too many positional arguments: at most {len(request.POSITIONAL)}",
-            f"Positional are {', '.join(request.POSITIONAL)}; give the others by name.",
+            f"Only {', '.join(request.POSITIONAL)} can be positional; give the others by name.",
         )
     if twice := positional.keys() & given.keys():
-        raise InvalidRequest(f"{min(twice)}: given twice, by place and by name")
+        raise InvalidRequest(f"{min(twice)}: given twice, by position and by name")
     try:
         return request.model_validate(positional | given, context=limits)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Whether a job that failed is tried again, when, and whether that counts as a try."""
+"""Decides whether a failed job is tried again, when, and whether the failure counts as a try."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_PAUSE_SECONDS = 30.0
 class Retry:
     """The message goes back to the head of its queue after `delay_seconds`.
 
-    `counts`: this was one of its MAX_ATTEMPTS tries. `cause` labels the metric.
+    `counts`: the failure was one of the job's MAX_ATTEMPTS tries. `cause` labels the metric.
     """
 
     cause: Literal["interrupted", "outage", "retry"]
@@ -34,10 +34,10 @@ def decide(
     base_seconds: float,
     is_away: Callable[[], bool],
 ) -> Retry | None:
-    """What to do after `error`, with `attempts` tries before this one; None: it is final.
+    """Decide on a retry after `error`, with `attempts` tries before this one; None: it is final.
 
-    A shutdown or an outage of the engine (`is_away`, asked only where it matters) is not a try. The
-    pause doubles from `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to 1.5.
+    A shutdown or an outage of the engine (`is_away`, called only if it matters) does not count as a
+    try. The pause doubles from `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to 1.5.
     """
     if isinstance(error, Interrupted):
         return Retry("interrupted")

@@ -1,6 +1,7 @@
 """The worker's half of a job's path: validate → claim → work → answer.
 
-Celery takes the answer, and its result backend settles the job (celery_ext/result_backend.py).
+Celery passes the answer to its result backend, which settles the job
+(celery_ext/result_backend.py).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job in this worker: an answer or an error, and what was done for it."""
+    """The outcome of a job in this worker: an answer or an error, and the work done for it."""
 
     result: dict[str, Any] | Exception
     work: Work = NO_WORK
@@ -50,8 +51,9 @@ class Outcome:
 def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Do a job and return its answer; see Job.run.
 
-    In a worker the transport has put the delivery and the worker's runtime into the request. A
-    direct call, `summarize("...")`, has neither: it runs here, shares nothing and is not repeated.
+    In a worker, the transport has put the delivery and the worker's runtime into the request. A
+    direct call, `summarize("...")`, has neither: it runs in this process, shares no answer and is
+    not retried.
     """
     in_flight: InFlightDelivery | None = job.request.get("llm_delivery")
     runtime: WorkerRuntime | None = job.request.get("llm_runtime")
@@ -64,7 +66,7 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
         outcome = Outcome(error)
     except CeleryError:
         raise
-    except Exception as error:  # noqa: BLE001  # the edge: foreign words must not travel on
+    except Exception as error:  # noqa: BLE001  # an edge: a foreign error may quote the prompt
         logger.error("job %s: unexpected %s", job.request.id, _place(error))
         outcome = Outcome(InternalError(f"unexpected {type(error).__name__} in the worker"))
     if in_flight is not None and runtime is not None:
@@ -87,7 +89,7 @@ def _run_directly(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 
 class _Run:
-    """One job in one worker."""
+    """The run of one job in one worker."""
 
     def __init__(self, job: JobTask, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> None:
         self._job, self._kind, self._runtime = job, job.kind, runtime
@@ -96,8 +98,10 @@ class _Run:
         self._canvas = bool(request.callbacks or request.errbacks or request.chain or request.chord)
 
     def outcome(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
-        """Find the answer or make it. Raises a ServiceError where nothing was done for it, Ignore
-        where there is nothing to do."""
+        """Find the answer or make it.
+
+        Raises a ServiceError if it fails before any work, and Ignore if there is nothing to do.
+        """
         self._check_delivery()
         request = self._job.parse(args, kwargs)
         settings = self._runtime.settings
@@ -116,7 +120,7 @@ class _Run:
         outcome = read_answer(
             self._job, request, completion, settings, queued_seconds=queued_seconds
         )
-        # A model that was pulled again in between is another.
+        # A model that was pulled again in the meantime is a different one.
         if revision is None or self._runtime.catalog.revision(model) != revision:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
         return self._end_canvas(outcome) if self._canvas else outcome
@@ -133,7 +137,10 @@ class _Run:
             raise DeadlineExceeded("the deadline passed while the job waited in its queue")
 
     def _claim(self, request: JobRequest, model: str, revision: str | None) -> Outcome | None:
-        """None: do the work. Else what another job has made of the same."""
+        """The outcome of an identical job; None if this job has to do the work.
+
+        Raises Ignore if there is nothing to do, and Cancelled.
+        """
         if not request.cache:
             return None
         task_id, token = self._delivery.task_id, self._delivery.token
@@ -145,8 +152,8 @@ class _Run:
         try:
             claim, shared = single_flight.claim(task_id, token, name, canvas=self._canvas)
         except redis.RedisError as error:
-            # Redis is away: better to do it twice than not at all.
-            logger.warning("job %s runs for itself: %s", task_id, type(error).__name__)
+            # Redis is away: doing the work twice is better than not at all.
+            logger.warning("job %s runs on its own: %s", task_id, type(error).__name__)
             return None
         if claim is Claim.CANCELLED:
             raise Cancelled("the job was cancelled")
@@ -168,9 +175,9 @@ class _Run:
         return Outcome({**own, **shared.members, "timings": timings}, work)
 
     def _end_canvas(self, outcome: Outcome) -> Outcome:
-        """Fail a canvas job that was cancelled, or is too late, after its waiters have the answer.
+        """Fail a canvas job that was cancelled or is too late, once its waiters have the answer.
 
-        It could not leave them before, as its own end needs the message in hand.
+        It could not leave them before, because only a worker that holds its message can end it.
         """
         if isinstance(outcome.result, Exception):
             return outcome
@@ -183,13 +190,13 @@ class _Run:
             followers = backend.settle_waiters(task_id, token, outcome.result, outcome.work)
             self._runtime.tell_of_followers(followers, None)
         except redis.RedisError:
-            return outcome  # it is answered, as if it had not been cancelled
+            return outcome  # the job is answered as if it had not been cancelled
         if cancelled:
             return Outcome(Cancelled("the job was cancelled"))
         return Outcome(DeadlineExceeded("the deadline passed while the job was running"))
 
     def _detach(self) -> None:
-        """Its caller may have made it a waiter; this worker shares nothing."""
+        """Take the job out of the group that submit may have put it into: it shares no answer."""
         try:
             self._runtime.store.single_flight.detach(self._delivery.task_id)
         except redis.RedisError as error:
@@ -211,7 +218,7 @@ def read_answer(
     *,
     queued_seconds: float | None,
 ) -> Outcome:
-    """The answer that the completion holds, or the error that it does not hold one."""
+    """Read the answer from the completion; the outcome is an error if there is none in it."""
     kind: Kind = job.kind
     work = Work(
         prompt_tokens=completion.prompt_tokens,
@@ -246,10 +253,10 @@ def read_answer(
 
 
 def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> bool:
-    """Put the message back where a later try, here or elsewhere, makes sense."""
+    """Put the message back, and return True, if a later try makes sense, here or elsewhere."""
     error, delivery = outcome.result, in_flight.delivery
     if not isinstance(error, ServiceError) or outcome.work.origin != "computed":
-        return False  # an answer, or the failure of the job whose answer this one waited for
+        return False  # an answer, or the failure of the job that this one had followed
     again = retry.decide(
         error,
         attempts=delivery.attempts,
@@ -261,7 +268,7 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         return False
     if again.counts:
         pause = again.delay_seconds
-        logger.warning("job %s: %s; again in %.1f s", delivery.task_id, error.code, pause)
+        logger.warning("job %s: %s; next try in %.1f s", delivery.task_id, error.code, pause)
     runtime.release(
         delivery.task_id,
         delivery.token,
@@ -278,7 +285,7 @@ def _direct_engine() -> Engine:
 
 
 def _place(error: Exception) -> str:
-    """Type and innermost place of an error, and none of its words."""
+    """The type and innermost place of an error, without its message."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

@@ -1,7 +1,7 @@
 """The caller's half of a job's path: validate → fingerprint → admit → publish.
 
-What workers run (model, digest, settings) is their word: a caller takes their consensus from Redis
-and makes the same fingerprint as they do.
+The workers decide what they run (model, digest, settings): a caller reads their consensus from
+Redis and makes the same fingerprint as they do.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ logger = logging.getLogger(__name__)
 #: How long a worker tries to send the next step of a chain while Redis is away.
 CONTINUE_SECONDS = 600.0
 
-#: Options of Celery by which others wait for a job.
+#: Celery's options that make other tasks wait for a job.
 _CANVAS = ("chain", "chord", "link", "link_error")
-#: In every message, where Celery would put a repr of the arguments.
+#: Replaces the repr of the arguments that Celery would put into every message.
 _PRIVATE = {"argsrepr": "-", "kwargsrepr": "-"}
-#: The workers' consensus when this process last heard of it. Redis compares it at every call.
+#: The workers' consensus as this process last read it. Redis checks it at every call.
 _consensus: dict[str, str] = {}
 
 #: Celery's own `apply_async` of the task.
@@ -54,8 +54,8 @@ def submit(
     options: dict[str, Any],
 ) -> AsyncResult:
     """Answer a call from the cache, or queue it; see Job.apply_async."""
-    # The next step of a chain or a callback: a worker makes this call, nobody waits for it, so bad
-    # input has to become the failure of the new job instead.
+    # A worker makes this call for the next step of a chain or a callback. Nobody is there to catch
+    # an exception, so bad input has to become the failure of the new job instead.
     continued = options.get("parent_id") is not None
     try:
         request = job.parse(args, kwargs)
@@ -64,7 +64,7 @@ def submit(
             raise
         return send(args, kwargs, task_id, **options, **_PRIVATE)
     if not lazy_settings().enable_cache:
-        request = request.model_copy(update={"cache": False})  # for the worker, too
+        request = request.model_copy(update={"cache": False})  # in the worker, too
     _refuse_integer_priority(options)
     new = _new_job(job.kind, request, task_id, options, continued=continued)
     admitted = _patiently(continued, _admit, job.kind, new, request, _may_share(request, options))
@@ -86,7 +86,7 @@ def _new_job(
     *,
     continued: bool,
 ) -> NewJob:
-    """What is admitted; takes the options out that only admission needs."""
+    """The job to admit; removes from `options` those that only admission needs."""
     return NewJob(
         task_id or str(uuid4()),
         kind.name,
@@ -102,8 +102,8 @@ def _new_job(
 def _admit(kind: Kind, new: NewJob, request: JobRequest, shares: bool) -> Admitted:
     jobs = process_store().jobs
     try:
-        # Twice: the first call of a process learns the workers' consensus, and so does one after a
-        # model was pulled. Should it change in between again, the call goes without.
+        # Two tries, because the first call of a process, or after a model was pulled, only learns
+        # the workers' consensus. If that changes again in between, the call goes without the cache.
         for _ in range(2 if shares else 0):
             query = _cache_query(kind, request, new.task_id)
             admitted = jobs.submit(new, query)
@@ -116,7 +116,7 @@ def _admit(kind: Kind, new: NewJob, request: JobRequest, shares: bool) -> Admitt
 
 
 def _cache_query(kind: Kind, request: JobRequest, task_id: str) -> CacheQuery:
-    """What to look for in the cache, by what is known of the workers."""
+    """The query to the cache, made from the workers' consensus as far as it is known."""
     model = keys.DEFAULT_MODEL if request.model is None else full_name(request.model)
     consensus = _consensus.get(model, "")
     if not consensus:
@@ -144,7 +144,7 @@ def fingerprint_of(kind: Kind, request: JobRequest, model: str, revision: str) -
 
 
 def _answered(job: JobTask, task_id: str, admitted: Admitted) -> AsyncResult:
-    """The handle of a job that the cache has answered; it holds the answer."""
+    """The handle of a job that the cache has answered, with the answer in it."""
     result = job.AsyncResult(task_id)
     result._cache = cached_meta(task_id, admitted.date_done, admitted.text)
     return result
@@ -164,9 +164,9 @@ def _publish(send: Send, request: JobRequest, task_id: str, options: dict[str, A
 
 
 def _patiently(continued: bool, call: Callable[..., T], *args: Any) -> T:
-    """Make a call to Redis; a worker that continues a chain waits for a Redis that is away.
+    """Make a call to Redis; a worker that continues a chain waits while Redis is away.
 
-    Its answer exists already: it must not be lost because the next step cannot be sent now.
+    The answer of the step before exists and must not be lost because the next cannot be sent now.
     """
     end = time.monotonic() + CONTINUE_SECONDS
     while True:
@@ -179,7 +179,7 @@ def _patiently(continued: bool, call: Callable[..., T], *args: Any) -> T:
 
 
 def _may_share(request: JobRequest, options: Mapping[str, Any]) -> bool:
-    """Whether what others asked may answer a call: not one that is to start later."""
+    """Whether an answer to someone else may answer this call: not if it is to start later."""
     return request.cache and options.get("eta") is None and not options.get("countdown")
 
 
@@ -192,7 +192,7 @@ def _refuse_integer_priority(options: Mapping[str, Any]) -> None:
 
 
 def _queue_name(queue: Any, request: JobRequest, kind: Kind) -> str:
-    """Celery's `queue=` where it is given, else by priority."""
+    """The name in Celery's `queue=` if given, otherwise the queue of the priority."""
     name = getattr(queue, "name", queue)
     if name is None:
         return keys.queue_of(request.priority or kind.default_priority)
@@ -204,7 +204,7 @@ def _queue_name(queue: Any, request: JobRequest, kind: Kind) -> str:
 
 
 def _deadline_seconds(request: JobRequest, expires: Any) -> float:
-    """Seconds from now: the earlier of `deadline_seconds` and Celery's `expires`."""
+    """Seconds from now to the earlier of `deadline_seconds` and Celery's `expires`."""
     deadlines = [request.deadline_seconds or lazy_settings().deadline_seconds]
     if isinstance(expires, datetime):
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)

@@ -28,7 +28,7 @@ class SummarizeRequest(JobRequest):
 
 
 class SummarizeAnswer(Answer):
-    """Counts are the model server's: `original_tokens` of the prompt that carried the text."""
+    """The counts are the model server's; `original_tokens` counts the whole prompt."""
 
     CONTENT: ClassVar = "summary"
 
