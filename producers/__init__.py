@@ -1,4 +1,4 @@
-"""How to ask: the typed client, what the workers serve, and the command line.
+"""The callers' side: the typed client, the state of the service, and the command line.
 
 `from tasks import ...` is enough for Celery users; this package adds typed answers, `models()`,
 `health()`, `status()`, `stats()` and `queues()`.

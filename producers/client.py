@@ -1,4 +1,4 @@
-"""The typed client: the five kinds with checked arguments and answers as models.
+"""The typed client: the five kinds, with checked arguments and typed answers.
 
 >>> client = Client()
 >>> client.summarize(text, max_summary_tokens=60, priority="low").get(timeout=60).summary
@@ -31,7 +31,7 @@ A = TypeVar("A", bound=Answer)
 
 
 class Options(TypedDict, total=False):
-    """What every call takes beside its own arguments; see `tasks.request.JobRequest`."""
+    """The options of every call beside its own arguments; see `tasks.request.JobRequest`."""
 
     model: str
     priority: Priority
@@ -41,7 +41,7 @@ class Options(TypedDict, total=False):
 
 
 class Handle(Generic[A]):
-    """A job that was submitted. Any process can make one again from its `task_id`."""
+    """A submitted job. Any process can make the handle again from its `task_id`."""
 
     def __init__(self, task_id: str, answer: type[A]) -> None:
         self.task_id = task_id
@@ -49,17 +49,17 @@ class Handle(Generic[A]):
         self._result: AsyncResult = app.AsyncResult(task_id)
 
     def get(self, timeout: float | None = None) -> A:
-        """Wait for the answer, at most `timeout` seconds (None: for ever).
+        """Wait for the answer, at most `timeout` seconds (None: forever).
 
-        Raises the job's own error (a class of `worker.errors`), TimeoutError while there is no
-        result yet, BrokerUnreachable when Redis is away.
+        Raises the job's own error (a class of `worker.errors`), TimeoutError if there is no result
+        in time, BrokerUnreachable if Redis is away.
         """
         try:
             answer = self._result.get(timeout=timeout)
         except celery.exceptions.TimeoutError:
             raise TimeoutError(f"no result within {timeout} s") from None
         except (redis.ConnectionError, redis.TimeoutError, RuntimeError) as error:
-            # RuntimeError is how Celery's result backend says that it has given up.
+            # Celery's result backend raises RuntimeError when it gives up.
             raise unreachable(redis_url(), error) from None
         return self._answer.model_validate(answer)
 
@@ -68,15 +68,15 @@ class Handle(Generic[A]):
         return cancel(self.task_id)
 
     def status(self) -> JobState:
-        """Where the job is. Raises BrokerUnreachable."""
+        """The job's state. Raises BrokerUnreachable."""
         return status(self.task_id)
 
 
 class Client:
-    """Submits jobs. Every method returns at once and raises InvalidRequest, QueueFull or
-    BrokerUnreachable when nothing was queued.
+    """Submits jobs; every method returns at once.
 
-    None stands for the default of the kind's request.
+    Raises InvalidRequest, QueueFull or BrokerUnreachable; then nothing was queued. None stands for
+    the default of the kind's request.
     """
 
     def generate(
@@ -110,14 +110,14 @@ class Client:
         target_tokens: int | None = None,
         **options: Unpack[Options],
     ) -> Handle[CompressAnswer]:
-        """A conversation as one message that can be sent on."""
+        """A conversation as one message that can take its place."""
         own = {"target_tokens": target_tokens}
         return _submit(tasks.compress, CompressAnswer, (messages,), {**own, **options})
 
     def extract_parameters(
         self, user_message: str, function_schema: dict[str, Any], **options: Unpack[Options]
     ) -> Handle[ExtractAnswer]:
-        """The arguments of a function call out of a message."""
+        """The arguments of a function call, read out of a user's message."""
         arguments = (user_message, function_schema)
         return _submit(tasks.extract_parameters, ExtractAnswer, arguments, options)
 

@@ -1,5 +1,4 @@
-"""What the service is doing, read from Redis alone: models, health, status of a job, queues,
-statistics."""
+"""The state of the service, read from Redis alone: models, health, jobs, queues, statistics."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.stats import read_counts, stats_of
 from local_llm_service.worker.store.store import process_store
 
-#: What Celery's own result says of a job whose record is gone.
+#: The states of a job without a record, by the state of its Celery result.
 _FROM_RESULT = {"SUCCESS": JobState.SUCCEEDED, "FAILURE": JobState.FAILED}
 
 
@@ -27,7 +26,7 @@ def redis_url() -> str:
 
 
 def workers() -> list[Presence]:
-    """The workers that are there now. Raises BrokerUnreachable."""
+    """The workers that are running now. Raises BrokerUnreachable."""
     with reachable(redis_url()):
         return read_all(process_store())
 
@@ -47,10 +46,10 @@ def models() -> list[dict[str, Any]]:
 
 
 def health() -> dict[str, Any]:
-    """Whether jobs are answered now.
+    """Whether workers can answer jobs now.
 
-    `status`: "healthy" when every worker reaches its Ollama and has its model, "degraded" when
-    only some do, "down" when none does. Raises BrokerUnreachable.
+    `status`: "healthy" if every worker reaches its Ollama and has its model, "degraded" if only
+    some do, "down" if none does. Raises BrokerUnreachable.
     """
     there = workers()
     able = [worker for worker in there if _can_answer(worker)]
@@ -75,9 +74,9 @@ def health() -> dict[str, Any]:
 
 
 def status(task_id: str) -> JobState:
-    """Where a job is; UNKNOWN for an id that was never submitted or has expired.
+    """The state of a job; UNKNOWN for an id that was never submitted or has expired.
 
-    A message sent by name has no record, and so is UNKNOWN, until a worker takes it.
+    A message sent by name has no record until a worker takes it, and so is UNKNOWN until then.
     Raises BrokerUnreachable.
     """
     with reachable(redis_url()):
@@ -88,11 +87,11 @@ def status(task_id: str) -> JobState:
 
 
 def cancel(task_id: str) -> JobState:
-    """Cancel a job, queued or running; it holds also while no worker is up.
+    """Cancel a job, queued or running, even while no worker is up; return its state.
 
-    CANCELLED: the job has ended so. RUNNING: its worker has been told and closes the stream; the
-    caller sees Cancelled in a moment. Another state: it had ended before. UNKNOWN: no such job.
-    Raises BrokerUnreachable.
+    CANCELLED: the job is cancelled. RUNNING: its worker has been told and closes the stream; the
+    caller gets Cancelled in a moment. UNKNOWN: no such job. Another state: the job had ended
+    before. Raises BrokerUnreachable.
     """
     with reachable(redis_url()):
         state = cancel_job(app, task_id)
@@ -101,7 +100,7 @@ def cancel(task_id: str) -> JobState:
 
 
 def stats() -> dict[str, Any]:
-    """Counts of the whole service since its Redis was new (or a year without a job).
+    """Counts of the whole service since its Redis was new; a year without a job resets them.
 
     Costs are estimates: the tokens of the workers' model at GPT4_PROMPT_USD and GPT4_COMPLETION_USD
     of this process. Raises BrokerUnreachable.
@@ -118,13 +117,13 @@ def stats() -> dict[str, Any]:
 
 
 def answers_cached() -> int:
-    """How many answers went into the cache so far. Raises BrokerUnreachable."""
+    """The number of answers put into the cache so far. Raises BrokerUnreachable."""
     with reachable(redis_url()):
         return read_counts(process_store()).get("stored", 0)
 
 
 def queues() -> list[dict[str, Any]]:
-    """How many jobs wait in each queue, most urgent first. Raises BrokerUnreachable."""
+    """The number of jobs that wait in each queue, most urgent first. Raises BrokerUnreachable."""
     with reachable(redis_url()):
         waiting = process_store().jobs.waiting(keys.QUEUES)
     return [{"name": name, "waiting": count} for name, count in waiting.items()]

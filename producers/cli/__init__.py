@@ -1,4 +1,4 @@
-"""The command line `local-llm` = `python -m producers`: five kinds of job and a look around.
+"""The command line, `local-llm` or `python -m producers`: the five kinds, and commands that look.
 
 Exit codes: 0 answer, 1 the job failed, 2 bad input, 3 Redis or workers cannot be reached or the
 queue is full, 4 not ready or timed out, 5 unknown id, 130 Ctrl-C.
@@ -23,7 +23,7 @@ from local_llm_service.worker.errors import (
     ServiceError,
 )
 
-#: How a command ends that could not do its part. The failure of the job itself is JOB_FAILED.
+#: The exit code of a command that could not do its part; a job's own failure is JOB_FAILED.
 _EXITS: dict[type[ServiceError], Exit] = {
     InvalidRequest: Exit.BAD_INPUT,
     BrokerUnreachable: Exit.UNREACHABLE,
@@ -41,7 +41,7 @@ def cli() -> None:
     """
 
 
-#: What click raises where only the help can be shown; before 8.2 it shows it and exits with 0.
+#: click's error for a command without arguments; before 8.2, click shows the help and exits with 0.
 _NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 for command in (*jobs.COMMANDS, *look.COMMANDS, dead.dead):
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = fail(InvalidRequest(error.format_message(), "See --help."), as_json, Exit.BAD_INPUT)
     except ServiceError as error:
         code = fail(error, as_json, _EXITS.get(type(error), Exit.JOB_FAILED))
-    except ValidationError as error:  # of the settings: everything else has become InvalidRequest
+    except ValidationError as error:  # of the settings; any other has become InvalidRequest
         problem = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in problem["loc"]).upper()
         code = fail(InvalidRequest(f"setting {name}: {problem['msg']}"), as_json, Exit.BAD_INPUT)

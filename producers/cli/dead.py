@@ -1,4 +1,4 @@
-"""`dead`: look at the jobs that failed for good, send them again, or throw them away."""
+"""`dead`: look at jobs that failed permanently, send them again, or throw them away."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def dead() -> None:
-    """Jobs that failed for good: kept 7 days, the newest 1000."""
+    """Jobs that failed permanently: kept 7 days, the newest 1000."""
 
 
 @dead.command("list")
 @_JSON
 def list_(as_json: bool) -> Exit:
-    """All dead letters, the newest first."""
+    """List all dead letters, newest first."""
     with reachable(service.redis_url()):
         found = process_store().dead_letters.all()
     if as_json:
@@ -39,10 +39,10 @@ def list_(as_json: bool) -> Exit:
 
 @dead.command()
 @click.argument("task_id")
-@click.option("--request", "with_request", is_flag=True, help="Also what was asked, word for word.")
+@click.option("--request", "with_request", is_flag=True, help="Also show the request itself.")
 @_JSON
 def show(task_id: str, with_request: bool, as_json: bool) -> Exit:
-    """One dead letter: error, counts, time."""
+    """Show one dead letter: error, counts, time."""
     with reachable(service.redis_url()):
         letter = process_store().dead_letters.get(task_id)
         request = process_store().dead_letters.request(task_id) if with_request else None
@@ -82,7 +82,7 @@ def replay(task_id: str | None, everything: bool, as_json: bool) -> Exit:
 @click.argument("task_id")
 @_JSON
 def drop(task_id: str, as_json: bool) -> Exit:
-    """Throw TASK_ID away; its failure can still be read until it expires."""
+    """Throw TASK_ID away; its failure stays readable until it expires."""
     with reachable(service.redis_url()):
         if not process_store().dead_letters.drop(task_id):
             raise _no_letter()

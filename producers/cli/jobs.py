@@ -29,9 +29,9 @@ Decorator = Callable[[Command], Command]
 
 
 def _with_default(request: type[JobRequest], name: str, help: str, **options: Any) -> Decorator:
-    """The option for an argument that has a default, which --help takes from the request.
+    """The option for an argument with a default, which --help takes from the request.
 
-    An option that is not given is not sent on: defaults stand in the request alone.
+    An option that is not given is not passed on: only the request holds defaults.
     """
     default = request.model_fields[name].default
     option = f"--{name.replace('_', '-')}"
@@ -44,7 +44,7 @@ def _with_default(request: type[JobRequest], name: str, help: str, **options: An
 _OPTIONS = (
     click.option("--model", help="Model; default: the worker's."),
     click.option("--priority", type=click.Choice(["high", "normal", "low"]), help="Queue."),
-    click.option("--deadline-seconds", type=float, help="Give up when this much time has passed."),
+    click.option("--deadline-seconds", type=float, help="Give up after this many seconds."),
     _with_default(JobRequest, "cache", "Use earlier answers."),
     click.option("--cache-scope", help="Share cached answers only within this scope."),
 )
@@ -58,7 +58,7 @@ _WAITING = (
 
 
 def _kind(submit: Callable[..., Handle[Any]]) -> Command:
-    """Make a command body of a function that submits: add the shared options and the waiting."""
+    """Make a command body from a function that submits: add the shared options and the wait."""
 
     def run(no_wait: bool, timeout: float, as_json: bool, **arguments: Any) -> Exit:
         return _finish(submit(**arguments), no_wait, timeout, as_json)
@@ -85,7 +85,7 @@ def _finish(handle: Handle[Any], no_wait: bool, timeout: float, as_json: bool) -
         note(f"The job goes on. {later}")
         return Exit.INTERRUPTED
     except BrokerUnreachable:
-        raise  # no fault of the job, which goes on
+        raise  # not the job's failure: the job goes on
     except ServiceError as error:
         return fail(error, as_json, Exit.JOB_FAILED)
     show_answer(answer.model_dump(mode="json"), as_json)
@@ -114,7 +114,7 @@ def read_json(path: str) -> Any:
 
 @_kind
 def _generate(prompt: str, **options: Any) -> Handle[Any]:
-    """Free text for PROMPT (- reads it from stdin)."""
+    """Write free text for PROMPT (- reads it from stdin)."""
     return Client().generate(read_text("-") if prompt == "-" else prompt, **options)
 
 
@@ -154,9 +154,9 @@ COMMANDS = (
         "generate",
         _generate,
         click.argument("prompt"),
-        click.option("--system-prompt", help="What the model is told first."),
+        click.option("--system-prompt", help="Instruction to the model, before the prompt."),
         _with_default(GenerateRequest, "max_tokens", "Longest answer, in tokens.", type=int),
-        _with_default(GenerateRequest, "temperature", "0 to 2: likely to wild.", type=float),
+        _with_default(GenerateRequest, "temperature", "0 (most likely) to 2 (wild).", type=float),
     ),
     _command(
         "summarize",

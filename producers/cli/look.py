@@ -21,7 +21,7 @@ _UNKNOWN = "It was never submitted here, or its answer has expired (RESULT_TTL).
 @click.argument("task_id")
 @_JSON
 def result(task_id: str, as_json: bool) -> Exit:
-    """The answer of job TASK_ID, if it is there."""
+    """Print the answer of job TASK_ID, if it is ready."""
     with reachable(service.redis_url()):
         stored = app.AsyncResult(task_id)
         if not stored.ready():
@@ -32,7 +32,7 @@ def result(task_id: str, as_json: bool) -> Exit:
         except ServiceError as error:
             return fail(error, as_json, Exit.JOB_FAILED)
         except celery.exceptions.TaskRevokedError:
-            # Stored by Celery's own revoke, without our error: some other app did it.
+            # Another app revoked it by Celery's own revoke, which does not store our error.
             return fail(Cancelled("the job was revoked"), as_json, Exit.JOB_FAILED)
     show_answer(answer, as_json)
     return Exit.ANSWER
@@ -49,7 +49,7 @@ def _known(state: JobState) -> JobState:
 @click.argument("task_id")
 @_JSON
 def status(task_id: str, as_json: bool) -> Exit:
-    """Where job TASK_ID is: queued, running, succeeded, failed, ..."""
+    """Print the state of job TASK_ID: queued, running, succeeded, failed, ..."""
     state = _known(service.status(task_id))
     show_json({"task_id": task_id, "status": state}) if as_json else print(state)
     return Exit.ANSWER
@@ -69,7 +69,7 @@ def cancel(task_id: str, as_json: bool) -> Exit:
 @click.command()
 @_JSON
 def models(as_json: bool) -> Exit:
-    """The models that workers can run now."""
+    """List the models that workers can run now."""
     found = service.models()
     if as_json:
         show_json(found)
@@ -82,7 +82,7 @@ def models(as_json: bool) -> Exit:
 @click.command()
 @_JSON
 def health(as_json: bool) -> Exit:
-    """Whether jobs are answered now; exits with 3 when they are not."""
+    """Say whether workers can answer jobs now; exit with 3 if not."""
     seen = service.health()
     if as_json:
         show_json(seen)
@@ -99,7 +99,7 @@ def health(as_json: bool) -> Exit:
 @click.command()
 @_JSON
 def queues(as_json: bool) -> Exit:
-    """How many jobs wait in each queue."""
+    """Print how many jobs wait in each queue."""
     waiting = service.queues()
     if as_json:
         show_json(waiting)
@@ -111,7 +111,7 @@ def queues(as_json: bool) -> Exit:
 @click.command()
 @_JSON
 def stats(as_json: bool) -> Exit:
-    """What was asked so far, what ran only once, and what it would have cost elsewhere."""
+    """Print how many requests came, how many ran, and the estimated cost elsewhere."""
     seen = service.stats()
     if as_json:
         show_json(seen)

@@ -1,4 +1,4 @@
-"""What the command line prints and how it exits: answers on stdout, all else on stderr."""
+"""Output and exit codes of the command line: answers on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local_llm_service.worker.errors import ServiceError
 
 
 class Exit(IntEnum):
-    """Exit codes, as scripts rely on them."""
+    """The exit codes, which scripts rely on."""
 
     ANSWER = 0
     JOB_FAILED = 1
@@ -29,12 +29,12 @@ def show_json(value: object) -> None:
 
 
 def note(text: str) -> None:
-    """Say something beside the answer."""
+    """Print a remark beside the answer, on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def fail(error: ServiceError, as_json: bool, code: Exit) -> Exit:
-    """Say what is wrong and what to do; returns the exit code."""
+    """Print an error and its hint; return `code`."""
     if as_json:
         show_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
     else:
@@ -43,7 +43,7 @@ def fail(error: ServiceError, as_json: bool, code: Exit) -> Exit:
 
 
 def show_answer(answer: dict[str, Any], as_json: bool) -> None:
-    """Print an answer: whole as JSON, else its own text with one line of numbers beside it."""
+    """Print an answer: as JSON in full, otherwise its text, and a line of numbers on stderr."""
     if as_json:
         show_json(answer)
         return
@@ -52,7 +52,7 @@ def show_answer(answer: dict[str, Any], as_json: bool) -> None:
 
 
 def numbers(answer: dict[str, Any]) -> str:
-    """One line: model, tokens, seconds, how it ended."""
+    """One line about an answer: model, tokens, seconds, how it ended."""
     usage, timings = answer["usage"], answer["timings"]
     seconds = sum(value for name, value in timings.items() if name != "queued_seconds")
     parts = [

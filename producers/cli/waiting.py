@@ -1,4 +1,4 @@
-"""Waits for one job and shows on a terminal where it is."""
+"""Waits for one job and shows its state on a terminal."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from local_llm_service.producers.client import Handle
 from local_llm_service.producers.service import workers
 from local_llm_service.tasks.answer import Answer
 
-#: How often the line on the terminal changes.
+#: The pause between two changes of the line on the terminal.
 TICK_SECONDS = 0.25
 
 
 def wait(handle: Handle[Any], timeout: float) -> Answer:
-    """The answer of `handle`. Raises what `Handle.get` raises, TimeoutError after `timeout` s."""
+    """Wait for the answer of `handle`, at most `timeout` seconds. Raises as `Handle.get` does."""
     begin = time.monotonic()
     shown = sys.stderr.isatty()
     try:
