@@ -1,15 +1,15 @@
 # One image for the worker (its default command), for Flower and for `local-llm`.
 #
-# A site with its own package index: --build-arg PIP_INDEX_URL=..., which stays out of the final
-# image. One with its own certificates as well: --build-arg PYTHON_IMAGE=<an image that has them>.
-# No RUN --mount: it also builds without BuildKit, as Debian 12's docker.io does.
+# With a package index of your own: --build-arg PIP_INDEX_URL=..., which stays out of the final
+# image. With certificates of your own, too: --build-arg PYTHON_IMAGE=<an image that has them>.
+# The file uses no RUN --mount, so that it also builds without BuildKit, as in Debian 12's docker.io.
 ARG PYTHON_IMAGE=python:3.11.15-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 ARG PIP_INDEX_URL
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-# The environment that is copied below: without pip, and with its bytecode compiled by pip.
+# The environment copied below: it has no pip, and pip compiles its bytecode.
 RUN python3 -m venv --without-pip /opt/local-llm
 COPY requirements.txt ./
 RUN python3 -m pip --python /opt/local-llm/bin/python install -r requirements.txt
@@ -17,7 +17,7 @@ COPY pyproject.toml README.md celeryconfig.py ./
 COPY worker ./worker
 COPY tasks ./tasks
 COPY producers ./producers
-# Links to the folders above make them one package; the wheel holds copies.
+# Its links make the folders above one package; the wheel holds copies.
 COPY src ./src
 RUN python3 -m pip wheel --no-deps --wheel-dir /dist . \
  && python3 -m pip --python /opt/local-llm/bin/python install --no-deps /dist/*.whl
@@ -29,9 +29,9 @@ RUN groupadd --gid 10001 llm \
     --shell /usr/sbin/nologin llm
 COPY --from=build /opt/local-llm /opt/local-llm
 ENV PATH=/opt/local-llm/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# Empty, so that `python -m` and `celery -A` find the installed packages and nothing else.
+# An empty folder, so that `python -m` and `celery -A` find only the installed packages.
 WORKDIR /srv
 USER 10001:10001
-# Drain: finish what runs, take nothing new.
+# The worker drains: it finishes running jobs and takes no new ones.
 STOPSIGNAL SIGTERM
 CMD ["python", "-m", "local_llm_service.worker"]

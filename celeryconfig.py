@@ -1,7 +1,7 @@
 """Celery's settings for this service, each with its reason. Measured on celery 5.7.0, kombu 5.7.0.
 
-worker/app.py loads it, by its full name, for workers and producers alike; what an operator may
-change comes from the environment (worker/settings.py) and is not set here.
+worker/app.py loads this module, by its full name, for workers and producers alike. The settings
+that an operator may change come from the environment (worker/settings.py).
 """
 
 from local_llm_service.worker.celery_ext.amqp import QUEUES
@@ -12,11 +12,11 @@ from local_llm_service.worker.store.keys import Keys, relative
 _settings = get_settings()
 
 # --- One Redis ------------------------------------------------------------------------------
-# Broker and results in one database: when the broker is lost, so is the result backend, and both
-# come back together. The transport is kombu's own under our key names.
+# Broker and results share one database, so that both are lost together and come back together. The
+# transport derives from kombu's and uses our key names.
 broker_url = _settings.redis_url
 broker_transport = "local_llm_service.worker.celery_ext.transport:Transport"
-# Stores a result, announces it and ends custody of the message in one script.
+# Stores a result, announces it and ends the delivery of the message in one script.
 result_backend = f"local_llm_service.worker.celery_ext.result_backend:Backend+{_settings.redis_url}"
 
 # --- Queues ---------------------------------------------------------------------------------
@@ -32,26 +32,27 @@ task_acks_late = True
 # One message per slot and none waiting in worker memory. With the default of 4 an urgent job
 # waited 1.2 s instead of 0.1 s behind 1000 short ones.
 worker_prefetch_multiplier = 1
-# The transport counts what this process holds; after a reconnection Celery would count it twice.
+# The transport counts in-flight deliveries; after a reconnection Celery would count them twice.
 worker_enable_prefetch_count_reduction = False
 worker_concurrency = _settings.concurrency
-# Threads, as jobs wait for HTTP: 0.03 MB a slot against 23 MB with processes; guarded.
+# Threads, as jobs wait for HTTP: a slot costs 0.03 MB, against 23 MB with processes. Our pool also
+# frees the slot after an error.
 worker_pool = "local_llm_service.worker.celery_ext.pool:TaskPool"
 broker_transport_options = {
     "queue_order_strategy": "priority",  # the transport keeps the declared order by itself
     "priority_steps": [0],  # the queue is the priority: no second axis, 3 keys to pop from
-    # Of no effect here, as the transport sweeps nothing (the reaper does, by leases); set for
-    # stock tools that look at `unacked`.
+    # It has no effect here, as the transport restores no message (the reaper does, by leases); it
+    # is set for stock tools that look at `unacked`.
     "visibility_timeout": int(_settings.lease_seconds),
     "unacked_key": relative(Keys.unacked),
     "unacked_index_key": relative(Keys.unacked_index),
     "unacked_mutex_key": relative(Keys.unacked_mutex),
-    # Every name of kombu's own goes under our prefix, the lists of the queues too: Flower and KEDA
-    # find them by this option. kombu puts it before the names above.
+    # All of kombu's own names, the queue lists too, go under our prefix: Flower and KEDA find them
+    # by this option. kombu puts the prefix before the names above.
     "global_keyprefix": _settings.key_prefix,
     "fanout_prefix": keys.FANOUT,
-    # Without timeouts a connection whose peer has vanished hangs for ever. Longer than the
-    # BRPOP's own second, shorter than the 5 s in which a producer is promised an error.
+    # Without timeouts, a connection whose peer has vanished hangs forever. They are longer than the
+    # BRPOP's own second and shorter than the 5 s within which a producer must get an error.
     "socket_timeout": 3,
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
@@ -61,8 +62,8 @@ broker_connection_timeout = 2
 broker_connection_retry_on_startup = True
 # The default gives up, and ends the worker, after 100 tries.
 broker_connection_max_retries = None
-# Filled as needed. The default of 10 makes the 11th thread of a producer wait; None opens two
-# connections for each call (5.2 ms instead of 0.7).
+# The pool grows as needed. The default of 10 makes the 11th thread of a producer wait; None opens
+# two connections for each call (5.2 ms instead of 0.7).
 broker_pool_limit = 1024
 
 # --- Producers fail in seconds, not in 19 (Redis refuses) or never (Redis hangs) --------------
@@ -78,21 +79,21 @@ result_backend_transport_options = {
 }
 
 # --- Results --------------------------------------------------------------------------------
-# With the threads pool an error while storing a result would lose the slot for ever.
+# With the stock threads pool, an error while storing a result would lose the slot forever.
 result_backend_always_retry = True
 result_backend_base_sleep_between_retries_ms = 100
 result_backend_max_sleep_between_retries_ms = 2000
 result_expires = _settings.result_ttl
-# The job record says "running"; a second write of the same to the result would cost a round trip.
+# The job record says "running"; writing that to the result as well would cost a round trip.
 task_track_started = False
 
-# --- Only JSON, and nothing of what people wrote anywhere but in the message and the result ----
+# --- Only JSON, and people's text nowhere but in the message and the result --------------------
 task_serializer = result_serializer = event_serializer = "json"
 accept_content = result_accept_content = ["json"]
 result_extended = False  # would store the prompt again beside the answer
 worker_consumer = "local_llm_service.worker.celery_ext.consumer:Consumer"  # logs no message bodies
 
-# --- Control and events under our own names, so that a backend's Celery app hears none of them --
+# --- Control and events under our own names, which another Celery app does not listen to --------
 control_exchange = keys.CONTROL_EXCHANGE
 event_exchange = keys.EVENT_EXCHANGE
 event_queue_prefix = "llm.events"

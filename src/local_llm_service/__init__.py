@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from local_llm_service.tasks import structured_output as structured_output
     from local_llm_service.tasks import summarize as summarize
 
-#: Name → the module that it comes from, imported at first use: a worker needs no client.
+#: Name → its module, imported at first use: a worker does not need the client.
 _HOMES = {
     **dict.fromkeys(("Client", "Handle"), "producers"),
     **dict.fromkeys(
@@ -28,7 +28,7 @@ _HOMES = {
 
 __all__ = [*_HOMES]
 
-if not TYPE_CHECKING:  # a checker that saw it would take every name for one of ours
+if not TYPE_CHECKING:  # a type checker that saw it would accept every name
 
     def __getattr__(name: str) -> Any:
         home = _HOMES.get(name)

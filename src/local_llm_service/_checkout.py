@@ -21,7 +21,7 @@ PACKAGE = "local_llm_service"
 
 
 class _AliasLoader(InspectLoader):
-    """Gives the module of the full name, unchanged."""
+    """Loads the module of the full name, unchanged."""
 
     def __init__(self, real: ModuleSpec) -> None:
         self._real = real
@@ -33,7 +33,7 @@ class _AliasLoader(InspectLoader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._kept  # the import system has put the alias's in its place
+        module.__spec__ = self._kept  # the import system has replaced it by the alias's spec
 
     def get_code(self, fullname: str) -> CodeType | None:
         """The code that `python -m` runs."""
