@@ -1,7 +1,7 @@
-"""The settings for whoever only sends jobs: importing them waits for the first use.
+"""The settings for processes that only send jobs, imported at the first use.
 
-Reading the environment with pydantic-settings takes 0.1 s, which `from local_llm_service import
-summarize` need not pay.
+Reading the environment with pydantic-settings takes 0.1 s, which must not slow down `from
+local_llm_service import summarize`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=1)
 def lazy_settings() -> Settings:
-    """This process's settings. Raises pydantic's ValidationError, see settings.get_settings."""
+    """This process's settings. Raises pydantic's ValidationError; see settings.get_settings."""
     from local_llm_service.worker.settings import get_settings
 
     return get_settings()
