@@ -1,8 +1,9 @@
 """Collects messages that applications with stock Celery put on bare lists.
 
-Our queue lists bear the key prefix. A stock sender does not know it and puts its message on the
-list `llm.normal` itself, which a Redis Cluster may keep in another slot; so a message is first
-copied under its task id and then removed. Both steps can be repeated: an id is copied once.
+The names of our queue lists begin with the key prefix. A stock sender does not know the prefix and
+puts its message on the list `llm.normal` itself, which a Redis Cluster may keep in another slot. So
+a message is first copied under its task id and then removed. Both steps can be repeated: each id is
+copied once.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-#: Of each list at a time: with two calls of Redis for each, leases are renewed soon enough.
+#: Messages from each list at a time. Each costs two calls to Redis, and leases must not wait long.
 AT_ONCE = 300
 
 
 def collect(store: Store) -> int:
-    """Move up to AT_ONCE messages of each bare list, the oldest first; returns how many.
+    """Move up to AT_ONCE messages from each bare list, oldest first; return how many.
 
     Raises redis-py's errors.
     """
     call: Callable[..., Any] = store.client.execute_command
     collected = 0
     for queue in keys.QUEUES:
-        # As bytes: Redis finds a message to remove only when not one of them was replaced.
+        # As bytes: after a replaced byte, Redis would not find the message to remove.
         oldest: list[bytes] = call("LRANGE", queue, -AT_ONCE, -1, **{NEVER_DECODE: True})
         for raw in reversed(oldest):
             _copy(store, queue, raw.decode(errors="replace"))
@@ -48,13 +49,13 @@ def _copy(store: Store, queue: str, raw: str) -> None:
         return
     task_id, kind, delay, text = call
     if not store.jobs.collect(queue, text, task_id, kind, delay):
-        logger.info("job %s exists: the message that was sent under its id is dropped", task_id)
+        logger.info("job %s exists already: a message sent under its id is dropped", task_id)
 
 
 def _read(raw: str) -> tuple[str, str, float, str] | None:
-    """Task id, kind, delay in seconds and the message, which starts at once when that is over.
+    """Task id, kind, delay in seconds, and the message without `eta`, as Redis does the wait.
 
-    None for what take.lua could not read either.
+    None for a message that take.lua could not read either.
     """
     try:
         message: Any = loads(raw)  # type: ignore[no-untyped-call]
@@ -63,7 +64,7 @@ def _read(raw: str) -> tuple[str, str, float, str] | None:
         if not isinstance(task_id, str) or not isinstance(properties["delivery_tag"], str):
             return None
         delay = delay_seconds(headers)
-    except Exception:  # noqa: BLE001  # the edge: anything can be on such a list
+    except Exception:  # noqa: BLE001  # an edge: such a list can hold anything
         return None
     if delay > 0:
         headers["eta"] = None
