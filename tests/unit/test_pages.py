@@ -24,7 +24,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 #: The changelog may name what only past versions had.
 CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]
 DOCS = ROOT / "docs"
-SCRIPTS = {file.stem for file in DIRECTORY.glob("*.lua")} - {"shared"}
+SCRIPTS = {file.stem for file in DIRECTORY.glob("*.lua")}
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
