@@ -70,6 +70,14 @@ def test_the_kept_schedules_have_no_fault(redis_client: redis.Redis) -> None:
             assert there.fault(mutant.schedule) == "", mutant.name
 
 
+def test_a_caller_of_a_chain_that_dies_before_its_message_is_put(
+    redis_client: redis.Redis,
+) -> None:
+    """No worker will ever have the message in hand: the job ends at its deadline without one."""
+    with stage(redis_client) as there:
+        assert there.fault("ask 0 5, step -1 2, crash -1") == ""
+
+
 @_BY_NAME
 def test_the_kept_schedule_finds_the_mutant(redis_client: redis.Redis, mutant: Mutant) -> None:
     """One line of the scripts is another: callers are lost, or whatever it breaks."""

@@ -57,6 +57,13 @@ def test_what_nobody_has_written_is_missing() -> None:
     assert not any((record.put, record.canvas, record.cancelled, record.caller_left))
 
 
+def test_a_message_was_put_or_taken() -> None:
+    """Of a job that another application put straight into our queue, only take knows."""
+    assert not JobRecord(canvas=True).has_message
+    assert JobRecord(put=True).has_message
+    assert JobRecord(starts=1).has_message
+
+
 def test_no_hash_is_no_record() -> None:
     """`HGETALL` of a key that is not there gives nothing."""
     assert JobRecord.of({}) is None

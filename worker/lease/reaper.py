@@ -37,7 +37,7 @@ class Reaper:
         """Fail jobs whose deadline passed while they waited; a running job ends itself."""
         for task_id in self._jobs.expired(AT_ONCE):
             record = self._jobs.record(task_id)
-            if record is not None and record.canvas:
+            if record is not None and record.canvas and record.has_message:
                 # Celery tells a chord only if a worker ends the job while it holds the message.
                 self._single_flight.requeue_follower(task_id)
                 continue

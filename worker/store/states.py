@@ -153,6 +153,11 @@ class JobRecord:
     #: Code of `errors`, once it failed. Written by settle and reap, removed by replay.
     error: str | None = None
 
+    @property
+    def has_message(self) -> bool:
+        """Whether its message was ever in a queue: its caller may have died before it put it."""
+        return self.put or self.starts > 0
+
     @classmethod
     def of(cls, found: Mapping[str, str]) -> Self | None:
         """Read the hash; None when there is no such job."""
