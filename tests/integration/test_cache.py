@@ -223,7 +223,7 @@ def test_a_call_with_callbacks_goes_through_a_worker(
     assert [seen.body["messages"][-1]["content"] for seen in ollama.seen] == ["question", text]
 
 
-def test_a_hit_counts_and_an_existing_id_stays_what_it_is(
+def test_a_hit_counts_and_an_existing_id_keeps_its_job(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
     """Submitting a task id again returns the existing job, whatever the new question is."""

@@ -267,7 +267,7 @@ def test_a_worker_with_another_pool_does_not_start(redis_client: redis.Redis) ->
     assert "celery_ext.pool:TaskPool" in done.stderr
 
 
-def test_metrics_tell_what_a_worker_did(start_worker: StartWorker) -> None:
+def test_metrics_report_a_workers_jobs(start_worker: StartWorker) -> None:
     """The page counts jobs by kind and outcome, and shows the gate's and the breaker's state."""
     import urllib.request
 

@@ -23,7 +23,7 @@ def test_a_server_that_speaks_no_http_does_not_answer(redis_process: RedisProces
     assert not answers_http(redis_process.port, "/")
 
 
-def test_nobody_answers_at_a_free_port() -> None:
+def test_no_server_answers_at_a_free_port() -> None:
     """The port from `free_port` can be bound."""
     port = free_port()
     assert not answers_http(port, "/")

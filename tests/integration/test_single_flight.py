@@ -1,4 +1,4 @@
-"""Of identical jobs one runs and answers all, also when it fails or its worker dies."""
+"""One of several identical jobs runs and answers all, even if it fails or its worker dies."""
 
 from __future__ import annotations
 

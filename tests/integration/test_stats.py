@@ -39,7 +39,7 @@ def test_before_the_first_job_all_is_zero(redis_client: redis.Redis) -> None:
     }
 
 
-def test_each_job_counts_once_as_what_it_was(start_worker: StartWorker, ollama: FakeOllama) -> None:
+def test_each_job_counts_once_by_its_origin(start_worker: StartWorker, ollama: FakeOllama) -> None:
     """One job is computed, two join, one is cached; each has the cost of a paid model."""
     ollama.respond = lambda _: Script(first_seconds=0.5, prompt_tokens=100)
     start_worker(CONCURRENCY="2")

@@ -53,8 +53,8 @@ class Rules:
         self._followers_have_a_leader()
         for one in self._site.running:
             if one.key is not None:
-                self._runs_for_somebody(one)
-                self._is_stopped_for_nobody(one)
+                self._runs_for_a_caller(one)
+                self._is_not_stopped_while_others_wait(one)
         for fingerprint, (leader, token) in self._site.before.groups.items():
             self._crashes_are_shared(fingerprint, leader, token)
             self._an_answer_reaches_every_waiter(fingerprint, leader)
@@ -113,14 +113,14 @@ class Rules:
             and task_id != but
         ]
 
-    def _runs_for_somebody(self, one: Generation) -> None:
+    def _runs_for_a_caller(self, one: Generation) -> None:
         """A generation is told to stop when the last caller has left."""
         record = self._site.seen.records.get(one.made.job, {})
         if "caller_left" in record and self._counts(one):
             others = self._waiting(self._site.seen, record["fingerprint"], one.made.job)
             assert others, f"{one.made} goes on for nobody"
 
-    def _is_stopped_for_nobody(self, one: Generation) -> None:
+    def _is_not_stopped_while_others_wait(self, one: Generation) -> None:
         """No caller's cancel stops a generation that others wait for. A job in a chain is an
         exception: its worker ends it."""
         seen, before = self._site.seen, self._site.before

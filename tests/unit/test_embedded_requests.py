@@ -153,7 +153,7 @@ def test_a_slot_is_at_least_as_long_as_the_context(asked: int, given: int, slot:
     assert (num_ctx, RunnerProfile(num_ctx, shift=True).slot_tokens) == (given, slot)
 
 
-def test_num_ctx_is_clamped_to_what_the_model_was_trained_for() -> None:
+def test_num_ctx_is_clamped_to_the_models_trained_length() -> None:
     """A num_ctx above 8192 tokens is silently reduced."""
     assert parse_options({"num_ctx": 100_000}).num_ctx == 8192
 

@@ -134,7 +134,7 @@ def test_generate_returns_the_text_as_it_is() -> None:
     assert read(tasks.generate, wrote(" a\n\nb ", "length")) == {"text": " a\n\nb "}
 
 
-def test_a_summary_counts_what_it_saved() -> None:
+def test_a_summary_counts_the_tokens_it_saved() -> None:
     """The counts are the model server's own."""
     assert read(tasks.summarize, wrote("It rains.")) == {
         "summary": "It rains.",

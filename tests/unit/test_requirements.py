@@ -53,7 +53,7 @@ def pins(requirements: list[str]) -> dict[str, str]:
     return {one.name: str(one.specifier).removeprefix("==") for one in found}
 
 
-def test_the_extras_pin_what_the_files_pin() -> None:
+def test_the_extras_pin_the_same_as_the_files() -> None:
     """`pip install local-llm-service[worker,flower]` installs the same as `make` and Docker."""
     extras = PROJECT["optional-dependencies"]
     assert set(extras["embedded"]) == set(lines("requirements-embedded.txt"))
