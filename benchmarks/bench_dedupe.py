@@ -1,8 +1,8 @@
-"""What a repeated question costs, and what the cache costs where nothing repeats.
+"""Measures what a repeated question costs, and what the cache costs when nothing repeats.
 
-`python -m benchmarks.bench_dedupe [hit] [flight] [repeats] [--short]` prints the numbers beside
-bare Redis and plain Celery, and keeps the raw ones in benchmarks/results/. Exit code 1: a target
-is missed.
+`python -m benchmarks.bench_dedupe [hit] [single_flight] [repeats] [--short]` prints the numbers
+beside those of bare Redis and plain Celery, and keeps the raw data in benchmarks/results/. The exit
+code is 1 when a target is missed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import Any
 from benchmarks.chaos.judge import Measure
 from benchmarks.dedupe.numbers import machine
 
-PARTS = ("hit", "flight", "repeats")
+PARTS = ("hit", "single_flight", "repeats")
 RAW = Path(__file__).parent / "results" / "bench_dedupe.json"
 
 
 def main() -> int:
-    """Run the wanted parts, print, keep the raw record."""
+    """Run the requested parts, print their numbers and keep the raw record."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_dedupe", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--short", action="store_true", help="a quick look, not for judgement")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"one of {', '.join(PARTS)}")
+    parser.add_argument("--short", action="store_true", help="a quick run, too short to judge by")
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
@@ -44,7 +44,7 @@ def main() -> int:
         measures, raw = importlib.import_module(f"benchmarks.dedupe.{part}").run(short=given.short)
         print_measures(measures)
         kept = kept and all(one.kept for one in measures)
-        about = {"machine": where, "command": sys.orig_argv, "short": given.short}
+        about = {"machine": where, "command": ["python", *sys.orig_argv[1:]], "short": given.short}
         about |= {"ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         about |= {"seconds": round(time.monotonic() - began, 1)}
         keep(part, {**about, "measures": [_plain(one) for one in measures], "raw": raw})
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def print_measures(measures: list[Measure]) -> None:
-    """Each number with its bound and whether it holds."""
+    """Print each number with its bound and whether the bound holds."""
     for one in measures:
         bound = "" if one.limit is None else f"<= {one.limit:g}"
         mark = "" if one.limit is None else "ok" if one.kept else "MISSED"
@@ -61,17 +61,17 @@ def print_measures(measures: list[Measure]) -> None:
 
 
 def keep(part: str, found: dict[str, Any]) -> None:
-    """Put one part's record into the file, beside the newest of the others."""
+    """Write one part's record into the file, beside the newest records of the other parts."""
     record = json.loads(RAW.read_text()) if RAW.exists() else {}
     record[part] = found
     RAW.parent.mkdir(exist_ok=True)
-    # One line a part: thousands of numbers, one to a line, would be no easier to read.
+    # One line per part: thousands of numbers, each on its own line, would be no easier to read.
     lines = [f"{json.dumps(name)}: {json.dumps(_rounded(one))}" for name, one in record.items()]
     RAW.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def _rounded(value: Any) -> Any:
-    """Floats to a microsecond; JSON has no nan."""
+    """Round floats to a microsecond and replace nan, which JSON lacks, with None."""
     if isinstance(value, float):
         return None if math.isnan(value) else round(value, 6)
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
-"""What a backend pays for `from tasks import summarize`, and for a Redis that is away.
+"""Measures what a backend pays for `from tasks import summarize`, and for an unreachable Redis.
 
-Prints medians and the ratio to what it would import anyway, and keeps the raw numbers beside it.
+Prints medians and the ratio to what the backend would import anyway, and keeps the raw numbers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ except E:
 
 
 def main() -> None:
-    """Run both, interleaved where they are compared, print, keep the raw record."""
+    """Run both, interleaved where they are compared; print the results and keep the raw record."""
     imports: dict[str, list[float]] = {"base": [], "ours": []}
     for _ in range(ROUNDS):
         imports["base"].append(run(TIMED.format(BASE)))
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def run(code: str, port: int = 0) -> float:
-    """Run `code` in a fresh process, which prints seconds."""
+    """Run `code`, which prints seconds, in a fresh process."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
     if port:
         environment["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"

@@ -1,7 +1,7 @@
-"""`make demo`: the five kinds on real text, from nothing to five answers of a real model.
+"""`make demo` runs the five kinds on real text, from an empty machine to a real model's answers.
 
-It starts what is missing (Redis, a model server), a worker, sends one job of each kind from
-examples/, shows each answer with what it cost, and stops everything that it started.
+It starts Redis and a model server if they are missing, and a worker; sends one job of each kind
+from examples/; shows each answer with its cost; and stops all that it started.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WIDTH = 100
 
 
 def main() -> int:
-    """Run the demo; returns 0 when all five kinds were answered."""
+    """Run the demo; return 0 when all five kinds were answered."""
     begin = time.monotonic()
     print("Starting Redis, a model server and a worker ...", flush=True)
     try:
@@ -42,7 +42,7 @@ def main() -> int:
 
 def _submit() -> list[tuple[str, Any]]:
     """Send all five at once, as a backend would; they wait in their queues."""
-    # Imported here: the address of Redis is known only now.
+    # Imported here because the address of Redis is known only now.
     from local_llm_service.producers import Client
 
     client = Client()

@@ -1,4 +1,4 @@
-"""What all tests share: a clean environment, a Redis, and waiting on a condition, not sleeping."""
+"""Shared by all tests: a clean environment, a Redis, and waiting on a condition, not sleeping."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from local_llm_service.worker.settings import Settings
 
 T = TypeVar("T")
 
-#: What Celery, Kombu, the client of Ollama and Flower read beside our own settings.
+#: Prefixes of the variables that Celery, Kombu, Ollama's client and Flower read.
 _FOREIGN = ("CELERY_", "KOMBU_", "OLLAMA_", "FLOWER_")
 
 
 def variables() -> set[str]:
-    """The environment variables that Settings reads, old names included."""
+    """The environment variables that Settings reads, including old names."""
     names = set()
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
@@ -30,7 +30,7 @@ def variables() -> set[str]:
 
 
 def forget_settings(environment: MutableMapping[str, str]) -> None:
-    """Remove what a developer's shell or CI has set; a test that needs one of them sets it."""
+    """Remove settings of a developer's shell or CI; a test that needs a setting sets it."""
     ours = variables()
     for name in list(environment):
         if name.upper() in ours or name.upper().startswith(_FOREIGN):  # Settings ignores case
@@ -39,8 +39,8 @@ def forget_settings(environment: MutableMapping[str, str]) -> None:
 
 forget_settings(os.environ)
 
-# Before anything reads it: the Celery app of this process keeps the first REDIS_URL that it sees.
-# `redis_process` starts a Redis there.
+# Set before anything reads it: the Celery app of this process keeps the first REDIS_URL that it
+# sees. `redis_process` starts a Redis at this address.
 REDIS_PORT = free_port()
 os.environ["REDIS_URL"] = f"redis://127.0.0.1:{REDIS_PORT}/0"
 
@@ -61,7 +61,7 @@ def wait_until(condition: Callable[[], T], what: str, timeout_seconds: float = 2
 
 @pytest.fixture(scope="session")
 def redis_process() -> Iterator[RedisProcess]:
-    """The run's own Redis, where REDIS_URL of this process says."""
+    """The test run's own Redis, at this process's REDIS_URL."""
     with RedisProcess(port=REDIS_PORT) as server:
         yield server
 

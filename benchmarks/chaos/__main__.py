@@ -1,4 +1,4 @@
-"""`python -m benchmarks.chaos [case ...] [--short]`: exit code 1 when a bound is broken."""
+"""`python -m benchmarks.chaos [case ...] [--short]` exits with 1 when a bound is broken."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from types import FrameType
 
 from local_llm_service.worker.embedded.processes.ports import free_port
 
-#: Before anything reads it: the Celery app of this process, the producer, keeps the first it sees.
+#: Set before anything reads it: the Celery app of this process, the producer, keeps the first
+#: REDIS_URL that it sees.
 REDIS_PORT = free_port()
 os.environ["REDIS_URL"] = f"redis://127.0.0.1:{REDIS_PORT}/0"
 
@@ -19,12 +20,12 @@ CASES = ("kill", "redis", "ollama", "cancel", "real", "poison", "drain")
 
 
 def main() -> int:
-    """Run the cases, one after the other, and print one table."""
+    """Run the cases one after the other and print one table."""
     from benchmarks.chaos import report
     from benchmarks.chaos.cases import run
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)}")
+    parser.add_argument("cases", nargs="*", metavar="case", help=f"one of {', '.join(CASES)}")
     parser.add_argument("--short", action="store_true", help="minutes instead of half an hour")
     given = parser.parse_args()
     if unknown := set(given.cases) - set(CASES):

@@ -1,4 +1,4 @@
-"""The scripted engines, one per worker, whose logs of requests are the judge of "generations"."""
+"""The scripted engines, one per worker; the judge counts generations by their request logs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.doubles.ollama import FakeOllama, Seen
 
 @dataclass(frozen=True)
 class Generation:
-    """One request for a job, in seconds of the monotonic clock; `ended` is None while it runs."""
+    """One request for a job; times are monotonic seconds, and `ended` is None while it runs."""
 
     job: str
     engine: int
@@ -23,7 +23,7 @@ class Generation:
 
 @dataclass
 class Engine(FakeOllama):
-    """A FakeOllama that belongs to one worker and keeps the time of each chunk that it sent."""
+    """A FakeOllama that belongs to one worker and records when it sent each chunk."""
 
     number: int = 0
     answers: Answers = field(default_factory=Answers)
@@ -36,12 +36,12 @@ class Engine(FakeOllama):
         self._ended: dict[int, float] = {}
 
     def start(self) -> None:
-        """As FakeOllama.start; notes the time."""
+        """Start as FakeOllama does and record the time."""
         super().start()
         self.started_at.append(time.monotonic())
 
     def stop(self) -> None:
-        """As FakeOllama.stop; notes the time, at which every open request ended."""
+        """Stop as FakeOllama does and record the time, at which every open request ended."""
         self.stopped_at.append(time.monotonic())
         super().stop()
 
@@ -57,7 +57,7 @@ class Engine(FakeOllama):
         return super()._record(body, text, done=done)
 
     def generations(self, since: int = 0) -> list[Generation]:
-        """Every request for a job so far (from the one numbered `since`), in order of time."""
+        """All requests for jobs so far, from number `since` on, in order of time."""
         return [
             self._generation(index, seen)
             for index, seen in enumerate(list(self.seen)[since:], since)
@@ -65,7 +65,7 @@ class Engine(FakeOllama):
         ]
 
     def running(self) -> list[Generation]:
-        """Those that have not ended."""
+        """The generations that have not ended."""
         return [one for one in self.generations() if one.ended is None]
 
     def _generation(self, index: int, seen: Seen) -> Generation:

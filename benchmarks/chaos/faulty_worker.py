@@ -1,8 +1,8 @@
 """A worker that dies at a named point: `python -m benchmarks.chaos.faulty_worker`.
 
-CHAOS_POINT names the point; it dies there once per run (a file in CHAOS_DIRECTORY says so, with the
-time of death). With CHAOS_POISON=1 it dies at every prompt that holds the word POISON. Without
-either it is `python -m worker`.
+CHAOS_POINT names the point; the worker dies there once per run and leaves a file with the time of
+death in CHAOS_DIRECTORY. With CHAOS_POISON=1 it dies at every prompt that contains the word POISON.
+With neither it is `python -m worker`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 from benchmarks.chaos.prompts import POISON
 
-#: Point: module of `worker`, class, method, and whether death comes before it, or after it returned
-#: something.
+#: Point → module of `worker`, class, method, and whether death comes before the method or after it
+#: has returned a true value.
 POINTS = {
     "after-pop": ("celery_ext.transport", "Channel", "_take", "after"),
     "after-claim": (
@@ -51,12 +51,12 @@ def main() -> int:
 
 
 def flag(directory: Path, point: str) -> Path:
-    """The file that says when a worker died at `point`."""
+    """The file that holds the time at which a worker died at `point`."""
     return directory / f"died-{point}"
 
 
 def poison_log(directory: Path) -> Path:
-    """One line per death by poison."""
+    """The file with one line per death by poison."""
     return directory / "died-of-poison"
 
 

@@ -1,4 +1,4 @@
-"""Submits jobs, one by one or as a steady stream, and remembers which of them were accepted."""
+"""Submits jobs, one by one or as a steady stream, and remembers which were accepted."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from uuid import uuid4
 from benchmarks.chaos.prompts import Ask
 from benchmarks.chaos.recorder import Recorder
 
-#: Makes the next job: from an id to what it asks for.
+#: Makes the next job's demand from its id.
 Make = Callable[[str], Ask]
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job; `began` and `returned` bracket the call (monotonic seconds); `error`: it raised."""
+    """A job; `began` and `returned` (monotonic seconds) bracket the call; `error` is its error."""
 
     ask: Ask
     began: float
@@ -34,11 +34,11 @@ class Submitter:
 
     @property
     def accepted(self) -> list[Submitted]:
-        """Those whose call returned: these must not be lost."""
+        """The jobs whose call returned; none of them may be lost."""
         return [one for one in list(self.all) if not one.error]
 
     def submit(self, make: Make, priority: str = "normal") -> Submitted:
-        """Send one job; an unreachable broker is noted and not raised."""
+        """Send one job; an unreachable broker is recorded and not raised."""
         from local_llm_service import tasks
         from local_llm_service.worker.errors import ServiceError
 
@@ -82,7 +82,7 @@ class Stream:
 
     @property
     def over(self) -> bool:
-        """Whether all jobs of a counted stream were submitted."""
+        """Whether all jobs of a counted stream have been submitted."""
         return not self._thread.is_alive()
 
     def _run(self) -> None:

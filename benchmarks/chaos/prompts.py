@@ -1,7 +1,7 @@
-"""What a chaos job asks for: its prompt says who it is and how long the scripted engine shall take.
+"""The demand of a chaos job: its prompt names the job and the time that the engine should take.
 
 A prompt begins with one line, `job=<task id> seconds=2.50 first=0.00 again=0.20`. Each generation
-of a job answers with a text of its own, so two stored answers of two generations differ.
+of a job answers with a different text, so the stored answers of two generations differ.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HEAD = re.compile(
 
 @dataclass(frozen=True)
 class Ask:
-    """One job's demand. Seconds: of the whole run, until the first chunk, of any run after that.
+    """One job's demand: seconds of the whole run, until its first chunk, and of any later run.
 
     `text` is for real models.
     """
@@ -48,13 +48,13 @@ class Ask:
 
 
 def job_of(body: dict[str, Any]) -> str:
-    """The job's id in a request to the engine; empty where it is not one of ours."""
+    """The job's id in a request to the engine; empty when the request is not one of ours."""
     found = _HEAD.search(str(body.get("messages", "")))
     return found["job"] if found else ""
 
 
 class Answers:
-    """Plays the part of the model for all engines of one site, and counts runs per job."""
+    """Plays the model for all engines of one site and counts the runs of each job."""
 
     def __init__(self, chunk_seconds: float = 0.1) -> None:
         self._chunk_seconds = chunk_seconds
@@ -62,7 +62,7 @@ class Answers:
         self._lock = threading.Lock()
 
     def script(self, body: dict[str, Any], engine: str) -> Script:
-        """How this request is answered."""
+        """The answer to this request."""
         found = _HEAD.search(str(body.get("messages", "")))
         if found is None:
             return Script()

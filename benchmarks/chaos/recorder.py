@@ -1,8 +1,8 @@
-"""Watches the results in Redis from outside: every value that was ever stored, with its time.
+"""Watches the results in Redis from outside and keeps every stored value with its time.
 
-Two ways at once, because either may miss one: the announcement that goes with a stored result
-(a subscriber may be cut off), and reading the keys again and again (a value may be overwritten
-in between). It outlives every outage of Redis.
+It works in two ways at once, because either may miss a value: it hears the announcement that goes
+with a stored result (a subscriber may be cut off) and polls the keys (a value may be overwritten
+between two reads). It survives every outage of Redis.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Stored:
-    """One value that was stored for a job: `at` in seconds of the monotonic clock."""
+    """One value that was stored for a job; `at` is in seconds of the monotonic clock."""
 
     job: str
     at: float
@@ -36,7 +36,7 @@ class Stored:
 
     @property
     def content(self) -> str:
-        """What must not change once it was said."""
+        """The part that must not change once it has been stored."""
         return json.dumps([self.status, self.result], sort_keys=True)
 
 
@@ -74,12 +74,12 @@ class Recorder:
         return next((one for one in self.history(job) if one.status in ANSWERED), None)
 
     def history(self, job: str) -> list[Stored]:
-        """All values of a job, each announcement and each change of the key."""
+        """All values of a job: each announcement and each change of its key."""
         with self._lock:
             return list(self.stored.get(job, ()))
 
     def unanswered(self, jobs: Collection[str]) -> list[str]:
-        """Those of `jobs` that have no final value."""
+        """The members of `jobs` that have no final value."""
         return [job for job in jobs if self.answer(job) is None]
 
     def read_once_more(self) -> None:

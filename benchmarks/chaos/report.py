@@ -1,4 +1,4 @@
-"""One table for people, raw lines and a summary for whoever checks the numbers again."""
+"""One table for people; raw lines and a summary for checking the numbers again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 @dataclass
 class Outcome:
-    """What one case found."""
+    """The findings of one case."""
 
     case: str
     measures: list[Measure]
@@ -34,7 +34,7 @@ class Outcome:
 
 
 def write_raw(case: str, site: Site, extra: Iterable[dict[str, Any]] = ()) -> None:
-    """Everything that was seen, one JSON object a line, times in seconds from the start."""
+    """Write all observations, one JSON object per line, with times in seconds from the start."""
     start = site.began
     lines: list[dict[str, Any]] = [
         {
@@ -77,7 +77,7 @@ def write_raw(case: str, site: Site, extra: Iterable[dict[str, Any]] = ()) -> No
 
 
 def print_table(outcomes: list[Outcome]) -> None:
-    """The numbers of all cases, with the bound and whether it holds."""
+    """Print the numbers of all cases, each with its bound and whether the bound holds."""
     print(f"\n{'case':8} {'what':52} {'measured':>10} {'bound':>8}")
     for outcome in outcomes:
         for one in outcome.measures:
@@ -90,7 +90,7 @@ def print_table(outcomes: list[Outcome]) -> None:
 
 
 def write_summary(outcomes: list[Outcome], *, short: bool) -> None:
-    """benchmarks/results/chaos.json: the newest outcome of each case."""
+    """Write the newest outcome of each case to benchmarks/results/chaos.json."""
     path = RESULTS / "chaos.json"
     summary: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for outcome in outcomes:

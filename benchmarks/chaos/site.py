@@ -1,4 +1,4 @@
-"""One case's world: a Redis with its file on disk, engines, workers, a watcher, a producer."""
+"""One case's world: a Redis with its file on disk, engines, workers, a recorder and a producer."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from local_llm_service.worker.embedded.processes.redis_process import RedisProce
 
 TICK_SECONDS = 0.02
 
-#: A killed Redis must not itself lose what it has confirmed: that loss is not ours to mend, and
-#: with "everysec" a slow disk may postpone a write by two seconds (redis.conf(5)).
+#: A killed Redis must not lose writes that it has confirmed: this service cannot mend that loss,
+#: and with "everysec" a slow disk may postpone a write by two seconds (redis.conf(5)).
 REDIS_OPTIONS = ("--appendfsync", "always", "--save", "")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a site consists of. `environment` goes to every worker."""
+    """The parts of a site. `environment` goes to every worker."""
 
     redis_port: int
     lease_seconds: int
@@ -39,7 +39,7 @@ class Plan:
 
 
 class Site:
-    """`with Site(plan) as site`: everything but the workers runs; `supervisor.start()` those."""
+    """`with Site(plan) as site` runs all but the workers; `supervisor.start()` starts those."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -74,11 +74,11 @@ class Site:
         self._exits.close()
 
     def run_for(self, seconds: float) -> None:
-        """Let time pass, supervised."""
+        """Let time pass while the supervisor keeps the workers running."""
         self.until(lambda: False, seconds)
 
     def until(self, condition: Callable[[], bool], timeout_seconds: float) -> bool:
-        """Supervise until `condition` holds; False when it did not within the time."""
+        """Supervise until `condition` holds; False when it does not within the time."""
         end = time.monotonic() + timeout_seconds
         while not condition():
             if time.monotonic() > end:
@@ -95,12 +95,12 @@ class Site:
         )
 
     def generations(self) -> list[Generation]:
-        """Of all engines, in order of time."""
+        """The generations of all engines, in order of time."""
         found = [one for engine in self.engines for one in engine.generations()]
         return sorted(found, key=lambda one: one.began)
 
     def running(self) -> dict[str, Generation]:
-        """What the engines work at now, by job."""
+        """The generations that run now, by job."""
         return {one.job: one for engine in self.engines for one in engine.running()}
 
     def _worker(self, number: int) -> ChaosWorker:

@@ -1,6 +1,6 @@
-"""A listener on the line between a worker and a real engine: who asked, when it closed, each chunk.
+"""A listener between a worker and a real engine that records requests, chunks and closing times.
 
-A real engine keeps no log of requests; this passes every byte on unchanged and writes one.
+A real engine keeps no log of its requests; the tap writes one and passes every byte on unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _READ_BYTES = 65536
 
 @dataclass
 class Passage:
-    """One request for a job, in seconds of the monotonic clock."""
+    """One request for a job; times are in seconds of the monotonic clock."""
 
     job: str
     began: float
@@ -28,7 +28,7 @@ class Passage:
 
 
 class Tap:
-    """`with Tap(port) as tap`: connect to `tap.host` instead of the engine on that port."""
+    """In `with Tap(port) as tap`, clients connect to `tap.host`, not to the engine on `port`."""
 
     def __init__(self, port: int) -> None:
         self._upstream = port

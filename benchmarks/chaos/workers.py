@@ -1,4 +1,4 @@
-"""Worker processes under a small supervisor: start again what died, kill by pid, note each death.
+"""Worker processes under a small supervisor that restarts, kills by pid and records each death.
 
 Nothing here runs by itself: `Supervisor.tick()` is called from the main thread, because a child
 dies with the thread that started it (see worker/embedded/die_with_parent.py).
@@ -15,13 +15,13 @@ from pathlib import Path
 
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 
-#: For one life of the worker with this number: more environment.
+#: Returns further environment for one life of the worker with this number.
 Extra = Callable[[int], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
 class Death:
-    """A worker process ended at `at` (monotonic seconds). `how`: "kill", "exit <code>", a point."""
+    """A worker process's end at `at` (monotonic seconds); `how`: "kill", "exit <code>", a point."""
 
     worker: int
     at: float
@@ -29,7 +29,7 @@ class Death:
 
 
 class ChaosWorker(WorkerProcess):
-    """One worker with a fixed number and name, started without waiting for it."""
+    """One worker with a fixed number and name; starting it does not wait until it is ready."""
 
     roots = (*WorkerProcess.roots, Path(__file__).parents[2])
 
@@ -41,11 +41,11 @@ class ChaosWorker(WorkerProcess):
 
     @property
     def worker_name(self) -> str:
-        """The same in each life, as in a container that is restarted."""
+        """The name, the same in each life, like that of a restarted container."""
         return f"llm-chaos-{self.number}@localhost"
 
     def command(self) -> list[str]:
-        """The faulty entry, which is the worker's own where no fault is asked for."""
+        """The faulty entry point, which equals the worker's own when no fault is requested."""
         return [sys.executable, "-m", "benchmarks.chaos.faulty_worker", *self.arguments()]
 
     def spawn(self, extra: Mapping[str, str]) -> None:
@@ -62,16 +62,16 @@ class ChaosWorker(WorkerProcess):
             self._process.send_signal(number)
 
     def exit_code(self) -> int | None:
-        """How it ended; None while it runs."""
+        """The exit code; None while the worker runs."""
         return self._process.poll() if self._process is not None else None
 
     def forget(self) -> None:
-        """After its end: as if it had never been started."""
+        """Forget the process that has ended, as if it had never been started."""
         self._process = None
 
 
 class Supervisor:
-    """Keeps the workers that are wanted running."""
+    """Keeps the wanted workers running."""
 
     def __init__(self, workers: list[ChaosWorker], extra: Extra = lambda _: {}) -> None:
         self.workers = workers
@@ -87,17 +87,17 @@ class Supervisor:
             self.workers[number]._wait_until_ready()
 
     def kill(self, number: int) -> None:
-        """kill -9; the next tick starts it again."""
+        """Kill a worker with SIGKILL; the next tick starts it again."""
         self._killed[number] = time.monotonic()
         self.workers[number].signal(signal.SIGKILL)
 
     def terminate(self, number: int) -> None:
-        """SIGTERM; it is not started again."""
+        """Send SIGTERM to a worker; it is not started again."""
         self.workers[number].wanted = False
         self.workers[number].signal(signal.SIGTERM)
 
     def tick(self) -> None:
-        """Note who died; start again who is wanted."""
+        """Record each death and restart the workers that are wanted."""
         for worker in self.workers:
             code = worker.exit_code()
             if code is None:
@@ -110,7 +110,7 @@ class Supervisor:
                 worker.spawn(self.extra(worker.number))
 
     def stop(self) -> None:
-        """End all of them, quickly: what they run is over."""
+        """Kill all workers: nothing that they run is needed any more."""
         for worker in self.workers:
             worker.wanted = False
             worker.kill()

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.compare CHECKOUT [--python FILE] [--short]`: this code beside older code.
+"""`python -m benchmarks.compare CHECKOUT [--python FILE] [--short]` compares this code with older.
 
 Both checkouts run a whole site at the same time and work in turn, so the machine is the same for
-both. Prints ratios of this checkout to the other with intervals, and keeps the raw numbers in
-benchmarks/results/compare.json. Exit code 1: a ratio is above its bound.
+both. The program prints ratios of this checkout to the other with intervals, and keeps the raw
+numbers in benchmarks/results/compare.json. The exit code is 1 when a ratio is above its bound.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from benchmarks.dedupe.numbers import machine, median_interval
 ROOT = Path(__file__).parents[2]
 RAW = ROOT / "benchmarks" / "results" / "compare.json"
 SIDE_FILE = Path(__file__).with_name("side.py")
-#: The most that this checkout may take, as a ratio to the other.
+#: The largest ratio of this checkout's times to the other's that is allowed.
 MOST_RATIO = 1.03
 IMPORTS = ("from local_llm_service import summarize", "from tasks import summarize")
 TIMED = "import time; t = time.perf_counter(); {0}; print(time.perf_counter() - t)"
 
 
 class Checkout:
-    """One of the two: its folder, its interpreter, and its side's process."""
+    """One of the two checkouts: its folder, its interpreter and its side's process."""
 
     def __init__(self, folder: Path, python: Path) -> None:
         self.folder, self.python = folder.resolve(), python.absolute()
@@ -61,7 +61,7 @@ class Checkout:
         return json.loads(line)
 
     def import_seconds(self) -> float:
-        """How long a fresh process imports a task, as this checkout's README writes it."""
+        """Seconds that a fresh process needs to import a task as this checkout's README does."""
         has_package = (self.folder / "src" / "local_llm_service").is_dir()
         code = TIMED.format(IMPORTS[0] if has_package else IMPORTS[1])
         done = subprocess.run(
@@ -74,6 +74,12 @@ class Checkout:
         )
         return float(done.stdout)
 
+    def commit(self) -> str:
+        """Its commit; "+" after it where the files differ from that."""
+        words = ("git", "-C", str(self.folder))
+        commit = subprocess.check_output((*words, "rev-parse", "HEAD"), text=True).strip()
+        return commit + ("+" if subprocess.check_output((*words, "status", "-s")) else "")
+
     def close(self) -> None:
         """End the side."""
         assert self._process.stdin is not None
@@ -82,11 +88,11 @@ class Checkout:
 
 
 def main() -> int:
-    """Run all parts, print, keep the raw record."""
+    """Run all parts, print their ratios and keep the raw record."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
-    parser.add_argument("checkout", type=Path, help="the other checkout, installed as it wants")
-    parser.add_argument("--python", type=Path, help="its interpreter; default .venv/bin/python")
-    parser.add_argument("--short", action="store_true", help="a quick look, not for judgement")
+    parser.add_argument("checkout", type=Path, help="the other checkout, installed in its own way")
+    parser.add_argument("--python", type=Path, help="its interpreter (default .venv/bin/python)")
+    parser.add_argument("--short", action="store_true", help="a quick run, too short to judge by")
     given = parser.parse_args()
     python = given.python or given.checkout / ".venv" / "bin" / "python"
     where = machine()
@@ -98,7 +104,8 @@ def main() -> int:
     finally:
         new.close()
         old.close()
-    about = {"machine": where, "command": sys.orig_argv, "short": given.short}
+    # Commits instead of folders: a record tells nothing of the machine's paths.
+    about = {"machine": where, "other": old.commit(), "this": new.commit(), "short": given.short}
     about |= {"ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     about |= {"seconds": round(time.monotonic() - began, 1)}
     RAW.write_text(json.dumps({**about, "pairs": raw}) + "\n")
@@ -107,7 +114,7 @@ def main() -> int:
 
 
 def measure(new: Checkout, old: Checkout, *, short: bool) -> dict[str, list[list[float]]]:
-    """Pairs of seconds, this checkout's first, by what was measured."""
+    """Pairs of numbers by measure, with this checkout's number first in each pair."""
     asked = [f"{uuid4().hex} why does a queue help?" for _ in range(50)]
     for side in (new, old):
         side.call("warm_up", prompts=asked)
@@ -138,7 +145,7 @@ def measure(new: Checkout, old: Checkout, *, short: bool) -> dict[str, list[list
 
 
 def _pairs(new: Checkout, old: Checkout, count: int, of: Callable[[Checkout], Any]) -> list[Any]:
-    """Both in turn; who begins changes from pair to pair."""
+    """Measure both checkouts in turn; the one that begins alternates."""
     found = []
     for number in range(count):
         if number % 2:
@@ -150,7 +157,7 @@ def _pairs(new: Checkout, old: Checkout, count: int, of: Callable[[Checkout], An
 
 
 def judge(name: str, pairs: Sequence[Sequence[float]]) -> bool:
-    """Print the median ratio; whether it keeps the bound. CPU times inform and are not bound."""
+    """Print the median ratio; return whether it keeps the bound. CPU times have no bound."""
     found = median_interval([ours / other for ours, other in pairs])
     ours, other = (statistics.median(values) for values in zip(*pairs, strict=True))
     kept = found.median <= MOST_RATIO or "CPU" in name

@@ -1,8 +1,8 @@
-"""One checkout's end of the comparison: `python side.py`, run in that checkout by its interpreter.
+"""One checkout's end of the comparison; the checkout's interpreter runs `python side.py` in it.
 
 It keeps a whole site warm (Redis, three workers of four slots, a sleeping engine, producers) and
-answers calls from __main__.py, a JSON line each. Everything that it imports is the checkout's own,
-so it uses only what both have.
+answers calls from __main__.py, one JSON line each. All of its imports come from that checkout, so
+it uses only code that both checkouts have.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-# The folder of this file is another checkout's.
+# This file's own folder belongs to the other checkout.
 sys.path[0] = os.getcwd()
 
 from benchmarks.dedupe.child import Child, serve  # noqa: E402

@@ -1,1 +1,1 @@
-"""The parts of benchmarks/bench_dedupe.py: what a repeated question costs, beside plain Celery."""
+"""The parts of benchmarks/bench_dedupe.py: the cost of a repeated question, beside plain Celery."""

@@ -1,7 +1,7 @@
-"""A child process that answers calls: one JSON line in on stdin, one out on stdout.
+"""A child process that answers calls: one JSON line in on stdin, one JSON line out on stdout.
 
 `Child(module, environment)` is the parent's end, `serve(functions)` the child's. The child dies
-with the thread that started it, or when its stdin is closed.
+with the thread that started it, or when its stdin closes.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the child."""
+        """The child's pid."""
         return self._process.pid
 
     def ask(self, name: str, **words: Any) -> None:
-        """Begin a call; `answer` has its result. One at a time."""
+        """Begin a call; `answer` returns its result. Only one call can be under way."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([name, words]) + "\n")
         self._process.stdin.flush()
 
     def answer(self) -> Any:
-        """The result of the call that was begun. RuntimeError: the child has ended."""
+        """Return the result of the call under way. Raises RuntimeError if the child has ended."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -73,7 +73,7 @@ class Child:
 
 
 def serve(functions: Mapping[str, Callable[..., Any]]) -> None:
-    """Answer calls until stdin ends. What the functions print goes to stderr."""
+    """Answer calls until stdin ends. Output of the functions goes to stderr."""
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         name, words = json.loads(line)

@@ -1,6 +1,6 @@
-"""The scripted engine in a process of its own, which all workers of both sides ask.
+"""The scripted engine in a process of its own; all workers of both sides ask it.
 
-It counts the generations: each request for an answer that reached it, with its times.
+It counts generations: every request for an answer that reaches it, with its times.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TEXT = "The queue holds the question until a worker is free, and the answer is k
 
 @dataclass
 class Engine(FakeOllama):
-    """A FakeOllama that also answers with `stream: false` and notes when each answer was out."""
+    """A FakeOllama that also answers with `stream: false` and records when each answer was sent."""
 
     seconds: float = 0.1
     ended: dict[int, float] = field(default_factory=dict)
@@ -28,8 +28,8 @@ class Engine(FakeOllama):
         self.respond = lambda _: Script(chunks=(TEXT,), first_seconds=self.seconds)
 
     async def _accept(self, reader: Any, writer: Any) -> None:
-        # As Go's server does. asyncio leaves it off for a listener that it was given, and then a
-        # streamed answer on a connection that is used again waits 40 ms for a delayed ACK.
+        # Go's server sets this too. asyncio does not set it on a listening socket that it was
+        # given, and a streamed answer on a reused connection then waits 40 ms for a delayed ACK.
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await super()._accept(reader, writer)
 
@@ -58,7 +58,7 @@ def main() -> None:
         engine.seconds = seconds
 
     def generations() -> list[tuple[float, float | None, bool]]:
-        """(began, ended, finished) of each since the last call; times of the monotonic clock."""
+        """(began, ended, finished) of each generation since the last call; monotonic seconds."""
         found = [
             (seen.began_at, engine.ended.get(index), seen.finished)
             for index, seen in enumerate(engine.seen)

@@ -1,7 +1,7 @@
-"""How long a repeated question takes, beside bare Redis and beside a lookup inside a worker.
+"""Times a repeated question, beside bare Redis and beside a lookup inside a worker.
 
-All in one run and in turn: each kind of call is made in one warm process that, between its calls,
-times a bare GET of its own. So every ratio is to a GET of the same process and the same moment.
+The kinds of call take turns within one run. Each runs in one warm process that times a bare GET of
+its own between calls, so every ratio compares with a GET of the same process and moment.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from benchmarks.dedupe.numbers import percentile, row
 from benchmarks.dedupe.repeats import LINES, prompts
 from benchmarks.dedupe.site import Site
 
-#: Ids are made by another process a chunk at a time, and each is read once.
+#: Another process creates ids, one chunk at a time, and each is read once.
 CHUNK = 50
 LONG_CHARS = 20_000
 MOST_HIT, MOST_READ, LEAST_FASTER = 3.0, 5.0, 10.0
 
 
 def run(*, short: bool) -> tuple[list[Measure], dict[str, Any]]:
-    """The bounds and the raw seconds."""
+    """Run the part; return its bounds and the raw seconds."""
     rounds, seconds = (200, 1.0) if short else (2000, 5.0)
     with Site() as site:
         site.engine.call("take", seconds=0.01)
@@ -32,7 +32,7 @@ def run(*, short: bool) -> tuple[list[Measure], dict[str, Any]]:
         long = [f"{uuid4().hex} " + (LINES * LONG_CHARS)[:LONG_CHARS] for _ in range(10)]
         warm_up(ours, other, plain, asked, long)
         raw: dict[str, Any] = {"delay": [], "read": [], "worker": [], "long": []}
-        for _ in range(max(1, rounds // CHUNK)):  # in turn, so that the machine is the same for all
+        for _ in range(max(1, rounds // CHUNK)):  # in turn, so that all see the same load
             raw["delay"].append(ours.call("hits", prompts=asked, rounds=CHUNK))
             ids = ours.call("submit", prompts=asked[:CHUNK])
             raw["read"].append(other.call("read", ids=ids))
@@ -47,7 +47,7 @@ def run(*, short: bool) -> tuple[list[Measure], dict[str, Any]]:
 def warm_up(
     ours: Child, other: Child, plain: Child, asked: Sequence[str], long: Sequence[str]
 ) -> None:
-    """Each text is answered once on each side, and every process has done its call before."""
+    """Have each text answered once on each side, and let every process make its call once."""
     ours.call("batch", prompts=[*asked, *long])
     ours.call("hits", prompts=list(asked), rounds=len(asked))
     other.call("read", ids=ours.call("submit", prompts=list(asked)))
@@ -55,11 +55,11 @@ def warm_up(
 
 
 def judge(raw: dict[str, Any], expected: int) -> list[Measure]:
-    """Print the percentiles; returns what has a bound."""
+    """Print the percentiles and return the measures that have a bound."""
     delay, read, worker = raw["delay"], raw["read"], raw["worker"]
     print(row("bare GET, warm connection", delay["bare"]))
     print(row("two bare GETs", [2 * one for one in delay["bare"]]))
-    print(row(".delay() to the answer in hand", delay["hit"]))
+    print(row(".delay() to the answer", delay["hit"]))
     print(row(f"same, prompt of {LONG_CHARS} characters", raw["long"]["hit"]))
     print(row("read by id in another process", read["read"]))
     print(row("plain task that looks in Redis", worker["hit"]))
@@ -72,7 +72,7 @@ def judge(raw: dict[str, Any], expected: int) -> list[Measure]:
             "hit / through the worker, p50", hit / _half(worker["hit"]), 1 / LEAST_FASTER,
             note=f"{_half(worker['hit']) / hit:.1f} times faster",
         ),
-        Measure("hits that were none", missed, 0),
+        Measure("hits that the cache missed", missed, 0),
         Measure("generations beyond the first of each text", raw["generations"] - expected, 0),
         Measure("hits of one producer process", raw["per_second"], unit="/s"),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Percentiles, and the median of a few ratios with an interval that assumes no distribution."""
+"""Percentiles, and the median of a few ratios with a distribution-free interval."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A median; `low` and `high` are two of the values themselves; `confidence` is theirs."""
+    """A median; `low` and `high` are two of the values, `confidence` belongs to that interval."""
 
     median: float
     low: float
@@ -27,10 +27,10 @@ class Interval:
 
 
 def median_interval(values: Sequence[float]) -> Interval:
-    """The order statistics, nearest to the middle, that hold the median with 95 % or more.
+    """The innermost order statistics that enclose the median with a confidence of 95 % or more.
 
-    Binomial: exact for any distribution, when the values are independent. With fewer than 6 values
-    the smallest and the largest are given, with the confidence that they have.
+    The interval is binomial: exact for any distribution when the values are independent. Fewer than
+    6 values give the smallest and the largest, with the confidence of that interval.
     """
     ordered = sorted(values)
     count, place = len(ordered), 0
@@ -45,12 +45,12 @@ def median_interval(values: Sequence[float]) -> Interval:
 
 
 def _confidence(count: int, place: int) -> float:
-    """That the median lies between the values at `place` from below and from above."""
+    """The probability that the median lies between the values at `place` from either end."""
     return 1 - 2 * sum(math.comb(count, k) for k in range(place + 1)) / 2**count
 
 
 def machine() -> str:
-    """What it ran on."""
+    """Describe the machine that ran the benchmark."""
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     return (
         f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
@@ -59,7 +59,7 @@ def machine() -> str:
 
 
 def row(name: str, seconds: Sequence[float]) -> str:
-    """One line of percentiles, in milliseconds."""
+    """Format one line of percentiles, in milliseconds."""
     cells = "  ".join(
         f"p{percent:g} {percentile(seconds, percent) * 1000:8.3f}" for percent in (50, 90, 99)
     )

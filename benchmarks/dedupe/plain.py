@@ -1,7 +1,7 @@
-"""Plain Celery, as a backend team writes it: Celery's own classes, the ollama package, one Redis.
+"""Plain Celery as a backend team writes it: Celery's own classes, the ollama package, one Redis.
 
-`generate` asks the model; `lookup` looks in Redis first, inside the worker. Nothing of this
-service is in the worker process.
+`generate` asks the model; `lookup` looks in Redis first, inside the worker. The worker process
+contains no part of this service.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def generate(prompt: str) -> str:
 
 @app.task(name="plain.lookup")
 def lookup(prompt: str) -> str:
-    """The answer from Redis, or from the model and then into Redis."""
+    """Return the answer from Redis, or ask the model and store its answer in Redis."""
     key = f"cache:{hashlib.sha256(prompt.encode()).hexdigest()}"
     kept = cache.get(key)
     if kept is not None:

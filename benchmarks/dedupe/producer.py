@@ -1,7 +1,7 @@
-"""A producer process of one side: makes calls, waits for answers, says when what happened.
+"""A producer process of one side that makes calls, waits for answers and reports the times.
 
-Times are of the monotonic clock, which all processes of one machine share. Both sides are called
-and waited for in the same way: `.delay()` each, then `.get()` each.
+Times come from the monotonic clock, which all processes of one machine share. Both sides are called
+in the same way: `.delay()` for each job, then `.get()` for each.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def batch(prompts: list[str], **options: Any) -> dict[str, Any]:
     }
 
 
-def flight(calls: list[dict[str, Any]], at: float) -> list[dict[str, Any]]:
-    """At the time `at` submit all calls, then note when each answer was in hand."""
+def rush(calls: list[dict[str, Any]], at: float) -> list[dict[str, Any]]:
+    """Submit all calls at the time `at`, then record when each answer arrived."""
     task = _task()
     time.sleep(max(0.0, at - now()))
     made = [(now(), task.delay(**call)) for call in calls]
@@ -75,7 +75,7 @@ def flight(calls: list[dict[str, Any]], at: float) -> list[dict[str, Any]]:
 
 
 def hits(prompts: list[str], rounds: int) -> dict[str, list[float]]:
-    """Seconds of one bare GET and of one call with its answer in hand, in turn."""
+    """Seconds of one bare GET and of one call until its answer arrives, in turn."""
     task, bare = _task(), _Bare()
     found: dict[str, list[float]] = {"bare": [], "hit": [], "cached": []}
     for number in range(rounds):
@@ -89,7 +89,7 @@ def hits(prompts: list[str], rounds: int) -> dict[str, list[float]]:
 
 
 def through_worker(prompts: list[str], rounds: int) -> dict[str, list[float]]:
-    """As `hits`, with the plain task that looks in Redis inside the worker."""
+    """Do as `hits` does, with the plain task that looks in Redis inside the worker."""
     task, bare = _task("lookup"), _Bare()
     found: dict[str, list[float]] = {"bare": [], "hit": []}
     for number in range(rounds):
@@ -102,7 +102,7 @@ def through_worker(prompts: list[str], rounds: int) -> dict[str, list[float]]:
 
 
 def submit(prompts: list[str]) -> list[str]:
-    """The ids of new calls, for another process to read."""
+    """Submit calls and return their ids, for another process to read."""
     return [_task().delay(prompt).id for prompt in prompts]
 
 
@@ -119,7 +119,7 @@ def read(ids: list[str]) -> dict[str, list[float]]:
 
 
 def rate(prompts: list[str], seconds: float) -> float:
-    """Calls with their answer in hand per second, one after the other, in this one process."""
+    """Answered calls per second, made one after the other in this one process."""
     task, count = _task(), 0
     began = now()
     while now() - began < seconds:
@@ -129,7 +129,7 @@ def rate(prompts: list[str], seconds: float) -> float:
 
 
 def load_engine(slots: int, seconds: float) -> list[float]:
-    """Ask the engine itself from `slots` threads, without Celery: seconds of each answer."""
+    """Ask the engine itself from `slots` threads, without Celery; return each answer's seconds."""
     found: list[float] = []
     threads = [threading.Thread(target=_load, args=(found, now() + seconds)) for _ in range(slots)]
     for thread in threads:
@@ -151,7 +151,7 @@ def _load(found: list[float], until: float) -> None:
 
 
 class _Bare:
-    """One GET of a value of an answer's size, by redis-py on its warm connection."""
+    """Times a GET of a value as large as an answer, by redis-py on its warm connection."""
 
     def __init__(self) -> None:
         import redis
@@ -162,7 +162,7 @@ class _Bare:
             self._client.get("bench:bare")
 
     def get(self) -> float:
-        """Seconds of it."""
+        """Seconds that one GET takes."""
         began = time.perf_counter()
         self._client.get("bench:bare")
         return time.perf_counter() - began
@@ -179,7 +179,7 @@ def _text(answer: Any) -> str:
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     one.__name__: one
-    for one in (batch, flight, hits, through_worker, submit, read, rate, load_engine)
+    for one in (batch, rush, hits, through_worker, submit, read, rate, load_engine)
 }
 
 if __name__ == "__main__":

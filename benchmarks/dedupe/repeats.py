@@ -1,7 +1,7 @@
-"""The wall time of many jobs of which a share repeats, beside plain Celery, in interleaved pairs.
+"""Measures the wall time of many jobs, a share of them repeats, in pairs with plain Celery.
 
-From the first `.delay()` to the last answer in hand, one producer process. Only one side has work
-at a time; both stay warm. At 0 % repeats it measures what our queue path costs.
+The time runs from the first `.delay()` to the last answer, in one producer process. Only one side
+works at a time; both stay warm. At 0 % repeats the ratio shows what our queue path costs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.dedupe.site import SIDES, Site
 ENGINE_SECONDS = 0.1
 SLOTS = 12
 SHARES = (0.0, 0.3, 0.6, 0.9)
-#: The most that our queue path may cost at 0 % repeats, as a ratio to plain Celery.
+#: The largest cost of our queue path allowed at 0 % repeats, as a ratio to plain Celery.
 MOST_RATIO = 1.03
 LINES = (
     "Explain in two sentences why a queue helps a backend that must not wait for a slow service, "
@@ -29,7 +29,7 @@ LINES = (
 
 
 def run(*, short: bool) -> tuple[list[Measure], dict[str, Any]]:
-    """All shares; returns the bounds and the raw numbers."""
+    """Run all shares; return the bounds and the raw numbers."""
     measures: list[Measure] = []
     raw: dict[str, Any] = {}
     with Site() as site:
@@ -46,7 +46,7 @@ def run(*, short: bool) -> tuple[list[Measure], dict[str, Any]]:
 
 
 def check_engine(site: Site, producer: Child) -> dict[str, Any]:
-    """Whether the engine keeps its time at the rate that 12 slots ask for."""
+    """Check that the engine keeps its time at the rate that 12 slots ask for."""
     began = time.monotonic()
     answers = producer.call("load_engine", slots=SLOTS, seconds=2.0)
     rate = len(answers) / (time.monotonic() - began)
@@ -58,7 +58,7 @@ def check_engine(site: Site, producer: Child) -> dict[str, Any]:
 def run_pairs(
     site: Site, producers: dict[str, Child], share: float, *, short: bool
 ) -> list[dict[str, Any]]:
-    """Pairs with the same jobs on both sides, the side that begins changing from pair to pair."""
+    """Run pairs of the same jobs on both sides; the side that begins alternates."""
     jobs = 240 if short else 1000
     count = (3 if short else 9) if share == 0 else (1 if short else 3)
     found = []
@@ -77,7 +77,7 @@ def run_pairs(
 
 
 def one_run(site: Site, side: str, producer: Child, texts: Sequence[str]) -> dict[str, Any]:
-    """One batch on one side: its wall time and where it went."""
+    """Run one batch on one side; return its wall time and its parts."""
     before = site.cpu_seconds(side, producer)
     done = producer.call("batch", prompts=list(texts))
     after = site.cpu_seconds(side, producer)
@@ -97,7 +97,7 @@ def one_run(site: Site, side: str, producer: Child, texts: Sequence[str]) -> dic
 
 
 def _slots(generations: Sequence[Any], began: float, ended: float) -> dict[str, float]:
-    """What the engine saw: before its first and after its last request, and between them."""
+    """Time before the engine's first request and after its last, and its work in between."""
     starts = [one[0] for one in generations]
     ends = [one[1] for one in generations]
     span = max(ends) - min(starts)
@@ -111,9 +111,9 @@ def _slots(generations: Sequence[Any], began: float, ended: float) -> dict[str, 
 
 
 def prompts(jobs: int, share: float, seed: int) -> list[str]:
-    """`jobs` texts of which `share` repeat an earlier one; how often follows Zipf's law (1/rank).
+    """Make `jobs` texts, of which a `share` repeats others by Zipf's law (1/rank).
 
-    New texts at each call, so that no run finds the answers of an earlier one.
+    The texts are new at each call, so that no run finds the answers of an earlier run.
     """
     chance = random.Random(seed)
     distinct = [f"{uuid4().hex} {LINES}" for _ in range(jobs - round(jobs * share))]
@@ -124,7 +124,7 @@ def prompts(jobs: int, share: float, seed: int) -> list[str]:
 
 
 def judge(share: float, pairs: Sequence[dict[str, Any]]) -> list[Measure]:
-    """The median of the ratios; a bound at 0 % only."""
+    """Return the median of the ratios, with a bound at 0 % repeats only."""
     found = median_interval([pair["ratio"] for pair in pairs])
     note = (
         f"interval {found.low:.4f} to {found.high:.4f} ({found.confidence:.1%}, order statistics, "

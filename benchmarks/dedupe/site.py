@@ -1,4 +1,4 @@
-"""Both sides, warm: a Redis and workers of each, one engine for all, a producer of each."""
+"""Both sides, kept warm: each has a Redis, workers and a producer; one engine serves all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIDES = ("ours", "plain")
 
 
 class PlainWorker(WorkerProcess):
-    """A worker of benchmarks/dedupe/plain.py; started once it consumes."""
+    """A worker of benchmarks/dedupe/plain.py; it counts as started once it consumes."""
 
     roots = (*WorkerProcess.roots, Path(__file__).parents[2])
 
@@ -36,7 +36,7 @@ class PlainWorker(WorkerProcess):
 
 @dataclass
 class Side:
-    """One of the two services: its Redis, its workers, what a producer of it needs."""
+    """One of the two services: its Redis, its workers and the needs of its producers."""
 
     name: str
     redis: RedisProcess
@@ -44,12 +44,12 @@ class Side:
     environment: dict[str, str]
 
     def producer(self) -> Child:
-        """A producer process, not started."""
+        """Make a producer process without starting it."""
         return Child("benchmarks.dedupe.producer", self.environment, self.name)
 
 
 class Site:
-    """`with Site(...) as site`: the engine and the wanted sides run, `workers` of 4 slots each."""
+    """`with Site(...) as site` runs the engine and the given sides, `workers` of 4 slots each."""
 
     def __init__(self, *, sides: tuple[str, ...] = SIDES, workers: int = 3) -> None:
         self._wanted, self._count = sides, workers
@@ -71,15 +71,15 @@ class Site:
         self._exits.close()
 
     def producer(self, side: str) -> Child:
-        """A new producer process of that side; it ends with the site."""
+        """Start a new producer process of that side; it ends with the site."""
         return self._exits.enter_context(self.sides[side].producer())
 
     def generations(self) -> list[Any]:
-        """What the engine was asked since the last look: (began, ended, finished)."""
+        """(began, ended, finished) of each request to the engine since the last call."""
         return list(self.engine.call("generations"))
 
     def cpu_seconds(self, side: str, producer: Child) -> dict[str, float]:
-        """CPU time so far of each kind of process that works for this side."""
+        """Seconds of CPU so far, by the kinds of process that work for this side."""
         one = self.sides[side]
         return {
             "workers": sum(_cpu_seconds(worker.pid) for worker in one.workers),
@@ -98,7 +98,7 @@ class Site:
         }
         make = WorkerProcess if name == "ours" else PlainWorker
         workers: list[WorkerProcess] = [make(environment) for _ in range(self._count)]
-        for worker in workers:  # all at once: each takes a second to start
+        for worker in workers:  # together: each takes a second to start
             self._exits.push(worker.__exit__)
             worker._spawn()
         for worker in workers:
@@ -107,7 +107,7 @@ class Site:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """User and system time of all threads of a process (proc(5)); nan where there is no /proc."""
+    """User and system time of all threads of a process (proc(5)); nan without /proc."""
     try:
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""Hears each result of our side announced in Redis, which happens in the step that stores it."""
+"""Hears our side's results announced in Redis, in the same step that stores them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LATE_SECONDS = 2.0
 
 
 class Watcher:
-    """A thread that notes the time of each first announcement: `with Watcher(url) as watcher`."""
+    """A thread that records each first announcement's time: `with Watcher(url) as watcher`."""
 
     def __init__(self, url: str) -> None:
         self._client = redis.Redis.from_url(url, decode_responses=True)
@@ -28,7 +28,9 @@ class Watcher:
 
     def __enter__(self) -> Self:
         self._pubsub.psubscribe(f"{KEYS.result_meta}*")
-        self._pubsub.get_message(timeout=1)  # the confirmation: nothing is missed from here on
+        self._pubsub.get_message(
+            timeout=1
+        )  # the confirmation: from here on no announcement is missed
         self._thread.start()
         return self
 
@@ -39,9 +41,9 @@ class Watcher:
         self._client.close()
 
     def stored(self, ids: Collection[str]) -> dict[str, float]:
-        """When the result of each of `ids` was stored, without those that were never announced.
+        """When the result of each of `ids` was stored; ids that were never announced are left out.
 
-        Waits a moment for the last ones.
+        Waits a moment for the last announcements.
         """
         end = time.monotonic() + LATE_SECONDS
         while not set(ids) <= self._times.keys() and time.monotonic() < end:

@@ -1,7 +1,7 @@
-"""A consumer that is killed at a chosen point between the pop of a message and its delivery.
+"""A consumer that dies at a chosen point between the pop of a message and its delivery.
 
-`python -m tests.doubles.dying_consumer stock|ours POINT` with REDIS_URL. The process ends with
-SIGKILL at that point, or with status 0 if it never comes there.
+Run `python -m tests.doubles.dying_consumer stock|ours POINT` with REDIS_URL. The process ends with
+SIGKILL at that point, or with status 0 if it never gets there.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from kombu.transport import redis as stock_redis
 from tests.doubles.stock_worker import TRANSPORT_OPTIONS
 
 STOCK, OURS = "stock", "ours"
-#: In the order in which a message passes them.
+#: The points, in the order in which a message passes them.
 POINTS = ("popped", "deliver", "append", "callback")
 WAIT_SECONDS = 10
 
 
 def die(*_: Any, **__: Any) -> None:
-    """As if the machine had lost power."""
+    """Kill this process at once, as a loss of power does."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def runtime() -> Any:
-    """A worker's, with an engine that nobody asks."""
+    """A worker's runtime, with an engine that nobody asks."""
     from local_llm_service.worker.engine import open_engine
     from local_llm_service.worker.runtime import WorkerRuntime
     from local_llm_service.worker.settings import get_settings
@@ -47,7 +47,7 @@ def main(make: str, point: str) -> None:
         from local_llm_service.worker.celery_ext import transport as module
 
         options = {**broker_transport_options, module.OPTION: runtime()}
-    if point == "popped":  # the first thing that happens to what was popped
+    if point == "popped":  # the first step after the pop
         if make == OURS:
             module.Channel._hand_over = die
         else:
@@ -63,7 +63,7 @@ def main(make: str, point: str) -> None:
             try:
                 connection.drain_events(timeout=WAIT_SECONDS)
             except TimeoutError:
-                print("nothing came", file=sys.stderr)  # noqa: T201
+                print("no message arrived", file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A scripted Ollama at the wire: for faults, for speed, and to see what the worker really sends.
+"""A scripted Ollama at the wire: for faults, for speed, and to see the worker's real requests.
 
-It speaks HTTP/1.1 on raw sockets so that a test can break a body off, hang, or refuse. What it
-answers is decided by a function from the request body to a `Script`.
+It speaks HTTP/1.1 on raw sockets so that a test can break a body off, hang, or refuse. A function
+from the request body to a `Script` decides each answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Script:
     """One answer: chunks of text with a pause before each, and how it ends.
 
     `end`: "done" (a proper last record), "cut" (the connection breaks), "silent" (the body ends
-    without a last record), "error" (an error line), "hang" (nothing more ever comes).
+    without a last record), "error" (an error line), "hang" (nothing more is ever sent).
     """
 
     chunks: tuple[str, ...] = ("Hello", ".")
@@ -38,7 +38,7 @@ class Script:
 
 @dataclass
 class Seen:
-    """One request as the server saw it; `closed_at` is set when the client went away early."""
+    """One request as the server saw it; `closed_at` is set when the client hung up early."""
 
     body: dict[str, Any]
     began_at: float
@@ -48,7 +48,7 @@ class Seen:
 
 @dataclass
 class FakeOllama:
-    """Start with `with FakeOllama(respond) as server`; `server.host` is its OLLAMA_HOST."""
+    """Starts with `with FakeOllama(respond) as server`; `server.host` is its OLLAMA_HOST."""
 
     respond: Callable[[dict[str, Any]], Script] = lambda _: Script()
     models: tuple[str, ...] = ("fake:1b",)
@@ -69,7 +69,7 @@ class FakeOllama:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Listen on the same port as before, if there was one."""
+        """Listen, on the same port as before if the server ran already."""
         self._loop = asyncio.new_event_loop()
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -83,7 +83,7 @@ class FakeOllama:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close every connection in the middle, as a killed server does."""
+        """Cut off every connection, as a killed server does."""
 
         async def close() -> None:
             self._server.close()
@@ -99,8 +99,8 @@ class FakeOllama:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        # As Go's server has it; asyncio leaves it off for a socket that it was given, and each
-        # streamed answer on a connection that is kept would take 40 ms longer.
+        # Go's server sets this too. asyncio does not set it on a socket that it was given, and
+        # each streamed answer on a kept connection would take 40 ms longer.
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._tasks.add(task)
         try:
@@ -110,7 +110,7 @@ class FakeOllama:
             pass
         finally:
             self._tasks.discard(task)
-            # Reset, so that the client sees a break and not an orderly end.
+            # Reset the connection, so that the client sees a break and not an orderly end.
             with contextlib.suppress(OSError):
                 writer.transport.abort()
 
@@ -136,7 +136,7 @@ class FakeOllama:
         answer = asyncio.ensure_future(self._play(self.respond(body), body, writer))
         try:
             await asyncio.wait({gone, answer}, return_when=asyncio.FIRST_COMPLETED)
-            # Noticed by reading, or by writing to nobody.
+            # The client has gone when its stream ends or a write fails.
             if not answer.done() or isinstance(answer.exception(), ConnectionError):
                 seen.closed_at = time.monotonic()
                 return False

@@ -1,4 +1,4 @@
-"""A TCP proxy that goes silent, as a firewall that forgets its connections, or cuts a reply."""
+"""A TCP proxy that goes silent, like a firewall that forgets its connections, or cuts a reply."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ CHUNK = 65536
 
 
 class Proxy:
-    """Start with `with Proxy(port) as proxy`; clients connect to `proxy.port` on 127.0.0.1.
+    """Starts with `with Proxy(port) as proxy`; clients connect to `proxy.port` on 127.0.0.1.
 
-    A connection that was open in a silence carries nothing ever again, and neither side is told.
+    A connection that is open when the proxy goes silent never carries a byte again, and neither
+    side is told.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -23,7 +24,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._cut_after: bytes | None = None
         self._cut: set[asyncio.StreamWriter] = set()
-        #: How often somebody tried to connect in a silence.
+        #: How many connections were attempted during a silence.
         self.tries_in_silence = 0
 
     def __enter__(self) -> Proxy:
@@ -49,7 +50,7 @@ class Proxy:
         self._loop.close()
 
     def go_silent(self) -> None:
-        """Carry nothing, on the connections that are there and on new ones."""
+        """Carry nothing on existing or new connections."""
 
         async def lose() -> None:
             self._silent.set()
@@ -62,7 +63,7 @@ class Proxy:
         self._silent.clear()
 
     def cut_reply_to(self, words: bytes) -> None:
-        """Pass on the next request with `words` in it, and break the connection at its reply."""
+        """Pass on the next request that contains `words`, and break the connection at its reply."""
         self._cut_after = words
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -97,7 +98,7 @@ class Proxy:
         sink: asyncio.StreamWriter,
         connection: asyncio.StreamWriter,
     ) -> None:
-        """Carry bytes one way until their end, which a lost connection does not pass on."""
+        """Carry bytes one way until they end; a lost connection does not pass on the end."""
         while data := await source.read(CHUNK):
             if sink is connection and connection in self._cut:
                 break

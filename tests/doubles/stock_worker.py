@@ -1,7 +1,7 @@
-"""A worker made of Celery's and kombu's own classes, to see the faults that worker/delivery mends.
+"""A worker made of Celery's and kombu's own classes, to show the faults that this service mends.
 
-It serves `llm.generate` from the same queues and asks the same Ollama as this service's worker, in
-database 1 of the Redis, so that both can stand beside each other when a fault strikes.
+It serves `llm.generate` from the same queues, in database 1 of the same Redis, and asks the same
+Ollama as this service's worker, so that a fault can strike both at the same moment.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from local_llm_service.worker.store import keys
 
 DATABASE = 1
 SETTINGS = "STOCK_SETTINGS"
-#: Of the broker: the best that can be set, but for the timeouts, which each test chooses.
+#: The best settings for the broker, except the timeouts, which each test chooses.
 TRANSPORT_OPTIONS = {
     "queue_order_strategy": "priority",
     "priority_steps": [0],
@@ -32,7 +32,7 @@ TRANSPORT_OPTIONS = {
 
 
 def stock_url(url: str) -> str:
-    """The same Redis, the stock worker's database."""
+    """The address of the stock worker's database in the same Redis."""
     return f"{url.rpartition('/')[0]}/{DATABASE}"
 
 
@@ -59,14 +59,14 @@ def stock_app(url: str, **settings: Any) -> Celery:
 
 def send(url: str, prompt: str, queue: str = "llm.high", prefix: str = "", **options: Any) -> str:
     """Send a job by name, as any backend with Celery can, to a worker of either make."""
-    # Without a result backend, sending subscribes to nothing.
+    # Without a result backend, a send subscribes to nothing.
     app = stock_app(url)
     app.conf.broker_transport_options = {**TRANSPORT_OPTIONS, "global_keyprefix": prefix}
     return str(app.send_task("llm.generate", args=[prompt], queue=queue, **options).id)
 
 
 class StockWorker(WorkerProcess):
-    """The process; `settings` are Celery's and win over the recommended ones."""
+    """The stock worker's process; `settings` are Celery's and override the recommended ones."""
 
     name = "stock"
     roots = (*WorkerProcess.roots, Path(__file__).parents[2])
@@ -80,7 +80,7 @@ class StockWorker(WorkerProcess):
         return [sys.executable, "-m", "tests.doubles.stock_worker", *self.arguments()]
 
     def answers(self) -> bool:
-        """See ChildProcess.answers: it has connected and consumes."""
+        """Whether the worker has connected and consumes (see ChildProcess.answers)."""
         return " ready." in self.log_path.read_text(errors="replace")
 
 

@@ -1,7 +1,7 @@
-"""Integration tests: a Redis of this run's own, real worker processes, a scripted or real model.
+"""Integration tests use a private Redis, real worker processes, and a scripted or real model.
 
 The test process is the producer. Its Celery app reads REDIS_URL once, so one Redis serves the whole
-run and is emptied before each test; what needs other settings runs in a process of its own.
+run and is emptied before each test; code that needs other settings runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from tests.doubles.stock_worker import StockWorker, stock_url
 ROOT = Path(__file__).parents[2]
 KEYS = Keys()
 
-#: Every other key must have a lifetime. These are kombu's tables; in-flight deliveries, where an
-#: entry lives as long as its job; dead letters, which are bounded and swept; a counter and a list
-#: of 64 rings.
+#: Every other key must have a lifetime. These keys are kombu's tables; in-flight deliveries, where
+#: an entry lives as long as its job; dead letters, which are bounded and swept; a counter; and a
+#: list of 64 rings.
 _WITHOUT_TTL = (
     *("_kombu.binding", "llm.high", "llm.normal", "llm.low"),  # of stock apps
     *(f"{KEYS.prefix}{name}" for name in ("binding", "llm.", "_kombu")),
@@ -51,7 +51,7 @@ def _empty_redis(process: RedisProcess) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def redis_client(redis_process: RedisProcess) -> Iterator[redis.Redis]:
-    """A client of an empty Redis. A key that was left without a lifetime fails the test."""
+    """A client of an empty Redis. A key left without a lifetime fails the test."""
     yield from _empty_redis(redis_process)
 
 
@@ -88,7 +88,7 @@ def start_worker(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[Star
 
     yield start
     for worker in started:
-        worker.kill()  # a drain takes a second and more, and what it would put back is not needed
+        worker.kill()  # a drain takes a second or more, and no test needs the jobs it puts back
 
 
 @pytest.fixture
@@ -97,20 +97,20 @@ def worker(start_worker: StartWorker) -> WorkerProcess:
     return start_worker(CONCURRENCY="2")
 
 
-# One worker for all tests of a file, where each asks something else and leaves no mess: a start
-# takes a second. Redis is emptied before the first test and not in between, which a worker that
-# runs would not survive. Tests of such a file must not use the fixtures above.
+# One worker serves all tests of a file if each asks a different question and cleans up: a start
+# takes a second. Redis is emptied before the first test only, because a running worker would not
+# survive it later. Tests of such a file must not use the fixtures above.
 
 
 @pytest.fixture(scope="module")
 def shared_redis(redis_process: RedisProcess) -> Iterator[redis.Redis]:
-    """A client of a Redis that was empty when the file began."""
+    """A client of a Redis that was empty when the file's tests began."""
     yield from _empty_redis(redis_process)
 
 
 @pytest.fixture(scope="module")
 def shared_ollama() -> Iterator[FakeOllama]:
-    """The Ollama beside `shared_worker`."""
+    """The scripted Ollama that `shared_worker` asks."""
     with FakeOllama() as server:
         yield server
 
@@ -119,7 +119,7 @@ def shared_ollama() -> Iterator[FakeOllama]:
 def shared_worker(
     request: pytest.FixtureRequest, shared_redis: redis.Redis, shared_ollama: FakeOllama
 ) -> Iterator[WorkerProcess]:
-    """A worker under the settings that the file names in SHARED_WORKER."""
+    """A worker with the settings that the file names in SHARED_WORKER."""
     worker = WorkerProcess(_beside(shared_ollama, request.module.SHARED_WORKER))
     worker.start()
     yield worker
@@ -146,7 +146,7 @@ def start_stock(redis_process: RedisProcess, ollama: FakeOllama) -> Iterator[Sta
 
 @pytest.fixture
 def stock_redis(redis_process: RedisProcess, redis_client: redis.Redis) -> Iterator[redis.Redis]:
-    """A client of the stock workers' database, which is empty."""
+    """A client of the stock workers' database, emptied before the test."""
     client = redis.Redis.from_url(stock_url(redis_process.url), decode_responses=True)
     yield client
     client.close()
@@ -155,7 +155,7 @@ def stock_redis(redis_process: RedisProcess, redis_client: redis.Redis) -> Itera
 def run_python(
     *arguments: str, timeout: float = 60, stdin: str | None = None, cwd: Path = ROOT, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a Python process of its own with `env` added to the environment."""
+    """Run Python in a process of its own with `env` added to the environment."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return subprocess.run(
         [sys.executable, *arguments],

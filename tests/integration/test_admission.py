@@ -1,4 +1,4 @@
-"""At `.delay()`: bad input queues nothing, full queues refuse, a repeated id is one job."""
+"""`.delay()` queues no bad input, refuses at a full queue, and treats a repeated id as one job."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ KEYS = Keys()
 def test_bad_input_raises_at_once_and_queues_nothing(
     redis_client: redis.Redis, call: Any, says: str
 ) -> None:
-    """One typed error in the caller's process, which names the field and the limit."""
+    """The caller gets one typed error that names the field and the limit."""
     with pytest.raises(InvalidRequest, match=says):
         call()
     assert redis_client.keys("llm*") == []
@@ -59,7 +59,7 @@ def test_bad_input_raises_at_once_and_queues_nothing(
 def test_a_full_queue_refuses_and_the_others_do_not(
     redis_client: redis.Redis, run_python: Any
 ) -> None:
-    """MAX_QUEUE_LENGTH holds for each queue, and the error says so."""
+    """MAX_QUEUE_LENGTH limits each queue by itself, and the error names the queue."""
     code = """
 import json
 from local_llm_service.tasks import generate
@@ -82,7 +82,7 @@ print(json.dumps([sent, full]))
 def test_a_task_id_that_exists_is_the_same_job(
     worker: WorkerProcess, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Submitting it again returns the existing job, before and after it has run."""
+    """Submitting the id again returns the existing job, before and after it has run."""
     first = tasks.generate.apply_async(("hi",), task_id="order-17")
     first.get(timeout=20)
     again = tasks.generate.apply_async(("something else",), task_id="order-17")
@@ -93,7 +93,7 @@ def test_a_task_id_that_exists_is_the_same_job(
 def test_a_job_whose_deadline_has_passed_does_not_start(
     redis_client: redis.Redis, ollama: FakeOllama, start_worker: Any
 ) -> None:
-    """It ends as DeadlineExceeded, without a request to the model."""
+    """The job ends with DeadlineExceeded and never reaches the model."""
     late = tasks.generate.delay("hi", deadline_seconds=0.05)
     deadline = int(str(redis_client.hget(KEYS.job(late.id), "deadline_ms")))
     wait_until(
@@ -106,7 +106,7 @@ def test_a_job_whose_deadline_has_passed_does_not_start(
 
 
 def test_the_deadline_ends_a_running_job(worker: WorkerProcess, ollama: FakeOllama) -> None:
-    """The time that is left is what the engine gets; the stream is closed."""
+    """The engine gets only the remaining time; then the stream is closed."""
     ollama.respond = lambda _: Script(chunks=("a",) * 1000, pause_seconds=0.05)
     with pytest.raises(DeadlineExceeded):
         tasks.generate.apply_async(("hi",), expires=1.0).get(timeout=20)

@@ -1,4 +1,4 @@
-"""A repeated question is answered from the cache, at the call or by a worker that takes it."""
+"""A repeated question is answered from the cache, at the call or by a worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEYS = Keys()
 
 
 def answer(prompt: str = "question", **options: Any) -> dict[str, Any]:
-    """Ask and wait."""
+    """Ask and wait for the answer."""
     given: dict[str, Any] = tasks.generate.delay(prompt, **options).get(timeout=20)
     return given
 
@@ -30,12 +30,12 @@ def answer(prompt: str = "question", **options: Any) -> dict[str, Any]:
 def test_a_repeated_call_holds_its_answer_and_no_worker_hears_of_it(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Same text, own task id, own origin; stored under its id for HIT_RESULT_TTL."""
+    """The text is the same, task id and origin differ; the result is kept for HIT_RESULT_TTL."""
     start_worker()
     first = answer()
     fence = redis_client.get(KEYS.fence)
     again = tasks.generate.delay("question")
-    assert again._cache is not None, "the handle has it without asking Redis"
+    assert again._cache is not None, "the handle has the answer without asking Redis"
     second = again.get(timeout=0)
     assert (first["origin"], second["origin"]) == ("computed", "cached")
     assert second["task_id"] == again.id != first["task_id"]
@@ -47,18 +47,18 @@ def test_a_repeated_call_holds_its_answer_and_no_worker_hears_of_it(
     assert 590 < redis_client.ttl(KEYS.result(again.id)) <= 600
     assert status(again.id) is cancel(again.id) is JobState.SUCCEEDED
     assert len(ollama.seen) == 1
-    assert redis_client.get(KEYS.fence) == fence, "nothing was taken"
+    assert redis_client.get(KEYS.fence) == fence, "no worker took a job"
 
 
 def test_a_hit_is_answered_while_the_queue_is_full_and_the_model_is_away(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """It needs neither a slot nor a place."""
+    """A hit needs neither a slot nor a place in the queue."""
     start_worker()
     answer()
     ollama.stop()
     try:
-        wait_until(lambda: health()["status"] == "down", "the worker says that it is away")
+        wait_until(lambda: health()["status"] == "down", "the worker says that Ollama is away")
         for number in range(3):
             tasks.generate.delay(f"slow {number}")
         code = "import tasks; print(tasks.generate.delay('question').get(timeout=0)['origin'])"
@@ -85,14 +85,14 @@ def test_without_cache_nothing_is_read_written_or_joined(
 def test_with_the_cache_switched_off_every_call_runs(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """ENABLE_CACHE=false at the worker is cache=False for all."""
+    """ENABLE_CACHE=false at the worker acts as cache=False for every call."""
     start_worker(ENABLE_CACHE="false")
     assert [answer()["origin"], answer()["origin"]] == ["computed", "computed"]
     assert redis_client.keys(f"{KEYS.cache}*") == []
 
 
-def test_a_producer_without_cache_asks_anew(start_worker: StartWorker, ollama: FakeOllama) -> None:
-    """ENABLE_CACHE=false at the caller holds in the worker, too."""
+def test_a_producer_without_cache_asks_again(start_worker: StartWorker, ollama: FakeOllama) -> None:
+    """ENABLE_CACHE=false at the caller holds in the worker too."""
     start_worker()
     answer()
     code = "import tasks; print(tasks.generate.delay('question').get(timeout=20)['origin'])"
@@ -100,7 +100,7 @@ def test_a_producer_without_cache_asks_anew(start_worker: StartWorker, ollama: F
 
 
 def test_a_group_is_answered_from_the_cache(start_worker: StartWorker, ollama: FakeOllama) -> None:
-    """Each part holds its answer, and Celery collects them as ever."""
+    """Each member holds its answer, and Celery collects the answers as usual."""
     start_worker()
     answer()
     parts = group([tasks.generate.s("question"), tasks.generate.s("question")]).apply_async()
@@ -111,13 +111,14 @@ def test_a_group_is_answered_from_the_cache(start_worker: StartWorker, ollama: F
 def test_a_model_that_was_pulled_again_does_not_answer_from_old_entries(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Its digest is in the fingerprint; workers publish it within 3 s."""
+    """The model's digest is part of the fingerprint; workers publish a new one within 3 s."""
     start_worker()
     answer()
-    agreed = redis_client.hget(KEYS.consensus, keys.DEFAULT_MODEL)
+    consensus = redis_client.hget(KEYS.consensus, keys.DEFAULT_MODEL)
     ollama.digest = "cd" * 32
     wait_until(
-        lambda: redis_client.hget(KEYS.consensus, keys.DEFAULT_MODEL) != agreed, "it is published"
+        lambda: redis_client.hget(KEYS.consensus, keys.DEFAULT_MODEL) != consensus,
+        "it is published",
     )
     assert answer()["origin"] == "computed"
     assert answer()["origin"] == "cached"
@@ -126,7 +127,7 @@ def test_a_model_that_was_pulled_again_does_not_answer_from_old_entries(
 def test_callers_look_only_where_all_workers_agree(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Two hosts with different models under one name: no caller knows which would answer."""
+    """When two hosts have different models under one name, no caller knows which would answer."""
     start_worker()
     answer()
     assert answer()["origin"] == "cached"
@@ -138,13 +139,16 @@ def test_callers_look_only_where_all_workers_agree(
         for result in again:
             result.get(timeout=20)
         second.stop()
-    wait_until(lambda: redis_client.hget(KEYS.consensus, "fake:1b"), "the one that is left agrees")
+    wait_until(
+        lambda: redis_client.hget(KEYS.consensus, "fake:1b"),
+        "the remaining worker is the consensus",
+    )
 
 
 def test_generate_at_its_own_limit_is_a_whole_answer(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
-    """The caller asked for so many tokens."""
+    """The caller asked for exactly that many tokens, so the answer is cached."""
     start_worker()
     ollama.respond = lambda _: Script(done_reason="length")
     assert answer(max_tokens=2)["finish_reason"] == "length"
@@ -154,7 +158,7 @@ def test_generate_at_its_own_limit_is_a_whole_answer(
 def test_a_large_answer_is_not_cached_and_the_oldest_make_room(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """CACHE_MAX_ENTRY_BYTES and CACHE_MAX_BYTES; what is counted is what is there."""
+    """CACHE_MAX_ENTRY_BYTES and CACHE_MAX_BYTES hold; the counted bytes equal the stored bytes."""
     start_worker(CACHE_MAX_ENTRY_BYTES="3000", CACHE_MAX_BYTES="5000")
 
     def respond(body: dict[str, Any]) -> Script:
@@ -178,7 +182,7 @@ def test_a_large_answer_is_not_cached_and_the_oldest_make_room(
 def test_an_entry_lives_for_cache_ttl(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Then the question is asked again, and the count of bytes knows."""
+    """After that the model is asked again, and the counted bytes are right again."""
     start_worker(CACHE_TTL="1")
     answer()
     wait_until(lambda: not redis_client.keys(f"{KEYS.cache}*"), "it expires")
@@ -190,7 +194,7 @@ def test_an_entry_lives_for_cache_ttl(
 def test_a_job_that_was_sent_by_name_is_answered_by_a_worker_from_the_cache(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """The caller's process knows nothing of fingerprints."""
+    """The sender's process knows nothing of fingerprints."""
     start_worker()
     answer()
     other = Celery("other", broker=redis_client_url(redis_client), set_as_current=False)
@@ -209,7 +213,7 @@ def redis_client_url(client: redis.Redis) -> str:
 def test_a_call_with_callbacks_goes_through_a_worker(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
-    """So that Celery calls what comes after it; the model is not asked again."""
+    """The worker lets Celery call the callbacks; the model is not asked again."""
     start_worker()
     text = answer()["text"]
     chain = tasks.generate.s("question") | tasks.summarize.s(max_summary_tokens=50)
@@ -219,10 +223,10 @@ def test_a_call_with_callbacks_goes_through_a_worker(
     assert [seen.body["messages"][-1]["content"] for seen in ollama.seen] == ["question", text]
 
 
-def test_a_hit_counts_and_an_existing_id_stays_what_it_is(
+def test_a_hit_counts_and_an_existing_id_keeps_its_job(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
-    """Submitting a task id again returns the existing job, whatever it would be asked now."""
+    """Submitting a task id again returns the existing job, whatever the new question is."""
     start_worker()
     first = tasks.generate.apply_async(("other",), task_id="mine").get(timeout=20)
     answer()
@@ -236,7 +240,7 @@ def test_a_hit_counts_and_an_existing_id_stays_what_it_is(
 def test_entries_hold_no_prompt(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Only the answer, under a name that tells nothing."""
+    """An entry holds only the answer, under a name that reveals nothing."""
     start_worker()
     answer("something private")
     [key] = redis_client.keys(f"{KEYS.cache}*")
@@ -250,7 +254,7 @@ def test_entries_hold_no_prompt(
 def test_the_last_step_of_a_chain_is_kept_as_long_as_any_answer(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """A worker makes that call; who waits for it may come later than HIT_RESULT_TTL."""
+    """A worker makes that call; its waiter may read the result later than HIT_RESULT_TTL."""
     start_worker()
     text = answer()["text"]
     tasks.summarize.delay(text).get(timeout=20)
@@ -259,10 +263,10 @@ def test_the_last_step_of_a_chain_is_kept_as_long_as_any_answer(
     assert redis_client.ttl(KEYS.result(last.id)) > 80_000
 
 
-def test_an_id_is_used_again_after_a_call_that_died_with_what_is_asked_now(
+def test_an_id_reused_after_a_call_that_died_answers_the_new_question(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Not with the fingerprint of what was asked then."""
+    """The fingerprint of the earlier question does not count."""
     start_worker()
     ollama.respond = lambda body: Script(chunks=(body["messages"][-1]["content"],))
     wait_until(lambda: redis_client.hget(KEYS.consensus, "fake:1b"), "callers may look")

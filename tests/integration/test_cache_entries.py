@@ -1,4 +1,4 @@
-"""Which calls share an entry of the cache, and which answers become one."""
+"""Tests which calls share a cache entry, and which answers become an entry."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SHARED_WORKER = {"MAX_ATTEMPTS": "1"}
 
 @pytest.fixture(scope="module")
 def shared_ollama() -> Iterator[FakeOllama]:
-    """With a second model."""
+    """A scripted Ollama with a second model."""
     with FakeOllama(models=("fake:1b", "other:1b")) as server:
         yield server
 
 
 def answer(prompt: str = "question", **options: Any) -> dict[str, Any]:
-    """Ask and wait."""
+    """Ask and wait for the answer."""
     given: dict[str, Any] = tasks.generate.delay(prompt, **options).get(timeout=20)
     return given
 
@@ -47,7 +47,7 @@ def answer(prompt: str = "question", **options: Any) -> dict[str, Any]:
 def test_a_call_that_differs_is_another_question(
     shared_worker: WorkerProcess, other: dict[str, Any]
 ) -> None:
-    """Every option counts, and so does each tenant."""
+    """Every option and every tenant makes a different question."""
     answer()
     assert answer(**other)["origin"] == "computed"
     assert answer(**other)["origin"] == "cached"
@@ -56,7 +56,7 @@ def test_a_call_that_differs_is_another_question(
 def test_defaults_and_the_models_own_name_are_the_same_question(
     shared_worker: WorkerProcess,
 ) -> None:
-    """Left out or written out, and 1 or 1.0."""
+    """A default may be left out or written out, and a number may be 1 or 1.0."""
     answer(temperature=1)
     same = answer(temperature=1.0, max_tokens=500, model="fake:1b", priority="low")
     assert same["origin"] == "cached"
@@ -85,7 +85,7 @@ def test_only_whole_answers_are_cached(
     script: Script,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The next caller gets a new try."""
+    """Any other answer is not stored, and the next caller gets a new try."""
     kept = set(shared_redis.scan_iter(f"{KEYS.cache}*"))
     shared_ollama.seen.clear()
     monkeypatch.setattr(shared_ollama, "respond", lambda _: script)

@@ -1,4 +1,4 @@
-"""Cancel: queued or running, with a worker or without, by whichever door."""
+"""Cancelling works for queued and running jobs, with and without a worker, by every way in."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ KEYS = Keys()
 
 
 def runs(server: FakeOllama, prompt: str) -> int:
-    """How often the model was asked this."""
+    """How often the model was asked this prompt."""
     return sum(seen.body["messages"][-1]["content"] == prompt for seen in server.seen)
 
 
 def slow(server: FakeOllama, seconds: float) -> None:
-    """Every answer takes so long."""
+    """Make every answer take `seconds`."""
     server.respond = lambda _: Script(chunks=("a",) * 10, pause_seconds=seconds / 10)
 
 
 def test_cancelling_a_running_job_closes_its_stream_and_frees_the_slot(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
-    """The caller sees Cancelled; a job that waits gets the slot."""
+    """The caller gets Cancelled; a waiting job gets the slot."""
     from local_llm_service.producers import cancel
 
     slow(ollama, 60)
@@ -51,7 +51,7 @@ def test_cancelling_a_running_job_closes_its_stream_and_frees_the_slot(
 def test_cancelling_during_prompt_evaluation_closes_the_stream_too(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
-    """Not a byte has come yet."""
+    """No byte of the answer has arrived yet."""
     from local_llm_service.producers import cancel
 
     ollama.respond = lambda _: Script(first_seconds=60)
@@ -67,15 +67,15 @@ def test_cancelling_during_prompt_evaluation_closes_the_stream_too(
 def test_a_cancel_holds_when_no_worker_is_up(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """The caller is told at once, and a worker that starts later never runs it."""
-    result = tasks.generate.delay("unwanted")
+    """The caller is told at once, and a worker that starts later never runs the job."""
+    result = tasks.generate.delay("cancelled")
     done = run_python("-m", "producers", "cancel", result.id)
     assert (done.returncode, done.stdout) == (0, "cancelled\n")
     with pytest.raises(errors.Cancelled):
         result.get(timeout=5)
     start_worker()
     assert tasks.generate.delay("wanted").get(timeout=20)["text"] == "Hello."
-    assert runs(ollama, "unwanted") == 0
+    assert runs(ollama, "cancelled") == 0
     assert run_python("-m", "producers", "cancel", "nobody").returncode == 5
 
 
@@ -83,7 +83,7 @@ def test_a_cancel_holds_when_no_worker_is_up(
 def test_celerys_own_revoke_cancels(
     start_worker: StartWorker, ollama: FakeOllama, how: str
 ) -> None:
-    """`revoke(terminate=True)` through this app is what Flower's button calls."""
+    """Flower's button calls `revoke(terminate=True)` through this app."""
     slow(ollama, 60)
     start_worker()
     result = tasks.generate.delay("long")
@@ -96,19 +96,19 @@ def test_celerys_own_revoke_cancels(
         result.get(timeout=20)
 
 
-def test_ignore_result_does_not_leave_a_job_in_custody(
+def test_ignore_result_does_not_leave_a_delivery_in_flight(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Storing the answer is what ends it; a caller who wants none need not read it."""
+    """Storing the answer ends the delivery, so it is stored even if the caller wants none."""
     start_worker()
     sent = tasks.generate.apply_async(("hi",), ignore_result=True)
-    wait_until(lambda: status(sent.id) is JobState.SUCCEEDED, "it is answered")
+    wait_until(lambda: status(sent.id) is JobState.SUCCEEDED, "the job is answered")
     assert runs(ollama, "hi") == 1
     assert redis_client.hlen(KEYS.unacked) == 0
 
 
 def test_an_answered_job_cannot_be_cancelled(start_worker: StartWorker) -> None:
-    """It keeps its answer."""
+    """The job keeps its answer."""
     from local_llm_service.producers import cancel
 
     start_worker()

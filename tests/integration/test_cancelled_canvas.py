@@ -1,4 +1,4 @@
-"""A member of a canvas is cancelled: whoever waits for the end of the canvas is told."""
+"""When a member of a canvas is cancelled, the waiter for the end of the canvas is told."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.integration.conftest import StartWorker
 def test_a_chord_hears_of_a_member_that_was_cancelled(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Cancelled while it waited, without any worker: whoever waits for the body is told."""
+    """A member is cancelled while queued, without any worker; the body's waiter is told."""
     body = tasks.generate.s().set(task_id="body")
     flow = chord([tasks.generate.s("a").set(task_id="a"), tasks.generate.s("b")], body)
     flow.apply_async()
@@ -33,7 +33,7 @@ def test_a_chord_hears_of_a_member_that_was_cancelled(
 def test_the_end_of_a_chain_hears_of_a_step_that_was_cancelled(
     start_worker: StartWorker, redis_client: redis.Redis
 ) -> None:
-    """By its own id, in a process that knows nothing of the steps before."""
+    """The last step's id tells it, even to a process that does not know the earlier steps."""
     last = chain(tasks.generate.s("a").set(task_id="first"), tasks.generate.s()).apply_async()
     cancel("first")
     start_worker()

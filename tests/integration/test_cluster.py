@@ -88,7 +88,7 @@ class Site:
     def __init__(self, cluster: RedisCluster, prefix: str) -> None:
         # Its client has the few calls that the store makes.
         client = cast(redis.Redis, cluster)
-        self.store = Store(client, Lifetimes(60, 60), CacheBounds(), prefix)
+        self.store = Store(client, Lifetimes(60, 60, 60), CacheBounds(60, 10_000, 100_000), prefix)
         self.jobs, self.single_flight = self.store.jobs, self.store.single_flight
         self.called: set[str] = set()
         run = self.store.scripts.run

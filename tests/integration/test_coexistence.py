@@ -1,4 +1,4 @@
-"""Beside a backend's own Celery app on the same Redis and database; and in Celery's canvas."""
+"""The service runs beside a backend's own Celery app on one Redis, and in Celery's canvas."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ print(json.dumps([mine.conf.task_default_queue, sys.modules.get("celeryconfig") 
 def test_a_backends_own_app_is_not_disturbed(
     redis_client: redis.Redis, run_python: Any, tmp_path: Path
 ) -> None:
-    """Same process, Redis and database: its current_app, tasks, settings and queue stay its own.
+    """In one process, Redis and database the backend keeps its current_app, tasks and settings.
 
-    A `celeryconfig.py` of the backend's is neither taken for ours nor replaced by ours.
+    The backend's `celeryconfig.py` is neither mistaken for ours nor replaced by ours.
     """
     (tmp_path / "celeryconfig.py").write_text("task_default_queue = 'theirs'\n")
     (tmp_path / "backend.py").write_text(BACKEND.format(url=os.environ["REDIS_URL"]))
@@ -55,8 +55,8 @@ def test_a_backends_own_app_is_not_disturbed(
     assert redis_client.llen(KEYS.queue("llm.high")) == 1
 
 
-def test_our_keys_are_ours_alone(worker: WorkerProcess, redis_client: redis.Redis) -> None:
-    """Every key of worker and producer begins with KEY_PREFIX."""
+def test_every_key_is_under_our_prefix(worker: WorkerProcess, redis_client: redis.Redis) -> None:
+    """Every key that worker and producer write begins with KEY_PREFIX."""
     tasks.generate.delay("hi").get(timeout=20)
     worker.stop()
     foreign = [key for key in redis_client.scan_iter() if not key.startswith(KEYS.prefix)]
@@ -66,7 +66,7 @@ def test_our_keys_are_ours_alone(worker: WorkerProcess, redis_client: redis.Redi
 def test_a_control_broadcast_of_another_app_does_not_reach_our_worker(
     worker: WorkerProcess,
 ) -> None:
-    """`shutdown` from a backend's app on the same Redis stops its own workers only."""
+    """`shutdown` from a backend's app on the same Redis stops only that app's workers."""
     from celery import Celery
 
     url = os.environ["REDIS_URL"]
@@ -78,26 +78,26 @@ def test_a_control_broadcast_of_another_app_does_not_reach_our_worker(
 
 
 def echo(body: dict[str, Any]) -> Script:
-    """Answer with the text of the user's message, so that what was passed on can be seen."""
+    """Answer with the text of the user's message, so that a test sees which text arrived."""
     return Script(chunks=(f"<{body['messages'][-1]['content']}>.",))
 
 
 def test_a_chain_passes_the_text_on(worker: WorkerProcess, ollama: FakeOllama) -> None:
-    """The next task gets the answer of the one before; its text is what counts."""
+    """The next task gets the previous answer and uses its text."""
     ollama.respond = echo
     flow = chain(tasks.summarize.s(context="doc"), tasks.generate.s(max_tokens=50))
     assert flow.apply_async().get(timeout=20)["text"] == "<<doc>.>."
 
 
 def test_a_group_runs_side_by_side(worker: WorkerProcess, ollama: FakeOllama) -> None:
-    """All answers, in order."""
+    """The group returns all answers in order."""
     ollama.respond = echo
     answers = group(tasks.generate.s(word) for word in "abc").apply_async().get(timeout=20)
     assert [answer["text"] for answer in answers] == ["<a>.", "<b>.", "<c>."]
 
 
 def test_a_chord_collects(worker: WorkerProcess, ollama: FakeOllama) -> None:
-    """The body gets the texts of all answers of its header."""
+    """The body gets the texts of all answers in its header."""
     ollama.respond = echo
     flow = chord([tasks.summarize.s(context=word) for word in "ab"], tasks.generate.s())
     assert flow.apply_async().get(timeout=20)["text"] == "<<a>.\n\n<b>.>."
@@ -106,7 +106,7 @@ def test_a_chord_collects(worker: WorkerProcess, ollama: FakeOllama) -> None:
 def test_a_link_is_called_with_the_answer(
     worker: WorkerProcess, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Celery's callbacks fire."""
+    """Celery's callbacks run."""
     ollama.respond = echo
     link = tasks.generate.s(max_tokens=9).set(task_id="linked")
     tasks.generate.apply_async(("a",), link=link).get(timeout=20)
@@ -116,7 +116,7 @@ def test_a_link_is_called_with_the_answer(
 def test_bad_input_in_a_later_step_fails_that_step_and_not_the_one_before(
     worker: WorkerProcess, ollama: FakeOllama
 ) -> None:
-    """Nobody waits for the call that a worker makes: the error becomes the step's own result."""
+    """A worker makes that call and nobody sees it raise: the error becomes the step's result."""
     flow = chain(tasks.generate.s("a"), tasks.generate.s(max_tokens=0))
     last = flow.apply_async()
     with pytest.raises(InvalidRequest, match="max_tokens"):

@@ -1,4 +1,4 @@
-"""The command line as a person or a script uses it: output, exit codes, one line on stderr."""
+"""The command line as people and scripts use it: output, exit codes, one line on stderr."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEYS = Keys()
 
 
 def cli(*words: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m producers` to its end."""
+    """Run `python -m producers` until it exits."""
     return run_python("-m", "producers", *words, stdin=stdin, **env)
 
 
@@ -35,7 +35,7 @@ Here = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def here(redis_client: redis.Redis, capsys: pytest.CaptureFixture[str]) -> Here:
-    """Run a command in this process, for tests of many commands: a process takes half a second."""
+    """Run commands in this process, for tests of many: starting a process takes half a second."""
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         with pytest.raises(SystemExit) as end:
@@ -59,7 +59,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def test_every_kind_has_a_command(worker: WorkerProcess, ollama: FakeOllama, files: Path) -> None:
-    """The answer is on stdout, the numbers beside it on stderr, exit 0."""
+    """The answer is on stdout, its numbers are on stderr, and the exit code is 0."""
     ollama.respond = lambda body: Script(chunks=('{"n": 1}',) if "format" in body else ("Yes.",))
     done = cli("generate", "hi")
     assert (done.returncode, done.stdout) == (0, "Yes.\n")
@@ -76,7 +76,7 @@ def test_every_kind_has_a_command(worker: WorkerProcess, ollama: FakeOllama, fil
 def test_no_wait_prints_the_id_and_the_answer_is_read_later(
     start_worker: StartWorker, redis_client: redis.Redis
 ) -> None:
-    """result: 4 while it is not there, 0 with the answer, 5 for an id that nobody knows."""
+    """`result` exits with 4 before there is an answer, 0 with it, and 5 for an unknown id."""
     done = cli("generate", "hi", "--no-wait", "--priority", "low")
     task_id = done.stdout.strip()
     assert redis_client.llen(KEYS.queue("llm.low")) == 1
@@ -100,7 +100,7 @@ def test_no_wait_prints_the_id_and_the_answer_is_read_later(
     ],
 )
 def test_an_unknown_id_exits_with_5(here: Here, words: tuple[str, ...]) -> None:
-    """`not_found`, with what there is none of and where to look."""
+    """The code is `not_found`; the message says what was not found and where to look."""
     done = here(*words, "--json")
     error = json.loads(done.stdout)["error"]
     assert (done.returncode, error["code"]) == (5, "not_found")
@@ -111,7 +111,7 @@ def test_an_unknown_id_exits_with_5(here: Here, words: tuple[str, ...]) -> None:
 def test_without_a_worker_the_job_is_queued_and_the_command_waits(
     redis_client: redis.Redis,
 ) -> None:
-    """It says so at once, waits until --timeout, and says how to read the answer later."""
+    """The command says so at once, waits until --timeout, and says how to read the answer later."""
     done = cli("generate", "hi", "--timeout", "0.5")
     assert done.returncode == 4
     first, last = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
@@ -123,7 +123,7 @@ def test_without_a_worker_the_job_is_queued_and_the_command_waits(
 
 
 def test_a_job_that_celery_revoked_exits_with_1(redis_client: redis.Redis) -> None:
-    """A worker of another app may have written that; for its caller it was cancelled."""
+    """Another app's worker may have written that state; for the caller the job was cancelled."""
     revoked = {
         "status": "REVOKED",
         "result": {
@@ -140,7 +140,7 @@ def test_a_job_that_celery_revoked_exits_with_1(redis_client: redis.Redis) -> No
 
 
 def test_help_shows_the_defaults_of_the_kinds(here: Here) -> None:
-    """They are read from the requests."""
+    """The help reads the defaults from the kinds' requests."""
     shown = here("generate", "--help").stdout
     for default in (500, 0.7, "cache"):
         assert f"[default: {default}]" in shown
@@ -149,7 +149,7 @@ def test_help_shows_the_defaults_of_the_kinds(here: Here) -> None:
 
 
 def test_a_failed_job_exits_with_1(worker: WorkerProcess) -> None:
-    """One line with code, message and hint; the same as JSON with --json."""
+    """stderr has one line with code, message and hint, or the same as JSON with --json."""
     done = cli("generate", "hi", "--model", "nope")
     assert done.returncode == 1
     assert done.stderr.startswith("model_missing: ")
@@ -175,7 +175,7 @@ def test_a_failed_job_exits_with_1(worker: WorkerProcess) -> None:
 def test_bad_input_exits_with_2_and_one_line(
     here: Here, redis_client: redis.Redis, words: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is queued, no traceback is shown."""
+    """Nothing is queued, and no traceback is shown."""
     monkeypatch.chdir(ROOT)
     done = here(*words)
     assert done.returncode == 2
@@ -187,7 +187,7 @@ def test_bad_input_exits_with_2_and_one_line(
 
 @pytest.mark.parametrize("words", [("generate", "hi"), ("health",), ("queues",), ("status", "x")])
 def test_an_unreachable_redis_exits_with_3(words: Any) -> None:
-    """Every command says it in one line."""
+    """Every command reports it in one line."""
     done = cli(*words, REDIS_URL="redis://127.0.0.1:1/0")
     assert done.returncode == 3
     assert done.stderr.startswith("broker_unreachable: ")
@@ -195,7 +195,7 @@ def test_an_unreachable_redis_exits_with_3(words: Any) -> None:
 
 
 def test_a_redis_that_goes_away_while_the_command_waits_exits_with_3() -> None:
-    """The job has not failed, so it is not 1."""
+    """The job has not failed, so the exit code is not 1."""
     with RedisProcess() as server:
         process = subprocess.Popen(
             [sys.executable, "-m", "producers", "generate", "hi"],
@@ -211,8 +211,10 @@ def test_a_redis_that_goes_away_while_the_command_waits_exits_with_3() -> None:
     assert rest.splitlines()[-1].startswith("broker_unreachable: ")
 
 
-def test_looking_around(worker: WorkerProcess, redis_client: redis.Redis) -> None:
-    """models, health and queues come from what workers publish."""
+def test_models_health_and_queues_describe_the_service(
+    worker: WorkerProcess, redis_client: redis.Redis
+) -> None:
+    """These commands read the data that workers publish."""
     models = json.loads(cli("models", "--json").stdout)
     assert [(model["name"], model["default"]) for model in models] == [("fake:1b", True)]
     health = json.loads(cli("health", "--json").stdout)
@@ -231,8 +233,8 @@ def test_looking_around(worker: WorkerProcess, redis_client: redis.Redis) -> Non
 
 
 def test_ctrl_c_leaves_the_job_and_says_how_to_read_it(redis_client: redis.Redis) -> None:
-    """Exit 130; what was queued stays queued."""
-    # A shell's background job (`nohup make test &`) ignores SIGINT, and its children inherit that.
+    """The exit code is 130, and the queued job stays queued."""
+    # A shell's background job (`nohup make test &`) ignores SIGINT, and so do its children.
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "producers", "generate", "hi"],

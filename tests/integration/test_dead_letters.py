@@ -1,4 +1,4 @@
-"""Dead letters: what failed for good can be looked at, sent again, thrown away."""
+"""Permanently failed jobs become dead letters, which can be read, replayed and dropped."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ KEYS = Keys()
 
 
 def cli(*words: str) -> Any:
-    """What `python -m producers dead ... --json` prints."""
+    """The output of `python -m producers dead ... --json`."""
     done = run_python("-m", "local_llm_service.producers", "dead", *words, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_a_job_that_failed_for_good_can_be_looked_at_and_replayed(
+def test_a_permanently_failed_job_can_be_read_and_replayed(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """list, show, replay: the task id stays, the failure is gone, the answer comes."""
+    """After list, show and replay the task id is the same, the failure gone, the answer there."""
     start_worker()
     result = tasks.generate.delay("hi", model="nope")
     with pytest.raises(errors.ModelMissing):
@@ -45,13 +45,13 @@ def test_a_job_that_failed_for_good_can_be_looked_at_and_replayed(
     ollama.models = ("fake:1b", "nope")
     assert cli("replay", result.id) == {"replayed": [result.id]}
     fresh = app.AsyncResult(result.id)
-    wait_until(lambda: status(result.id) is JobState.SUCCEEDED, "it is answered")
+    wait_until(lambda: status(result.id) is JobState.SUCCEEDED, "the job is answered")
     assert fresh.get(timeout=20)["text"] == "Hello."
     assert cli("list") == []
 
 
 def test_a_dead_letter_can_be_dropped(start_worker: StartWorker) -> None:
-    """It is gone; its failure can still be read."""
+    """The dead letter is gone; the job's failure can still be read."""
     start_worker()
     result = tasks.generate.delay("hi", model="nope")
     with pytest.raises(errors.ModelMissing):
@@ -64,8 +64,8 @@ def test_a_dead_letter_can_be_dropped(start_worker: StartWorker) -> None:
     assert run_python("-m", "producers", "result", result.id).returncode == 1
 
 
-def test_a_cancelled_job_is_no_dead_letter(redis_client: redis.Redis) -> None:
-    """Nobody needs to look into it."""
+def test_a_cancelled_job_is_not_a_dead_letter(redis_client: redis.Redis) -> None:
+    """Nobody needs to investigate a cancel."""
     from local_llm_service.producers import cancel
 
     cancel(tasks.generate.delay("x").id)

@@ -1,4 +1,4 @@
-"""Nothing is lost, nothing runs twice: leases, crashes, dead letters, retries, outages, drains."""
+"""No job is lost or run twice: leases, crashes, dead letters, retries, outages and drains."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ SHORT_LEASE = {"LEASE_SECONDS": "3"}
 
 
 def runs(server: FakeOllama, prompt: str) -> int:
-    """How often the model was asked this."""
+    """How often the model was asked this prompt."""
     return sum(seen.body["messages"][-1]["content"] == prompt for seen in server.seen)
 
 
 def slow(server: FakeOllama, seconds: float) -> None:
-    """Every answer takes so long."""
+    """Make every answer take `seconds`."""
     server.respond = lambda _: Script(chunks=("a",) * 10, pause_seconds=seconds / 10)
 
 
 def test_a_job_whose_worker_is_killed_runs_again_and_is_answered_once(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Its lease runs out, another worker takes it; in custody there is nothing left at the end."""
+    """Its lease expires and another worker takes it; in the end no delivery is in flight."""
     slow(ollama, 30)
     first = start_worker(**SHORT_LEASE)
     result = tasks.generate.delay("job")
@@ -50,14 +50,14 @@ def test_a_job_whose_worker_is_killed_runs_again_and_is_answered_once(
     assert result.get(timeout=60)["text"] == "Hello."
     assert runs(ollama, "job") == 2
     assert redis_client.hget(KEYS.job(result.id), "crashes") == "1"
-    wait_until(lambda: redis_client.hlen(KEYS.unacked) == 0, "custody is empty")
+    wait_until(lambda: redis_client.hlen(KEYS.unacked) == 0, "no delivery is left in flight")
     assert redis_client.hlen(KEYS.unacked_jobs) == redis_client.zcard(KEYS.unacked_index) == 0
 
 
 def test_a_long_job_keeps_its_lease_and_runs_once(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Three leases long, with a second worker that would take it."""
+    """The job runs for three leases beside a second worker that would take it."""
     slow(ollama, 9)
     start_worker(**SHORT_LEASE)
     start_worker(**SHORT_LEASE)
@@ -66,10 +66,10 @@ def test_a_long_job_keeps_its_lease_and_runs_once(
     assert runs(ollama, "long") == 1
 
 
-def test_a_job_that_kills_its_worker_is_given_up_and_its_neighbours_are_not(
+def test_a_job_that_kills_its_worker_is_given_up_but_its_neighbours_are_answered(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """After MAX_CRASHES crashes it is in the dead letters; what ran beside it is answered."""
+    """After MAX_CRASHES crashes the job is a dead letter; jobs that ran beside it are answered."""
     slow(ollama, 60)
     environment = {**SHORT_LEASE, "MAX_CRASHES": "2", "CONCURRENCY": "2"}
     poison, healthy = tasks.generate.delay("poison"), tasks.generate.delay("healthy")
@@ -87,13 +87,13 @@ def test_a_job_that_kills_its_worker_is_given_up_and_its_neighbours_are_not(
     assert redis_client.zrange(KEYS.dead_letters, 0, -1) == [poison.id]
 
 
-def test_at_most_one_suspect_runs_in_a_worker(
+def test_at_most_one_quarantined_job_runs_in_a_worker(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
-    """Jobs that a worker died with run one at a time beside healthy ones."""
+    """Jobs that were running when a worker died run one at a time, beside healthy jobs."""
     slow(ollama, 60)
     first = start_worker(**SHORT_LEASE, CONCURRENCY="3")
-    suspects = [tasks.generate.delay(f"suspect {number}") for number in range(3)]
+    quarantined = [tasks.generate.delay(f"dangerous {number}") for number in range(3)]
     wait_until(lambda: len(ollama.seen) == 3, "all three run")
     first.kill()
     asked: list[str] = []
@@ -103,12 +103,12 @@ def test_at_most_one_suspect_runs_in_a_worker(
         prompt = body["messages"][-1]["content"]
         asked.append(prompt)
         open_now = [s for s in ollama.seen[3:] if not s.finished and s.closed_at is None]
-        together.append(sum("suspect" in s.body["messages"][-1]["content"] for s in open_now))
+        together.append(sum("dangerous" in s.body["messages"][-1]["content"] for s in open_now))
         return Script(first_seconds=0.5)
 
     ollama.respond = respond
     start_worker(**SHORT_LEASE, CONCURRENCY="3")
-    for result in suspects:
+    for result in quarantined:
         result.get(timeout=60)
     assert len(asked) == 3
     assert max(together) == 1
@@ -117,12 +117,12 @@ def test_at_most_one_suspect_runs_in_a_worker(
 def test_a_retry_holds_no_slot_while_it_waits(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """One slot: another job is answered while the first one waits for its next try."""
+    """One slot answers another job while the first waits for its next try."""
     busy = Script(status=503, error="server busy")
     ollama.respond = lambda body: busy if runs_of(body) == "flaky" else Script()
     start_worker(CONCURRENCY="1", MAX_ATTEMPTS="3", RETRY_BASE_SECONDS="5")
     flaky = tasks.generate.delay("flaky")
-    wait_until(lambda: status(flaky.id) is JobState.DEFERRED, "it waits among the deferred")
+    wait_until(lambda: status(flaky.id) is JobState.DEFERRED, "the job is deferred")
     assert tasks.generate.delay("other", priority="low").get(timeout=20)["text"] == "Hello."
     assert status(flaky.id) is JobState.DEFERRED
     ollama.respond = lambda _: Script()
@@ -130,14 +130,14 @@ def test_a_retry_holds_no_slot_while_it_waits(
 
 
 def runs_of(body: dict[str, Any]) -> str:
-    """The prompt of a request."""
+    """The prompt in a request."""
     return str(body["messages"][-1]["content"])
 
 
 def test_a_countdown_waits_in_redis_and_not_in_a_worker(
     start_worker: StartWorker, redis_client: redis.Redis
 ) -> None:
-    """The worker that sees it due need not be one that ran when it was sent."""
+    """A worker that started after the call finds the job when it is due."""
     later = tasks.generate.apply_async(("hi",), countdown=2)
     assert status(later.id) is JobState.DEFERRED
     assert redis_client.llen(KEYS.queue("llm.high")) == 0
@@ -148,7 +148,7 @@ def test_a_countdown_waits_in_redis_and_not_in_a_worker(
 def test_an_outage_of_ollama_fails_no_job_and_uses_no_try(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Killed in mid-answer: the job goes back, the gate closes, and opens when Ollama returns."""
+    """Ollama dies in mid-answer: the job is put back, and the gate closes until Ollama returns."""
     slow(ollama, 30)
     start_worker(MAX_ATTEMPTS="1")
     result = tasks.generate.delay("job")
@@ -168,7 +168,7 @@ def test_an_outage_of_ollama_fails_no_job_and_uses_no_try(
 def test_a_deadline_that_passes_in_an_outage_says_so(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
-    """Nobody takes the job, and still its caller is told in time, and why."""
+    """No worker takes the job, yet its caller is told the reason in time."""
     ollama.stop()
     try:
         start_worker()
@@ -178,10 +178,10 @@ def test_a_deadline_that_passes_in_an_outage_says_so(
         ollama.start()
 
 
-def test_sigterm_puts_back_what_does_not_end_in_time(
+def test_sigterm_puts_back_jobs_that_do_not_end_in_time(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """At the head of its queue, at once, and not as a crash; the next worker answers it."""
+    """The job goes to the head of its queue at once, not as a crash; the next worker answers it."""
     slow(ollama, 60)
     worker = start_worker(DRAIN_SECONDS="1")
     result = tasks.generate.delay("long")
@@ -199,7 +199,7 @@ def test_sigterm_puts_back_what_does_not_end_in_time(
 def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     redis_client: redis.Redis, start_worker: Callable[..., Any]
 ) -> None:
-    """The fence token of the later holder counts; the first answer that was stored stays."""
+    """Only the later holder's fencing token is valid; the first stored answer stays."""
     from local_llm_service.worker.celery_ext.result_format import result_text
     from local_llm_service.worker.store.states import (
         NO_WORK,
@@ -210,7 +210,7 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     )
     from local_llm_service.worker.store.store import Store
 
-    jobs = Store(redis_client, Lifetimes(60, 60)).jobs
+    jobs = Store(redis_client, Lifetimes(60, 60, 60)).jobs
     result = tasks.generate.delay("x")
     first = jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
     assert first is not None
@@ -229,30 +229,30 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
 
     assert settle(first.token, "late") is Settled.LOST
     assert settle(second.token, "good") is Settled.STORED
-    # As a call that is repeated because its reply was lost.
+    # This repeats the call, as after a lost reply.
     assert settle(second.token, "again") is Settled.STORED
     assert json.loads(str(redis_client.get(KEYS.result(result.id))))["result"] == "good"
     assert jobs.release(result.id, first.token) is False
 
 
-# --- what must agree ----------------------------------------------------------------------------
+# --- settings that workers must share -----------------------------------------------------------
 
 
 def test_a_worker_with_another_lease_does_not_start_beside_one_that_runs(
     start_worker: StartWorker,
 ) -> None:
-    """With a shorter one it would take jobs away from workers that are well."""
+    """With a shorter lease it would take jobs away from healthy workers."""
     start_worker(LEASE_SECONDS="20")
     done = run_python("-m", "worker", LEASE_SECONDS="5")
     assert done.returncode == 2
-    assert "LEASE_SECONDS is 5 here and 20 at a worker" in done.stderr
+    assert "LEASE_SECONDS is 5 here and 20 in another worker" in done.stderr
 
 
 @pytest.mark.parametrize("how", [("worker",), ("celery", "-A", "worker.app", "worker")])
-def test_a_worker_does_not_start_on_what_version_0_1_left(
+def test_a_worker_does_not_start_on_a_redis_of_version_0_1(
     redis_client: redis.Redis, how: tuple[str, ...]
 ) -> None:
-    """It would not see the jobs that wait there, and refuse those that their old workers run."""
+    """It would not see the jobs that wait there, and would refuse those that old workers run."""
     redis_client.set("llm:fence", 7, ex=60)
     done = run_python("-m", *how)
     assert done.returncode != 0
@@ -261,14 +261,14 @@ def test_a_worker_does_not_start_on_what_version_0_1_left(
 
 
 def test_a_worker_with_another_pool_does_not_start(redis_client: redis.Redis) -> None:
-    """Celery's options could undo what delivery rests on."""
+    """Delivery rests on our pool, which Celery's options could replace."""
     done = run_python("-m", "worker", "-P", "solo")
     assert done.returncode != 0
     assert "celery_ext.pool:TaskPool" in done.stderr
 
 
-def test_metrics_tell_what_a_worker_did(start_worker: StartWorker) -> None:
-    """Jobs by kind and outcome, what is held, whether it takes jobs and reaches Ollama."""
+def test_metrics_report_a_workers_jobs(start_worker: StartWorker) -> None:
+    """The page counts jobs by kind and outcome, and shows the gate's and the breaker's state."""
     import urllib.request
 
     from local_llm_service.worker.embedded.processes.ports import free_port

@@ -1,4 +1,4 @@
-"""The embedded Ollama as a server: clients, slots, cancelling, the context, breaks and restarts."""
+"""The embedded Ollama as a server: clients, slots, cancels, the context, breaks and restarts."""
 
 import asyncio
 import json
@@ -24,10 +24,10 @@ from local_llm_service.worker.embedded.processes.redis_process import RedisProce
 from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
 
 ROOT = Path(__file__).parents[2]
-# Never ends by itself, nor by a token that repeats.
+# This answer ends neither by itself nor by a token that repeats.
 LONG = {"type": "array", "items": {"enum": ["red", "blue"]}, "minItems": 5000}
 NEARLY_FULL = "Count. " + "word " * 180  # for a context of 256 tokens
-SOON_SECONDS = 5.0  # also on a busy machine; what is cancelled would take far longer
+SOON_SECONDS = 5.0  # enough on a busy machine; the cancelled work would take far longer
 needs_proc = pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
 
 
@@ -48,7 +48,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 10.0) 
 
 
 def ended(pid: int) -> bool:
-    """True when the process is gone, or only waits to be reaped."""
+    """True when the process is gone or only waits to be reaped."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -57,7 +57,7 @@ def ended(pid: int) -> bool:
 
 
 def runner_of(server_pid: int) -> int:
-    """The pid of the llama runner that the server has started."""
+    """The pid of the llama runner that the server started."""
     children = Path(f"/proc/{server_pid}/task/{server_pid}/children").read_text().split()
     return int(children[0])
 
@@ -83,8 +83,8 @@ def answer(client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
     return dict(reply.json())
 
 
-def test_ollamas_own_client_can_talk_to_it(server: OllamaProcess) -> None:
-    """Chat (streamed), list, show and ps through the package `ollama`."""
+def test_ollamas_own_client_can_talk_to_the_server(server: OllamaProcess) -> None:
+    """The package `ollama` can chat (streamed), list, show and ps."""
 
     async def talk() -> None:
         client = ollama.AsyncClient(host=server.host, trust_env=False)
@@ -109,7 +109,7 @@ def test_ollamas_own_client_can_talk_to_it(server: OllamaProcess) -> None:
 
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another(client: httpx.Client) -> None:
-    """Also at temperature 1 the seed decides."""
+    """The seed decides even at temperature 1."""
     texts = [
         answer(client, chat("Tell me a short tale.", temperature=1, num_predict=12, seed=seed))[
             "message"
@@ -172,7 +172,7 @@ def test_a_generation_goes_on_past_its_context_when_it_may_shift(client: httpx.C
 
 
 def test_a_client_that_goes_away_frees_the_slot(client: httpx.Client) -> None:
-    """Closing a stream stops its generation; the next request is served at once."""
+    """Closing a stream stops its generation, and the next request is served at once."""
     with client.stream("POST", "/api/chat", json=chat("Count.", LONG)) as stream:
         assert next(stream.iter_lines())
     assert waited_seconds(client) < SOON_SECONDS
@@ -181,7 +181,7 @@ def test_a_client_that_goes_away_frees_the_slot(client: httpx.Client) -> None:
 def test_a_client_that_goes_away_while_its_prompt_is_read_frees_the_slot(
     client: httpx.Client,
 ) -> None:
-    """A prompt of 3000 tokens takes half a minute; nobody who left is waited for."""
+    """A prompt of 3000 tokens takes half a minute, but the server stops when its client leaves."""
     with pytest.raises(httpx.ReadTimeout):
         client.post("/api/chat", json=chat("word " * 3000), timeout=0.5)
     assert waited_seconds(client) < SOON_SECONDS
@@ -197,13 +197,13 @@ def test_a_client_that_goes_away_while_it_waits_costs_nothing(client: httpx.Clie
 
 
 def waited_seconds(client: httpx.Client) -> float:
-    """How long a small request took that found its model loaded."""
+    """How long a small request takes when its model is loaded."""
     record = answer(client, chat("hi", num_predict=1))
     return float((record["total_duration"] - record["load_duration"]) / 1e9)
 
 
 def test_another_context_reloads_the_model_after_the_running_answer(client: httpx.Client) -> None:
-    """A reload waits for the answer that runs; that one is not disturbed."""
+    """A reload waits for the running answer and does not disturb it."""
     with client.stream(
         "POST", "/api/chat", json=chat("Count.", LONG, num_ctx=256, num_predict=40)
     ) as stream:
@@ -218,7 +218,7 @@ def test_another_context_reloads_the_model_after_the_running_answer(client: http
 
 
 def test_keep_alive_ends_the_model_when_its_time_is_over(client: httpx.Client) -> None:
-    """After the last answer plus keep_alive the model is unloaded."""
+    """The model is unloaded once keep_alive has passed since the last answer."""
     answer(client, chat("hi", num_predict=1) | {"keep_alive": "50ms"})
     wait_until(lambda: client.get("/api/ps").json() == {"models": []}, "the unloading")
 
@@ -227,7 +227,7 @@ def test_keep_alive_ends_the_model_when_its_time_is_over(client: httpx.Client) -
 def test_a_runner_that_dies_breaks_the_stream_with_an_error_line(
     server: OllamaProcess, client: httpx.Client
 ) -> None:
-    """As recorded: the last line of the 200 is an error; the next request loads a new runner."""
+    """As recorded, the last line of the 200 is an error; the next request loads a new runner."""
     with client.stream("POST", "/api/chat", json=chat("Count.", LONG)) as stream:
         lines = stream.iter_lines()
         assert next(lines)
@@ -243,7 +243,7 @@ def test_a_runner_that_dies_breaks_the_stream_with_an_error_line(
 def test_no_text_of_a_request_or_an_answer_is_logged(
     server: OllamaProcess, client: httpx.Client
 ) -> None:
-    """The log tells routes and times only."""
+    """The log has only routes and times."""
     record = answer(client, chat("Say xylophone, please.", num_predict=6))
     log = server.log_path.read_text()
     assert "POST /api/chat" in log
@@ -252,7 +252,7 @@ def test_no_text_of_a_request_or_an_answer_is_logged(
 
 
 def test_two_slots_answer_two_clients_at_a_time() -> None:
-    """A short answer is done while a long one is still running."""
+    """A short answer ends while a long one is still running."""
     with (
         OllamaProcess(env={"OLLAMA_NUM_PARALLEL": "2"}) as server,
         httpx.Client(base_url=server.host, timeout=30, trust_env=False) as client,
@@ -263,11 +263,11 @@ def test_two_slots_answer_two_clients_at_a_time() -> None:
         assert answer(client, chat("hi", num_predict=2))["eval_count"] == 2
         assert not json.loads(next(lines))["done"]
         model = client.get("/api/ps").json()["models"][0]
-        assert model["context_length"] == 4096  # each slot has the whole of it
+        assert model["context_length"] == 4096  # each slot has the whole context
 
 
 def test_while_a_model_loads_only_so_many_may_wait() -> None:
-    """OLLAMA_MAX_QUEUE bounds the wait for a load: 503 in Ollama's words, for the rest."""
+    """OLLAMA_MAX_QUEUE limits the requests that wait for a load; others get Ollama's 503."""
     recording = ROOT / "tests" / "wire" / "queue_full_cold_503.json"
     expected = json.loads(recording.read_text())["response"]
     with (
@@ -283,7 +283,7 @@ def test_while_a_model_loads_only_so_many_may_wait() -> None:
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_it_comes_back_on_its_port(end: str) -> None:
+def test_the_server_comes_back_on_its_port(end: str) -> None:
     """After a stop or a crash with an open answer, the same address serves again."""
     with (
         OllamaProcess() as server,
@@ -304,7 +304,7 @@ def test_it_comes_back_on_its_port(end: str) -> None:
 
 
 def test_a_start_on_a_taken_port_fails_with_the_log(server: OllamaProcess) -> None:
-    """The error tells what the server said."""
+    """The error shows the server's log."""
     rival = OllamaProcess()
     rival._port = server.port
     with pytest.raises(EmbeddedUnavailable, match="in use"):
@@ -313,7 +313,7 @@ def test_a_start_on_a_taken_port_fails_with_the_log(server: OllamaProcess) -> No
 
 @needs_proc
 def test_nothing_outlives_a_parent_that_is_killed() -> None:
-    """After kill -9 of whoever started them, redis, the server and its runner are gone."""
+    """After kill -9 of their parent, redis, the server and its runner are gone."""
     script = (
         "import sys, urllib.request\n"
         f"from {RedisProcess.__module__} import RedisProcess\n"

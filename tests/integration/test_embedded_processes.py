@@ -1,4 +1,4 @@
-"""What all embedded child processes share: probes that tell their server from any other."""
+"""All embedded child processes share probes that tell their server from any other."""
 
 import os
 import socket
@@ -13,18 +13,18 @@ from tests.doubles.ollama import FakeOllama
 
 
 def test_a_web_server_answers_where_it_has_the_page(ollama: FakeOllama) -> None:
-    """Status 200 and nothing else: a page that is missing is not a server that is ready."""
+    """Only status 200 counts: a server whose page is missing is not ready."""
     assert answers_http(ollama.port, "/api/version")
     assert not answers_http(ollama.port, "/healthcheck")
 
 
 def test_a_server_that_speaks_no_http_does_not_answer(redis_process: RedisProcess) -> None:
-    """Whoever took the port meanwhile must not be mistaken, nor end the one who asks."""
+    """A stranger on the port is not mistaken for our server and does not crash the probe."""
     assert not answers_http(redis_process.port, "/")
 
 
-def test_nobody_answers_at_a_free_port() -> None:
-    """The port that is handed out can be bound."""
+def test_no_server_answers_at_a_free_port() -> None:
+    """The port from `free_port` can be bound."""
     port = free_port()
     assert not answers_http(port, "/")
     with socket.socket() as probe:
@@ -34,7 +34,7 @@ def test_nobody_answers_at_a_free_port() -> None:
 def test_a_childs_own_settings_win_and_its_modules_come_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What a shell has set goes on to the child, behind the project's folder and its settings."""
+    """The child inherits the shell's environment behind its own settings and our folder."""
 
     class Child(PythonProcess):
         roots = (*PythonProcess.roots, Path("/more"))

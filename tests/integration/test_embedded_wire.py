@@ -1,4 +1,4 @@
-"""Each recorded request to a real Ollama, replayed against the embedded server.
+"""Replays each recorded request to a real Ollama against the embedded server.
 
 Status, framing, fields, types, wording and token counts of the prompt must agree; times,
 digests and the model's words may differ.
@@ -27,16 +27,16 @@ LEFT_OUT = {
         "queued_behind",
     ),
     "two hundred tokens for what a shorter test shows": ("format_json",),
-    "how long it runs hangs on the model's words": ("natural_stop", "generation_overruns"),
+    "its length depends on the model's words": ("natural_stop", "generation_overruns"),
     "the client hung up after 400 lines": ("num_predict_0",),
     "the state of a server, compared in its own test": ("ps_", "tags", "chat_load"),
     "a repeat of its neighbour": ("_second", "_again", "seed42_first", "noseed_first"),
 }
-# What changes from run to run, or with the build of llama.cpp and the file of the model.
+# Fields that change from run to run, or with the build of llama.cpp and the model's file.
 FREE = {"created_at", "content", "total_duration", "load_duration", "prompt_eval_duration"}
 FREE |= {"eval_duration", "eval_count", "modified_at", "expires_at", "digest", "size", "modelfile"}
 FREE |= {"token", "logprob", "bytes"}
-# Recordings in which the model ended, or did not, by its own choice of words.
+# Recordings whose end depends on the model's own choice of words.
 FREE_ENDS = {"chat_format_empty_schema", "chat_system_multi_turn", "chat_stop_sequence"}
 FREE_ENDS |= {"chat_logprobs", "chat_logprobs_stream"}
 
@@ -45,7 +45,7 @@ def chosen() -> list[str]:
     """The recordings to replay, grouped by context so that the model is seldom reloaded."""
     left_out = [part for parts in LEFT_OUT.values() for part in parts]
     kept = [p.stem for p in WIRE.glob("*.json") if not any(part in p.stem for part in left_out)]
-    kept += ["chat_tools_unsupported"]  # asked of this very model
+    kept += ["chat_tools_unsupported"]  # the recording asked this very model
     return sorted(kept, key=lambda name: ("num_ctx" in name, name))
 
 
@@ -56,7 +56,7 @@ def exchange(name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    """A client of a server with Ollama's defaults."""
+    """A client of an embedded server with Ollama's defaults."""
     with (
         OllamaProcess(env={"OLLAMA_NUM_PARALLEL": "1"}) as server,
         httpx.Client(base_url=server.host, timeout=60, trust_env=False) as client,
@@ -65,7 +65,7 @@ def client() -> Iterator[httpx.Client]:
 
 
 def send(client: httpx.Client, request: dict[str, Any]) -> httpx.Response:
-    """The recorded request, again."""
+    """Send the recorded request again."""
     if "body_text" in request:
         content = request["body_text"].encode()
     else:
@@ -74,7 +74,7 @@ def send(client: httpx.Client, request: dict[str, Any]) -> httpx.Response:
 
 
 def shape(value: Any, key: str = "") -> Any:
-    """`value` with everything replaced by its type that may differ between two runs."""
+    """`value`, with each part that may differ between two runs replaced by its type."""
     if isinstance(value, dict):
         return {name: shape(inner, name) for name, inner in value.items()}
     if key == "tensors":
@@ -87,13 +87,13 @@ def shape(value: Any, key: str = "") -> Any:
 
 
 def framing(headers: dict[str, str]) -> tuple[str | None, bool]:
-    """The content type, and whether the body came in chunks."""
+    """The content type, and whether the body arrived in chunks."""
     return headers.get("content-type"), "transfer-encoding" in headers
 
 
 @pytest.mark.parametrize("name", chosen())
 def test_a_recorded_request_is_answered_as_ollama_did(client: httpx.Client, name: str) -> None:
-    """Same status, framing, fields, wording, prompt tokens and end."""
+    """Status, framing, fields, wording, prompt tokens and end are the same."""
     recorded = exchange(name)
     expected, answer = recorded["response"], send(client, recorded["request"])
     assert answer.status_code == expected["status"], answer.text
@@ -109,7 +109,7 @@ def test_a_recorded_request_is_answered_as_ollama_did(client: httpx.Client, name
 
 
 def compare(name: str, given: Any, expected: Any) -> None:
-    """One JSON value against the recorded one."""
+    """Compare one JSON value with the recorded one."""
     given, expected = shape(given), shape(expected)
     if name in FREE_ENDS:
         ends = (given.pop("done_reason", None), expected.pop("done_reason", None))
@@ -118,7 +118,7 @@ def compare(name: str, given: Any, expected: Any) -> None:
 
 
 def compare_lines(name: str, given: list[str], expected: list[str]) -> None:
-    """A stream against the recorded one: the first line, the last, and all between alike."""
+    """Compare a stream with the recorded one: its first line, its last, and all in between."""
     lines, recorded = ([json.loads(line) for line in each] for each in (given, expected))
     compare(name, lines[0], recorded[0])
     compare(name, lines[-1], recorded[-1])
@@ -131,7 +131,7 @@ def compare_lines(name: str, given: list[str], expected: list[str]) -> None:
 
 
 def test_loading_and_unloading_show_in_ps(client: httpx.Client) -> None:
-    """No messages load the model, keep_alive 0 unloads it, and /api/ps tells of both."""
+    """A chat without messages loads the model, keep_alive 0 unloads it, and /api/ps shows both."""
     load = exchange("chat_load")
     compare("chat_load", send(client, load["request"]).json(), load["response"]["body"])
     loaded = exchange("ps_loaded")["response"]["body"]
@@ -149,8 +149,8 @@ def test_a_context_over_the_trained_length_is_clamped_in_ps(client: httpx.Client
     compare("ps", client.get("/api/ps").json(), expected)
 
 
-def test_keep_alive_below_zero_means_for_ever(client: httpx.Client) -> None:
-    """/api/ps then shows a time centuries ahead, as recorded."""
+def test_keep_alive_below_zero_means_forever(client: httpx.Client) -> None:
+    """/api/ps then shows a time centuries in the future, as recorded."""
     body = exchange("chat_keep_alive_negative")["request"]["body"]
     client.post("/api/chat", json=body | {"messages": []})
     expires_at = client.get("/api/ps").json()["models"][0]["expires_at"]
@@ -167,14 +167,14 @@ def test_the_list_holds_the_model_with_the_recorded_fields(client: httpx.Client)
 
 
 @pytest.mark.parametrize("path", ["/api/generate", "/api/embed", "/api/pull", "/v1/models"])
-def test_what_is_not_embedded_says_so(client: httpx.Client, path: str) -> None:
+def test_a_route_that_is_not_embedded_says_so(client: httpx.Client, path: str) -> None:
     """A route that only the real Ollama has is a 501, not a 404."""
     answer = client.post(path, json={"model": "smollm2:135m"})
     assert answer.status_code == 501
     assert "run a real Ollama" in answer.json()["error"]
 
 
-def test_head_of_the_root_is_a_sign_of_life(client: httpx.Client) -> None:
-    """As GET, without the text."""
+def test_head_of_the_root_answers_like_get(client: httpx.Client) -> None:
+    """HEAD is a sign of life: it answers as GET does, without the text."""
     answer = client.head("/")
     assert (answer.status_code, answer.content) == (200, b"")

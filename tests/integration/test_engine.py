@@ -1,4 +1,4 @@
-"""The engine over a scripted Ollama: how a call ends, and what its sink has heard by then."""
+"""The engine over a scripted Ollama: how a call ends, and which text its sink has by then."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REFUSED = Script(status=400, error="Pattern must start with '^' and end with '$'
 
 
 class Caller:
-    """Somebody who may want the generation to stop; `others_seconds` is how long others wait."""
+    """A caller that may stop its generation; `others_seconds` is how long others still wait."""
 
     def __init__(self, *others_seconds: float) -> None:
         self.reason: ServiceError | None = None
@@ -40,20 +40,20 @@ class Caller:
         self._others = iter(others_seconds)
 
     def on_stop(self, stop: Callable[[], None] | None) -> None:
-        """Keep it; call it where the stop was asked for before."""
+        """Keep the stop; call it at once if it was already requested."""
         self.stops.append(stop)
         if stop is not None and self.reason is not None:
             stop()
 
     def request_stop(self, reason: ServiceError) -> None:
-        """Stop what runs now."""
+        """Stop the running generation."""
         self.reason = reason
         stop = self.stops[-1] if self.stops else None
         if stop is not None:
             stop()
 
     def wanted_seconds(self) -> float:
-        """The next one of `others_seconds`, then 0."""
+        """The next value of `others_seconds`, then 0."""
         return next(self._others, 0.0)
 
 
@@ -68,20 +68,20 @@ def engine(ollama: FakeOllama) -> Iterator[OllamaEngine]:
 def ask(
     engine: OllamaEngine, *, schema: JsonSchema | None = None, seconds: float = 20, **options: Any
 ) -> Completion:
-    """Run one prompt."""
+    """Run one prompt to its end."""
     prompt = Prompt(({"role": "user", "content": "x"},), 100, schema=schema)
     return engine.complete(prompt, model=MODEL, remaining_seconds=seconds, **options)
 
 
 def formats(ollama: FakeOllama) -> list[object]:
-    """The `format` of each request that was seen."""
+    """The `format` of each request that the server saw."""
     return [seen.body.get("format") for seen in ollama.seen]
 
 
-def test_text_is_handed_over_while_the_answer_is_under_way(
+def test_the_sink_gets_text_while_the_answer_is_under_way(
     ollama: FakeOllama, engine: OllamaEngine
 ) -> None:
-    """Each piece at once and in order, on the engine's thread; together they are the answer."""
+    """The engine's thread passes on each piece at once, in order; together they are the answer."""
     ollama.respond = lambda _: Script(chunks=("One", ", two", ", three"), pause_seconds=0.1)
     heard: list[tuple[float, str, str]] = []
 
@@ -92,16 +92,16 @@ def test_text_is_handed_over_while_the_answer_is_under_way(
     assert [piece for _, piece, _ in heard] == ["One", ", two", ", three"]
     assert completion.text == "One, two, three"
     assert {thread for *_, thread in heard} == {"engine"}
-    assert heard[-1][0] - heard[0][0] > 0.1  # not all of it at the end
+    assert heard[-1][0] - heard[0][0] > 0.1  # not all at the end
 
 
 @pytest.mark.parametrize(
     ("end", "failure"), [("cut", StreamBroken), ("silent", StreamBroken), ("error", StreamBroken)]
 )
-def test_the_sink_of_a_broken_answer_has_what_came_before(
+def test_the_sink_of_a_broken_answer_has_the_text_before_the_break(
     ollama: FakeOllama, engine: OllamaEngine, end: str, failure: type[ServiceError]
 ) -> None:
-    """The failure says how the answer ended; nothing is taken back and nothing said twice."""
+    """The failure says how the answer ended; no text is taken back and none is repeated."""
     ollama.respond = lambda _: Script(end=end)
     heard: list[str] = []
     with pytest.raises(failure):
@@ -112,7 +112,7 @@ def test_the_sink_of_a_broken_answer_has_what_came_before(
 def test_a_sink_that_raises_costs_neither_the_answer_nor_the_engine(
     ollama: FakeOllama, engine: OllamaEngine
 ) -> None:
-    """Others may wait for this answer, and every slot uses this loop."""
+    """Other callers may wait for this answer, and every slot uses this loop."""
 
     def broken(_: str) -> None:
         raise SystemExit(1)
@@ -123,10 +123,11 @@ def test_a_sink_that_raises_costs_neither_the_answer_nor_the_engine(
     assert heard == ["Hello", "."]
 
 
-def test_a_refused_format_is_asked_for_again_and_nothing_is_handed_over_twice(
+def test_a_refused_format_is_replaced_and_the_sink_gets_no_text_twice(
     ollama: FakeOllama, engine: OllamaEngine
 ) -> None:
-    """Strict schema, then its bare type, then nothing: refusals come before the first token."""
+    """The engine asks for the strict schema, then its bare type, then no format: Ollama refuses
+    before the first token."""
     ollama.respond = lambda body: REFUSED if "format" in body else Script()
     heard: list[str] = []
     assert ask(engine, schema=SCHEMA, on_text=heard.append).text == "Hello."
@@ -137,7 +138,7 @@ def test_a_refused_format_is_asked_for_again_and_nothing_is_handed_over_twice(
 def test_an_error_line_about_a_grammar_does_not_start_the_answer_again(
     ollama: FakeOllama, engine: OllamaEngine
 ) -> None:
-    """Text has been handed over by then: the stream is broken, whatever the line speaks of."""
+    """The sink already has text, so the stream is broken, whatever the error line says."""
     ollama.respond = lambda _: Script(end="error", error="failed to parse grammar")
     heard: list[str] = []
     with pytest.raises(StreamBroken):
@@ -149,17 +150,17 @@ def test_an_error_line_about_a_grammar_does_not_start_the_answer_again(
 def test_a_refusal_without_any_format_is_a_failure_of_the_model(
     ollama: FakeOllama, engine: OllamaEngine
 ) -> None:
-    """There is nothing looser to ask for."""
+    """There is no looser request to try."""
     ollama.respond = lambda _: REFUSED
     with pytest.raises(ModelFailed):
         ask(engine, schema=SCHEMA)
     assert len(ollama.seen) == 3
 
 
-def test_endless_white_space_stops_the_generation_and_has_been_heard(
+def test_endless_white_space_stops_the_generation_after_the_sink_got_it(
     ollama: FakeOllama, engine: OllamaEngine
 ) -> None:
-    """The connection is closed early; the sink has the text up to there."""
+    """The engine closes the connection early; the sink has the text up to that point."""
     ollama.respond = lambda _: Script(chunks=("{", *[" "] * 300), end="hang")
     heard: list[str] = []
     with pytest.raises(InvalidOutput):
@@ -171,9 +172,9 @@ def test_endless_white_space_stops_the_generation_and_has_been_heard(
 def test_a_stop_ends_the_generation_with_its_reason(
     ollama: FakeOllama, engine: OllamaEngine
 ) -> None:
-    """The stream is closed, and nothing is handed over once the call has ended.
+    """The stream is closed, and the sink gets no text once the call has ended.
 
-    Many pieces have arrived by then and would be read before the stream is closed.
+    Many pieces have arrived by then, and the engine would read them before closing the stream.
     """
     ollama.respond = lambda _: Script(chunks=("x",) * 500, end="hang")
     caller, heard = Caller(), list[str]()
@@ -191,20 +192,18 @@ def test_a_stop_ends_the_generation_with_its_reason(
     assert caller.stops[-1] is None
 
 
-def test_a_stop_that_came_before_the_call_asks_nothing(
-    ollama: FakeOllama, engine: OllamaEngine
-) -> None:
-    """Cancelled between being taken and being run."""
+def test_a_stop_before_the_call_sends_no_request(ollama: FakeOllama, engine: OllamaEngine) -> None:
+    """The job was cancelled after a worker took it and before it ran."""
     caller = Caller()
     caller.reason = Cancelled("too late")
     with pytest.raises(Cancelled, match="too late"):
         ask(engine, stoppable=caller)
-    assert engine.version() == "0.33.0"  # the loop has come past the call by now
+    assert engine.version() == "0.33.0"  # the loop is past the call by now
     assert ollama.seen == []
 
 
 def test_the_deadline_ends_the_generation(ollama: FakeOllama, engine: OllamaEngine) -> None:
-    """Nobody waits longer: the stream is closed, what was said before has been heard."""
+    """No caller waits longer: the stream is closed, and the sink has the text so far."""
     ollama.respond = lambda _: Script(end="hang")
     heard: list[str] = []
     with pytest.raises(DeadlineExceeded):
@@ -214,13 +213,13 @@ def test_the_deadline_ends_the_generation(ollama: FakeOllama, engine: OllamaEngi
 
 
 def test_the_answer_goes_on_while_others_want_it(ollama: FakeOllama, engine: OllamaEngine) -> None:
-    """The caller's own time is over; the time of those who wait with it counts."""
+    """The caller's own time is over, but the time of its waiters still counts."""
     ollama.respond = lambda _: Script(first_seconds=0.4)
     assert ask(engine, seconds=0.1, stoppable=Caller(0.1, 20)).text == "Hello."
 
 
 def test_closing_the_engine_ends_the_calls_that_still_run(ollama: FakeOllama) -> None:
-    """A slot never waits for a loop that is gone."""
+    """No slot waits for a loop that is gone."""
     engine = OllamaEngine(Settings(ollama_host=ollama.host, model_name=MODEL))
     ollama.respond = lambda _: Script(end="hang")
     ended: list[BaseException] = []
@@ -239,14 +238,14 @@ def test_closing_the_engine_ends_the_calls_that_still_run(ollama: FakeOllama) ->
     wait_until(lambda: ollama.seen[0].closed_at, "the engine closed the connection")
 
 
-def test_the_engine_tells_what_the_server_has(ollama: FakeOllama, engine: OllamaEngine) -> None:
-    """Version and models, as values of ours."""
+def test_the_engine_tells_version_and_models(ollama: FakeOllama, engine: OllamaEngine) -> None:
+    """The engine returns both as values of ours."""
     assert engine.version() == "0.33.0"
     assert engine.models() == [Model(MODEL, ollama.digest, 98_362_432, None)]
 
 
 def test_a_server_that_is_away_is_unreachable(ollama: FakeOllama, engine: OllamaEngine) -> None:
-    """All three calls say so with the same class."""
+    """All three calls raise the same class."""
     ollama.stop()
     try:
         for call in (engine.version, engine.models, lambda: ask(engine)):

@@ -1,4 +1,4 @@
-"""What goes wrong gives its own typed error with a hint, in the caller's hands and in time."""
+"""Every fault reaches the caller in time, as a typed error of its own with a hint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.integration.conftest import StartWorker
 def test_ollama_killed_in_the_middle_and_not_started_again_ends_at_the_deadline(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
-    """An outage uses up no try; what bounds it is the job's deadline, which says why."""
+    """An outage uses up no try; the job's deadline ends it, and the error gives the reason."""
     ollama.respond = lambda _: Script(chunks=("a",) * 1000, pause_seconds=0.05)
     start_worker(MAX_ATTEMPTS="1")
     result = tasks.generate.delay("hi", deadline_seconds=4)
@@ -35,10 +35,10 @@ def test_ollama_killed_in_the_middle_and_not_started_again_ends_at_the_deadline(
     assert "ollama serve" in caught.value.hint
 
 
-def test_an_error_that_passes_is_not_seen_by_the_caller(
+def test_the_caller_does_not_see_a_passing_error(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
-    """Broken stream, busy, then an answer: the third try counts."""
+    """A broken stream, a busy server, then an answer: the third try counts."""
     scripts = iter([Script(end="cut"), Script(status=503, error="server busy"), Script()])
     ollama.respond = lambda _: next(scripts)
     start_worker(MAX_ATTEMPTS="3")
@@ -46,8 +46,8 @@ def test_an_error_that_passes_is_not_seen_by_the_caller(
     assert len(ollama.seen) == 3
 
 
-def test_a_model_that_is_not_there_names_those_that_are(worker: WorkerProcess) -> None:
-    """The hint is the command to run."""
+def test_the_error_for_a_missing_model_names_the_installed_ones(worker: WorkerProcess) -> None:
+    """The hint names the command to run."""
     with pytest.raises(errors.ModelMissing) as caught:
         tasks.generate.delay("hi", model="phi3:mini").get(timeout=20)
     assert "ollama pull phi3:mini" in caught.value.hint
@@ -72,10 +72,8 @@ def test_a_prompt_past_the_context_is_an_error_with_its_size(
         tasks.summarize.delay("long").get(timeout=20)
 
 
-def test_json_that_breaks_the_schema_is_no_answer(
-    worker: WorkerProcess, ollama: FakeOllama
-) -> None:
-    """InvalidOutput names the keyword and holds none of the text."""
+def test_json_that_breaks_the_schema_is_refused(worker: WorkerProcess, ollama: FakeOllama) -> None:
+    """InvalidOutput names the keyword and quotes none of the text."""
     ollama.respond = lambda _: Script(chunks=('{"n": "secret"}',))
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     with pytest.raises(errors.InvalidOutput, match="breaks the schema's 'type'") as caught:
@@ -86,7 +84,7 @@ def test_json_that_breaks_the_schema_is_no_answer(
 def test_a_summary_cut_at_its_budget_is_whole_sentences_and_says_so(
     worker: WorkerProcess, ollama: FakeOllama
 ) -> None:
-    """`finish_reason` "length"; without one whole sentence there is no answer."""
+    """`finish_reason` is "length"; without one whole sentence the job fails."""
     ollama.respond = lambda _: Script(
         chunks=("It rained. It was", " wet and"), done_reason="length", completion_tokens=8
     )
@@ -115,7 +113,7 @@ except ServiceError as error:
 
 @pytest.fixture
 def black_hole() -> Iterator[int]:
-    """A port where connections are accepted by the kernel and nobody ever answers."""
+    """A port where the kernel accepts connections and no process ever answers."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)
@@ -124,7 +122,7 @@ def black_hole() -> Iterator[int]:
 
 @pytest.fixture
 def full_backlog() -> Iterator[int]:
-    """A port whose queue of connections is full: further SYNs are dropped, as by a firewall."""
+    """A port with a full backlog: it drops further SYNs, as a firewall does."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -141,10 +139,10 @@ def full_backlog() -> Iterator[int]:
 def test_a_redis_that_cannot_be_reached_is_an_error_and_not_a_hang(
     run_python: Any, request: pytest.FixtureRequest, kind: str
 ) -> None:
-    """BrokerUnreachable with the address and the fix; the caller is told within 5 s.
+    """BrokerUnreachable gives the address and the fix; the caller is told within 5 s.
 
-    The bound here is the process's own time-out with room for a busy machine; the time that
-    `.delay()` takes is printed by `make bench`.
+    The bound in this test is the process's timeout, with room for a busy machine; `make bench`
+    prints the time that `.delay()` takes.
     """
     port = 1 if kind == "refused" else request.getfixturevalue(kind)
     url = f"redis://:secret@127.0.0.1:{port}/0"
@@ -157,7 +155,7 @@ def test_a_redis_that_cannot_be_reached_is_an_error_and_not_a_hang(
 
 
 def test_a_redis_that_vanishes_between_two_calls_is_an_error_too(run_python: Any) -> None:
-    """A pooled connection that died is noticed; and when Redis is back the next call works."""
+    """The client notices a dead pooled connection; when Redis is back, the next call works."""
     code = """
 import json
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
@@ -187,7 +185,7 @@ server.stop()
 
 
 def test_a_wrong_setting_stops_the_worker_with_its_name(run_python: Any) -> None:
-    """Exit 2, one line, no traceback."""
+    """The exit code is 2, with one line and no traceback."""
     done = run_python("-m", "worker", NUM_CTX="lots")
     assert done.returncode == 2
     assert done.stderr.startswith("setting NUM_CTX: ")
@@ -195,7 +193,7 @@ def test_a_wrong_setting_stops_the_worker_with_its_name(run_python: Any) -> None
 
 
 def test_a_worker_without_redis_says_so(run_python: Any) -> None:
-    """Exit 3 and the fix."""
+    """The exit code is 3, and the line gives the fix."""
     done = run_python("-m", "worker", REDIS_URL="redis://127.0.0.1:1/0")
     assert done.returncode == 3
     assert "REDIS_URL" in done.stderr.splitlines()[-1]
@@ -204,7 +202,7 @@ def test_a_worker_without_redis_says_so(run_python: Any) -> None:
 def test_a_worker_without_ollama_starts_and_says_how_to_start_it(
     start_worker: StartWorker,
 ) -> None:
-    """Ollama may come later; until then health is down."""
+    """Ollama may start later; until then health is down."""
     from local_llm_service.producers import health
 
     worker = start_worker(OLLAMA_HOST="http://127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""Every kind, from `.delay()` in a backend to an answer, through real Redis and a real worker."""
+"""Every kind runs from `.delay()` in a backend to an answer, through a real Redis and worker."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def call_with(nonce: str) -> dict[str, Any]:
 def test_five_requests_carry_their_input_and_five_answers_are_the_servers(
     worker: WorkerProcess, ollama: FakeOllama
 ) -> None:
-    """What the caller gets is what the model server wrote, with the server's own token counts."""
+    """The caller gets the model server's text, with the server's own token counts."""
     nonce, words = uuid4().hex, uuid4().hex
 
     def respond(body: dict[str, Any]) -> Script:
@@ -76,7 +76,7 @@ def test_five_requests_carry_their_input_and_five_answers_are_the_servers(
 def test_all_kinds_send_one_option_profile_and_never_let_ollama_cut(
     worker: WorkerProcess, ollama: FakeOllama
 ) -> None:
-    """A difference in num_ctx or shift would reload the model at every change of kind."""
+    """Different num_ctx or shift values would reload the model at every change of kind."""
     ollama.respond = lambda body: Script(
         chunks=('{"n": 1, "title": "t", "organization_id": 1}',) if "format" in body else ("Yes.",)
     )
@@ -96,7 +96,7 @@ def test_all_kinds_send_one_option_profile_and_never_let_ollama_cut(
 def test_a_schema_that_ollama_cannot_express_is_still_kept(
     worker: WorkerProcess, ollama: FakeOllama
 ) -> None:
-    """Where the grammar is refused a looser one is asked for, and the answer is checked."""
+    """When Ollama refuses the grammar, the engine asks for a looser one and checks the answer."""
     refused = json.dumps({"error": {"code": 400, "message": "JSON schema conversion failed"}})
 
     def respond(body: dict[str, Any]) -> Script:
@@ -111,7 +111,7 @@ def test_a_schema_that_ollama_cannot_express_is_still_kept(
 
 
 def test_another_app_may_send_by_name(worker: WorkerProcess, ollama: FakeOllama) -> None:
-    """`send_task` needs nothing of this project but the name, the queue and JSON."""
+    """`send_task` needs only the task's name, the queue and JSON from this project."""
     import os
 
     from celery import Celery

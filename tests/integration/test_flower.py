@@ -1,4 +1,4 @@
-"""Operators watch queues in Flower: a real Flower process sees workers, jobs and queue lengths."""
+"""A real Flower process shows workers, jobs and queue lengths to operators."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.integration.conftest import StartWorker
 
 @pytest.fixture
 def flower(redis_client: object) -> Iterator[FlowerProcess]:
-    """Flower with its API open, on the loopback interface."""
+    """Flower with its API open on the loopback interface."""
     environment = {"REDIS_URL": os.environ["REDIS_URL"], "FLOWER_UNAUTHENTICATED_API": "true"}
     with FlowerProcess(environment) as process:
         yield process
 
 
 def ask(flower: FlowerProcess, path: str, method: str = "GET") -> Any:
-    """What Flower's API answers."""
+    """Return the answer of Flower's API."""
     request = urllib.request.Request(f"{flower.url}{path}", method=method)
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.loads(answer.read())
@@ -37,7 +37,7 @@ def ask(flower: FlowerProcess, path: str, method: str = "GET") -> Any:
 def test_flower_sees_queues_and_jobs_and_its_button_cancels(
     flower: FlowerProcess, start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
-    """Lengths of the queues, the job under its id, and revoke with terminate."""
+    """Flower shows queue lengths and the job under its id, and revokes with terminate."""
     ollama.respond = lambda _: Script(chunks=("a",) * 100, pause_seconds=0.5)
     start_worker(CONCURRENCY="1")
     running = tasks.generate.delay("canary in the prompt")
@@ -48,18 +48,18 @@ def test_flower_sees_queues_and_jobs_and_its_button_cancels(
         queues = ask(flower, "/api/queues/length")["active_queues"]
         return {queue["name"]: queue["messages"] for queue in queues}
 
-    wait_until(lambda: lengths().get("llm.normal") == 1, "Flower sees the job that waits")
-    wait_until(lambda: running.id in ask(flower, "/api/tasks"), "Flower sees the job that runs")
+    wait_until(lambda: lengths().get("llm.normal") == 1, "Flower sees the waiting job")
+    wait_until(lambda: running.id in ask(flower, "/api/tasks"), "Flower sees the running job")
     assert "canary" not in json.dumps(ask(flower, f"/api/task/info/{running.id}"))
     ask(flower, f"/api/task/revoke/{running.id}?terminate=true", method="POST")
     with pytest.raises(Cancelled):
         running.get(timeout=20)
 
 
-def test_flower_hears_how_a_job_ended_that_had_joined_another(
+def test_flower_hears_how_a_joined_job_ended(
     flower: FlowerProcess, start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
-    """It ran in no slot, and must not stay "started" for ever."""
+    """The job ran in no slot, and must not stay "started" forever."""
     ollama.respond = lambda _: Script(first_seconds=2)
     start_worker(CONCURRENCY="2")
     results = [tasks.generate.delay("same") for _ in range(2)]
@@ -71,5 +71,5 @@ def test_flower_hears_how_a_job_ended_that_had_joined_another(
         except urllib.error.HTTPError:
             return None
 
-    wait_until(lambda: state(origins["joined"]) == "SUCCESS", "Flower sees the joined one end")
-    wait_until(lambda: state(origins["computed"]) == "SUCCESS", "and the one that ran")
+    wait_until(lambda: state(origins["joined"]) == "SUCCESS", "Flower sees the joined job end")
+    wait_until(lambda: state(origins["computed"]) == "SUCCESS", "Flower sees the computed job end")

@@ -1,4 +1,4 @@
-"""A Redis that has no memory left (`maxmemory`, `noeviction`) refuses every command that writes."""
+"""A Redis without free memory (`maxmemory`, `noeviction`) refuses every command that writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.conftest import StartWorker
 def test_a_redis_that_is_full_is_an_error_with_a_hint_and_loses_no_lease(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Producers are told, running jobs keep their leases and their answers are taken."""
+    """Producers are told; running jobs keep their leases, and their answers are stored."""
     ollama.respond = lambda _: Script(chunks=("a",) * 6, pause_seconds=1)
     start_worker(LEASE_SECONDS="3")
     start_worker(LEASE_SECONDS="3")

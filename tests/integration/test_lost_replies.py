@@ -1,6 +1,6 @@
-"""Redis did what it was asked, and its reply is lost: nothing may be lost or run twice by a retry.
+"""Redis executes a command, but its reply is lost: the retry must not lose or repeat a job.
 
-It takes a connection that breaks, or a Redis that is slower than a socket timeout, at one moment.
+A connection that breaks, or a Redis slower than a socket timeout, at one moment is enough.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ print(tasks.generate.delay("job").id)
 
 
 def known(client: redis.Redis, script: str) -> bytes:
-    """What names a script in a request; Redis knows it, so the first call is the one that runs."""
+    """Load a script, so that its first call already runs it; return its name in a request."""
     text = script_text(script, KEYS.prefix)
     client.script_load(text)
     return hashlib.sha1(text.encode()).hexdigest().encode()
@@ -45,7 +45,7 @@ def test_lost_reply_to_a_producer(
     redis_client: redis.Redis,
     redis_process: RedisProcess,
 ) -> None:
-    """Either the caller has an error, or the job runs; and it runs once."""
+    """Either the caller gets an error, or the job runs once."""
     ollama.respond = lambda _: Script(first_seconds=2)
     with Proxy(redis_process.port) as proxy:
         proxy.cut_reply_to(known(redis_client, script))
@@ -58,22 +58,24 @@ def test_lost_reply_to_a_producer(
         return
     task_id = done.stdout.strip()
     wait_until(lambda: redis_client.exists(KEYS.result(task_id)), "the job is answered")
-    wait_until(lambda: redis_client.hlen(KEYS.unacked) == 0, "nothing is held")
+    wait_until(lambda: redis_client.hlen(KEYS.unacked) == 0, "no delivery is left in flight")
     assert len(ollama.seen) == 1
 
 
 def test_lost_reply_to_a_worker(redis_client: redis.Redis, redis_process: RedisProcess) -> None:
-    """A worker that asks again for a job does not leave behind the one that it was given."""
+    """A worker that asks again for a job does not abandon the job of the lost reply."""
     for prompt in ("first", "second"):
         run_python("-c", SEND.replace("job", prompt))
     with Proxy(redis_process.port) as proxy:
-        store = Store(connect(f"redis://127.0.0.1:{proxy.port}/0"), Lifetimes(60, 60))
+        store = Store(connect(f"redis://127.0.0.1:{proxy.port}/0"), Lifetimes(60, 60, 60))
         proxy.cut_reply_to(known(redis_client, "take"))
         try:
-            taken = store.jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
+            delivery = store.jobs.take(
+                keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1"
+            )
         except redis.ConnectionError:
-            taken = None
+            delivery = None
         store.client.close()
-    held = redis_client.hkeys(KEYS.unacked)
-    assert len(held) <= 1, "at most one job waits for the end of its lease"
-    assert taken is None or held == [taken.tag]
+    in_flight = redis_client.hkeys(KEYS.unacked)
+    assert len(in_flight) <= 1, "at most one job waits for the end of its lease"
+    assert delivery is None or in_flight == [delivery.tag]

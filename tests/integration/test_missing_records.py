@@ -1,4 +1,4 @@
-"""A message without its record, or a record without its message: expired, or its producer died."""
+"""Messages whose record has expired, and records whose producer died before the message."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ KEYS = Keys()
 def test_a_cancelled_job_does_not_run_when_its_record_has_expired(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """Its message may lie in a long queue for longer than RESULT_TTL."""
-    unwanted = tasks.generate.delay("unwanted")
-    cancel(unwanted.id)
-    redis_client.delete(KEYS.job(unwanted.id))
+    """The message may wait in a long queue for longer than RESULT_TTL."""
+    cancelled = tasks.generate.delay("cancelled")
+    cancel(cancelled.id)
+    redis_client.delete(KEYS.job(cancelled.id))
     start_worker()
     tasks.generate.delay("hi").get(timeout=20)
     assert [seen.body["messages"][-1]["content"] for seen in ollama.seen] == ["hi"]
@@ -31,8 +31,8 @@ def test_a_cancelled_job_does_not_run_when_its_record_has_expired(
 def test_an_id_whose_producer_died_before_it_was_queued_can_be_sent_again(
     redis_client: redis.Redis,
 ) -> None:
-    """A record without a message is no job; one with a message is."""
-    jobs = Store(redis_client, Lifetimes(60, 60)).jobs
+    """A record with a message is a job; a record without a message is not."""
+    jobs = Store(redis_client, Lifetimes(60, 60, 60)).jobs
     jobs.submit(NewJob("order-1", "generate", "llm.high", 60.0, 0, canvas=False, has_new_id=False))
     for _ in range(2):
         tasks.generate.apply_async(("hi",), task_id="order-1")
@@ -40,13 +40,13 @@ def test_an_id_whose_producer_died_before_it_was_queued_can_be_sent_again(
 
 
 def test_a_message_whose_record_is_gone_is_swept_whole(redis_client: redis.Redis) -> None:
-    """What is cut off is the queue's own name, not the one that a record would tell."""
-    jobs = Store(redis_client, Lifetimes(60, 60)).jobs
+    """The reaper puts back the whole message, under its delivery's own queue, not the record's."""
+    jobs = Store(redis_client, Lifetimes(60, 60, 60)).jobs
     sent = tasks.generate.delay("hi")
     (raw,) = redis_client.lrange(KEYS.queue("llm.high"), 0, -1)
-    taken = jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
-    assert taken is not None
+    delivery = jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
+    assert delivery is not None
     redis_client.hset(KEYS.job(sent.id), "queue", "llm.normal")
-    redis_client.zadd(KEYS.unacked_index, {taken.tag: 0})
+    redis_client.zadd(KEYS.unacked_index, {delivery.tag: 0})
     jobs.reap(lease_seconds=1, max_crashes=3)
     assert redis_client.lrange(KEYS.quarantine_of("llm.high"), 0, -1) == [raw]

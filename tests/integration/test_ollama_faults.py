@@ -1,4 +1,4 @@
-"""Each way in which Ollama can fail to answer has an error of its own."""
+"""Each way in which Ollama can fail has an error of its own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_each_fault_of_ollama_has_its_own_error(
     script: Script,
     error: type[errors.ServiceError],
 ) -> None:
-    """After the tries that make sense for it: one where a retry cannot help."""
+    """The error comes after as many tries as make sense: one when a retry cannot help."""
     shared_ollama.respond = lambda _: script
     shared_ollama.seen.clear()
     with pytest.raises(error) as caught:

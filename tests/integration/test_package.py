@@ -1,4 +1,4 @@
-"""What a checkout, an editable install and a wheel let a backend import. No network is needed."""
+"""Tests what a backend can import from a checkout, an editable install and a wheel, offline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGE = "local_llm_service"
 def run(
     *command: str | Path, cwd: Path, code: int = 0, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that must end with `code`; no checkout is on its path."""
+    """Run a command that must exit with `code`; its path contains no checkout."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         command,
@@ -39,7 +39,7 @@ def run(
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what the package is built from, its links kept as links."""
+    """A copy of the files that the package is built from, with links kept as links."""
     copy = tmp_path_factory.mktemp("checkout")
     for name in (*ROOMS, "src"):
         skipped = shutil.ignore_patterns("__pycache__")
@@ -60,9 +60,9 @@ def built(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """A virtual environment with all that this one has, but nothing of this project."""
+    """A virtual environment with all packages of this one except this project."""
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
-    # The path alone: `.pth` files in it, as of an editable install, are not read.
+    # Only the path is added: `.pth` files in it, such as an editable install's, are not read.
     (libraries(tmp_path / "venv") / "parent.pth").write_text("\n".join(getsitepackages()))
     return tmp_path / "venv"
 
@@ -74,14 +74,14 @@ def libraries(environment: Path) -> Path:
 
 
 def install(environment: Path, *what: str | Path) -> None:
-    """`pip install` from the disk alone."""
+    """Run `pip install` without a network."""
     pip = (sys.executable, "-m", "pip", "--python", environment / "bin" / "python")
     offline = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
     run(*pip, "install", *offline, *what, cwd=environment)
 
 
 def names(wheel: Path) -> set[str]:
-    """The files in it."""
+    """The files in the wheel."""
     with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())
 
@@ -108,8 +108,8 @@ print(seen)
 
 
 @pytest.mark.parametrize("first", ["short", "full"])
-def test_a_module_is_one_by_its_short_and_by_its_full_name(checkout: Path, first: str) -> None:
-    """A second copy would have an app, settings and error classes of its own."""
+def test_a_modules_short_and_full_names_are_one_module(checkout: Path, first: str) -> None:
+    """A second copy would have its own app, settings and error classes."""
     modules = [file for room in ROOMS for file in (checkout / room).rglob("*.py")]
     path = str(checkout / "src") if first == "full" else ""
     done = run(sys.executable, "-c", BOTH_WAYS, first, *ROOMS, cwd=checkout, PYTHONPATH=path)
@@ -117,7 +117,7 @@ def test_a_module_is_one_by_its_short_and_by_its_full_name(checkout: Path, first
 
 
 def test_the_programs_run_by_their_short_names(checkout: Path) -> None:
-    """`python -m producers`, `python -m worker`, a deeper module, and `celery -A worker.app`."""
+    """`python -m producers`, `python -m worker`, deeper modules and `celery -A worker.app` run."""
     away = {"REDIS_URL": "redis://127.0.0.1:1/0"}
     python = (sys.executable, "-m")
     assert "summarize" in run(*python, "producers", "--help", cwd=checkout).stdout
@@ -132,7 +132,7 @@ def test_the_programs_run_by_their_short_names(checkout: Path) -> None:
 
 
 def test_an_editable_install_sees_a_change(environment: Path, checkout: Path) -> None:
-    """The files themselves are imported, and no short name is."""
+    """The install imports the checkout's own files, and provides no short name."""
     before = {file.name for file in libraries(environment).iterdir()}
     install(environment, "--editable", checkout)
     added = {file.name for file in libraries(environment).iterdir()} - before
@@ -160,7 +160,7 @@ def test_an_editable_install_sees_a_change(environment: Path, checkout: Path) ->
 
 
 def test_a_wheel_holds_the_package_and_nothing_else(checkout: Path, built: Path) -> None:
-    """Every module and script of the three folders, and the mark that the package is typed."""
+    """It has every module and script of the three folders, and the marker of a typed package."""
     (wheel,) = built.glob("*.whl")
     top = {name.partition("/")[0] for name in names(wheel)}
     (metadata,) = top - {PACKAGE}
@@ -173,8 +173,8 @@ def test_a_wheel_holds_the_package_and_nothing_else(checkout: Path, built: Path)
     assert sum(name.endswith(".lua") for name in expected) >= 10
 
 
-def test_a_wheel_from_the_sdist_is_the_same(built: Path, tmp_path: Path) -> None:
-    """Byte for byte: the links of the checkout are files in the sdist."""
+def test_a_wheel_from_the_sdist_is_identical(built: Path, tmp_path: Path) -> None:
+    """The bytes are equal, because the checkout's links are files in the sdist."""
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
@@ -187,7 +187,7 @@ def test_a_wheel_from_the_sdist_is_the_same(built: Path, tmp_path: Path) -> None
 def test_the_image_is_built_from_the_same_wheel(
     checkout: Path, built: Path, tmp_path: Path
 ) -> None:
-    """What .dockerignore lets in and the Dockerfile copies is enough, and links stay links."""
+    """The files that .dockerignore admits and the Dockerfile copies suffice; links stay links."""
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
     copied = re.findall(r"^COPY (?!--)(.+) \./\S*$", (ROOT / "Dockerfile").read_text(), re.M)
     for name in (name for line in copied for name in line.split()):

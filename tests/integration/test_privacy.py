@@ -1,4 +1,4 @@
-"""A canary in prompts and answers is found nowhere but in the message and in the result."""
+"""A canary in prompts and answers appears only in the message and in the result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CANARY = f"canary{uuid4().hex}"
 
 @pytest.fixture
 def events(redis_client: redis.Redis) -> Iterator[list[dict[str, Any]]]:
-    """All Celery events that workers send, as Flower sees them."""
+    """All Celery events that workers send, as Flower receives them."""
     seen: list[dict[str, Any]] = []
     ready, stop = threading.Event(), threading.Event()
 
@@ -52,7 +52,7 @@ def events(redis_client: redis.Redis) -> Iterator[list[dict[str, Any]]]:
 
 
 def other_app() -> Celery:
-    """A backend's own Celery app: stock headers, with a repr of the arguments in them."""
+    """A backend's own Celery app, whose stock headers contain a repr of the arguments."""
     return Celery("other", broker=os.environ["REDIS_URL"], set_as_current=False)
 
 
@@ -62,7 +62,7 @@ def test_prompts_and_answers_stay_private(
     redis_client: redis.Redis,
     events: list[dict[str, Any]],
 ) -> None:
-    """Logs at DEBUG, events, inspect replies, job records and tracebacks hold no word of them."""
+    """DEBUG logs, events, inspect replies, job records and tracebacks contain no word of them."""
     gate = threading.Event()
     ollama.respond = lambda body: _respond(body, gate)
     sent = [
@@ -124,7 +124,7 @@ def _respond(body: dict[str, Any], gate: threading.Event) -> Script:
 
 
 def _not_a_call() -> dict[str, Any]:
-    """A message whose body is no [args, kwargs, options]; stock Celery's consumer dies of it."""
+    """A message whose body is not [args, kwargs, options]; it kills stock Celery's consumer."""
     import base64
 
     return {
@@ -140,10 +140,10 @@ def _not_a_call() -> dict[str, Any]:
     }
 
 
-def test_a_message_that_is_no_call_ends_as_a_typed_error(
+def test_a_message_that_is_not_a_call_ends_as_a_typed_error(
     start_worker: StartWorker, redis_client: redis.Redis
 ) -> None:
-    """Its waiter is told, and the worker goes on."""
+    """The sender's wait ends, and the worker goes on."""
     redis_client.lpush(KEYS.queue("llm.high"), json.dumps(_not_a_call()))
     start_worker()
     with pytest.raises(InvalidRequest, match="cannot be read as a call"):
@@ -158,7 +158,7 @@ def test_a_message_that_is_no_call_ends_as_a_typed_error(
 def test_a_pickled_message_is_refused_and_its_waiter_told(
     start_worker: StartWorker, redis_client: redis.Redis
 ) -> None:
-    """Only JSON is read; stock Celery drops such a message and its waiter hangs."""
+    """The worker reads only JSON; stock Celery drops such a message, and its waiter hangs."""
     sent = other_app().send_task(
         "llm.generate", kwargs={"prompt": "hi"}, queue="llm.high", serializer="pickle"
     )

@@ -1,4 +1,4 @@
-"""The five kinds once on the real model: embedded server, llama.cpp, SmolLM2-135M-Instruct."""
+"""Runs the five kinds once on a real model: embedded server, llama.cpp, SmolLM2-135M-Instruct."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def real(redis_process: object) -> Iterator[OllamaProcess]:
 
 @pytest.fixture
 def client(real: OllamaProcess, redis_client: redis.Redis) -> Iterator[Client]:
-    """A client with a worker beside the real model."""
+    """A client, with a worker beside the real model."""
     import os
 
     environment = {
@@ -44,7 +44,7 @@ def client(real: OllamaProcess, redis_client: redis.Redis) -> Iterator[Client]:
 
 
 def test_the_model_answers_all_five_kinds(client: Client) -> None:
-    """Real text in, the model's words out, counts that fit, each answer as its kind promises."""
+    """Each kind answers real text with the model's words, right counts and its own fields."""
     document = Path(EXAMPLES / "document.md").read_text()
     conversation = json.loads((EXAMPLES / "conversation.json").read_text())
     function = json.loads((EXAMPLES / "create_course.json").read_text())
@@ -76,7 +76,7 @@ def test_the_model_answers_all_five_kinds(client: Client) -> None:
 
 
 def test_a_document_past_the_window_is_an_error_and_never_cut(client: Client) -> None:
-    """Ollama would cut it silently; here the caller learns both sizes."""
+    """Ollama would cut the document silently; here the caller learns both sizes."""
     document = Path(EXAMPLES / "document.md").read_text()
     with pytest.raises(ContextOverflow, match=r"\d+ tokens, room for 4096"):
         client.summarize(document * 3).get(timeout=TIMEOUT_SECONDS)

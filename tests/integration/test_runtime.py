@@ -1,4 +1,4 @@
-"""A worker's runtime is its own: two workers in one process share Redis and nothing else."""
+"""Each worker has its own runtime: two workers in one process share only Redis."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Consuming:
         stack.enter_context(consumer)
 
     def look(self) -> list[str]:
-        """Wait for one message; the ids of the jobs that it holds then."""
+        """Wait for one message; return the ids of the jobs that the worker holds then."""
         with suppress(TimeoutError):
             self.connection.drain_events(timeout=2)
         return [one.delivery.task_id for one in self.runtime.in_flight.all()]
@@ -50,8 +50,8 @@ def two(redis_client: redis.Redis) -> Iterator[tuple[Consuming, Consuming]]:
         yield Consuming("one@here", stack), Consuming("two@here", stack)
 
 
-def test_each_worker_holds_what_it_took(two: tuple[Consuming, Consuming]) -> None:
-    """A full slot of one does not keep the other from taking."""
+def test_each_worker_holds_only_its_own_jobs(two: tuple[Consuming, Consuming]) -> None:
+    """A worker with full slots does not keep the other from taking jobs."""
     one, other = two
     first, second = (tasks.generate.delay(prompt, cache=False).id for prompt in "ab")
     assert one.look() == [first]
@@ -62,7 +62,7 @@ def test_each_worker_holds_what_it_took(two: tuple[Consuming, Consuming]) -> Non
 
 
 def test_a_closed_gate_is_one_workers_own(two: tuple[Consuming, Consuming]) -> None:
-    """One drains, or its Ollama is away; the other goes on."""
+    """When one worker drains or its Ollama is away, the other goes on."""
     one, other = two
     one.runtime.gate.close(Reason.DRAINING)
     sent = tasks.generate.delay("a", cache=False).id
@@ -71,7 +71,7 @@ def test_a_closed_gate_is_one_workers_own(two: tuple[Consuming, Consuming]) -> N
 
 
 def test_a_producers_connection_belongs_to_no_worker(redis_client: redis.Redis) -> None:
-    """It sends, and can take nothing."""
+    """Such a connection sends jobs and cannot take any."""
     tasks.generate.delay("a", cache=False)
     with Connection(
         get_settings().redis_url,
@@ -88,7 +88,7 @@ def test_a_producers_connection_belongs_to_no_worker(redis_client: redis.Redis) 
 def test_a_runtime_shows_no_secret_where_celery_prints_it(
     two: tuple[Consuming, Consuming],
 ) -> None:
-    """`inspect stats` answers with a connection's options, as JSON."""
+    """`inspect stats` answers with a connection's options as JSON."""
     from kombu.utils.json import dumps
 
     shown = dumps(two[0].connection.info()["transport_options"])  # type: ignore[no-untyped-call]

@@ -1,8 +1,8 @@
-"""Whatever the order of calls, and whoever dies between two of them: nobody is lost, nobody is
-answered twice, nothing is left. See tests/schedules.
+"""In any order of calls, and with a death between any two, no job is lost or answered twice and no
+key is left behind. See tests/schedules.
 
-SCHEDULES=1000 plays so many, with other seeds each time (`make chaos`, which also looks for every
-mutant anew: `python -m tests.schedules find`). Without it few are played, always the same ones.
+SCHEDULES=1000 plays that many, with new seeds each time. `make chaos` does so and also searches for
+every mutant again (`python -m tests.schedules find`). Without it a few fixed schedules are played.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 @pytest.fixture
 def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Tell something to whoever runs the long form."""
+    """Print text for a person who runs the long form."""
 
     def told(text: str) -> None:
         if SCHEDULES:
@@ -39,7 +39,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
 
 
 def tell_all(say: Say, there: Stage, began: float) -> None:
-    """What was played, and what the service was told."""
+    """Report the moves played and the Redis calls made."""
     tally, seen = there.tally, there.calls.seen
     say(
         f"{tally.schedules} schedules, {sum(tally.moves.values())} moves, {there.calls.total} Redis"
@@ -51,8 +51,8 @@ def tell_all(say: Say, there: Stage, began: float) -> None:
 
 
 def test_no_schedule_has_a_fault(redis_client: redis.Redis, say: Say) -> None:
-    """A fault is told with the shortest schedule that shows it; `python -m tests.schedules play`
-    shows it call by call."""
+    """A fault is reported with the shortest schedule that shows it; `python -m tests.schedules
+    play` replays it call by call."""
     began = time.monotonic()
     with stage(redis_client) as there:
         found = there.search(SCHEDULES or FEW, derandomize=not SCHEDULES)
@@ -64,7 +64,7 @@ def test_no_schedule_has_a_fault(redis_client: redis.Redis, say: Say) -> None:
 
 
 def test_the_kept_schedules_have_no_fault(redis_client: redis.Redis) -> None:
-    """With the shipped scripts."""
+    """The shipped scripts pass the schedules that find mutants."""
     with stage(redis_client) as there:
         for mutant in MUTANTS:
             assert there.fault(mutant.schedule) == "", mutant.name
@@ -80,13 +80,13 @@ def test_a_caller_of_a_chain_that_dies_before_its_message_is_put(
 
 @_BY_NAME
 def test_the_kept_schedule_finds_the_mutant(redis_client: redis.Redis, mutant: Mutant) -> None:
-    """One line of the scripts is another: callers are lost, or whatever it breaks."""
+    """A script with one changed line breaks a rule, and its schedule shows that."""
     with stage(redis_client, mutant.texts()) as there:
         assert there.fault(mutant.schedule), f"not found: {mutant.breaks}"
 
 
-def test_a_mutant_without_its_line_is_no_mutant() -> None:
-    """Else a list that nobody moved with the scripts would find nothing and say so to nobody."""
+def test_a_mutant_without_its_line_is_an_error() -> None:
+    """Otherwise a list that no longer fits the scripts would silently test nothing."""
     assert len(MUTANTS) >= 10
     with pytest.raises(LookupError):
         replace(MUTANTS[0], line="a line that is not there").texts()

@@ -1,4 +1,4 @@
-"""What the service counts, once per job, whoever ended it: `local-llm stats`."""
+"""`local-llm stats` counts each job once, whichever process ended it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.integration.conftest import StartWorker, run_python
 
 
 def cli(*arguments: str, **env: str) -> str:
-    """What `local-llm stats` prints."""
+    """The output of `local-llm stats`."""
     done = run_python("-m", "producers", "stats", *arguments, **env)
     assert done.returncode == 0, done.stderr
     return str(done.stdout)
 
 
 def test_before_the_first_job_all_is_zero(redis_client: redis.Redis) -> None:
-    """In the form of the contract, without a division by zero."""
+    """The output has the form of the contract, without a division by zero."""
     assert json.loads(cli("--json")) == {
         "total_requests": 0,
         "avg_latency_ms": 0,
@@ -39,8 +39,8 @@ def test_before_the_first_job_all_is_zero(redis_client: redis.Redis) -> None:
     }
 
 
-def test_each_job_counts_once_as_what_it_was(start_worker: StartWorker, ollama: FakeOllama) -> None:
-    """One computed, two joined, one from the cache, and what each would have cost elsewhere."""
+def test_each_job_counts_once_by_its_origin(start_worker: StartWorker, ollama: FakeOllama) -> None:
+    """One job is computed, two join, one is cached; each has the cost of a paid model."""
     ollama.respond = lambda _: Script(first_seconds=0.5, prompt_tokens=100)
     start_worker(CONCURRENCY="2")
     for result in [tasks.generate.delay("same") for _ in range(3)]:
@@ -50,7 +50,7 @@ def test_each_job_counts_once_as_what_it_was(start_worker: StartWorker, ollama: 
         cli("--json", GPT4_PROMPT_USD="1000", GPT4_COMPLETION_USD="10000")
     )
     latency = seen.pop("avg_latency_ms")
-    assert 300 < latency < 5000, "three of 0.5 s and one of none"
+    assert 300 < latency < 5000, "three jobs of 0.5 s and one of 0 s"
     assert seen == {
         "total_requests": 4,
         "total_tokens_generated": 2,
@@ -68,10 +68,8 @@ def test_each_job_counts_once_as_what_it_was(start_worker: StartWorker, ollama: 
     assert "as of 20" in text, "prices have a date"
 
 
-def test_what_was_not_delivered_saves_nothing(
-    start_worker: StartWorker, ollama: FakeOllama
-) -> None:
-    """Text that is no JSON was generated, and a paid model would have charged it too."""
+def test_an_undelivered_answer_saves_nothing(start_worker: StartWorker, ollama: FakeOllama) -> None:
+    """The model generated text that is not JSON; a paid model would have charged for it too."""
     ollama.respond = lambda _: Script(chunks=("no", "JSON"), prompt_tokens=100)
     start_worker()
     with pytest.raises(InvalidOutput):
@@ -84,7 +82,7 @@ def test_what_was_not_delivered_saves_nothing(
 def test_a_cancelled_job_counts_and_saves_nothing(
     start_worker: StartWorker, ollama: FakeOllama
 ) -> None:
-    """Queued or running."""
+    """This holds for queued and running jobs."""
     ollama.respond = lambda _: Script(first_seconds=60)
     start_worker()
     running = tasks.generate.delay("running")

@@ -1,9 +1,9 @@
-"""Faults of stock Celery 5.7 on Redis that lose, repeat or strand jobs, and that they are mended.
+"""Shows faults of stock Celery 5.7 on Redis that lose, repeat or strand jobs, and their remedy.
 
-Each test sees the stock classes fail and this service's hold, at the same moment of the same fault
-where that can be had. When a new Celery passes where stock must fail here, one of
-worker/delivery's reasons is gone. What is judged: whether a process lives, what the model was
-asked, what is in Redis. The traps without a crash are in test_stock_traps.py.
+Each test sees the stock classes fail and this service's pass, where possible at the same moment of
+the same fault. If a new Celery passes where stock must fail, one reason for worker/celery_ext is
+gone. Tests judge by living processes, the model's requests and the content of Redis. The traps
+without a crash are in test_stock_traps.py.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ KEYS = Keys()
 
 
 def asked(server: FakeOllama) -> list[str]:
-    """All prompts that the model was asked, sorted."""
+    """All prompts that reached the model, sorted."""
     return sorted(seen.body["messages"][-1]["content"] for seen in server.seen)
 
 
 def has_succeeded(client: redis.Redis, key: str) -> bool:
-    """Whether a job has its answer, as Celery stores it."""
+    """Whether Celery has stored the job's answer."""
     raw = client.get(key)
     return raw is not None and json.loads(str(raw))["status"] == "SUCCESS"
 
 
 def stock_result(task_id: str) -> str:
-    """Celery's own key of a result."""
+    """Celery's own key for a result."""
     return f"celery-task-meta-{task_id}"
 
 
@@ -53,7 +53,7 @@ def stock_result(task_id: str) -> str:
 def test_redis_goes_away_at_light_load(
     start_worker: StartWorker, start_stock: StartStock, ollama: FakeOllama
 ) -> None:
-    """One job of four slots runs: the stock worker ends; ours answers that job and the next."""
+    """One of four slots is busy: the stock worker ends, ours answers that job and the next."""
     with RedisProcess(appendonly=True) as server:
         stock = start_stock(server.url)
         ours = start_worker(REDIS_URL=server.url, CONCURRENCY="4")
@@ -81,8 +81,8 @@ def test_redis_goes_away_at_light_load(
 
 
 @pytest.mark.parametrize(("make", "is_told"), [(StockTaskPool, False), (TaskPool, True)])
-def test_error_while_a_job_is_finished(make: type[StockTaskPool], is_told: bool) -> None:
-    """What a slot's end raises reaches Celery through our pool, and nobody through its own."""
+def test_error_at_the_end_of_a_job(make: type[StockTaskPool], is_told: bool) -> None:
+    """Our pool passes an error from the end of a slot on to Celery; Celery's own pool drops it."""
     pool = make(limit=1)
     told: list[ExceptionInfo] = []
     ended = threading.Event()
@@ -105,7 +105,7 @@ def test_result_that_cannot_be_stored(
     stock_redis: redis.Redis,
     redis_process: RedisProcess,
 ) -> None:
-    """Redis is full when a job ends: stock's only slot is lost for ever, ours takes the next."""
+    """Redis is full when a job ends: stock loses its only slot forever, ours takes the next job."""
     stock = start_stock(worker_concurrency=1, result_backend_always_retry=True)
     ours = start_worker(CONCURRENCY="1")
     ollama.respond = lambda _: Script(first_seconds=2)
@@ -115,7 +115,9 @@ def test_result_that_cannot_be_stored(
     redis_client.config_set("maxmemory", 1)
     try:
         wait_until(lambda: all(seen.finished for seen in ollama.seen), "the model has answered")
-        wait_until(lambda: "OutOfMemory" in stock.log_tail() or not stock.running, "stock saw it")
+        wait_until(
+            lambda: "OutOfMemory" in stock.log_tail() or not stock.running, "stock sees the error"
+        )
     finally:
         redis_client.config_set("maxmemory", 0)
     ollama.respond = lambda _: Script()
@@ -141,10 +143,10 @@ def places(client: redis.Redis, prefix: str) -> tuple[int, int]:
 def test_killed_between_pop_and_delivery(
     make: str, point: str, redis_process: RedisProcess, redis_client: redis.Redis
 ) -> None:
-    """Until its own second round trip is over, stock holds the message in its memory alone."""
+    """Until its second round trip is over, stock holds the message only in memory."""
     url = stock_url(redis_process.url) if make == STOCK else redis_process.url
     prefix = "" if make == STOCK else KEYS.prefix
-    # With the option that a sender on a Redis Cluster needs: nobody here collects bare lists.
+    # The option that a sender on a Redis Cluster needs: no worker here collects bare lists.
     send(url, "job", prefix=prefix)
     with redis.Redis.from_url(url, decode_responses=True) as client:
         assert places(client, prefix) == (1, 0)
@@ -158,7 +160,7 @@ def test_killed_between_pop_and_delivery(
 
 
 def kill_connections(client: redis.Redis) -> None:
-    """All of everybody, as the failover of a proxy does; Redis stays up."""
+    """Kill all connections, as the failover of a proxy does; Redis stays up."""
     for kind in ("normal", "pubsub"):
         client.execute_command("CLIENT", "KILL", "TYPE", kind)
 
@@ -170,7 +172,7 @@ def test_blip_with_jobs_running(
     redis_client: redis.Redis,
     redis_process: RedisProcess,
 ) -> None:
-    """Every connection breaks while three jobs run: stock runs each twice, we run each once."""
+    """All connections break while three jobs run: stock runs each job twice, we run it once."""
     stock = start_stock()
     ours: WorkerProcess = start_worker(CONCURRENCY="4")
     ollama.respond = lambda _: Script(first_seconds=4)
@@ -181,12 +183,13 @@ def test_blip_with_jobs_running(
     kill_connections(redis_client)
     twice = [f"stock {number}" for number in range(3) for _ in range(2)]
     wait_until(
-        lambda: [p for p in asked(ollama) if p.startswith("stock")] == twice, "stock runs all twice"
+        lambda: [p for p in asked(ollama) if p.startswith("stock")] == twice,
+        "stock runs all jobs twice",
     )
     for result in results:
         wait_until(
             lambda: has_succeeded(redis_client, KEYS.result(result.id)),  # noqa: B023
-            "ours is answered",
+            "our job is answered",
         )
     assert tasks.generate.delay("ours new").get(timeout=20)["text"] == "Hello."
     assert [p for p in asked(ollama) if p.startswith("ours")] == [

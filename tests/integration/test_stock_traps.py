@@ -1,6 +1,6 @@
-"""Faults of stock Celery on Redis that no crash shows: a dead connection, and the order of jobs.
+"""Shows faults of stock Celery on Redis without a crash: dead connections and the order of jobs.
 
-As in test_stock_faults.py, each test sees the stock classes fail and this service's hold.
+As in test_stock_faults.py, each test sees the stock classes fail and this service's pass.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from tests.integration.conftest import StartStock, StartWorker
 
 KEYS = Keys()
 
-#: Within which this service consumes again after a silence; a busy machine gets as much on top.
+#: The time in which this service consumes again after a silence; a busy machine gets it twice.
 RECOVERY_SECONDS = 15.0
 
 
 def asked(server: FakeOllama) -> list[str]:
-    """All prompts, in the order in which they came."""
+    """All prompts that reached the model, in order."""
     return [seen.body["messages"][-1]["content"] for seen in server.seen]
 
 
@@ -41,10 +41,10 @@ def test_half_open_connection(
     redis_process: RedisProcess,
     stock_redis: redis.Redis,
 ) -> None:
-    """The peer is gone and says nothing: stock waits for ever, we are back within 15 s.
+    """The peer vanishes without a word: stock waits forever, we are back within 15 s.
 
-    Stock even has a short interval for kombu's own health check, which cannot run in a loop that
-    waits for an answer.
+    Stock even gets a short interval for kombu's own health check, but the check cannot run in a
+    loop that waits for an answer.
     """
     with Proxy(redis_process.port) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}/0"
@@ -60,7 +60,7 @@ def test_half_open_connection(
         wait_until(lambda: proxy.tries_in_silence, "our worker gave up a connection", 30)
         wait_until(
             lambda: all("b" not in client["flags"] for client in stock_redis.client_list()),
-            "Redis waits for no dead client any more",
+            "Redis no longer waits for a dead client",
         )
         proxy.recover()
         recovered_at = time.monotonic()
@@ -77,14 +77,14 @@ def test_half_open_connection(
 
 
 def fill(add: Callable[[str, str], object], most: int = 3) -> None:
-    """Put `most` jobs into each queue, the least urgent first."""
+    """Put `most` jobs into each queue, the least urgent queue first."""
     for queue in reversed(keys.QUEUES):
         for number in range(most):
             add(f"{queue} {number}", queue)
 
 
 def queues_asked(server: FakeOllama, count: int) -> list[str]:
-    """The queue of each job in the order of their starts, once there are `count`."""
+    """The queue of each job, in the order of their starts, once `count` have started."""
     wait_until(lambda: len(server.seen) >= count, f"{count} jobs have run", 30)
     return [prompt.split()[0] for prompt in asked(server)]
 
@@ -103,7 +103,7 @@ def test_order_of_queues_stock(
 
 
 def test_order_of_queues(start_worker: StartWorker, ollama: FakeOllama) -> None:
-    """All high jobs, then all normal ones, then the low ones."""
+    """All high jobs run first, then all normal ones, then the low ones."""
     fill(lambda prompt, queue: tasks.generate.apply_async((prompt,), queue=queue))
     start_worker(CONCURRENCY="1")
     assert queues_asked(ollama, 9) == STRICT
@@ -131,23 +131,25 @@ def test_message_priority(start_worker: StartWorker, ollama: FakeOllama) -> None
 
 
 def close_and_open(control: Any, queue: str, worker: ChildProcess) -> None:
-    """What somebody does who pauses a queue and takes it up again, through Celery or Flower.
+    """Pause a queue and resume it, as an operator does through Celery or Flower.
 
-    Said until it is heard: a worker that has just started does not listen yet.
+    Each command is repeated until the worker hears it: a worker that just started does not listen.
     """
 
     def has_said(words: str, command: Callable[[str], object]) -> bool:
         command(queue)
         return f"{words} {queue}" in worker.log_path.read_text(errors="replace")
 
-    wait_until(lambda: has_said("Canceling queue", control.cancel_consumer), "it is closed")
-    wait_until(lambda: has_said("Started consuming from", control.add_consumer), "it is open")
+    wait_until(lambda: has_said("Canceling queue", control.cancel_consumer), "the queue is closed")
+    wait_until(
+        lambda: has_said("Started consuming from", control.add_consumer), "the queue is open"
+    )
 
 
-def test_queue_taken_up_again_stock(
+def test_resumed_queue_stock(
     start_stock: StartStock, ollama: FakeOllama, stock_redis: redis.Redis, redis_process: Any
 ) -> None:
-    """The most urgent queue is the last one from then on."""
+    """From then on the most urgent queue is served last."""
     url = stock_url(redis_process.url)
     close_and_open(stock_app(url).control, "llm.high", start_stock(worker_concurrency=1))
     ollama.respond = lambda _: Script(first_seconds=1)
@@ -158,8 +160,8 @@ def test_queue_taken_up_again_stock(
     assert queues_asked(ollama, 10)[-3:] == ["llm.high"] * 3
 
 
-def test_queue_taken_up_again(start_worker: StartWorker, ollama: FakeOllama) -> None:
-    """The most urgent queue is the first one again."""
+def test_resumed_queue(start_worker: StartWorker, ollama: FakeOllama) -> None:
+    """The most urgent queue is served first again."""
     close_and_open(app.control, "llm.high", start_worker(CONCURRENCY="1"))
     ollama.respond = lambda _: Script(first_seconds=1)
     tasks.generate.delay("first", priority="normal")
@@ -170,7 +172,7 @@ def test_queue_taken_up_again(start_worker: StartWorker, ollama: FakeOllama) -> 
 
 
 def test_control_is_answered(start_worker: StartWorker, redis_client: redis.Redis) -> None:
-    """Replies to `ping` and `inspect` (Flower's too) reach who asks, as with stock."""
+    """Replies to `ping` and `inspect`, including Flower's, reach the asker, as with stock."""
     start_worker()
     wait_until(lambda: app.control.ping(timeout=2), "a reply to ping")
     stats = app.control.inspect(timeout=2).stats()

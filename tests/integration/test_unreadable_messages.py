@@ -1,4 +1,4 @@
-"""Messages that nobody can read, as another language or a broken producer may send them."""
+"""Unreadable messages, such as another language or a broken producer may send."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.conftest import wait_until
 
 KEYS = Keys()
 
-SHARED_WORKER = {"CONCURRENCY": "1"}  # what is first in the queue is taken first
+SHARED_WORKER = {"CONCURRENCY": "1"}  # one slot takes messages in the queue's order
 
 
 def message(**changes: Any) -> str:
-    """A message as another language might send it, with some parts wrong."""
+    """A message as another language might send it, with `changes` to its parts."""
     whole = {
         "body": "W1tdLCB7InByb21wdCI6ICJoaSJ9LCB7fV0=",
         "content-encoding": "utf-8",
@@ -43,10 +43,10 @@ def message(**changes: Any) -> str:
         "{}",
     ],
 )
-def test_a_message_that_nobody_can_read_ends_no_worker(
+def test_an_unreadable_message_ends_no_worker(
     shared_worker: WorkerProcess, shared_redis: redis.Redis, raw: str
 ) -> None:
-    """It is refused or put aside; what comes after it is answered by the same worker."""
+    """The message is refused or set aside, and the same worker answers the next job."""
     shared_redis.lpush(KEYS.queue("llm.high"), raw)
     assert tasks.generate.delay("hi", cache=False).get(timeout=20)["text"] == "Hello."
     assert shared_worker.running
@@ -54,10 +54,10 @@ def test_a_message_that_nobody_can_read_ends_no_worker(
     wait_until(lambda: shared_redis.hlen(KEYS.unacked) == 0, "no delivery is left in flight")
 
 
-def test_a_message_with_a_byte_that_is_no_text_ends_no_worker(
+def test_a_message_that_is_not_utf_8_ends_no_worker(
     shared_worker: WorkerProcess, shared_redis: redis.Redis
 ) -> None:
-    """Redis lists hold bytes."""
+    """Redis lists can hold any bytes."""
     shared_redis.execute_command("LPUSH", KEYS.queue("llm.high"), b"\xff" + message().encode())
     assert tasks.generate.delay("hi", cache=False).get(timeout=20)["text"] == "Hello."
     assert shared_worker.running

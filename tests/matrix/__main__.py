@@ -32,7 +32,7 @@ OWN = ("producer.py", "processes.py")
 #: Validation, schemas and fingerprints run in the caller, on its pydantic and its jsonschema.
 UNIT = ("test_request.py", "test_json_schema.py", "test_fingerprint.py")
 #: Instances of a schema are read in the worker, on its pin: jsonschema before 4.24 takes too many.
-NOT_THE_CALLERS = "test_an_admitted_schema_takes_just_the_instances_that_the_suite_takes"
+NOT_THE_CALLERS = "test_an_admitted_schema_accepts_exactly_the_suites_valid_instances"
 
 #: Environments that are prepared and tested side by side; mostly they wait.
 AT_ONCE = 2

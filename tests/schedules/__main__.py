@@ -1,5 +1,5 @@
-"""`python -m tests.schedules play "ask 0 0, step -1 0"` shows every Redis call and what is wrong;
-`find [words of a mutant's name]` looks for a schedule that finds it, and makes it short."""
+"""`python -m tests.schedules play "ask 0 0, step -1 0"` shows every Redis call and the fault;
+`find [words of a mutant's name]` searches for a schedule that finds the mutant and shortens it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_SCHEDULES = 4000
 
 
 def main(what: str, words: str) -> int:
-    """See the module. Returns the exit code: 1 when a mutant is not found."""
+    """Play or find; return the exit code, which is 1 when a mutant is not found."""
     with RedisProcess(port=REDIS_PORT) as server:
         client = redis.Redis.from_url(server.url, decode_responses=True)
         if what == "play":
@@ -33,7 +33,7 @@ def main(what: str, words: str) -> int:
 
 
 def play(client: redis.Redis, schedule: str) -> None:
-    """Print moves, calls and the fault."""
+    """Play a schedule and print its moves, its calls and its fault."""
     note, move = actors.Calls.note, Moves.play
 
     def shown_note(self: actors.Calls, args: tuple[Any, ...], reply: Any) -> None:
@@ -53,7 +53,7 @@ def play(client: redis.Redis, schedule: str) -> None:
 
 
 def find(client: redis.Redis, texts: dict[str, str], name: str) -> bool:
-    """Look for a schedule that has a fault; print it, made short. Whether there is one."""
+    """Search for a schedule with a fault and print it, shortened; return whether there is one."""
     with stage(client, texts) as there:
         found = there.search(MOST_SCHEDULES, derandomize=False)
         print(f"{name}: {there.tally.schedules} schedules", flush=True)

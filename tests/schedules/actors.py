@@ -1,7 +1,7 @@
 """Threads that stop before every Redis call of the service until the schedule lets them go on.
 
-One thread runs at a time: the schedule's, or the actor that it has just let go. So every order of
-calls can be played, and the same schedule plays the same way each time.
+Only one thread runs at a time: the schedule's own, or the actor that it has just let go. So every
+order of calls can be played, and a schedule plays the same way each time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import redis
 
-#: An actor that does not stop again by itself within this time hangs: a fault of the harness.
+#: An actor that does not stop again within this time hangs, which is a fault of the harness.
 PATIENCE_SECONDS = 15.0
 _ONLY_READ = ("TIME", "HGETALL", "HEXISTS", "ZRANGEBYSCORE", "SMEMBERS")
 
@@ -28,10 +28,11 @@ class Crashed(BaseException):
 
 
 class Order(Enum):
-    """What an actor that waits before a call is to do.
+    """The order to an actor that waits before a call.
 
-    RUN: go on to the end, or to the engine. LOSE: the call is made, its reply is lost, and redis-py
-    makes it again. DIE: before the call. DIE_AFTER: the call is made and nobody hears the reply.
+    GO: go on to the next stop. RUN: go on to the end or to the engine. LOSE: make the call, lose
+    its reply and make it again, as redis-py does. DIE: die before the call. DIE_AFTER: make the
+    call and die before its reply.
     """
 
     GO = auto()
@@ -42,9 +43,9 @@ class Order(Enum):
 
 
 class Actor:
-    """One thread of a caller or of a worker. `owner` is its worker; None for a caller.
+    """One thread of a caller or a worker. `owner` is its worker, None for a caller.
 
-    `after_call` is called after each Redis call that it makes while it runs without a stop.
+    `after_call` runs after each Redis call that the actor makes while it runs without a stop.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Actor:
         self.at = ""
         self._thread = 0
         self.generation: Any = None
-        #: What it takes where the service makes up an id.
+        #: The id that the actor uses where the service makes up an id.
         self.new_id = ""
         self.crashed = False
         self.error: BaseException | None = None
@@ -80,8 +81,8 @@ class Actor:
         self._await()
 
     def wait(self, at: str) -> None:
-        """In the actor's own thread: stop here until the schedule says how to go on."""
-        if self.crashed:  # what runs in a `finally` of a dead process does not happen
+        """Stop here, in the actor's own thread, until the schedule gives an order."""
+        if self.crashed:  # a dead process does not run its `finally` blocks
             raise Crashed
         self.at = at
         self._stopped.release()
@@ -91,7 +92,7 @@ class Actor:
             raise Crashed
 
     def call(self, call: Callable[[], Any]) -> Any:
-        """In the actor's own thread: make one Redis call when the schedule says so."""
+        """Make one Redis call, in the actor's own thread, when the schedule says so."""
         while True:
             if self._order is not Order.RUN or self.crashed:
                 self.wait("call")
@@ -105,7 +106,7 @@ class Actor:
                 return reply
 
     def run(self) -> None:
-        """In a thread: all of it."""
+        """Do all of the actor's work, in a thread of its own."""
         _here.actor, self._thread = self, threading.get_ident()
         try:
             self._work()
@@ -117,18 +118,18 @@ class Actor:
         _here.actor = None
 
     def ended(self) -> None:
-        """In its thread, which is free again."""
+        """Tell the schedule, from the actor's thread, that the thread is free again."""
         self._stopped.release()
 
     def _await(self) -> None:
-        # Twice: if the whole test run was suspended, the first is over at once.
+        # Try twice: if the whole test run was suspended, the first wait is over at once.
         if not any(self._stopped.acquire(timeout=PATIENCE_SECONDS) for _ in range(2)):
             frame = sys._current_frames().get(self._thread)
             raise RuntimeError(f"{self.name} hangs\n{''.join(traceback.format_stack(frame))}")
 
 
 class _Thread:
-    """Runs actors, one after the other: to start a thread for each takes longer than its work."""
+    """Runs actors one after the other: starting a thread for each takes longer than its work."""
 
     def __init__(self) -> None:
         self._actor: Actor | None = None
@@ -137,7 +138,7 @@ class _Thread:
         threading.Thread(target=self._run, name="actor", daemon=True).start()
 
     def begin(self, actor: Actor) -> None:
-        """Run this one now."""
+        """Run this actor now."""
         self._actor = actor
         self._wake.release()
 
@@ -156,12 +157,12 @@ _here = threading.local()
 
 
 def here() -> Actor | None:
-    """The actor whose thread this is; None in the schedule's own."""
+    """The actor whose thread this is; None in the schedule's own thread."""
     return getattr(_here, "actor", None)
 
 
 class Calls:
-    """Counts what the service asked of Redis and what it was told, by script."""
+    """Counts the service's Redis calls by script and reply."""
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
@@ -173,7 +174,7 @@ class Calls:
         self.scripts: dict[str, str] = {}
 
     def note(self, args: tuple[Any, ...], reply: Any) -> None:
-        """One call of an actor."""
+        """Count one call of an actor."""
         self.total += 1
         self.changed |= str(args[0]) not in _ONLY_READ
         name = self.scripts.get(str(args[1]), "?") if args[0] == "EVALSHA" else str(args[0])
@@ -182,13 +183,13 @@ class Calls:
             name = f"{name} {word}"
         self.seen[name] += 1
         if name.startswith("submit"):
-            # Who was there first is told by the clock, in ms: no two jobs in the same one.
+            # The clock, in ms, orders the jobs: no two may fall into the same millisecond.
             time.sleep(0.0011)
 
 
 @contextmanager
 def stops_before_calls(of: redis.Redis, calls: Calls) -> Iterator[None]:
-    """Every call that an actor makes on the client `of` waits for the schedule."""
+    """Make every call of an actor on the client `of` wait for the schedule."""
     original = redis.Redis.execute_command
 
     def execute_command(self: redis.Redis, *args: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A model that answers when the schedule says so. Each answer tells its number and its prompt."""
+"""A model that answers when the schedule says so. Each answer names its number and its prompt."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TOKENS = (7, 3)
 
 @dataclass(frozen=True)
 class Made:
-    """One generation: what was asked (`prompt`: the schedule's word in it), for which job, and of
-    which version of the model."""
+    """One generation: its content, the schedule's `prompt` in that content, its job, and the digest
+    of the model's version."""
 
     content: str
     prompt: str
@@ -30,22 +30,22 @@ class Made:
 
 
 class Generation:
-    """One that runs. `outcome`: how the schedule lets it end; None while it says nothing."""
+    """A running generation. `outcome` is how the schedule lets it end, None until it decides."""
 
     def __init__(self, made: Made, in_flight: InFlightDelivery, worker: Any, actor: Any) -> None:
         self.made, self.in_flight, self.worker, self.actor = made, in_flight, worker, actor
         self.outcome: str | ServiceError | None = None
         self.stopping = False
-        #: The group that it is for, as its worker sees it; None for a job that shares nothing.
+        #: Its single-flight group as its worker sees it; None for a job that shares nothing.
         self.key: Any = None
 
     def stop(self) -> None:
-        """What a request to stop calls."""
+        """Mark the generation as stopping; a request to stop calls this."""
         self.stopping = True
 
 
 class Engine:
-    """Keeps the promises of `worker.engine.Engine`; one per worker."""
+    """Follows the Protocol `worker.engine.Engine`; there is one per worker."""
 
     def __init__(
         self, worker: Any, begin: Callable[[Made, InFlightDelivery, Any], Generation]
@@ -53,11 +53,11 @@ class Engine:
         self._worker, self._begin = worker, begin
 
     def version(self) -> str:
-        """It always answers."""
+        """Return a version: this engine is never away."""
         return "0.33.0"
 
     def models(self) -> list[Model]:
-        """One, with the digest that this worker has pulled."""
+        """Return one model, with the digest that this worker has pulled."""
         digest = f"digest-{self._worker.digest}"
         return [Model(name=MODEL, digest=digest, size_bytes=1, context_tokens=None)]
 
@@ -73,7 +73,7 @@ class Engine:
         stoppable: Stoppable | None = None,
         on_text: TextSink | None = None,
     ) -> Completion:
-        """Wait for the schedule; the text comes in one piece."""
+        """Wait for the schedule; return the text in one piece."""
         actor = here()
         assert actor is not None
         assert isinstance(stoppable, InFlightDelivery)
@@ -121,7 +121,7 @@ def _completion(made: Made) -> Completion:
 
 
 def number_of(answer: dict[str, Any]) -> int:
-    """Which generation made this answer."""
+    """The number of the generation that made this answer."""
     text = answer["text"] if "text" in answer else answer["summary"]
     found = re.match(r"The (\d+)\. answer", text)
     assert found, text

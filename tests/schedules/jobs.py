@@ -1,4 +1,4 @@
-"""What is asked in a schedule, and what is known of each job without asking the service."""
+"""The questions of a schedule, and the facts about each job that need no look at the service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from local_llm_service.producers import cancel
 from local_llm_service.worker.store import keys
 from tests.schedules.actors import here
 
-#: What is asked: kind, prompt, scope. Most of it is the same.
+#: The questions: kind, prompt, scope. Most of them are the same.
 QUESTIONS = (
     ("generate", "prompt a", None),
     ("generate", "prompt a", None),
@@ -19,13 +19,13 @@ QUESTIONS = (
     ("generate", "prompt a", "tenant"),
     ("summarize", "prompt a", None),
 )
-#: How: priority; "alone" is cache=False, "chain" a job that another one, "next", follows.
+#: The ways to ask: a priority; "alone" is cache=False; "chain" is a job that a job "next" follows.
 WAYS = ("high", "high", "low", "normal", "alone", "chain")
 
 
 @dataclass
 class Job:
-    """One job. `oldest_digest`: its answer may come from this version of the model, or a later."""
+    """One job. Its answer may come from the model's version `oldest_digest` or a later one."""
 
     id: str
     kind: str
@@ -33,24 +33,24 @@ class Job:
     scope: str | None
     way: str
     oldest_digest: int
-    asked: bool = False  # some caller has its handle
-    cancelled: bool = False  # some caller has begun to cancel it
+    asked: bool = False  # a caller has its handle
+    cancelled: bool = False  # a caller has begun to cancel it
     cancel_returned: str = ""
     late: bool = False  # its deadline has passed
-    new: bool = False  # its id was made up in a call
+    new: bool = False  # the service made up its id in the call
 
     @property
     def shares(self) -> bool:
-        """Whether it may have the answer of another."""
+        """Whether the job may get another job's answer."""
         return self.way != "alone"
 
     def is_like(self, other: Job) -> bool:
-        """Whether the same is asked."""
+        """Whether both jobs ask the same question."""
         mine, its = ((one.kind, one.prompt, one.scope) for one in (self, other))
         return mine == its
 
     def ask(self, *, first: bool = False) -> None:
-        """What a caller does, in its own thread. The first time the service makes up the id."""
+        """Submit the job, in the caller's thread. The first time the service makes up the id."""
         actor = here()
         assert actor is not None
         actor.new_id = self.id
@@ -67,12 +67,12 @@ class Job:
         self.asked = True
 
     def cancel(self) -> None:
-        """What a caller does, in its own thread."""
+        """Cancel the job, in the caller's thread."""
         self.cancel_returned = str(cancel(self.id))
 
 
 def new_jobs(number: int, what: int, how: int, digest: int) -> list[Job]:
-    """One job, and the one that follows it in a chain."""
+    """Make one job, and in a chain the job that follows it."""
     kind, prompt, scope = QUESTIONS[what % len(QUESTIONS)]
     job = Job(f"j{number}", kind, prompt, scope, WAYS[how % len(WAYS)], digest)
     if job.way != "chain":

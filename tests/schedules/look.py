@@ -1,4 +1,4 @@
-"""All of Redis that matters, read in one call after every step, and what was published in it."""
+"""Reads all of Redis that matters in one call after every step, and the messages published."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from local_llm_service.worker.store.keys import Keys
 KEYS = Keys()
 
 _LISTS = [name for q in keys.QUEUES for name in (KEYS.queue(q), KEYS.quarantine_of(q))]
-#: Begins like the channels of results and of cancels: what comes before it, was published before.
+#: It begins like the channels of results and cancels; messages heard before it were sent before it.
 _MARK = f"{KEYS.prefix}c-mark"
 
 
 @dataclass
 class Seen:
-    """`places`: where each job's message is. `waiting`: messages that a worker has yet to end.
+    """`places` is where each job's message is; `waiting` counts messages that await a worker.
 
-    `groups`: fingerprint → leader and token. `waiters`: fingerprint → jobs.
+    `groups` maps a fingerprint to leader and token, `waiters` maps it to jobs.
     """
 
     places: dict[str, list[str]] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Seen:
 
 
 class Glass:
-    """Looks through a connection of its own."""
+    """Looks at Redis through a connection of its own."""
 
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
@@ -50,13 +50,13 @@ class Glass:
         self._script = client.register_script(f"{known}\n{script}")
         self._pubsub = client.pubsub(ignore_subscribe_messages=True)
         self._pubsub.psubscribe(f"{KEYS.prefix}c*")
-        self._pubsub.get_message(timeout=10)  # that it has subscribed
+        self._pubsub.get_message(timeout=10)  # the confirmation of the subscription
 
     def look(self, ids: list[str]) -> Seen:
-        """At these jobs, and at all messages."""
+        """Look at these jobs and at all messages."""
         found: dict[str, Any] = json.loads(self._script(keys=_LISTS, args=ids))
         waiting = found.pop("waiting")
-        # An empty table of Lua is an object or a list as it comes.
+        # Lua encodes an empty table as an object or as a list.
         seen = Seen(**{key: value or {} for key, value in found.items()}, waiting=waiting)
         for channel, data in self._published():
             if channel == KEYS.cancel_channel:
@@ -68,7 +68,7 @@ class Glass:
     def _published(self) -> Iterator[tuple[str, str]]:
         while True:
             message = self._pubsub.get_message(timeout=10)
-            assert message is not None, "what was published does not come"
+            assert message is not None, "a published message does not arrive"
             if message["channel"] == _MARK:
                 return
             yield message["channel"], message["data"]

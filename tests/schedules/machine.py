@@ -1,4 +1,4 @@
-"""hypothesis' state machine: it makes schedules and plays them."""
+"""The state machine with which hypothesis makes schedules and plays them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tests.schedules.worker import CHORES
 _FEW = st.integers(0, 5)
 _TWO = st.integers(0, 1)
 _STUMBLES = st.sampled_from(("lose", "crash", "again", "cancel"))
-#: The actor that was begun last; all the steps that it has.
+#: The actor that began last; all of its steps.
 _LAST, _TO_THE_END = -1, 0
-#: What is seldom; one rule for all of them, as hypothesis plays each rule equally often.
+#: Rare moves. One rule covers all of them, because hypothesis plays each rule equally often.
 _TROUBLES = ("again", "again", "lose", "lose", "expire", "late", "drain", "pull", "start")
 
 
 @dataclass
 class Tally:
-    """What all schedules of a run have done."""
+    """The number of schedules and moves in a run."""
 
     schedules: int = 0
     moves: Counter[str] = field(default_factory=Counter)
 
 
 class Schedules(RuleBasedStateMachine):
-    """One schedule: moves in any order, then the end. `played` can be played again."""
+    """One schedule: moves in any order, then the end. `last` can be played again."""
 
     open_site: Callable[[], Site]
     tally: Tally
@@ -74,7 +74,7 @@ class Schedules(RuleBasedStateMachine):
     @precondition(lambda self: self._moves.can("ask"))
     @rule(how=_FEW, which=_FEW)
     def ask_the_same(self, how: int, which: int) -> None:
-        """It leads, or joins the one that runs."""
+        """Submit a job that leads or joins a running one."""
         self._play("ask", 0, how)
         self._play("step", _LAST, _TO_THE_END)
         self._play("take", which)
@@ -83,7 +83,7 @@ class Schedules(RuleBasedStateMachine):
     @precondition(lambda self: self._moves.can("ask"))
     @rule(what=_FEW, how=_FEW, steps=_TWO, then=_STUMBLES)
     def ask_and_stumble(self, what: int, how: int, steps: int, then: str) -> None:
-        """In the middle of it something happens to the caller or to its job."""
+        """Submit a job, with an accident to the caller or the job midway."""
         self._play("ask", what, how)
         self._play("step", _LAST, 1 + steps)
         self._play(then, _LAST)
@@ -140,7 +140,7 @@ class Schedules(RuleBasedStateMachine):
     @precondition(lambda self: self._moves.can("finish") and self._moves.can("ask"))
     @rule(which=_FEW, steps=_TWO, how=_FEW)
     def leave_and_ask(self, which: int, steps: int, how: int) -> None:
-        """The caller of a job that runs cancels it, and asks the same again."""
+        """Cancel a running job as its caller, and ask the same again."""
         self._play("leave", which, 0)
         self._play("step", _LAST, steps)
         self._play("ask", 0, how)
@@ -165,7 +165,7 @@ class Schedules(RuleBasedStateMachine):
     @precondition(lambda self: self._moves.can("finish"))
     @rule(which=_FEW, who=_FEW, steps=st.sampled_from((0, 0, 1, 2)))
     def late(self, which: int, who: int, steps: int) -> None:
-        """The time of a job that runs is over, or of one that has joined; a heartbeat sees it."""
+        """Let the deadline of a running or a joined job pass; a reaper sees it."""
         self._play("late_run", which, who)
         self._play("chore", which, CHORES.index("expire"))
         self._play("step", _LAST, steps)
@@ -173,7 +173,7 @@ class Schedules(RuleBasedStateMachine):
     @precondition(lambda self: self._moves.can("expire"))
     @rule(which=_FEW)
     def expire(self, which: int) -> None:
-        """A lease runs out, and somebody sees it."""
+        """Let a lease expire; a reaper sees it."""
         self._play("expire", which)
         self._play("chore", which + 1, CHORES.index("reap"))
         self._play("step", _LAST, _TO_THE_END)

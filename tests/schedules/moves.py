@@ -1,7 +1,7 @@
 """The moves of a schedule.
 
-A move is a word and numbers. A number picks one of what is there (a job, a worker, an actor), so
-any numbers make a schedule; a move for which nothing is there does nothing and returns False.
+A move is a word and numbers. A number picks one of the present jobs, workers or actors, so any
+numbers make a schedule; a move that finds nothing to pick does nothing and returns False.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ def _pick(things: Sequence[T], which: int) -> T | None:
 
 
 class Moves:
-    """On one site."""
+    """The moves on one site."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self.made: Counter[str] = Counter()
 
     def play(self, word: str, *numbers: int) -> bool:
-        """Make one move; True if there was something to move."""
+        """Make one move; return whether there was something to move."""
         moved = bool(getattr(self, word)(*numbers))
         self.made[word] += moved
         return moved
 
     def can(self, word: str) -> bool:
-        """Whether there is something to move: hypothesis then tries it."""
+        """Whether there is something to move; only then does hypothesis try the move."""
         site, jobs = self._site, self._site.jobs.values()
         return bool(
             {
@@ -54,7 +54,7 @@ class Moves:
                 "expire": self._holding(),
                 "wake": any("deferred" in where for where in site.seen.places.values()),
                 "jobs": site.jobs,
-                # Few: a schedule in which all are cancelled shows little.
+                # Limited, because a schedule in which all jobs are cancelled shows little.
                 "cancel": sum(job.cancelled for job in jobs) < len(jobs) / 2,
                 "crash": site.actors,
             }[word]
@@ -63,7 +63,7 @@ class Moves:
     # --- callers ----------------------------------------------------------------------------
 
     def ask(self, what: int, how: int) -> bool:
-        """A caller begins to submit a new job."""
+        """Let a caller begin to submit a new job."""
         if not self.can("ask"):
             return False
         digest = min(worker.digest for worker in self._site.workers)
@@ -73,7 +73,7 @@ class Moves:
         return True
 
     def again(self, which: int) -> bool:
-        """A caller submits an id once more: it does not know whether it has done so."""
+        """Let a caller submit an id again, because it does not know whether its call succeeded."""
         job = _pick([job for job in self._site.jobs.values() if job.way != "next"], which)
         if job is None or len(self._site.callers) >= MOST_CALLERS:
             return False
@@ -81,12 +81,12 @@ class Moves:
         return True
 
     def cancel(self, which: int) -> bool:
-        """A caller begins to cancel a job."""
+        """Let a caller begin to cancel a job."""
         job = _pick(list(self._site.jobs.values()), which)
         return job is not None and self._cancel(job)
 
     def leave(self, which: int, who: int) -> bool:
-        """A caller of a job that runs, or of one that waits for the same, begins to cancel it."""
+        """Let a caller begin to cancel a running job, or a job that waits for the same answer."""
         job = self._waits_for(_pick(self._site.open, which), who)
         return job is not None and self._cancel(job)
 
@@ -98,7 +98,7 @@ class Moves:
         return True
 
     def _waits_for(self, generation: Generation | None, who: int) -> Job | None:
-        """The job that runs, or one of those that wait for the same."""
+        """The running job, or one of the jobs that wait for the same answer."""
         if generation is None:
             return None
         runs, seen = generation.made.job, self._site.seen
@@ -109,14 +109,14 @@ class Moves:
     # --- workers ----------------------------------------------------------------------------
 
     def take(self, which: int) -> bool:
-        """A worker with a free slot looks for a job."""
+        """Let a worker with a free slot look for a job."""
         worker = _pick(self._site.able, which)
         if worker is not None:
             self._site.begin(f"slot of {worker.name}", worker.take, worker)
         return worker is not None
 
     def chore(self, which: int, what: int) -> bool:
-        """A worker's heartbeat begins one of its chores."""
+        """Let a worker's heartbeat begin one of its chores."""
         worker = _pick(self._idle_heartbeats(), which)
         if worker is None:
             return False
@@ -125,14 +125,14 @@ class Moves:
         return True
 
     def start(self, slots: int) -> bool:
-        """A new worker."""
+        """Start a new worker."""
         if len(self._site.alive) >= MOST_WORKERS:
             return False
         self._site.start_worker(1 + slots % 2)
         return True
 
     def drain(self, which: int) -> bool:
-        """A worker is shut down, and its time for that is over."""
+        """Shut a worker down, with its time for draining already over."""
         worker = _pick([one for one in self._site.alive if not one.draining], which)
         if worker is None:
             return False
@@ -142,7 +142,7 @@ class Moves:
         return True
 
     def pull(self, which: int) -> bool:
-        """The model is pulled anew beside one worker, or beside all."""
+        """Pull a new version of the model beside one worker or beside all."""
         worker = _pick([*self._site.alive, None], which)
         self._site.pull([worker] if worker is not None else self._site.alive)
         return True
@@ -150,10 +150,10 @@ class Moves:
     def _idle_heartbeats(self) -> list[Worker]:
         return [worker for worker in self._site.alive if not self._site.of(worker, "heartbeat")]
 
-    # --- the next call of somebody ------------------------------------------------------------
+    # --- the next call of an actor ------------------------------------------------------------
 
     def step(self, which: int, steps: int = 1) -> bool:
-        """Somebody makes its next Redis call, or a few; with 0 all to its end, or to the engine."""
+        """Let an actor make `steps` Redis calls; 0 lets it run to its end or to the engine."""
         actor = _pick(self._site.ready, which)
         if actor is not None and not steps:
             self._site.go(actor, Order.RUN)
@@ -163,14 +163,14 @@ class Moves:
         return actor is not None
 
     def lose(self, which: int) -> bool:
-        """Somebody's next Redis call is made, its reply is lost: it will be made again."""
+        """Make an actor's next Redis call and lose its reply: the call will be made again."""
         actor = _pick([actor for actor in self._site.ready if actor.at == "call"], which)
         if actor is not None:
             self._site.go(actor, Order.LOSE)
         return actor is not None
 
     def crash(self, which: int, how: int = 0, last: int = 0) -> bool:
-        """A worker or a caller dies; with `how` its `last` call is made and the reply not heard."""
+        """Kill a worker or a caller; an odd `how` makes its `last` call and drops the reply."""
         site = self._site
         victims: list[Worker | Actor] = [*site.alive, *site.callers]
         victim = _pick(victims, which)
@@ -193,16 +193,16 @@ class Moves:
     # --- models -------------------------------------------------------------------------------
 
     def finish(self, which: int, then: int = 0) -> bool:
-        """A model is done; with `then` its job is, too."""
+        """Let a model finish; an odd `then` lets its job end too."""
         return self._end(_pick(self._site.open, which), "finish", then)
 
     def fail(self, which: int, how: int, then: int = 0) -> bool:
-        """A model fails: for good, or so that it may be tried again."""
+        """Let a model fail, permanently or with an error that allows another try."""
         error = OllamaBusy("busy") if how % 2 else ModelFailed("broken")
         return self._end(_pick(self._site.open, which), error, then)
 
     def timer(self, which: int) -> bool:
-        """An engine sees that the time of the job that it works for is over."""
+        """Let an engine see that its job's deadline has passed."""
         return self._end(_pick(self._late(), which), "late")
 
     def _end(self, generation: Generation | None, outcome: Any, then: int = 0) -> bool:
@@ -219,25 +219,25 @@ class Moves:
     # --- time ---------------------------------------------------------------------------------
 
     def expire(self, which: int) -> bool:
-        """So long passes that a worker's leases run out: it is dead, or was frozen."""
+        """Let a worker's leases expire: the worker is dead or was frozen."""
         worker = _pick(self._holding(), which)
         if worker is not None:
             self._site.expire_leases(worker)
         return worker is not None
 
     def wake(self) -> bool:
-        """So long passes that all pauses are over."""
+        """Let enough time pass to end all pauses."""
         return self._site.end_pauses()
 
     def late(self, which: int) -> bool:
-        """A job's deadline passes."""
+        """Let a job's deadline pass."""
         job = _pick([job for job in self._site.jobs.values() if not job.late], which)
         if job is not None:
             self._site.pass_deadline(job)
         return job is not None
 
     def late_run(self, which: int, who: int = 0) -> bool:
-        """The deadline of a job that runs passes, or of one that waits for the same."""
+        """Let the deadline pass of a running job or of one that waits for the same answer."""
         job = self._waits_for(_pick(self._site.open, which), who)
         if job is not None:
             self._site.pass_deadline(job)

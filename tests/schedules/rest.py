@@ -1,4 +1,4 @@
-"""How a schedule ends: nothing goes wrong any more, healthy workers do all that there is to do."""
+"""The end of a schedule: nothing goes wrong any more, and healthy workers do all the work."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ MOST_ROUNDS = 40
 
 
 def come_to_rest(site: Site) -> None:
-    """Everybody goes on, every model answers, what died is found. No deadline passes.
+    """Let all actors go on and all models answer, and find the dead. No deadline passes.
 
-    Raises AssertionError where that never ends.
+    Raises AssertionError if that never ends.
     """
     _go_on(site)
-    for worker in site.alive:  # a request to stop is heard before a model is done
+    for worker in site.alive:  # hear requests to stop before a model is done
         site.run(f"heartbeat of {worker.name}", worker.hear, worker)
     _finish_all(site)
     for _ in range(MOST_ROUNDS):
         _pass_time(site)
-        if not site.alive:  # what nobody waits for has an end too, once there is a worker
+        if not site.alive:  # a job that nobody waits for ends too, once there is a worker
             site.start_worker(2)
-        for worker in site.alive[:1]:  # the chores of one are for all
+        for worker in site.alive[:1]:  # one worker does the chores for all
             site.run(f"heartbeat of {worker.name}", worker.all_chores, worker)
         _finish_all(site)
         if not site.seen.waiting:
@@ -37,7 +37,7 @@ def come_to_rest(site: Site) -> None:
 
 
 def let_deadlines_pass(site: Site) -> None:
-    """All of them: what no caller waits for has an end too."""
+    """Let all deadlines pass, so that jobs without a waiting caller end too."""
     for job in site.jobs.values():
         site.pass_deadline(job)
     come_to_rest(site)
@@ -63,7 +63,7 @@ def _finish_all(site: Site) -> None:
 
 
 def _fill(site: Site, worker: Worker) -> None:
-    """It takes until it is full or there is nothing."""
+    """Let a worker take jobs until it is full or no job is left."""
     while worker in site.able:
         before = site.seen.waiting, len(worker.runtime.in_flight)
         site.run(f"slot of {worker.name}", worker.take, worker)

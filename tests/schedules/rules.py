@@ -1,4 +1,4 @@
-"""What must hold after every step of a schedule, and at its end."""
+"""The rules that must hold after every step of a schedule and at its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.schedules.site import Site
 
 KEYS = Keys()
 
-#: What may be left of jobs that have all ended. The first live on, the others for their time.
+#: Keys that may remain after all jobs have ended: the first stay, the others have a lifetime.
 _STAYS = (
     KEYS.fence,
     KEYS.doorbell,
@@ -37,7 +37,7 @@ _ENDS = ("hits_at_call", "hits", "misses", "joined")
 
 
 class Rules:
-    """Looks at one site."""
+    """Checks one site against the rules."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -46,18 +46,18 @@ class Rules:
     # --- after every step -------------------------------------------------------------------
 
     def after_step(self) -> None:
-        """Raises AssertionError for what must never be."""
+        """Raise AssertionError if a rule is broken."""
         self._results_stay()
         self._one_runs()
         self._one_place()
         self._followers_have_a_leader()
         for one in self._site.running:
             if one.key is not None:
-                self._runs_for_somebody(one)
-                self._is_stopped_for_nobody(one)
+                self._runs_for_a_caller(one)
+                self._is_not_stopped_while_others_wait(one)
         for fingerprint, (leader, token) in self._site.before.groups.items():
             self._crashes_are_shared(fingerprint, leader, token)
-            self._an_answer_is_everybodys(fingerprint, leader)
+            self._an_answer_reaches_every_waiter(fingerprint, leader)
 
     def _results_stay(self) -> None:
         """The first result of a job is its only one."""
@@ -68,7 +68,7 @@ class Rules:
         assert not gone, f"the results of {gone} have gone"
 
     def _one_runs(self) -> None:
-        """Of one fingerprint at most one generation that is wanted and whose worker holds it."""
+        """At most one wanted generation of a fingerprint runs under its worker's lease."""
         runs: dict[Any, Generation] = {}
         for one in self._site.running:
             if one.key is None or not self._counts(one):
@@ -78,8 +78,8 @@ class Rules:
 
     def _counts(self, one: Generation) -> bool:
         record = self._site.seen.records.get(one.made.job, {})
-        held = record.get("token") == one.in_flight.delivery.token
-        return held and "cancelled" not in record and one.in_flight.reason is None
+        holds = record.get("token") == one.in_flight.delivery.token
+        return holds and "cancelled" not in record and one.in_flight.reason is None
 
     def _one_place(self) -> None:
         """A message is in one place until its job has its result."""
@@ -93,17 +93,17 @@ class Rules:
                 assert not kept, f"{task_id} has its result and is in {kept}"
 
     def _followers_have_a_leader(self) -> None:
-        """Who has joined waits for one that is held."""
+        """A follower waits for a leader that a worker holds."""
         seen = self._site.seen
         for task_id, places in seen.places.items():
             if "joined" in places:
                 fingerprint = seen.records[task_id]["fingerprint"]
                 leader, token = seen.groups.get(fingerprint, ["", ""])
-                held = seen.records.get(leader, {}).get("token") == token
-                assert held, f"{task_id} has joined {leader}, which does not run"
+                runs = seen.records.get(leader, {}).get("token") == token
+                assert runs, f"{task_id} has joined {leader}, which does not run"
 
     def _waiting(self, seen: Seen, fingerprint: str, but: str) -> list[str]:
-        """Whose message waits somewhere for the answer of a flight."""
+        """Jobs, other than `but`, whose message still waits for the group's answer."""
         return [
             task_id
             for task_id, record in seen.records.items()
@@ -113,15 +113,16 @@ class Rules:
             and task_id != but
         ]
 
-    def _runs_for_somebody(self, one: Generation) -> None:
-        """When the last has left, it is told to stop."""
+    def _runs_for_a_caller(self, one: Generation) -> None:
+        """A generation is told to stop when the last caller has left."""
         record = self._site.seen.records.get(one.made.job, {})
         if "caller_left" in record and self._counts(one):
             others = self._waiting(self._site.seen, record["fingerprint"], one.made.job)
             assert others, f"{one.made} goes on for nobody"
 
-    def _is_stopped_for_nobody(self, one: Generation) -> None:
-        """No caller's cancel stops what others wait for; one in a chain is ended by its worker."""
+    def _is_not_stopped_while_others_wait(self, one: Generation) -> None:
+        """No caller's cancel stops a generation that others wait for. A job in a chain is an
+        exception: its worker ends it."""
         seen, before = self._site.seen, self._site.before
         record, was = seen.records.get(one.made.job, {}), before.records.get(one.made.job, {})
         if "cancelled" in record and "cancelled" not in was and "canvas" not in record:
@@ -129,13 +130,13 @@ class Rules:
             others = self._waiting(seen, record["fingerprint"], one.made.job)
             others = [other for other in others if "cancelled" not in seen.records[other]]
             others = [other for other in others if not self._site.jobs[other].late]
-            # One in a chain may have had its handoff before, and still be in its queue.
+            # A job in a chain may already have its handoff and still be in its queue.
             waiters = seen.waiters.get(record["fingerprint"], [])
             others = [o for o in others if "canvas" not in seen.records[o] or o in waiters]
             assert not (leads and others), f"{one.made} is stopped, and {others} wait for it"
 
     def _crashes_are_shared(self, fingerprint: str, leader: str, token: str) -> None:
-        """Who waits for a job with which a worker died is as dangerous."""
+        """The waiters of a job that was running when its worker died share that crash."""
         seen, before = self._site.seen, self._site.before
         crashes = seen.records.get(leader, {}).get("crashes", "0")
         was = before.records.get(leader, {})
@@ -145,8 +146,8 @@ class Rules:
                 settled = "settled" in before.records[task_id]
                 assert settled or its >= crashes, f"{task_id} does not share a crash of {leader}"
 
-    def _an_answer_is_everybodys(self, fingerprint: str, leader: str) -> None:
-        """Also of those in other queues: when the leader's answer is cached, nobody waits."""
+    def _an_answer_reaches_every_waiter(self, fingerprint: str, leader: str) -> None:
+        """Once the leader has its answer, no job waits for it, not even in another queue."""
         seen, before = self._site.seen, self._site.before
         if fingerprint in seen.groups or "token" in seen.records.get(leader, {}):
             return
@@ -160,10 +161,10 @@ class Rules:
     # --- at the end -------------------------------------------------------------------------
 
     def at_the_end(self) -> None:
-        """Everybody is answered; then, when all deadlines have passed, nothing is left."""
+        """Check that every job is answered and, once all deadlines have passed, no key is left."""
         site = self._site
         come_to_rest(site)
-        self._nobody_is_lost()
+        self._no_job_is_lost()
         for job in site.jobs.values():
             if job.id in self._first:
                 self._answer_is_right(job, json.loads(self._first[job.id]))
@@ -172,12 +173,12 @@ class Rules:
         self._nothing_is_left()
         self._all_are_counted()
 
-    def _nobody_is_lost(self) -> None:
+    def _no_job_is_lost(self) -> None:
         for job in self._site.jobs.values():
             if job.asked:
                 assert job.id in self._first, f"{job.id} has no result"
             if '"status": "SUCCESS"' in self._first.get(job.id, "") and job.way == "chain":
-                assert f"{job.id}-next" in self._first, f"what follows {job.id} has no result"
+                assert f"{job.id}-next" in self._first, f"the job after {job.id} has no result"
 
     def _answer_is_right(self, job: Job, result: dict[str, Any]) -> None:
         assert result["task_id"] == job.id
@@ -197,7 +198,7 @@ class Rules:
         assert job.is_like(by), f"{job} got an answer of {by}"
         assert made.digest >= job.oldest_digest, f"{job} got an answer of an older model: {made}"
         if answer["origin"] == "computed":
-            assert made.job == job.id, f"{job} got what was computed for {by}"
+            assert made.job == job.id, f"{job} got the answer computed for {by}"
         else:
             assert job.shares, f"{job} got an answer of {by}"
             assert by.shares, f"{job} got an answer of {by}"
@@ -206,7 +207,7 @@ class Rules:
     def _failure_has_its_reason(self, job: Job, failure: dict[str, Any]) -> None:
         assert failure["exc_module"] == "local_llm_service.worker.errors", failure
         error, site = failure["exc_type"], self._site
-        head = self._site.jobs[job.id.removesuffix("-next")]  # what follows fails with it
+        head = self._site.jobs[job.id.removesuffix("-next")]  # the next job fails with its head
         reasons = {
             "Cancelled": job.cancelled or head.cancelled,
             "DeadlineExceeded": job.late or head.late,
@@ -214,7 +215,7 @@ class Rules:
             "ModelFailed": any(self._failed(one, "model_failed") for one in (job, head)),
             "OllamaBusy": any(self._failed(one, "ollama_busy") for one in (job, head)),
         }
-        assert reasons.get(error), f"{job} failed with {error}, and nobody knows why"
+        assert reasons.get(error), f"{job} failed with {error} for no reason"
 
     def _failed(self, job: Job, code: str) -> bool:
         return any(why == code and self._is_for(made, job) for made, why in self._site.failures)
@@ -224,7 +225,7 @@ class Rules:
         return by is job or (job.is_like(by) and by.shares and job.shares)
 
     def _answers_are_announced_once(self) -> None:
-        """But not a hit at its call: nobody can wait for an id that is only being made up."""
+        """Only a hit at its call is not announced: its id is new, so nobody can wait for it."""
         told = dict(self._site.seen.announced)
         assert len(told) == len(self._site.seen.announced), "a result was announced twice"
         for task_id, result in self._first.items():

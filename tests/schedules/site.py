@@ -19,12 +19,12 @@ from tests.schedules.worker import Worker
 
 KEYS = Keys()
 
-#: Two tries and two crashes: the ends are near. Pauses are over when a schedule says so.
+#: Two tries and two crashes keep the ends near. Pauses are over when a schedule says so.
 SETTINGS = {"max_attempts": 2, "max_crashes": 2, "retry_base_seconds": 1000}
 
 
 class Site:
-    """One Redis, as empty as a new one, with two workers of two slots."""
+    """One emptied Redis with two workers of two slots."""
 
     def __init__(self, glass: Glass, calls: Calls, settings: Settings) -> None:
         glass.client.flushall()
@@ -36,9 +36,9 @@ class Site:
         self.workers: list[Worker] = []
         self.running: list[Generation] = []
         self.made: dict[int, Made] = {}
-        #: What models failed at, and the code of the error.
+        #: The failed generations, each with the code of its error.
         self.failures: list[tuple[Made, str]] = []
-        #: What the last look at Redis has shown, and the one before it: one Redis call between.
+        #: The last look at Redis and the one before it; one Redis call lies between them.
         self.seen = self.before = Seen()
         self.after_step: Callable[[], None] = lambda: None
         self._numbers, self._digest = count(1), 1
@@ -73,20 +73,20 @@ class Site:
 
     @property
     def ready(self) -> list[Actor]:
-        """Who goes on when it is let go: before a call, or in an engine that is to stop."""
+        """Actors that can go on: before a call, or in an engine that has to stop."""
         return [actor for actor in self.actors if self.is_ready(actor)]
 
     @property
     def open(self) -> list[Generation]:
-        """What models work on."""
+        """The generations that models work on."""
         return [one for one in self.running if one.actor.at == "engine" and not one.stopping]
 
     def of(self, worker: Worker, what: str) -> list[Actor]:
-        """Its slots, or its heartbeat, that are in the middle of something."""
+        """The worker's actors of this kind, slots or heartbeat, that are at work."""
         return [a for a in self.actors if a.owner is worker and a.name.startswith(what)]
 
     def is_ready(self, actor: Actor) -> bool:
-        """See `ready`."""
+        """Whether this actor can go on, as `ready` says."""
         stopping = actor.generation is not None and actor.generation.stopping
         return actor.at == "call" or (actor.at == "engine" and stopping)
 
@@ -97,19 +97,19 @@ class Site:
     # --- what they do -----------------------------------------------------------------------
 
     def start_worker(self, slots: int) -> None:
-        """A new one, with the newest model."""
+        """Start a worker with the newest version of the model."""
         name = f"w{len(self.workers) + 1}"
         self.workers.append(Worker(name, slots, self.settings, self._digest, self._generate))
 
     def pull(self, workers: Iterable[Worker]) -> None:
-        """The model is pulled anew beside these workers, and is another."""
+        """Pull a new version of the model beside these workers."""
         self._digest += 1
         for worker in workers:
             worker.digest = self._digest
             worker.publish()
 
     def begin(self, name: str, work: Callable[[], None], owner: Worker | None = None) -> Actor:
-        """Somebody begins something, and stops before its first call."""
+        """Begin some work in an actor, which stops before its first call."""
         actor = Actor(name, work, owner, self._look_from_an_actor)
         self.actors.append(actor)
         actor.start()
@@ -117,19 +117,19 @@ class Site:
         return actor
 
     def go(self, actor: Actor, order: Order = Order.GO) -> None:
-        """Somebody goes on."""
+        """Let an actor go on."""
         actor.go(order)
         self.tidy()
         self.look()
 
     def run(self, name: str, work: Callable[[], None], owner: Worker) -> None:
-        """Somebody begins something and does it to its end, or to the engine."""
+        """Begin some work in an actor and let it run to its end or to the engine."""
         actor = self.begin(name, work, owner)
         if self.is_ready(actor):
             self.go(actor, Order.RUN)
 
     def end_generation(self, generation: Generation, outcome: Any) -> None:
-        """A model is done, fails with a ServiceError, or "late": its time is over."""
+        """End a generation: "finish", a ServiceError, or "late" when its deadline has passed."""
         generation.outcome = outcome
         if not isinstance(outcome, str):
             self.failures.append((generation.made, outcome.code))
@@ -148,7 +148,7 @@ class Site:
     # --- what is seen -----------------------------------------------------------------------
 
     def look(self) -> None:
-        """See what the last call has done, and whether it may be."""
+        """Look at the effect of the last call and check the rules."""
         if not self.calls.changed:
             return
         self.calls.changed = False
@@ -161,11 +161,11 @@ class Site:
     def _look_from_an_actor(self) -> None:
         try:
             self.look()
-        except AssertionError as error:  # for the schedule's thread: the service would catch it
+        except AssertionError as error:  # the service would catch it: tidy() raises it
             self._fault = self._fault or error
 
     def tidy(self) -> None:
-        """Forget who has ended. Raises AssertionError for an error that nobody handled."""
+        """Forget actors that have ended. Raises AssertionError for an unhandled error."""
         if self._fault is not None:
             raise self._fault
         for actor in self.actors:
@@ -179,27 +179,27 @@ class Site:
     # --- time -------------------------------------------------------------------------------
 
     def leases(self, worker: Worker) -> list[tuple[str, int]]:
-        """Delivery tags and tokens of what Redis takes this worker to hold."""
+        """Delivery tags and tokens that this worker holds, according to Redis."""
         records = self.seen.records.values()
         mine = [one for one in records if one.get("worker") == worker.name and "tag" in one]
         return [(one["tag"], int(one["token"])) for one in mine if "token" in one]
 
     def expire_leases(self, worker: Worker) -> None:
-        """So long passes that they run out."""
+        """Let enough time pass for the worker's leases to expire."""
         for tag, token in self.leases(worker):
             self.glass.client.zadd(KEYS.unacked_index, {tag: token}, xx=True)
         if not worker.alive:
             worker.publish()
 
     def end_pauses(self) -> bool:
-        """So long passes that what is deferred is due; False when nothing is."""
+        """Let enough time pass to make deferred jobs due; return whether there are any."""
         ids = sorted(map(str, self.glass.client.zrange(KEYS.deferred, 0, -1)))
         for place, task_id in enumerate(ids):
             self.glass.client.zadd(KEYS.deferred, {task_id: place}, xx=True)
         return bool(ids)
 
     def pass_deadline(self, job: Job) -> None:
-        """A minute ago."""
+        """Move the job's deadline to a minute ago."""
         job.late = True
         client, record = self.glass.client, KEYS.job(job.id)
         seconds, _ = client.time()  # type: ignore[misc]

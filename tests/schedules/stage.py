@@ -1,5 +1,5 @@
-"""What schedules are played on: the run's Redis, the scripts or a mutant of them, and both ways to
-play, by hypothesis and from a line of text."""
+"""The stage for schedules: the run's Redis, the scripts or a mutant of them, and both ways to play,
+by hypothesis and from a line of text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.schedules.worker import many_workers
 
 
 class Stage:
-    """Sites on one Redis, one after the other."""
+    """Opens sites on one Redis, one after the other."""
 
     def __init__(self, client: redis.Redis, calls: Calls, config: Settings) -> None:
         self._glass, self.calls = Glass(client), calls
@@ -36,7 +36,7 @@ class Stage:
         self._open = partial(Site, self._glass, calls, config)
 
     def search(self, schedules: int, *, derandomize: bool) -> str | None:
-        """Let hypothesis make schedules; returns the first one with a fault."""
+        """Let hypothesis make schedules; return the first one with a fault."""
 
         class Here(Schedules):
             open_site = staticmethod(self._open)
@@ -51,7 +51,7 @@ class Stage:
                     deadline=None,
                     derandomize=derandomize,
                     database=None,
-                    # shorten() is quicker: what is left out here moves all that comes after it.
+                    # shorten() is quicker: here a move left out changes all moves after it.
                     phases=[Phase.generate],
                     suppress_health_check=list(HealthCheck),
                     print_blob=False,
@@ -63,7 +63,7 @@ class Stage:
         return None
 
     def shorten(self, schedule: str) -> str:
-        """Leave out moves as long as there is a fault."""
+        """Leave out moves for as long as the fault remains."""
         moves, size = schedule.split(", "), len(schedule.split(", ")) // 2
         while size:
             place = 0
@@ -77,7 +77,7 @@ class Stage:
         return ", ".join(moves)
 
     def fault(self, schedule: str) -> str:
-        """What is wrong with a schedule; empty when nothing is."""
+        """The fault of a schedule; empty when there is none."""
         try:
             self.play(schedule)
         except AssertionError as error:
@@ -85,7 +85,7 @@ class Stage:
         return ""
 
     def play(self, schedule: str) -> None:
-        """Play one from a line of text. Raises AssertionError for a fault."""
+        """Play a schedule from a line of text. Raises AssertionError for a fault."""
         site = self._open()
         moves, rules = Moves(site), Rules(site)
         site.after_step = rules.after_step
@@ -98,13 +98,13 @@ class Stage:
             site.close()
 
     def close(self) -> None:
-        """End its connection."""
+        """End the connection that looks at Redis."""
         self._glass.close()
 
 
 @contextmanager
 def stage(client: redis.Redis, texts: dict[str, str] | None = None) -> Iterator[Stage]:
-    """A stage with the shipped scripts, or with these in their place."""
+    """A stage with the shipped scripts, or with `texts` in their place."""
     config = Settings(**SETTINGS, model_name="fake:1b")  # type: ignore[arg-type]
     shipped = {
         file.stem: script_text(file.stem, DEFAULT_PREFIX) for file in DIRECTORY.glob("*.lua")

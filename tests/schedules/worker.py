@@ -1,4 +1,4 @@
-"""One worker of a schedule. All but the engine, the pool and the connection is shipped code."""
+"""One worker of a schedule, in shipped code except for the engine, the pool and the connection."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from local_llm_service.worker.store.store import process_store
 from tests.schedules.actors import here
 from tests.schedules.engine import Engine
 
-#: What a worker's heartbeat does, one at a time.
+#: The chores of a worker's heartbeat, done one at a time.
 CHORES = ("renew", "listen", "wake", "expire", "reap", "answer")
 
 
 class Channel(transport.Channel):
-    """The shipped channel on no connection: it takes, and hands over to a slot."""
+    """The shipped channel without a connection: it takes jobs and passes them to a slot."""
 
     connection_errors = ()
 
@@ -51,21 +51,21 @@ class Channel(transport.Channel):
 
 
 class Inbox:
-    """What was published on the channel of cancels and this worker has not heard yet."""
+    """Published cancels that this worker has not heard yet."""
 
     def __init__(self) -> None:
         self.ids: deque[str] = deque()
 
     def get_message(self, timeout: float) -> dict[str, str] | None:
-        """The next one, without waiting."""
+        """Return the next cancel without waiting."""
         return {"data": self.ids.popleft()} if self.ids else None
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is no connection."""
 
 
 class Worker:
-    """`digest`: which version of the model it has."""
+    """One worker; `digest` is its version of the model."""
 
     def __init__(self, name: str, slots: int, settings: Settings, digest: int, begin: Any) -> None:
         self.name, self.slots, self.digest = name, slots, digest
@@ -81,18 +81,18 @@ class Worker:
         self._qos.channel = SimpleNamespace(llm_runtime=self.runtime)
         self._qos._quick_ack = lambda _: None
         self._publisher = publisher(self.runtime)
-        #: Takes that have not come back: the consumer's thread makes one at a time.
+        #: Takes under way: the consumer's thread makes one at a time.
         self.taking = 0
         self.publish()
 
     def publish(self) -> None:
-        """Say what it serves, as every few seconds. A dead one is taken off the list."""
+        """Publish the models, as a worker does every few seconds; a dead worker is removed."""
         if self.alive:
             self.runtime.catalog.note(self.runtime.engine.models())
         self._publisher.publish("{}" if self.alive else "")
 
     def take(self) -> None:
-        """Look into the queues once, and run what is found to its end."""
+        """Look into the queues once and run a job that is found to its end."""
         self.taking += 1
         try:
             Channel(self.runtime, self._deliver)._brpop_read()
@@ -100,7 +100,7 @@ class Worker:
             self.taking -= 1
 
     def chore(self, which: str) -> None:
-        """One of the heartbeat's."""
+        """Do one of the heartbeat's chores."""
         self.heartbeat.release_due()
         jobs = self.runtime.store.jobs
         {
@@ -113,17 +113,17 @@ class Worker:
         }[which]()
 
     def hear(self) -> None:
-        """Learn what it has lost and what is to stop."""
+        """Learn which deliveries are lost and which have to stop."""
         self.chore("renew")
         self.chore("listen")
 
     def all_chores(self) -> None:
-        """One after the other."""
+        """Do all chores, one after the other."""
         for which in CHORES:
             self.chore(which)
 
     def _deliver(self, message: dict[str, Any], queue: str) -> None:
-        """What Celery does from a delivered message to its acknowledgement, in this thread."""
+        """Do what Celery does from delivery to acknowledgement, in this thread."""
         self.taking -= 1
         token = message["headers"]["llm_delivery"].delivery.token
         request = PrivateRequest(
@@ -137,7 +137,7 @@ class Worker:
 
 
 class _InThisThread:
-    """A pool whose slot is the thread that asks."""
+    """A pool whose slot is the calling thread."""
 
     @staticmethod
     def apply_async(target: Any, args: Any, accept_callback: Any, callback: Any, **_: Any) -> None:
@@ -151,12 +151,12 @@ def _new_id() -> str:
 
 
 def _listen_not(*_: Any) -> None:
-    """In place of what subscribes to the result of a call."""
+    """Do nothing, where Celery subscribes to the result of a call."""
 
 
 @contextmanager
 def many_workers(settings: Settings) -> Iterator[None]:
-    """In this process there are as many workers as a schedule wants."""
+    """Allow as many workers in this process as a schedule wants."""
 
     def given() -> Settings:
         return settings

@@ -1,4 +1,4 @@
-"""The text of an answer: what the command line prints and what a chain passes on."""
+"""The text of an answer, which the command line prints and a chain passes on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = [getattr(tasks, name).kind for name in tasks.__all__]
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_kind_names_a_field_of_its_own(kind: Any) -> None:
-    """CONTENT is a field of the answer, and not one that all answers share."""
+    """CONTENT names a field of this kind's answer that other kinds do not share."""
     own = kind.answer.model_fields.keys() - COMMON.keys()
     assert kind.answer.CONTENT in own
 
@@ -54,7 +54,7 @@ def test_json_can_be_indented_for_people() -> None:
     ],
 )
 def test_other_values_are_not_answers(value: object) -> None:
-    """A chain passes them on as they are, and the next step's own check refuses them."""
+    """A chain passes them on unchanged, and the next step's own check refuses them."""
     assert not is_answer(value)
 
 

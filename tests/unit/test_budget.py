@@ -1,4 +1,4 @@
-"""Prose within a budget of tokens: whole sentences, or a refusal."""
+"""Prose within a token budget is whole sentences or is refused."""
 
 from collections.abc import Callable
 
@@ -12,17 +12,17 @@ from local_llm_service.worker.prompt import Completion
 
 
 def cut(text: str) -> Completion:
-    """An answer that ran into its budget of 40 tokens."""
+    """An answer that reached its budget of 40 tokens."""
     return Completion(text, "m", "length", 9, 40, 0, 0, 0)
 
 
 def finished(text: str) -> Completion:
-    """An answer that the model ended itself."""
+    """An answer that the model itself ended."""
     return Completion(text, "m", "stop", 9, 4, 0, 0, 0)
 
 
 def test_a_finished_answer_is_kept_as_it_is() -> None:
-    """No end mark is needed where the model itself stopped; only white space around it goes."""
+    """An answer that the model ended needs no end mark and loses only white space around it."""
     assert whole_sentences(finished("\n A headline without a full stop ")) == (
         "A headline without a full stop"
     )
@@ -43,7 +43,7 @@ def test_a_finished_answer_is_kept_as_it_is() -> None:
     ],
 )
 def test_a_cut_answer_keeps_its_whole_sentences(text: str, kept: str | None) -> None:
-    """A sentence ends at . ! ? with its closing quotes, before white space or the end."""
+    """A sentence ends at . ! ? and closing quotes, before white space or the end."""
     if kept is None:
         with pytest.raises(InvalidOutput):
             whole_sentences(cut(text))
@@ -58,7 +58,7 @@ def test_a_cut_answer_keeps_sentences_of_scripts_without_spaces(text: str) -> No
 
 
 def test_an_answer_without_one_whole_sentence_names_the_budget() -> None:
-    """Half a sentence is no summary; the caller learns how much was too little."""
+    """Half a sentence is not a summary; the caller learns which budget was too small."""
     with pytest.raises(InvalidOutput, match="no whole sentence within 40 tokens") as refused:
         whole_sentences(cut("The very long sentence that"))
     assert "more tokens" in refused.value.hint
@@ -66,16 +66,16 @@ def test_an_answer_without_one_whole_sentence_names_the_budget() -> None:
 
 @pytest.mark.parametrize("text", ["", " \n\t "])
 @pytest.mark.parametrize("completion", [cut, finished])
-def test_nothing_is_no_answer(text: str, completion: Callable[[str], Completion]) -> None:
-    """An empty text is refused however it ended."""
+def test_an_empty_text_is_refused(text: str, completion: Callable[[str], Completion]) -> None:
+    """How the answer ended makes no difference."""
     with pytest.raises(InvalidOutput, match="wrote nothing"):
         whole_sentences(completion(text))
 
 
 @settings(deadline=None)
 @given(st.text(max_size=200))
-def test_what_is_kept_of_a_cut_answer_is_its_beginning(text: str) -> None:
-    """Nothing is invented or moved: a prefix that ends a sentence."""
+def test_the_beginning_of_a_cut_answer_is_kept(text: str) -> None:
+    """The kept text is a prefix that ends a sentence; nothing is invented or moved."""
     kept = whole_sentences(cut(f"One. {text}"))
     assert f"One. {text}".startswith(kept)
     assert kept.rstrip("\"'”’)]")[-1] in ".!?。！？"
@@ -83,7 +83,7 @@ def test_what_is_kept_of_a_cut_answer_is_its_beginning(text: str) -> None:
 
 @settings(deadline=None)
 @given(st.text("abc \n", max_size=80))
-def test_a_refusal_holds_nothing_of_the_answer(text: str) -> None:
+def test_a_refusal_quotes_nothing_of_the_answer(text: str) -> None:
     """The model's words stay out of exceptions."""
     with pytest.raises(InvalidOutput) as refused:
         whole_sentences(cut(f"geheim{text}"))
@@ -92,11 +92,11 @@ def test_a_refusal_holds_nothing_of_the_answer(text: str) -> None:
 
 @settings(deadline=None)
 @given(st.integers(5, 10_000))
-def test_fewer_words_are_asked_for_than_tokens_are_there(tokens: int) -> None:
-    """English has about 0.75 words a token: room is left to finish the sentence."""
+def test_the_prompt_asks_for_fewer_words_than_the_budget_has_tokens(tokens: int) -> None:
+    """English has about 0.75 words per token, which leaves room to finish the sentence."""
     assert 3 <= words_within(tokens) <= 0.75 * tokens
 
 
-def test_some_words_are_asked_for_at_any_budget() -> None:
-    """To ask for "at most 0 words" would be nonsense."""
+def test_the_prompt_asks_for_some_words_at_any_budget() -> None:
+    """Asking for "at most 0 words" would be nonsense."""
     assert words_within(1) == 3

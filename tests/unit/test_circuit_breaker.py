@@ -1,4 +1,4 @@
-"""The breaker: it closes the gate when the engine is away, probes, and opens it again."""
+"""The breaker closes the gate when the engine is away, probes, and opens the gate again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WaitUntil = Callable[..., object]
 
 
 class FlakyEngine:
-    """Answers while `there` is set; counts how often it was asked."""
+    """Answers while `there` is set, and counts how often it is asked."""
 
     def __init__(self) -> None:
         self.there = threading.Event()
@@ -53,7 +53,7 @@ class FlakyEngine:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: this engine has nothing to release."""
 
 
 @pytest.fixture
@@ -75,14 +75,16 @@ def catalog(engine: FlakyEngine) -> ModelCatalog:
 def breaker(
     engine: FlakyEngine, gate: Gate, catalog: ModelCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> CircuitBreaker:
-    """One that probes every few milliseconds."""
+    """A breaker that probes every few milliseconds."""
     monkeypatch.setattr(circuit_breaker, "FIRST_PROBE_SECONDS", 0.002)
     monkeypatch.setattr(circuit_breaker, "LONGEST_PAUSE_SECONDS", 0.01)
     return CircuitBreaker(engine, gate, catalog)
 
 
-def test_an_engine_that_answers_trips_nothing(breaker: CircuitBreaker, gate: Gate) -> None:
-    """A stream can break while its server is well."""
+def test_an_engine_that_answers_does_not_trip_the_breaker(
+    breaker: CircuitBreaker, gate: Gate
+) -> None:
+    """A stream can break while its server is healthy."""
     assert not breaker.is_away()
     assert gate.is_open
 
@@ -90,7 +92,7 @@ def test_an_engine_that_answers_trips_nothing(breaker: CircuitBreaker, gate: Gat
 def test_an_engine_that_is_away_closes_the_gate_until_it_answers(
     breaker: CircuitBreaker, gate: Gate, engine: FlakyEngine, wait_until: WaitUntil
 ) -> None:
-    """No job is taken in between, so none uses up a try."""
+    """The worker takes no job in between, so no job uses up a try."""
     engine.there.clear()
     assert breaker.is_away()
     assert gate.reasons == [Reason.OLLAMA]
@@ -101,10 +103,10 @@ def test_an_engine_that_is_away_closes_the_gate_until_it_answers(
     wait_until(lambda: gate.is_open, "the gate is open again")
 
 
-def test_it_opens_for_its_own_reason_only(
+def test_the_breaker_removes_only_its_own_reason(
     breaker: CircuitBreaker, gate: Gate, engine: FlakyEngine, wait_until: WaitUntil
 ) -> None:
-    """A worker that drains stays closed when Ollama comes back."""
+    """A draining worker's gate stays closed when Ollama comes back."""
     gate.close(Reason.DRAINING)
     engine.there.clear()
     breaker.trip()
@@ -122,7 +124,7 @@ def test_many_slots_that_fail_together_start_one_probe(
     probes = [thread for thread in threading.enumerate() if thread.name == "breaker"]
     assert len(probes) == 1
     engine.there.set()
-    wait_until(lambda: gate.is_open, "the probe has ended")
+    wait_until(lambda: gate.is_open, "the probe ends")
 
 
 def test_an_unexpected_error_does_not_end_the_probe(
@@ -132,12 +134,12 @@ def test_an_unexpected_error_does_not_end_the_probe(
     wait_until: WaitUntil,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Else a worker would take nothing for ever."""
+    """Otherwise a worker would never take a job again."""
     caplog.set_level(logging.DEBUG)
     engine.unexpected = RuntimeError("a secret word")
     breaker.trip()
     asked = engine.asked
-    wait_until(lambda: engine.asked > asked + 2, "it goes on")
+    wait_until(lambda: engine.asked > asked + 2, "the probe goes on")
     engine.unexpected = None
     wait_until(lambda: gate.is_open, "the gate is open again")
     assert "secret" not in caplog.text
@@ -150,7 +152,7 @@ def test_a_trip_makes_the_catalog_look_again(
     assert catalog.revision("fake:1b") is not None
     asked = engine.asked
     assert catalog.revision("fake:1b") is not None
-    assert engine.asked == asked, "what was seen a moment ago is used"
+    assert engine.asked == asked, "the catalog uses its recent look"
     breaker.trip()
     wait_until(lambda: engine.asked > asked, "it probes")
     engine.there.clear()

@@ -1,4 +1,4 @@
-"""The typed client sends on what its caller gave and nothing else."""
+"""The typed client sends the options that its caller gave and no others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class _Sent:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The keyword arguments of each call, which goes nowhere."""
+    """The keyword arguments of each call; the calls are not sent."""
     calls: list[dict[str, Any]] = []
 
     def apply_async(args: Any, kwargs: dict[str, Any]) -> _Sent:
@@ -27,8 +27,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return calls
 
 
-def test_what_is_not_given_is_not_sent(sent: list[dict[str, Any]]) -> None:
-    """So defaults stand in the kinds' requests alone."""
+def test_an_option_that_is_not_given_is_not_sent(sent: list[dict[str, Any]]) -> None:
+    """Only the kinds' requests define defaults."""
     client = Client()
     client.generate("p")
     client.summarize("c")
@@ -39,12 +39,12 @@ def test_what_is_not_given_is_not_sent(sent: list[dict[str, Any]]) -> None:
 
 
 def test_none_counts_as_not_given(sent: list[dict[str, Any]]) -> None:
-    """Callers can hand on options that they may or may not have."""
+    """Callers can pass on options that they may not have."""
     Client().generate("p", system_prompt=None, max_tokens=None, temperature=None)
     assert sent == [{}]
 
 
 def test_zero_and_false_are_values(sent: list[dict[str, Any]]) -> None:
-    """Temperature 0 and a cache that is off are wishes, not omissions."""
+    """Temperature 0 and a cache turned off are choices, not omissions."""
     Client().generate("p", temperature=0, cache=False, priority="low")
     assert sent == [{"temperature": 0, "cache": False, "priority": "low"}]

@@ -1,4 +1,4 @@
-"""The embedded server writes the prompt that Ollama wrote, and cuts it where Ollama cut."""
+"""The embedded server writes the same prompt as Ollama, and cuts it at the same place."""
 
 import asyncio
 import json
@@ -15,19 +15,19 @@ WIRE = Path(__file__).parents[1] / "wire"
 
 
 def rendered(name: str) -> tuple[list[Message], str]:
-    """The messages of a recording made with _debug_render_only, and the prompt in its answer."""
+    """The messages of a recording with _debug_render_only, and the prompt in its answer."""
     exchange = json.loads((WIRE / f"{name}.json").read_text())
     messages = [Message(m["role"], m["content"]) for m in exchange["request"]["body"]["messages"]]
     return messages, exchange["response"]["body"]["_debug_info"]["rendered_template"]
 
 
 async def count_words(text: str) -> list[int]:
-    """A stand-in for the tokenizer: one token for each word, mark and special token."""
+    """Stand in for the tokenizer, with one token per word, mark and special token."""
     return [0] * len(re.findall(r"<\|\w+\|>|\w+|[^\w\s]|\n", text))
 
 
 def fit(messages: list[Message], limit: int) -> tuple[Message, ...]:
-    """`chatml.fitting` with the stand-in."""
+    """Call `chatml.fitting` with the stand-in."""
     return asyncio.run(chatml.fitting(messages, limit, count_words))
 
 
@@ -35,45 +35,45 @@ def fit(messages: list[Message], limit: int) -> tuple[Message, ...]:
     "name", ["chat_debug_render_only", "ctx_chat_long_history_truncate_false_rendered"]
 )
 def test_the_prompt_is_the_recorded_one(name: str) -> None:
-    """Plain ChatML, without the system message that the GGUF's own template would add."""
+    """It is plain ChatML, without the system message that the GGUF's own template would add."""
     messages, prompt = rendered(name)
     assert chatml.render(messages) == prompt
 
 
 def test_a_history_that_fits_stays_whole() -> None:
-    """Nothing is dropped while all of it fits."""
+    """No turn is dropped while all of them fit."""
     messages = [Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
     assert fit(messages, 1000) == tuple(messages)
 
 
 def test_a_long_history_loses_its_oldest_turns_and_keeps_the_system_message() -> None:
-    """What is left of the recorded history: the system message and the newest turns."""
+    """The system message and the newest turns of the recorded history remain."""
     messages, prompt = rendered("ctx_chat_long_history_rendered")
     limit = len(asyncio.run(count_words(prompt)))
     assert chatml.render(fit(messages, limit)) == prompt
 
 
 def test_one_token_less_drops_one_more_turn() -> None:
-    """The limit is the last count that still fits."""
+    """The limit is the largest count that still fits."""
     messages, prompt = rendered("ctx_chat_long_history_rendered")
     limit = len(asyncio.run(count_words(prompt)))
     assert len(fit(messages, limit - 1)) == len(fit(messages, limit)) - 1
 
 
-def test_the_last_message_stays_however_long() -> None:
-    """An overlong last message is kept, alone with the system messages before it."""
+def test_the_last_message_stays_at_any_length() -> None:
+    """An overlong last message is kept with only the system messages before it."""
     messages = [Message("system", "s"), Message("user", "a"), Message("user", "long " * 500)]
     assert [m.role for m in fit(messages, 64)] == ["system", "user"]
 
 
 @pytest.mark.parametrize(("limit", "keep", "left"), [(256, 4, 130), (4, 4, 3), (256, 0, 128)])
 def test_one_overlong_message_is_cut_to_about_half(limit: int, keep: int, left: int) -> None:
-    """The recorded counts: 130 of 256, and 3 at a num_ctx of 1, which means 4."""
+    """The recorded counts are 130 of 256, and 3 at a num_ctx of 1, which means 4."""
     assert len(chatml.cut(range(1219), limit, keep)) == left
 
 
 def test_a_cut_keeps_the_first_tokens_and_the_end() -> None:
-    """The end holds the opening of the answer, so it always stays."""
+    """The end contains the opening of the answer, so it always stays."""
     cut: list[Any] = chatml.cut(range(1000), 256, 4)
     assert cut[:4] == [0, 1, 2, 3]
     assert cut[4:] == list(range(874, 1000))

@@ -29,7 +29,7 @@ def token(text: str, **fields: Any) -> dict[str, Any]:
 
 
 def translated(events: list[dict[str, Any]], **fields: Any) -> list[dict[str, Any]]:
-    """All records for `events`; `fields` belong to the request."""
+    """All records for `events`; `fields` are the request's."""
     message = {"role": "user", "content": "hi"}
     body = {"model": "smollm2:135m", "messages": [message], **fields}
     request: ChatRequest = parse_chat(json.dumps(body).encode())
@@ -51,7 +51,7 @@ def recorded_lines(name: str) -> list[dict[str, Any]]:
 
 
 def test_the_fields_come_in_the_recorded_order() -> None:
-    """First and last line have the very fields that Ollama sends."""
+    """The first and the last line have exactly the fields that Ollama sends."""
     first, last = translated([token("1"), FINAL])
     lines = recorded_lines("chat_stream")
     assert list(first) == list(lines[0])
@@ -59,7 +59,7 @@ def test_the_fields_come_in_the_recorded_order() -> None:
 
 
 def test_the_last_record_carries_no_text() -> None:
-    """Text that the last event still holds goes out in a record of its own."""
+    """Text in the last event is sent in a record of its own."""
     found = translated([token("a"), {**FINAL, "content": "rest"}])
     assert [record["message"]["content"] for record in found] == ["a", "rest", ""]
     assert [record["done"] for record in found] == [False, False, True]
@@ -69,7 +69,7 @@ def test_the_last_record_carries_no_text() -> None:
     ("stop_type", "reason"), [("eos", "stop"), ("word", "stop"), ("limit", "length")]
 )
 def test_the_reason_says_whether_the_answer_was_cut(stop_type: str, reason: str) -> None:
-    """`length` means cut, by num_predict or by the end of the context."""
+    """`length` means that num_predict or the end of the context cut the answer."""
     assert translated([{**FINAL, "stop_type": stop_type}])[-1]["done_reason"] == reason
 
 
@@ -79,8 +79,8 @@ def test_durations_are_in_nanoseconds() -> None:
     assert (last["prompt_eval_duration"], last["eval_duration"]) == (1_500_000, 20_250_000)
 
 
-def test_progress_of_the_prompt_is_no_record() -> None:
-    """The events that only keep the connection watched are dropped."""
+def test_progress_of_the_prompt_gives_no_record() -> None:
+    """Events that only keep the connection under watch are dropped."""
     assert len(translated([token("", prompt_progress={"total": 1}), FINAL])) == 1
 
 
@@ -97,14 +97,14 @@ def test_thirty_one_equal_tokens_are_still_an_answer() -> None:
 
 
 def test_text_where_json_was_asked_for_is_an_error() -> None:
-    """llguidance drops a schema that it cannot use, silently; the first character tells."""
+    """llguidance silently drops a schema that it cannot use; the first character shows it."""
     with pytest.raises(ApiError, match="llguidance cannot use this schema"):
         translated([token("Sure!"), FINAL], format={"type": "object"})
     assert translated([token("{"), token("Sure!"), FINAL], format="json")[-1]["done"]
 
 
 def test_logprobs_have_the_recorded_fields() -> None:
-    """Token, logprob and bytes; the alternatives without llama.cpp's ids."""
+    """They are token, logprob and bytes; alternatives come without llama.cpp's ids."""
     one = {"id": 1, "token": "I", "bytes": [73], "logprob": -2.5}
     event = token("I", completion_probabilities=[{**one, "top_logprobs": [one, one]}])
     record = translated([event, FINAL], logprobs=True, top_logprobs=1)[0]
@@ -115,7 +115,7 @@ def test_logprobs_have_the_recorded_fields() -> None:
 
 
 def test_a_time_is_printed_as_go_prints_it() -> None:
-    """Nanoseconds, trailing zeros cut, far beyond what a platform's clock may take."""
+    """It has nanoseconds without trailing zeros, even beyond the range of a platform's clock."""
     assert rfc3339(1_795_349_629_000_000_000) == "2026-11-22T12:13:49Z"
     assert rfc3339(1_795_349_629_120_000_000) == "2026-11-22T12:13:49.12Z"
     assert rfc3339(11_018_721_681_435_060_176).startswith("2319-03-04T")

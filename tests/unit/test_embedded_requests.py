@@ -1,4 +1,4 @@
-"""A request to the embedded server is read and refused as the real Ollama did."""
+"""The embedded server reads and refuses requests as the real Ollama does."""
 
 import json
 from pathlib import Path
@@ -58,7 +58,7 @@ def chat_body(**fields: Any) -> bytes:
 
 @pytest.mark.parametrize("name", REFUSED_WHILE_READ)
 def test_a_bad_request_is_refused_in_the_recorded_words(name: str) -> None:
-    """Status and wording of a refusal are those that Ollama sent."""
+    """Status and wording are the same as in Ollama's refusal."""
     body, response = recorded(name)
     with pytest.raises(ApiError) as refusal:
         parse_chat(body)
@@ -78,8 +78,8 @@ def test_a_bad_format_is_refused_in_the_recorded_words(name: str) -> None:
     assert refusal.value.message == response["body"]["error"]
 
 
-def test_a_wrongly_typed_option_is_a_500_as_recorded() -> None:
-    """Ollama finds a wrong option only while it schedules, hence the 500."""
+def test_an_option_of_a_wrong_type_is_a_500_as_recorded() -> None:
+    """Ollama finds a wrong option only while it schedules the request, hence the 500."""
     body, response = recorded("chat_option_wrong_type")
     with pytest.raises(ApiError) as refusal:
         parse_options(parse_chat(body).options)
@@ -99,12 +99,12 @@ def test_a_wrongly_typed_option_is_a_500_as_recorded() -> None:
     ],
 )
 def test_an_option_names_the_type_it_wants(option: dict[str, Any], wanted: str) -> None:
-    """The refusal says which option and which type."""
+    """The refusal names the option and the type."""
     with pytest.raises(ApiError, match=wanted):
         parse_options(option)
 
 
-def test_unknown_fields_options_and_roles_are_accepted_in_silence() -> None:
+def test_unknown_fields_options_and_roles_are_silently_accepted() -> None:
     """Ollama ignores what it does not know."""
     body = chat_body(nosuch=1, messages=[{"role": "wizard", "content": "hi", "x": 1}])
     assert parse_chat(body).messages[0].role == "wizard"
@@ -112,26 +112,26 @@ def test_unknown_fields_options_and_roles_are_accepted_in_silence() -> None:
 
 
 def test_nulls_count_as_absent() -> None:
-    """A null leaves the default, as in Go."""
+    """A null keeps the default, as in Go."""
     request = parse_chat(chat_body(stream=None, options=None, truncate=None, keep_alive=None))
     assert request.stream is True
     assert request.truncate is True
     assert request.keep_alive == 300 * NANOSECONDS
 
 
-def test_what_follows_the_json_value_is_ignored() -> None:
+def test_text_after_the_json_value_is_ignored() -> None:
     """Go's decoder stops after the first value."""
     assert parse_chat(chat_body() + b"}garbage").model == "smollm2:135m"
 
 
 @pytest.mark.parametrize("text", [b'{"a": NaN}', b'{"a": -Infinity}'])
-def test_numbers_that_json_does_not_have_are_refused(text: bytes) -> None:
-    """Python's reader would take NaN and Infinity; Ollama does not."""
+def test_numbers_that_json_lacks_are_refused(text: bytes) -> None:
+    """Python's reader would accept NaN and Infinity; Ollama does not."""
     with pytest.raises(ApiError, match="invalid character"):
         go_json.read_object(text, "ChatRequest", {})
 
 
-def test_a_deeply_nested_body_is_a_refusal_and_no_crash() -> None:
+def test_a_deeply_nested_body_is_refused_without_a_crash() -> None:
     """A body cannot exhaust the reader's stack."""
     with pytest.raises(ApiError) as refusal:
         go_json.read_object(b'{"a":' + b"[" * 200_000, "ChatRequest", {})
@@ -140,7 +140,7 @@ def test_a_deeply_nested_body_is_a_refusal_and_no_crash() -> None:
 
 @pytest.mark.parametrize("num_predict", [0, -1, -2, None])
 def test_num_predict_zero_or_less_means_no_limit(num_predict: int | None) -> None:
-    """`num_predict: 0` is no limit in Ollama, not "no token"."""
+    """In Ollama `num_predict: 0` removes the limit; it does not mean "no token"."""
     assert parse_options({"num_predict": num_predict}).num_predict == -1
 
 
@@ -153,13 +153,13 @@ def test_a_slot_is_at_least_as_long_as_the_context(asked: int, given: int, slot:
     assert (num_ctx, RunnerProfile(num_ctx, shift=True).slot_tokens) == (given, slot)
 
 
-def test_num_ctx_is_clamped_to_what_the_model_was_trained_for() -> None:
-    """Above 8192 tokens it is cut without a word."""
+def test_num_ctx_is_clamped_to_the_models_trained_length() -> None:
+    """A num_ctx above 8192 tokens is silently reduced."""
     assert parse_options({"num_ctx": 100_000}).num_ctx == 8192
 
 
 def test_the_requests_stop_replaces_the_models_own() -> None:
-    """Given stop sequences replace the model's; none given keeps them."""
+    """Stop sequences in a request replace the model's; without any the model's stay."""
     assert parse_options({"stop": ["7"]}).stop == ("7",)
     assert "<|im_end|>" in parse_options({}).stop
 
@@ -180,7 +180,7 @@ def test_the_model_answers_to_all_its_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["smollm2", "smollm2:latest", "me/smollm2:135m"])
 def test_another_model_is_a_404_that_names_it(name: str) -> None:
-    """The bare name means `:latest`, which is not here."""
+    """The bare name means `:latest`, which the server does not have."""
     with pytest.raises(ApiError, match=f"model '{name}' not found") as refusal:
         check_model(name)
     assert refusal.value.status == 404
@@ -191,25 +191,25 @@ def test_another_model_is_a_404_that_names_it(name: str) -> None:
     [("5m", 300), ("1h30m", 5400), ("1.5s", 1.5), ("100ms", 0.1), ("0", 0), ("-1m", -60)],
 )
 def test_a_duration_is_read_as_go_reads_it(text: str, seconds: float) -> None:
-    """A sequence of numbers, each with its unit."""
+    """A duration is a sequence of numbers, each with its unit."""
     assert go_duration(text) == round(seconds * NANOSECONDS)
 
 
 @pytest.mark.parametrize("text", ["soon", "5", "m", "", "5 m"])
-def test_what_is_no_duration_is_a_400(text: str) -> None:
-    """The wording is that of Go's time.ParseDuration."""
+def test_a_bad_duration_is_a_400(text: str) -> None:
+    """The wording is the same as Go's time.ParseDuration."""
     with pytest.raises(ApiError, match="time: invalid duration"):
         go_duration(text)
 
 
-def test_a_negative_keep_alive_means_for_ever() -> None:
+def test_a_negative_keep_alive_means_forever() -> None:
     """-1 keeps the model loaded for Go's longest duration."""
     assert keep_alive_nanoseconds(-1) == FOREVER_NANOSECONDS
     assert keep_alive_nanoseconds("-1m") == FOREVER_NANOSECONDS
     assert keep_alive_nanoseconds(2) == 2 * NANOSECONDS
 
 
-def test_no_messages_and_no_keep_alive_only_unload() -> None:
-    """An empty chat loads the model, unless keep_alive is 0."""
+def test_no_messages_and_a_keep_alive_of_0_only_unload() -> None:
+    """An empty chat loads the model unless keep_alive is 0."""
     assert parse_chat(chat_body(messages=[], keep_alive=0)).unloads
     assert not parse_chat(chat_body(messages=[])).unloads

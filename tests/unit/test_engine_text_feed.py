@@ -1,4 +1,4 @@
-"""The way from an answer to its sink: in order, until the sink fails or the call is over."""
+"""The feed passes an answer to its sink in order, until the sink fails or the call is over."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ PIECES = ("a sec", "ret ", "answer")
 
 
 class Sink:
-    """Keeps what it gets; raises `error` at the piece with the number `at`, counted from 0."""
+    """Keeps the pieces it gets; raises `error` at piece number `at`, counted from 0."""
 
     def __init__(self, error: BaseException | None = None, at: int = 0) -> None:
         self.heard: list[str] = []
@@ -31,13 +31,13 @@ def send_all(feed: TextFeed) -> None:
 
 
 def test_a_sink_gets_every_piece_in_order() -> None:
-    """One call for each piece, as it came."""
+    """The sink is called once for each piece, unchanged."""
     sink = Sink()
     send_all(TextFeed(sink))
     assert tuple(sink.heard) == PIECES
 
 
-def test_without_a_sink_text_goes_nowhere() -> None:
+def test_without_a_sink_no_text_is_passed_on() -> None:
     """Most jobs are not streamed."""
     send_all(TextFeed(None))
 
@@ -48,14 +48,14 @@ def test_without_a_sink_text_goes_nowhere() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_a_sink_that_fails_is_left_alone_from_then_on(error: BaseException) -> None:
-    """Its reader sees text that ends early, never text with a hole; the answer goes on."""
+    """Its reader sees text that ends early, never text with a gap; the answer goes on."""
     sink = Sink(error, at=1)
     send_all(TextFeed(sink))
     assert tuple(sink.heard) == PIECES[:2]
 
 
 def test_the_warning_about_a_sink_holds_no_text(caplog: pytest.LogCaptureFixture) -> None:
-    """One line with the error's type; its words may quote the answer."""
+    """The warning is one line with the error's type, because its message may quote the answer."""
     with caplog.at_level(logging.DEBUG):
         send_all(TextFeed(Sink(ValueError("a secret answer"))))
     assert [line.levelname for line in caplog.records] == ["WARNING"]
@@ -64,8 +64,8 @@ def test_the_warning_about_a_sink_holds_no_text(caplog: pytest.LogCaptureFixture
     assert "Traceback" not in caplog.text
 
 
-def test_a_closed_feed_hands_over_nothing() -> None:
-    """A stream that is still about to end must not write behind its answer."""
+def test_a_closed_feed_passes_nothing_on() -> None:
+    """A stream that has yet to end must not write after its answer."""
     sink = Sink()
     feed = TextFeed(sink)
     feed.close()
@@ -73,8 +73,8 @@ def test_a_closed_feed_hands_over_nothing() -> None:
     assert sink.heard == []
 
 
-def test_closing_waits_for_the_piece_that_is_under_way() -> None:
-    """Whoever closes may put an end mark behind the last piece."""
+def test_closing_waits_for_the_piece_under_way() -> None:
+    """The closer may write an end mark after the last piece."""
     order: list[str] = []
     entered, let_go = threading.Event(), threading.Event()
 

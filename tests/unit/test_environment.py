@@ -1,4 +1,4 @@
-"""A developer's shell and CI must not decide how a test ends: conftest.py cleans up first."""
+"""A developer's shell and CI must not decide a test's outcome: conftest.py cleans up first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import forget_settings, variables
 
 
 def heard() -> dict[str, object]:
-    """What Settings would take from the environment, before any check."""
+    """The values that Settings would read from the environment, before any check."""
     return EnvSettingsSource(Settings)()
 
 
@@ -21,7 +21,7 @@ def heard() -> dict[str, object]:
 def test_every_setting_is_removed(
     monkeypatch: pytest.MonkeyPatch, name: str, spell: Callable[[str], str]
 ) -> None:
-    """In both spellings, because Settings reads both."""
+    """Both spellings go, because Settings reads both."""
     environment = {spell(name): "1", "PATH": "/bin"}
     monkeypatch.setattr("os.environ", environment)
     assert heard(), "it is a setting"
@@ -34,13 +34,13 @@ def test_every_setting_is_removed(
     "name",
     ["CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "CELERY_CONFIG_MODULE", "OLLAMA_API_KEY"],
 )
-def test_what_our_libraries_read_is_removed_too(name: str) -> None:
+def test_variables_of_our_libraries_are_removed_too(name: str) -> None:
     """Celery prefers its own variables to any setting of an app."""
     environment = {name: "elsewhere"}
     forget_settings(environment)
     assert environment == {}
 
 
-def test_this_run_has_only_its_own_redis() -> None:
-    """The one variable that conftest.py sets itself."""
+def test_this_run_knows_only_its_own_redis() -> None:
+    """REDIS_URL is the one variable that conftest.py sets itself."""
     assert heard().keys() == {"redis_url"}

@@ -1,4 +1,4 @@
-"""Requests that mean the same have one fingerprint; all that can change an answer gives another."""
+"""Equivalent requests share a fingerprint; anything that can change an answer changes it."""
 
 import hashlib
 import inspect
@@ -23,7 +23,7 @@ Values = st.SearchStrategy[Any]
 LIMITS = Limits(
     max_prompt_chars=10_000, max_messages=50, max_schema_depth=32, max_output_tokens=2048
 )
-#: What chooses the way of a job, or goes into the fingerprint by an argument of its own.
+#: Options that choose a job's way, or enter the fingerprint by an argument of their own.
 DELIVERY = {
     "model": "other",
     "priority": "low",
@@ -32,7 +32,7 @@ DELIVERY = {
     "deadline_seconds": 5,
 }
 
-#: One call of each kind. `test_a_changed_prompt_...` pins what the model is asked for it.
+#: One call of each kind. `test_a_changed_prompt_...` pins the prompt that it makes.
 SAMPLES: dict[str, dict[str, Any]] = {
     "generate": {"prompt": "Why?", "system_prompt": "Be brief."},
     "summarize": {"context": "It rains in Bern.", "max_summary_tokens": 60},
@@ -54,7 +54,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     },
     "structured_output": {"prompt": "Describe Bern.", "schema": {"type": "object"}},
 }
-#: `digest` of what is asked, by template_version. Add a line for a new one; change no old one.
+#: `digest` of the prompt, by template_version. Add a line for a new version; change no old line.
 PINNED: dict[str, dict[int, str]] = {
     "generate": {1: "faf06b1159362e0f6d9fedb669ac11842194a72833877febe7d8490e5e504859"},
     "summarize": {1: "9f0cef1dabf633bf7dca9a9cacd70f2f7fcf6dad274f5e092f7a0af557bf3f7e"},
@@ -65,12 +65,12 @@ PINNED: dict[str, dict[int, str]] = {
 
 
 def request(task: Job, arguments: dict[str, Any]) -> JobRequest:
-    """A checked request of this kind."""
+    """A validated request of this kind."""
     return parse(task.kind.request, [], arguments, LIMITS)
 
 
 def own_fields(task: Job) -> list[str]:
-    """The fields of a request that are content, by the callers' names."""
+    """The content fields of a request, by their callers' names."""
     fields = task.kind.request.model_fields.items()
     return sorted({field.alias or name for name, field in fields} - DELIVERY.keys())
 
@@ -96,13 +96,13 @@ each_kind = pytest.mark.parametrize("task", KINDS, ids=lambda task: task.kind.na
 each_field = pytest.mark.parametrize(
     ("task", "field"), EACH_FIELD, ids=[f"{task.kind.name}-{field}" for task, field in EACH_FIELD]
 )
-#: A slow machine is no failure.
+#: A slow machine is not a failure.
 in_any_time = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-# --- JSON-like data: any, a change of it, and the same in other writing -----------------------
+# --- JSON-like data: any value, a change of it, and another spelling of it --------------------
 
-#: Half characters too: what nobody has checked must not crash it.
+#: Lone surrogates are included: unchecked data must not crash the fingerprint.
 ANY_TEXT = st.text(st.characters(), max_size=8)
 NUMBERS = st.one_of(
     st.sampled_from([0, 1, 0.0, -0.0, 1.0, 1000, 1e3, 0.1, 2**53, 2**53 + 1, 2.0**53, 1e23]),
@@ -119,7 +119,7 @@ OBJECT = st.dictionaries(ANY_TEXT, JSON, max_size=4)
 
 
 def same(one: Any, other: Any) -> bool:
-    """The rule: equal as JSON, numbers by value, true and false no numbers."""
+    """The rule: equal as JSON, with numbers by value, and true and false not numbers."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -131,7 +131,7 @@ def same(one: Any, other: Any) -> bool:
 
 @st.composite
 def rewritten(draw: st.DrawFn, value: Any) -> Any:
-    """The same with keys in any order at every depth, and integral numbers as int or float."""
+    """The same value with keys in any order at every depth, and integers as int or float."""
     if isinstance(value, dict):
         keys = draw(st.permutations(list(value)))
         return {key: draw(rewritten(value[key])) for key in keys}
@@ -146,7 +146,7 @@ def rewritten(draw: st.DrawFn, value: Any) -> Any:
 
 @st.composite
 def altered_json(draw: st.DrawFn, value: Any) -> Any:
-    """The same with one place changed, added or left out (or, by chance, nothing)."""
+    """The value with one part changed, added or left out (or, by chance, unchanged)."""
     if isinstance(value, dict | list) and value and draw(st.booleans()):
         copy = value.copy()
         place = draw(st.sampled_from(sorted(copy) if isinstance(copy, dict) else range(len(copy))))
@@ -164,7 +164,7 @@ def altered_json(draw: st.DrawFn, value: Any) -> Any:
 
 
 def altered_text(text: str) -> Values:
-    """Small changes: white space, case, Unicode's normal forms, one character more or less."""
+    """Small changes: white space, case, Unicode normal forms, one character more or less."""
     near = [f"{text} ", f"\n{text}", text.strip(), text.swapcase(), f"{text}\u200b", text[1:]]
     near += [unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD")]
     return st.sampled_from([word for word in near if word.strip() and word != text] or ["other"])
@@ -175,7 +175,7 @@ TOKENS = st.integers(1, LIMITS.max_output_tokens)
 TURN = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant", "system", "tool"]), "content": TEXT}
 )
-#: Begins with a turn that is no system message: at least one such turn must be there.
+#: The first turn is not a system message: a conversation needs at least one such turn.
 MESSAGES = st.lists(TURN, max_size=4).map(lambda turns: [{"role": "user", "content": "a"}, *turns])
 SCHEMA = st.fixed_dictionaries(
     {"type": st.just("object")},
@@ -194,7 +194,7 @@ FUNCTION = st.fixed_dictionaries(
 
 @st.composite
 def altered_messages(draw: st.DrawFn, messages: list[Any]) -> list[Any]:
-    """Another word or role, one turn more or less, or another order."""
+    """Change a word, a role or the order, or add or remove a turn."""
     head, *turns = messages
     place = draw(st.integers(0, len(turns)))
     return draw(
@@ -211,7 +211,7 @@ def altered_messages(draw: st.DrawFn, messages: list[Any]) -> list[Any]:
 
 
 def altered_schema(schema: dict[str, Any]) -> Values:
-    """One keyword more or less, another word, or another value some levels down."""
+    """Add or remove a keyword, or change a word or a value some levels down."""
     words = altered_text(schema.get("description", "word"))
     return st.one_of(
         st.sampled_from(sorted(schema)).map(
@@ -223,7 +223,7 @@ def altered_schema(schema: dict[str, Any]) -> Values:
 
 
 def altered_function(function: dict[str, Any]) -> Values:
-    """Another name, description or schema, or the schema alone."""
+    """Change the name, the description or the schema, or leave only the schema."""
     name, description = function.get("name", ""), function.get("description", "")
     return st.one_of(
         st.just({"parameters": function["parameters"]}),
@@ -234,11 +234,11 @@ def altered_function(function: dict[str, Any]) -> Values:
 
 
 def among(values: Values) -> tuple[Values, Callable[[Any], Values]]:
-    """A field whose change is any other value."""
+    """The strategies of a field that changes to any other of its values."""
     return values, lambda _: values
 
 
-#: Of each field of each kind: its values, and the changes of a value. A new field comes in here.
+#: For each field of each kind: its values, and the changes of a value. Add a new field here.
 FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
     "generate": {
         "prompt": (TEXT, altered_text),
@@ -257,7 +257,7 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
 
 
 def calls(task: Job) -> Values:
-    """Arguments of calls of this kind, none left out."""
+    """Arguments of calls of this kind, with none left out."""
     fields = FIELDS[task.kind.name]
     return st.fixed_dictionaries({name: values for name, (values, _) in fields.items()})
 
@@ -267,7 +267,7 @@ def calls(task: Job) -> Values:
 
 @each_kind
 def test_content_is_every_field_but_the_delivery(task: Job) -> None:
-    """A field that is added later counts, and is mutated below."""
+    """A new field counts as content and is mutated below."""
     assert sorted(request(task, SAMPLES[task.kind.name]).content()) == own_fields(task)
     assert sorted(FIELDS[task.kind.name]) == own_fields(task), "say in FIELDS how a field changes"
 
@@ -278,7 +278,7 @@ def test_content_is_every_field_but_the_delivery(task: Job) -> None:
 def test_another_value_of_any_field_is_another_fingerprint(
     task: Job, field: str, data: st.DataObject
 ) -> None:
-    """Were one left out, somebody would get the answer to another question."""
+    """If a field were left out, a caller could get the answer to another question."""
     arguments = data.draw(calls(task))
     other = data.draw(FIELDS[task.kind.name][field][1](arguments[field]))
     one, two = request(task, arguments), request(task, {**arguments, field: other})
@@ -289,12 +289,12 @@ def test_another_value_of_any_field_is_another_fingerprint(
 @each_kind
 @in_any_time
 @given(data=st.data())
-def test_a_request_in_other_writing_has_the_same_fingerprint(
+def test_another_spelling_of_a_request_has_the_same_fingerprint(
     task: Job, data: st.DataObject
 ) -> None:
-    """Key order, 1 for 1.0 and 1.0 for 1 change nothing, nor does the way over the wire."""
+    """Key order, 1 for 1.0, 1.0 for 1 and a trip over the wire change nothing."""
     arguments = data.draw(calls(task))
-    # Budgets are strictly int: 5.0 tokens are refused.
+    # Budgets are strictly integers: 5.0 tokens are refused.
     free = {name: value for name, value in arguments.items() if not isinstance(value, int)}
     one, two = request(task, arguments), request(task, {**arguments, **data.draw(rewritten(free))})
     wire = json.dumps(two.model_dump(mode="json", by_alias=True, exclude_unset=True))
@@ -305,15 +305,15 @@ def test_a_request_in_other_writing_has_the_same_fingerprint(
 @each_kind
 @pytest.mark.parametrize("option", DELIVERY)
 def test_delivery_does_not_count(task: Job, option: str) -> None:
-    """Who waits, how long and where does not change the answer; model and scope come apart."""
+    """These options do not change the answer; model and scope are arguments of their own."""
     sample = SAMPLES[task.kind.name]
     sent = request(task, {**sample, option: DELIVERY[option]})
     assert sent.content() == request(task, sample).content()
 
 
 @each_kind
-def test_a_default_that_is_given_equals_one_that_is_left_out(task: Job) -> None:
-    """Leaving `max_tokens` out and giving 500 are one question."""
+def test_a_default_counts_the_same_given_or_left_out(task: Job) -> None:
+    """A call without `max_tokens` and a call with 500 ask the same question."""
     optional = {
         name: field.default
         for name, field in task.kind.request.model_fields.items()
@@ -327,7 +327,7 @@ def test_a_default_that_is_given_equals_one_that_is_left_out(task: Job) -> None:
 
 
 def test_a_function_means_the_same_in_each_usual_form() -> None:
-    """OpenAI's wrapping, a plain function, bare parameters with and without their type."""
+    """The forms are OpenAI's wrapping, a plain function, and parameters with or without type."""
     bare = {"properties": {"count": {"minimum": 1}}}
     typed = {"properties": {"count": {"minimum": 1.0}}, "type": "object"}
     plain = {"name": "function", "description": "", "parameters": bare}
@@ -340,31 +340,31 @@ def test_a_function_means_the_same_in_each_usual_form() -> None:
     assert len({of(request.content()) for request in requests}) == 1
 
 
-# --- content, whatever it is ------------------------------------------------------------------
+# --- any content ------------------------------------------------------------------------------
 
 
 @in_any_time
 @given(content=OBJECT, data=st.data())
-def test_the_fingerprint_is_equal_just_where_the_content_is(
+def test_fingerprints_are_equal_exactly_when_contents_are(
     content: dict[str, Any], data: st.DataObject
 ) -> None:
-    """Held against the rule as `same` has it, for data that nobody has checked."""
+    """Unchecked data follow the rule of `same`."""
     other = data.draw(altered_json(content).filter(lambda value: isinstance(value, dict)))
     assert (of(content) == of(other)) == same(content, other)
 
 
 @in_any_time
 @given(content=OBJECT, data=st.data())
-def test_key_order_and_the_writing_of_a_number_do_not_count(
+def test_key_order_and_the_spelling_of_a_number_do_not_count(
     content: dict[str, Any], data: st.DataObject
 ) -> None:
-    """At every depth."""
+    """This holds at every depth."""
     assert of(content) == of(data.draw(rewritten(content)))
 
 
 @pytest.mark.parametrize("numbers", [[0, 0.0, -0.0], [1000, 1e3], [10**23 - 2**23, 1e23]])
 def test_equal_numbers_are_one(numbers: list[Any]) -> None:
-    """By exact value: the float nearest to 10²³ is a little less than that."""
+    """Exact values count: the float nearest to 10²³ is a little less than that."""
     assert len({of({"x": [number]}) for number in numbers}) == 1
 
 
@@ -381,15 +381,15 @@ def test_equal_numbers_are_one(numbers: list[Any]) -> None:
     ],
     ids=["true", "nothing", "no number", "large", "accents", "half characters", "neighbours"],
 )
-def test_what_looks_alike_is_not_the_same(values: list[Any]) -> None:
-    """Neither in a field of the request nor deep in a schema."""
+def test_values_that_look_alike_differ(values: list[Any]) -> None:
+    """They differ in a field of the request and deep in a schema."""
     assert len({of({"x": value}) for value in values}) == len(values)
     assert len({of({"x": {"y": [0, value]}}) for value in values}) == len(values)
 
 
 # --- the arguments of fingerprint() -----------------------------------------------------------
 
-#: Values of each argument, all of them different.
+#: Values of each argument, all different.
 ARGUMENTS: dict[str, list[Any]] = {
     "kind": ["generate", "summarize", "", "Generate", "generate "],
     "template_version": [1, 2, 11],
@@ -398,20 +398,20 @@ ARGUMENTS: dict[str, list[Any]] = {
     "content": [{"prompt": "p"}, {"prompt": "q"}, {"context": "p"}, {"prompt": None}, {}],
     "scope": [None, "", "a", "b", "null", "None"],
 }
-#: Where text may stand.
+#: Places where text may stand.
 WORDS = ["kind", "model", "revision", "scope", "prompt", "system_prompt"]
 
 
 @pytest.mark.parametrize("argument", list(inspect.signature(fingerprint).parameters))
 def test_every_argument_counts(argument: str) -> None:
-    """No scope, an empty one and one of a name are three tenants."""
+    """No scope, an empty scope and a named scope are three tenants."""
     values = ARGUMENTS[argument]
     assert len({of(**{argument: value}) for value in values}) == len(values)
 
 
 @pytest.mark.parametrize(("first", "second"), list(permutations(WORDS, 2)))
 def test_a_text_cannot_move_from_one_field_to_another(first: str, second: str) -> None:
-    """What ends one and begins the other is told apart, also with the signs of JSON in it."""
+    """The boundary between two fields counts, even with JSON's punctuation in the text."""
     for text in ("abc", 'a","b', '","","', "\\\\\\", '",null,{"', "1,1"):
         seen = set()
         for cut in range(len(text) + 1):
@@ -423,7 +423,7 @@ def test_a_text_cannot_move_from_one_field_to_another(first: str, second: str) -
 
 @pytest.mark.parametrize("text", ["x", "ü" * 200_000], ids=["short", "long"])
 def test_a_fingerprint_is_the_sha_256_of_one_json_document(text: str) -> None:
-    """Another process, another Python, another language would write the same."""
+    """Another process, Python version or language would write the same."""
     document = f'["generate",1,"m","sha256:1",null,{{"a":[1,0.5],"z":"{text}"}}]'
     assert of({"z": text, "a": [1.0, 0.5]}) == hashlib.sha256(document.encode()).hexdigest()
 
@@ -432,7 +432,7 @@ def test_a_fingerprint_is_the_sha_256_of_one_json_document(text: str) -> None:
 
 
 def digest(prompt: Prompt) -> str:
-    """SHA-256 of all that a model is asked."""
+    """The SHA-256 of the whole prompt."""
     asked = [prompt.messages, prompt.max_tokens, prompt.temperature, prompt.schema]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
@@ -444,11 +444,11 @@ def test_a_changed_prompt_has_a_new_template_version(task: Job) -> None:
     prompt = kind.prompt(request(task, SAMPLES[kind.name]), LIMITS.max_output_tokens)
     pinned = max(PINNED[kind.name].items())
     assert (kind.template_version, digest(prompt)) == pinned, (
-        f"{kind.name} asks otherwise than in version {pinned[0]}: raise template_version in "
+        f"{kind.name} has another prompt than version {pinned[0]}: raise template_version in "
         f"tasks/{kind.name}.py and add it to PINNED with {digest(prompt)!r}"
     )
 
 
 def test_only_free_text_may_be_cut() -> None:
-    """`generate` at its own `max_tokens` is an answer; a summary that was cut could be better."""
+    """`generate` at its own `max_tokens` is a whole answer; a cut summary could be better."""
     assert [task.kind.name for task in KINDS if task.kind.cut_is_answer] == ["generate"]

@@ -1,4 +1,4 @@
-"""The gate before a worker's take: closed by reasons, open when there is none."""
+"""Reasons close the gate before a worker's take; it is open when there is no reason."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from local_llm_service.worker.intake.gate import Gate, Reason
 
 
 def test_a_new_worker_takes_jobs() -> None:
-    """Nothing is wrong until somebody says so."""
+    """The gate is open until something closes it."""
     gate = Gate()
     assert gate.is_open
     assert gate.reasons == []
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_one_reason_closes_it_and_its_end_opens_it(reason: Reason) -> None:
-    """Each reason alone is enough."""
+def test_one_reason_closes_the_gate_and_its_end_opens_it(reason: Reason) -> None:
+    """Any single reason is enough."""
     gate = Gate()
     gate.close(reason)
     assert not gate.is_open
@@ -33,8 +33,8 @@ def test_one_reason_closes_it_and_its_end_opens_it(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("order", list(permutations(Reason)))
-def test_it_opens_with_the_last_reason_in_whatever_order_they_end(order: tuple[Reason]) -> None:
-    """An Ollama that comes back must not end a drain or somebody's pause."""
+def test_the_gate_opens_when_the_last_reason_ends_in_any_order(order: tuple[Reason]) -> None:
+    """An Ollama that comes back must not end a drain or an operator's pause."""
     gate = Gate()
     for reason in Reason:
         gate.close(reason)
@@ -45,7 +45,7 @@ def test_it_opens_with_the_last_reason_in_whatever_order_they_end(order: tuple[R
 
 
 def test_a_reason_counts_once() -> None:
-    """Ollama is looked at every second; the first success opens, however often it had failed."""
+    """The first successful probe opens the gate, however often Ollama failed before."""
     gate = Gate()
     for _ in range(3):
         gate.close(Reason.OLLAMA)
@@ -54,15 +54,15 @@ def test_a_reason_counts_once() -> None:
 
 
 def test_only_a_change_is_reported() -> None:
-    """So that a worker logs once that it stops taking jobs, and once that it goes on."""
+    """A worker logs once that it stops taking jobs, and once that it goes on."""
     gate = Gate()
     assert [gate.close(Reason.PAUSED), gate.close(Reason.PAUSED)] == [True, False]
-    assert gate.close(Reason.OLLAMA), "another reason is news, too"
+    assert gate.close(Reason.OLLAMA), "another reason is a change too"
     assert [gate.open(Reason.PAUSED), gate.open(Reason.PAUSED)] == [True, False]
 
 
-def test_the_end_of_a_reason_that_never_was_changes_nothing() -> None:
-    """Neither on an open gate nor on one that another reason keeps closed."""
+def test_the_end_of_a_reason_that_was_never_set_changes_nothing() -> None:
+    """This holds for an open gate and for one that another reason keeps closed."""
     gate = Gate()
     assert not gate.open(Reason.OLLAMA)
     assert gate.is_open
@@ -71,8 +71,8 @@ def test_the_end_of_a_reason_that_never_was_changes_nothing() -> None:
     assert gate.reasons == ["draining"]
 
 
-def test_reasons_are_sorted_and_the_readers_own() -> None:
-    """Presence shows them; to change the list that was read changes no gate."""
+def test_reasons_are_a_sorted_copy() -> None:
+    """Presence shows them; changing the returned list does not change the gate."""
     gate = Gate()
     for reason in (Reason.PAUSED, Reason.DRAINING, Reason.OLLAMA):
         gate.close(reason)
@@ -83,14 +83,14 @@ def test_reasons_are_sorted_and_the_readers_own() -> None:
 
 
 def test_each_worker_has_a_gate_of_its_own() -> None:
-    """Reasons are not shared between gates."""
+    """Gates share no reasons."""
     one, other = Gate(), Gate()
     one.close(Reason.PAUSED)
     assert other.is_open
 
 
 class _SlowSet(set[Reason]):
-    """Lets other threads run wherever a set is read, so that a missing lock shows each time."""
+    """Lets other threads run at each read of the set, so that a missing lock always shows."""
 
     def __init__(self, *reasons: Reason) -> None:
         super().__init__(reasons)
@@ -109,7 +109,7 @@ class _SlowSet(set[Reason]):
 
 
 @pytest.mark.parametrize("closes", [True, False])
-def test_of_many_threads_one_makes_the_change(closes: bool) -> None:
+def test_one_of_many_threads_makes_the_change(closes: bool) -> None:
     """Ollama's watcher, the drain and control commands run in threads of their own."""
     gate = Gate()
     gate._reasons = _SlowSet() if closes else _SlowSet(Reason.OLLAMA)
@@ -127,7 +127,7 @@ def test_of_many_threads_one_makes_the_change(closes: bool) -> None:
 
 
 def test_reasons_can_be_read_while_others_change_them() -> None:
-    """The reader sees them as they were at one moment."""
+    """The reader sees the reasons of one moment."""
     gate = Gate()
     gate._reasons = slow = _SlowSet(Reason.DRAINING, Reason.PAUSED)
     with ThreadPoolExecutor(1) as pool:

@@ -1,4 +1,4 @@
-"""The in-flight deliveries of one worker: who is stopped, what goes back later."""
+"""The in-flight deliveries of one worker, their stops and their later releases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DELIVERY = Delivery(
 
 
 def test_the_first_reason_to_stop_counts() -> None:
-    """A cancel that comes while a worker drains does not change why the work ended."""
+    """A cancel during a drain does not change the reason why the work ended."""
     one = InFlightDelivery(DELIVERY)
     first, second = Interrupted("shutting down"), Cancelled("cancelled")
     one.request_stop(first)
@@ -37,7 +37,7 @@ def test_the_first_reason_to_stop_counts() -> None:
 
 
 def test_a_stop_is_called_once() -> None:
-    """However often it is requested."""
+    """Further requests do not call it again."""
     one, stops = InFlightDelivery(DELIVERY), []
     one.on_stop(lambda: stops.append(1))
     for _ in range(3):
@@ -45,8 +45,8 @@ def test_a_stop_is_called_once() -> None:
     assert stops == [1]
 
 
-def test_a_stop_that_came_before_the_work_is_called_at_once() -> None:
-    """The cancel was heard between the take and the first byte to the engine."""
+def test_a_stop_requested_before_the_work_is_called_at_once() -> None:
+    """The cancel arrived between the take and the first byte to the engine."""
     one, stops = InFlightDelivery(DELIVERY), []
     one.request_stop(Cancelled(""))
     one.on_stop(lambda: stops.append(1))
@@ -54,7 +54,7 @@ def test_a_stop_that_came_before_the_work_is_called_at_once() -> None:
 
 
 def test_work_that_has_ended_is_not_stopped() -> None:
-    """Its stop belongs to a finished call."""
+    """The stop belongs to a finished call."""
     one, stops = InFlightDelivery(DELIVERY), []
     one.on_stop(lambda: stops.append(1))
     one.on_stop(None)
@@ -62,8 +62,8 @@ def test_work_that_has_ended_is_not_stopped() -> None:
     assert stops == []
 
 
-def test_a_job_that_was_taken_again_stops_its_earlier_delivery() -> None:
-    """The worker was cut off for longer than its lease, and was given its own job again."""
+def test_taking_a_job_again_stops_its_earlier_delivery() -> None:
+    """The worker was cut off for longer than its lease and then got its own job again."""
     deliveries = InFlightDeliveries()
     earlier = deliveries.add(DELIVERY)
     later = deliveries.add(replace(DELIVERY, token="2"))
@@ -73,20 +73,20 @@ def test_a_job_that_was_taken_again_stops_its_earlier_delivery() -> None:
     assert deliveries.of_job("job") == [earlier, later]
 
 
-def test_deliveries_are_held_by_token() -> None:
-    """Ending the earlier delivery leaves the later one of the same job in hand."""
+def test_deliveries_are_kept_by_token() -> None:
+    """Ending the earlier delivery keeps the later one of the same job in flight."""
     deliveries = InFlightDeliveries()
     deliveries.add(DELIVERY)
     later = deliveries.add(replace(DELIVERY, token="2"))
     deliveries.end("1")
     deliveries.end("1")
-    deliveries.end("never held")
+    deliveries.end("never in flight")
     assert (len(deliveries), deliveries.get("1"), deliveries.get("2")) == (1, None, later)
     assert deliveries.get(None) is None
 
 
-def test_a_quarantined_job_is_known() -> None:
-    """A worker runs at most one job that a worker died with."""
+def test_a_quarantined_job_in_flight_is_known() -> None:
+    """A worker runs at most one job during which a worker has died."""
     deliveries = InFlightDeliveries()
     deliveries.add(DELIVERY)
     assert not deliveries.has_quarantined()
@@ -96,8 +96,8 @@ def test_a_quarantined_job_is_known() -> None:
     assert not deliveries.has_quarantined()
 
 
-def test_due_releases_are_handed_out_once() -> None:
-    """Whoever takes them puts them back, or remembers them again."""
+def test_due_releases_are_returned_once() -> None:
+    """The caller releases them or remembers them again."""
     deliveries = InFlightDeliveries()
     deliveries.release_later("job", "1")
     assert deliveries.due_releases() == [("job", "1")]
@@ -105,19 +105,19 @@ def test_due_releases_are_handed_out_once() -> None:
 
 
 def test_a_delivery_knows_when_its_deadline_has_passed() -> None:
-    """The remaining time is Redis's; from then on this process's clock counts."""
+    """Redis tells the remaining time; from then on this process's clock counts."""
     assert not InFlightDelivery(DELIVERY).is_overdue
     assert InFlightDelivery(replace(DELIVERY, remaining_seconds=-0.001)).is_overdue
 
 
-def test_nothing_a_person_wrote_is_in_its_repr() -> None:
-    """It stands in a request's headers, which Celery may log."""
+def test_the_repr_contains_no_prompt() -> None:
+    """The delivery is in a request's headers, which Celery may log."""
     one = InFlightDelivery(replace(DELIVERY, message='{"prompt": "a secret"}'))
     assert "secret" not in repr(one)
 
 
-def test_one_of_many_threads_gets_to_stop_the_work() -> None:
-    """Heartbeat, drain and cancel may come at the same moment."""
+def test_one_of_many_threads_stops_the_work() -> None:
+    """Heartbeat, drain and cancel may request a stop at the same moment."""
     one = InFlightDelivery(DELIVERY)
     stops: list[int] = []
     one.on_stop(lambda: stops.append(1))

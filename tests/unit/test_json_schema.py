@@ -1,4 +1,4 @@
-"""Schemas from callers: the check that admits them and the reading of instances against them."""
+"""Callers' schemas: the check that admits them and the reading of instances against them."""
 
 import json
 import socket
@@ -19,9 +19,9 @@ from local_llm_service.worker.prompt import Completion, JsonSchema
 LIMITS = Limits(max_prompt_chars=20_000, max_messages=1, max_schema_depth=32, max_output_tokens=100)
 SUITE = Path(__file__).parents[1] / "data/json-schema-test-suite/draft2020-12"
 
-#: How many schemas of the suite are not admitted. All but three kinds need a document from outside
-#: the schema (a remote one, or the metaschema); those are `false` as a whole schema, Unicode
-#: classes in a pattern (Python's `re` has none), and references to what only exists elsewhere.
+#: How many schemas of the suite are refused. They are `false` as a whole schema, Unicode classes
+#: in a pattern (Python's `re` has none), and schemas that need a document from outside the schema:
+#: a remote one or the metaschema.
 REFUSED = {
     "boolean_schema.json": 1,  # false
     "defs.json": 1,  # the metaschema
@@ -31,26 +31,26 @@ REFUSED = {
     "ref.json": 1,  # the metaschema
     "refRemote.json": 15,  # remote, all of them
 }
-#: A metaschema of the caller's own is taken for 2020-12, which is stricter.
+#: The check treats a caller's own metaschema as 2020-12, which is stricter.
 STRICTER = {("vocabulary.json", "no validation: invalid number, but it still validates")}
 
 
 def admitted(schema: Any) -> JsonSchema:
-    """The schema as a request holds it. Raises InvalidRequest."""
+    """The schema as a request holds it. Raises InvalidRequest if it is refused."""
     request: StructuredRequest = parse(StructuredRequest, ["p"], {"schema": schema}, LIMITS)
     checked: JsonSchema = request.json_schema
     return checked
 
 
 def refusal(schema: Any) -> str:
-    """Why the schema is not admitted."""
+    """The reason why the schema is refused."""
     with pytest.raises(InvalidRequest) as refused:
         admitted(schema)
     return refused.value.message
 
 
 def accepts(schema: JsonSchema, text: str) -> bool:
-    """Whether the model's `text` is taken for an instance."""
+    """Whether the model's `text` counts as an instance of the schema."""
     try:
         read_instance(Completion(text, "m", "stop", 1, 1, 0, 0, 0), schema)
     except InvalidOutput:
@@ -59,7 +59,7 @@ def accepts(schema: JsonSchema, text: str) -> bool:
 
 
 def suite() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every group of the suite: one schema and its instances."""
+    """Every group of the suite: a schema and its instances."""
     for file in sorted(SUITE.glob("*.json")):
         for group in json.loads(file.read_text()):
             yield file.name, group
@@ -81,32 +81,32 @@ def is_admitted(schema: Any) -> bool:
 
 @pytest.fixture
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever opens a connection fails the test."""
+    """A test that opens a connection fails."""
 
     def explode(*_: Any, **__: Any) -> None:
-        pytest.fail("something went to the network")
+        pytest.fail("the network was used")
 
     monkeypatch.setattr(socket, "create_connection", explode)
     monkeypatch.setattr(socket, "getaddrinfo", explode)
     monkeypatch.setattr(urllib.request, "urlopen", explode)
 
 
-def test_the_suite_is_whole() -> None:
-    """The tests over it must not pass because it is not there."""
+def test_the_suite_is_complete() -> None:
+    """The tests over the suite must not pass because it is missing."""
     assert len(suite_files()) == 46
     assert sum(len(group["tests"]) for _, group in suite()) > 1200
 
 
 @pytest.mark.filterwarnings("ignore:The metaschema specified by:DeprecationWarning")
 def test_only_known_schemas_of_the_suite_are_refused() -> None:
-    """All keywords of draft 2020-12 are admitted; what is not, is listed above with its reason."""
+    """All keywords of draft 2020-12 are admitted; the exceptions above have their reasons."""
     assert Counter(file for file, group in suite() if not is_admitted(group["schema"])) == REFUSED
 
 
 @pytest.mark.filterwarnings("ignore:The metaschema specified by:DeprecationWarning")
 @pytest.mark.parametrize("file", suite_files())
-def test_an_admitted_schema_takes_just_the_instances_that_the_suite_takes(file: str) -> None:
-    """The check of the model's answer is draft 2020-12, keyword by keyword."""
+def test_an_admitted_schema_accepts_exactly_the_suites_valid_instances(file: str) -> None:
+    """The check of the model's answer follows draft 2020-12, keyword by keyword."""
     wrong = [
         (group["description"], case["description"])
         for name, group in suite()
@@ -132,7 +132,7 @@ def test_an_admitted_schema_takes_just_the_instances_that_the_suite_takes(file: 
     ],
 )
 def test_a_json_schema_is_admitted_as_it_is(schema: Any) -> None:
-    """Of any draft; words that no draft knows are allowed, as JSON Schema says."""
+    """Schemas of any draft are admitted, and unknown keywords too, as JSON Schema says."""
     assert admitted(schema) == schema
 
 
@@ -151,15 +151,15 @@ def test_a_json_schema_is_admitted_as_it_is(schema: Any) -> None:
         ({"const": b"bytes"}, "must be plain JSON"),
     ],
 )
-def test_what_is_no_json_schema_is_refused_at_its_place(schema: Any, reason: str) -> None:
-    """The caller learns where, and no value is repeated."""
+def test_a_bad_json_schema_is_refused_at_its_place(schema: Any, reason: str) -> None:
+    """The refusal says where the fault is and quotes no value."""
     message = refusal(schema)
     assert message.startswith("schema: ")
     assert reason in message
 
 
 def test_the_deepest_schema_is_admitted_and_one_deeper_is_not() -> None:
-    """MAX_SCHEMA_DEPTH counts objects and lists inside the schema itself."""
+    """MAX_SCHEMA_DEPTH counts the objects and lists inside the schema itself."""
     schema: dict[str, Any] = {}
     for _ in range(LIMITS.max_schema_depth):
         schema = {"not": schema}
@@ -174,11 +174,11 @@ def test_a_schema_100_000_deep_is_refused_and_breaks_nothing(wrap: Any) -> None:
     for _ in range(100_000):
         inner = wrap(inner)
     assert "MAX_SCHEMA_DEPTH" in refusal({"allOf": inner})
-    while inner:  # taken apart by hand: freeing it would recurse
+    while inner:  # unwrap it by hand, because freeing it would recurse
         inner = inner.popitem()[1] if isinstance(inner, dict) else inner.pop()
 
 
-def test_a_schema_that_holds_itself_is_refused() -> None:
+def test_a_schema_that_contains_itself_is_refused() -> None:
     """A cycle of Python objects is endlessly deep."""
     schema: dict[str, Any] = {}
     schema["not"] = schema
@@ -206,13 +206,13 @@ def test_a_schema_that_holds_itself_is_refused() -> None:
     ],
 )
 def test_a_reference_out_of_the_schema_is_refused_and_never_fetched(schema: Any) -> None:
-    """A caller must not make a worker read files or call addresses."""
+    """A caller must not make a worker read files or open addresses."""
     assert "must point inside the schema" in refusal(schema)
 
 
 @pytest.mark.usefixtures("_no_network")
-def test_reading_never_fetches_either() -> None:
-    """A second wall: even a schema that was not checked opens no connection."""
+def test_reading_an_instance_never_fetches_either() -> None:
+    """As a second barrier, even an unchecked schema opens no connection."""
     with pytest.raises(Exception, match=r"127\.0\.0\.1"):
         accepts({"$ref": "http://127.0.0.1:1/schema.json"}, "1")
 
@@ -240,52 +240,52 @@ def test_reading_never_fetches_either() -> None:
     ids=["$defs", "$anchor", "$id", "absolute $id", "urn", "escaped", "dynamic", "draft 7"],
 )
 def test_a_reference_inside_the_schema_resolves(schema: Any) -> None:
-    """`$defs`, `$anchor` and `$id` are answered by the schema itself, checked and read."""
+    """The schema itself resolves `$defs`, `$anchor` and `$id`, in the check and in reading."""
     assert admitted(schema) == schema
     assert accepts(schema, '"text"')
     assert not accepts(schema, "5")
 
 
 def test_a_schema_may_contain_itself_by_reference() -> None:
-    """Trees are what references are for."""
+    """Trees need references to themselves."""
     tree = {"type": "object", "properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}}}
     assert accepts(admitted(tree), '{"left": {"right": {}}}')
     assert not accepts(tree, '{"left": {"right": 5}}')
 
 
 def test_a_reference_in_a_circle_ends_with_an_error() -> None:
-    """Allowed by JSON Schema's grammar, impossible to evaluate."""
+    """JSON Schema's grammar allows such a circle, but nobody can evaluate it."""
     circle = admitted({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}})
     assert not accepts(circle, "1")
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "[NaN]"])
-def test_numbers_that_json_does_not_have_are_refused(text: str) -> None:
-    """Python would read them, other languages would not."""
+def test_numbers_that_json_lacks_are_refused(text: str) -> None:
+    """Python would read them, but other languages would not."""
     assert not accepts(True, text)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 5000 + "]" * 5000])
 def test_json_without_end_is_refused(text: str) -> None:
-    """A model can write brackets until its budget is spent; the worker survives."""
+    """A model can write brackets until its budget is used up; the worker survives that."""
     assert not accepts(True, text)
 
 
 @pytest.mark.parametrize("text", ["1 2", "{'a': 1}", "// no\n1", '{"a": 1,}', "```json\n1", "yes"])
-def test_what_is_nearly_json_is_refused(text: str) -> None:
-    """Nothing is guessed or repaired."""
+def test_text_that_is_nearly_json_is_refused(text: str) -> None:
+    """The reader guesses and repairs nothing."""
     assert not accepts(True, text)
 
 
 @pytest.mark.parametrize("schema", [{"$id": 5}, {"$schema": 5}, {"$schema": []}])
 def test_a_keyword_of_the_wrong_type_is_refused_like_any_other(schema: Any) -> None:
-    """Whatever is wrong with a schema is the caller's to correct."""
+    """The caller has to correct any fault of a schema."""
     assert refusal(schema).startswith("schema: ")
 
 
 @pytest.mark.parametrize("place", ["minLength", "uniqueItems"])
 def test_a_reference_through_a_plain_value_is_refused(place: str) -> None:
-    """It points inside the schema, but at nothing."""
+    """The reference points inside the schema, but not at a schema."""
     value = {"minLength": 1, "uniqueItems": True}[place]
     assert "must point inside" in refusal({place: value, "$ref": f"#/{place}/a"})
 
@@ -293,17 +293,17 @@ def test_a_reference_through_a_plain_value_is_refused(place: str) -> None:
 @pytest.mark.parametrize(
     "hidden", [{"$ref": "http://127.0.0.1:1/a"}, {"type": "nosuch"}, {"minLength": "z"}, 5]
 )
-def test_what_a_reference_points_at_is_checked_as_a_schema_too(hidden: Any) -> None:
-    """A place that no draft knows as a schema becomes one by being pointed at."""
+def test_the_target_of_a_reference_is_checked_as_a_schema_too(hidden: Any) -> None:
+    """A reference turns its target into a schema, even where no draft expects one."""
     assert not is_admitted({"$ref": "#/x-mine/a", "x-mine": {"a": hidden}})
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_a_schema_with_a_number_that_json_does_not_have_is_refused(number: float) -> None:
+def test_a_schema_with_a_number_that_json_lacks_is_refused(number: float) -> None:
     """`json.dumps` writes NaN and Infinity; JSON has neither."""
     assert "must be plain JSON" in refusal({"const": number})
 
 
 def test_a_number_too_large_for_a_float_is_refused() -> None:
-    """1e400 is JSON, but what Celery would store of it is `Infinity`, which is not."""
+    """1e400 is JSON, but Celery would store it as `Infinity`, which is not."""
     assert not accepts(True, "1e400")

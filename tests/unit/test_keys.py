@@ -101,7 +101,7 @@ def test_a_prefix_that_a_cluster_would_spread_is_refused(
 
 def test_the_default_prefix_is_that_of_the_settings() -> None:
     """A store that is made without settings is on the same keys."""
-    store = Store(connect("redis://127.0.0.1:1/0"), Lifetimes(60, 60))
+    store = Store(connect("redis://127.0.0.1:1/0"), Lifetimes(60, 60, 60))
     assert store.keys.prefix == Settings().key_prefix == DEFAULT_PREFIX
 
 

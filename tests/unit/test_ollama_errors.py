@@ -1,4 +1,4 @@
-"""The seam of errors: what httpx, the ollama client and Ollama say becomes one of ours."""
+"""At the seam of errors, those of httpx, the ollama client and Ollama become errors of ours."""
 
 import inspect
 import json
@@ -19,7 +19,7 @@ HOST = "http://gpu:11434"
 MODEL = "smollm2:135m"
 REFUSED_FORMAT = "format refused"
 
-#: Every recorded refusal of `/api/chat`, and what it means. A new recording is added here.
+#: Every recorded refusal of `/api/chat` and its meaning. Add new recordings here.
 REFUSALS = {
     "chat_body_is_array": "model_failed",
     "chat_empty_body": "model_failed",
@@ -61,7 +61,7 @@ REFUSALS = {
     "runner_killed_midway_nostream": "stream_broken",
 }
 
-#: What an exception of the transport means; the rest of the trees is only checked to be known.
+#: The meaning of transport exceptions; the other exceptions are only checked to be known.
 TRANSPORT = [
     (httpx.ConnectError("refused"), "ollama_unreachable"),
     (httpx.ConnectTimeout("slow"), "ollama_unreachable"),
@@ -85,7 +85,7 @@ def recording(name: str) -> dict[str, Any]:
 
 
 def recorded_refusals() -> set[str]:
-    """The names of all recordings in which `/api/chat` refused."""
+    """The names of all recordings of a refusal by `/api/chat`."""
     return {
         file.stem
         for file in WIRE.glob("*.json")
@@ -95,7 +95,7 @@ def recorded_refusals() -> set[str]:
 
 
 def recorded_error_lines() -> list[str]:
-    """Every error that was recorded as a line of a stream with status 200."""
+    """Every error recorded as a line of a stream with status 200."""
     return [
         json.loads(line)["error"]
         for file in sorted(WIRE.glob("*.json"))
@@ -105,7 +105,7 @@ def recorded_error_lines() -> list[str]:
 
 
 def refusal(name: str) -> ServiceError:
-    """Our error for a recorded refusal, by way of the exception that the client raises."""
+    """Our error for a recorded refusal, through the exception that the client raises."""
     response = recording(name)["response"]
     client_error = ollama.ResponseError(response["body_text"], response["status"])
     return translate(client_error, host=HOST, model=MODEL)
@@ -137,14 +137,14 @@ def words_of(value: object) -> Iterator[str]:
     "kind", exceptions_of(httpx) + exceptions_of(ollama), ids=lambda kind: kind.__qualname__
 )
 def test_the_table_knows_every_error_of_the_client(kind: type[Exception]) -> None:
-    """An update of httpx or ollama that adds an exception fails here, not in somebody's job."""
+    """An update of httpx or ollama that adds an exception fails here, not in a job."""
     error = kind.__new__(kind)
     if isinstance(error, ollama.ResponseError):
         error.error, error.status_code = "any", 418
     assert not isinstance(translate(error, host=HOST, model=MODEL), InternalError)
 
 
-def test_the_trees_that_are_checked_are_there() -> None:
+def test_the_checked_trees_are_not_empty() -> None:
     """The test above must not pass because it found nothing."""
     assert {httpx.HTTPError, httpx.CookieConflict, httpx.StreamError} <= set(exceptions_of(httpx))
     assert set(exceptions_of(ollama)) == {ollama.RequestError, ollama.ResponseError}
@@ -152,12 +152,12 @@ def test_the_trees_that_are_checked_are_there() -> None:
 
 @pytest.mark.parametrize(("error", "code"), TRANSPORT, ids=lambda case: type(case).__name__)
 def test_a_transport_error_becomes_the_code_of_its_cause(error: Exception, code: str) -> None:
-    """Not there, too slow and broken off are three different things to do."""
+    """A missing, a slow and a broken server need three different remedies."""
     assert translate(error, host=HOST, model=MODEL).code == code
 
 
 def test_an_unknown_exception_is_a_fault_of_ours_without_its_words() -> None:
-    """Its text may quote a prompt; its type does not."""
+    """The exception's text may quote a prompt; its type does not."""
     ours = translate(KeyError("a secret prompt"), host=HOST, model=MODEL)
     assert isinstance(ours, InternalError)
     assert "secret" not in repr(ours.args)
@@ -165,13 +165,13 @@ def test_an_unknown_exception_is_a_fault_of_ours_without_its_words() -> None:
 
 
 def test_an_error_of_ours_passes_through() -> None:
-    """What the stream reader found out needs no translation."""
+    """An error that the stream reader raised needs no translation."""
     ours = ModelMissing("x")
     assert translate(ours, host=HOST, model=MODEL) is ours
 
 
-def test_a_record_without_its_fields_is_no_ollama() -> None:
-    """Something else answers at OLLAMA_HOST; the client's validation error says so at length."""
+def test_a_record_without_its_fields_is_not_from_ollama() -> None:
+    """Another server answers at OLLAMA_HOST; the client's validation error says so at length."""
     with pytest.raises(ValueError, match="message") as refused:
         ChatResponse.model_validate({"text": "a secret answer"})
     ours = translate(refused.value, host=HOST, model=MODEL)
@@ -180,20 +180,20 @@ def test_a_record_without_its_fields_is_no_ollama() -> None:
 
 
 def test_every_recorded_refusal_is_in_the_table_of_this_file() -> None:
-    """A recording that is added says here what it means."""
+    """A new recording needs a meaning here."""
     assert recorded_refusals() == set(REFUSALS)
 
 
 @pytest.mark.parametrize("name", REFUSALS)
 def test_a_recorded_refusal_becomes_its_code(name: str) -> None:
-    """By status and Ollama's wording; a format that it refuses is asked for again, looser."""
+    """Status and Ollama's wording decide; the engine replaces a refused format by a looser one."""
     ours = refusal(name)
     assert (REFUSED_FORMAT if isinstance(ours, FormatRefused) else ours.code) == REFUSALS[name]
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_recorded_refusal_repeats_nothing_of_the_request(name: str) -> None:
-    """Ollama quotes schemas in its errors; messages and schemas stay out of ours."""
+def test_a_recorded_refusal_quotes_nothing_of_the_request(name: str) -> None:
+    """Ollama quotes schemas in its errors; ours contain neither messages nor schemas."""
     body = recording(name)["request"].get("body")
     fields = body if isinstance(body, dict) else {}
     written = {*words_of(fields.get("messages")), *words_of(fields.get("format"))}
@@ -204,7 +204,7 @@ def test_a_recorded_refusal_repeats_nothing_of_the_request(name: str) -> None:
 @pytest.mark.parametrize("status", [-1, 400, 401, 404, 405, 429, 500, 502, 503, 504])
 @pytest.mark.parametrize("wording", ["", "JSON schema conversion failed:\n", "model 'x' not found"])
 def test_ollamas_own_words_are_not_passed_on(status: int, wording: str) -> None:
-    """Whatever the status, what Ollama says may quote a prompt."""
+    """Ollama's words may quote a prompt, whatever the status."""
     text = json.dumps({"error": f"{wording} a secret prompt"})
     ours = translate(ollama.ResponseError(text, status), host=HOST, model=MODEL)
     assert "secret" not in repr(ours.args)
@@ -217,7 +217,7 @@ def test_error_lines_were_recorded() -> None:
 
 @pytest.mark.parametrize("text", recorded_error_lines())
 def test_an_error_line_in_a_stream_is_a_broken_stream(text: str) -> None:
-    """The status was sent already: 200. The client gives such a line the status -1."""
+    """Status 200 was already sent; the client gives such a line the status -1."""
     ours = translate(ollama.ResponseError(text), host=HOST, model=MODEL)
     assert (ours.code, ours.retryable) == ("stream_broken", True)
 
@@ -238,18 +238,18 @@ def test_a_missing_model_comes_with_the_command_that_gets_it(name: str) -> None:
     ],
 )
 def test_an_overflow_says_by_how_much(name: str, tokens: int) -> None:
-    """Ollama nests the counts in JSON inside its error text."""
+    """Ollama nests the counts as JSON inside its error text."""
     assert refusal(name).message.endswith(f": {tokens} tokens, room for 256")
 
 
-def test_an_overflow_without_counts_is_one_all_the_same() -> None:
-    """`shift: false` alone answers in prose."""
+def test_an_overflow_without_counts_is_still_an_overflow() -> None:
+    """Only `shift: false` answers in prose."""
     ours = refusal("ctx_chat_one_long_message_shift_false")
     assert ours.message == "the prompt does not fit the context window"
 
 
-def test_a_schema_that_speaks_of_overflow_is_still_a_refused_format() -> None:
-    """Ollama quotes the caller's schema; a word in it must not choose another meaning."""
+def test_a_refused_schema_that_mentions_overflow_is_still_a_refused_format() -> None:
+    """Ollama quotes the caller's schema; a word in it must not change the meaning."""
     inner = {"message": "JSON schema conversion failed:\nUnrecognized schema: "}
     inner["message"] += '{"type":"exceed_context_size_error"}'
     text = json.dumps({"error": json.dumps({"error": inner})})
@@ -258,8 +258,8 @@ def test_a_schema_that_speaks_of_overflow_is_still_a_refused_format() -> None:
     )
 
 
-def test_a_model_named_after_a_grammar_is_no_refused_format() -> None:
-    """Ollama begins some texts with the model's name, which may be any word."""
+def test_an_error_about_a_model_named_grammar_is_not_a_refused_format() -> None:
+    """Ollama begins some errors with the model's name, which may be any word."""
     text = json.dumps({"error": '"grammar-pattern:1b" does not support chat'})
     ours = translate(ollama.ResponseError(text, 400), host=HOST, model="grammar-pattern:1b")
     assert not isinstance(ours, FormatRefused)

@@ -1,4 +1,4 @@
-"""A call is bound, checked against types and limits, and refused without a word of its text."""
+"""A call is bound, checked against types and limits, and refused without quoting its text."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ BUDGET = {GenerateRequest: "max_tokens", SummarizeRequest: "max_summary_tokens"}
 FUNCTION = {"name": "f", "parameters": {"properties": {}}}
 TURN = {"role": "user", "content": "hi"}
 
-#: A valid value of each request's own arguments, in the documented order of places.
+#: Valid values of each request's own arguments, in their documented order.
 VALID: dict[type[JobRequest], dict[str, Any]] = {
     GenerateRequest: {
         "prompt": "p",
@@ -35,12 +35,12 @@ VALID: dict[type[JobRequest], dict[str, Any]] = {
     StructuredRequest: {"prompt": "p", "schema": {"type": "object"}, "model": "m"},
 }
 
-#: An answer of this service, as a chain hands it on.
+#: An answer of this service, as a chain passes it on.
 ANSWER = {"task_id": "1", "kind": "generate", "origin": "computed", "model": "m"}
 
 
 def refusal(request: type[JobRequest], *args: Any, **kwargs: Any) -> str:
-    """The message of the refusal of a call; fails where the call is accepted."""
+    """The message of a call's refusal; fails if the call is accepted."""
     with pytest.raises(InvalidRequest) as refused:
         parse(request, args, kwargs, LIMITS)
     return refused.value.message
@@ -58,7 +58,7 @@ def nested(depth: int) -> dict[str, Any]:
 def test_arguments_are_bound_by_place_in_the_documented_order(
     request_type: type[JobRequest],
 ) -> None:
-    """By place and by name are the same call."""
+    """A call by place and a call by name are the same."""
     named = VALID[request_type]
     by_place = parse(request_type, list(named.values()), {}, LIMITS)
     assert by_place == parse(request_type, [], named, LIMITS)
@@ -68,7 +68,7 @@ def test_arguments_are_bound_by_place_in_the_documented_order(
 def test_one_argument_too_many_is_refused_with_the_list_of_places(
     request_type: type[JobRequest],
 ) -> None:
-    """Nothing is dropped in silence; options are named."""
+    """No argument is silently dropped; options need names."""
     places = [*VALID[request_type].values(), "high"]
     with pytest.raises(InvalidRequest, match="too many positional") as refused:
         parse(request_type, places, {}, LIMITS)
@@ -76,7 +76,7 @@ def test_one_argument_too_many_is_refused_with_the_list_of_places(
 
 
 def test_an_argument_given_twice_is_refused_by_name() -> None:
-    """As Python itself does, by place and by name."""
+    """An argument may not come both by place and by name, as in Python itself."""
     assert refusal(GenerateRequest, "a", prompt="b").startswith("prompt: given twice")
 
 
@@ -120,7 +120,7 @@ def test_a_missing_argument_is_named() -> None:
     ],
 )
 def test_a_wrong_type_or_range_is_refused_by_name(option: str, value: Any) -> None:
-    """Types are strict: a number in quotes is no number."""
+    """Types are strict: a number in quotes is not a number."""
     assert refusal(GenerateRequest, **{"prompt": "p", option: value}).startswith(f"{option}: ")
 
 
@@ -139,7 +139,7 @@ def test_a_wrong_type_or_range_is_refused_by_name(option: str, value: Any) -> No
 def test_every_kind_takes_the_common_options(
     request_type: type[JobRequest], options: dict[str, Any]
 ) -> None:
-    """`priority`, `cache`, `cache_scope`, `deadline_seconds` and `model`, by name."""
+    """They are `priority`, `cache`, `cache_scope`, `deadline_seconds` and `model`, by name."""
     request = parse(request_type, [], {**VALID[request_type], **options}, LIMITS)
     assert {name: getattr(request, name) for name in options} == options
 
@@ -167,7 +167,7 @@ def test_every_kind_takes_the_common_options(
 def test_a_limit_is_named_with_its_setting(
     request_type: type[JobRequest], arguments: dict[str, Any], limit: str
 ) -> None:
-    """The caller learns the bound; the operator learns which variable holds it."""
+    """The caller learns the limit, and the operator learns its variable."""
     message = refusal(request_type, **{**VALID[request_type], **arguments})
     assert limit in message
     assert message.startswith(f"{next(iter(arguments))}: at most") or "nested at most" in message
@@ -175,7 +175,7 @@ def test_a_limit_is_named_with_its_setting(
 
 @pytest.mark.parametrize("request_type", BUDGET)
 def test_the_limits_themselves_are_allowed(request_type: type[JobRequest]) -> None:
-    """A bound is named with "at most": up to and including."""
+    """ "At most" includes the limit."""
     text = request_type.POSITIONAL[0]
     arguments = {**VALID[request_type], text: "x" * 1000, BUDGET[request_type]: 200}
     assert getattr(parse(request_type, [], arguments, LIMITS), text) == "x" * 1000
@@ -200,20 +200,20 @@ def test_blank_text_is_refused(blank: str) -> None:
         ("hi", "messages: "),
     ],
 )
-def test_a_conversation_that_is_none_is_refused_at_its_place(messages: Any, problem: str) -> None:
-    """Each turn has a known role and a text; one of them says something."""
+def test_a_bad_conversation_is_refused_at_its_place(messages: Any, problem: str) -> None:
+    """Each turn needs a known role and a text, and one text must not be blank."""
     assert problem in refusal(CompressRequest, messages)
 
 
 def test_other_fields_of_a_message_are_dropped() -> None:
-    """Histories from elsewhere carry names, ids and times."""
+    """Histories from other programs carry names, ids and times."""
     turn = {**TURN, "name": "Ann", "id": 7}
     request = parse(CompressRequest, [[turn]], {}, LIMITS)
     assert request.messages[0].model_dump() == TURN
 
 
 def test_only_some_of_many_problems_are_listed() -> None:
-    """One line stays one line."""
+    """The message stays on one line."""
     message = refusal(GenerateRequest, "p", **{f"unknown{number}": 1 for number in range(9)})
     assert message.count("unknown") == 5
     assert message.endswith("and 4 more")
@@ -221,7 +221,7 @@ def test_only_some_of_many_problems_are_listed() -> None:
 
 Shape = Callable[[str], tuple[type[JobRequest], dict[str, Any]]]
 
-#: Calls that are wrong somewhere and hold a secret anywhere.
+#: Calls that contain both a fault and a secret.
 WRONG: list[Shape] = [
     lambda secret: (GenerateRequest, {"prompt": [secret]}),
     lambda secret: (GenerateRequest, {"prompt": {"x": secret}}),
@@ -252,10 +252,10 @@ WRONG: list[Shape] = [
 
 
 @pytest.mark.parametrize("wrong", range(len(WRONG)))
-@settings(deadline=None)  # a slow machine is no failure
+@settings(deadline=None)  # a slow machine is not a failure
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
-def test_a_refusal_holds_nothing_of_what_was_written(wrong: int, text: str) -> None:
-    """Exceptions travel to logs, to Redis and to other people's error trackers."""
+def test_a_refusal_quotes_nothing_of_the_call(wrong: int, text: str) -> None:
+    """Exceptions travel to logs, to Redis and to other teams' error trackers."""
     secret = f"geheim{text}"
     request_type, arguments = WRONG[wrong](secret)
     with pytest.raises(InvalidRequest) as refused:
@@ -271,7 +271,7 @@ SURROGATE = "a\ud800b"
 
 @pytest.mark.parametrize("argument", ["model", "cache_scope"])
 def test_a_name_with_half_a_character_is_refused(argument: str) -> None:
-    """A lone surrogate cannot be sent as UTF-8."""
+    """UTF-8 cannot encode a lone surrogate."""
     assert refusal(GenerateRequest, "p", **{argument: SURROGATE}).startswith(f"{argument}: ")
 
 
@@ -288,7 +288,7 @@ def test_a_name_with_half_a_character_is_refused(argument: str) -> None:
 def test_text_with_half_a_character_is_refused(
     request_type: type[JobRequest], arguments: dict[str, Any]
 ) -> None:
-    """A lone surrogate, as half an emoji cut by another language, cannot be sent as UTF-8."""
+    """UTF-8 cannot encode a lone surrogate, such as half an emoji cut by another language."""
     assert refusal(request_type, **arguments).startswith(f"{list(arguments)[-1]}")
 
 
@@ -302,30 +302,30 @@ def test_text_with_half_a_character_is_refused(
         ({"data": [1, None]}, "[1, null]"),
     ],
 )
-def test_an_answer_in_a_chain_is_taken_as_its_text(fields: dict[str, Any], text: str) -> None:
+def test_an_answer_in_a_chain_counts_as_its_text(fields: dict[str, Any], text: str) -> None:
     """`chain(generate.s(...), summarize.s())` passes the whole answer on."""
     assert parse(SummarizeRequest, [{**ANSWER, **fields}], {}, LIMITS).context == text
 
 
-def test_the_answers_of_a_chord_are_taken_as_paragraphs() -> None:
-    """`chord(header)(summarize.s())` passes a list of answers on, in the header's order."""
+def test_the_answers_of_a_chord_count_as_paragraphs() -> None:
+    """`chord(header)(summarize.s())` passes on a list of answers, in the header's order."""
     answers = [{**ANSWER, "summary": "one"}, {**ANSWER, "text": "two"}]
     assert parse(SummarizeRequest, [answers], {}, LIMITS).context == "one\n\ntwo"
 
 
-def test_a_dict_that_is_no_answer_is_no_text() -> None:
+def test_a_dict_that_is_not_an_answer_is_refused() -> None:
     """Only this service's own answers are unpacked."""
     assert refusal(SummarizeRequest, {"text": "hello"}).startswith("context: ")
 
 
 def test_the_text_of_an_answer_is_checked_like_any_other() -> None:
-    """A chain does not go around the limits."""
+    """A chain does not bypass the limits."""
     assert "MAX_PROMPT_CHARS" in refusal(SummarizeRequest, {**ANSWER, "text": "x" * 1001})
     assert "must not be empty" in refusal(SummarizeRequest, {**ANSWER, "text": " "})
 
 
 def test_a_request_cannot_be_changed_after_it_was_checked() -> None:
-    """Frozen: what was validated is what runs."""
+    """The request is frozen, so the validated call is the one that runs."""
     request = parse(GenerateRequest, ["p"], {}, LIMITS)
     with pytest.raises(ValueError, match="frozen"):
         request.prompt = ""

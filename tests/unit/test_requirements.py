@@ -1,4 +1,4 @@
-"""What is installed is pinned in one way, and what is configured is read in one place."""
+"""Dependencies are pinned in one way, and configuration is read in one place."""
 
 import ast
 import re
@@ -20,8 +20,8 @@ FILES = [
 ]
 PIN = re.compile(r"^[A-Za-z0-9_-]+(\[[a-z,]+\])?==[0-9][0-9A-Za-z.]*(; .+)?$")
 
-#: Who may read the environment: the settings, what stands in for other servers, and what is run
-#: from a shell.
+#: Modules that may read the environment: the settings, stand-ins for other servers, and programs
+#: that a shell runs.
 READERS = ("worker/settings.py", "worker/embedded/", "examples/", "tests/", "benchmarks/")
 
 
@@ -48,24 +48,24 @@ def environment_reads(tree: ast.AST) -> Iterator[int]:
 
 
 def pins(requirements: list[str]) -> dict[str, str]:
-    """Name → version of exact pins; extras (`redis[hiredis]`) and markers do not count."""
+    """Name → version of exact pins, without extras (`redis[hiredis]`) and markers."""
     found = (Requirement(line) for line in requirements)
     return {one.name: str(one.specifier).removeprefix("==") for one in found}
 
 
-def test_the_extras_pin_what_the_files_pin() -> None:
-    """`pip install local-llm-service[worker,flower]` gives what `make` and Docker install."""
+def test_the_extras_pin_the_same_as_the_files() -> None:
+    """`pip install local-llm-service[worker,flower]` installs the same as `make` and Docker."""
     extras = PROJECT["optional-dependencies"]
     assert set(extras["embedded"]) == set(lines("requirements-embedded.txt"))
     host = {*extras["worker"], *extras["flower"]}
     assert host <= set(lines("requirements.txt"))
     clients = {Requirement(line).name for line in PROJECT["dependencies"]}
     others = set(lines("requirements.txt")) - host
-    assert {Requirement(line).name for line in others} <= clients, "of no use to a worker host"
+    assert {Requirement(line).name for line in others} <= clients, "useless on a worker host"
 
 
 def test_the_client_takes_the_versions_of_the_worker() -> None:
-    """Each of its dependencies is pinned for a worker host, inside its range."""
+    """A worker host pins each of the client's dependencies, inside the client's range."""
     pinned = pins(lines("requirements.txt"))
     for dependency in map(Requirement, PROJECT["dependencies"]):
         assert dependency.name in pinned
@@ -73,7 +73,7 @@ def test_the_client_takes_the_versions_of_the_worker() -> None:
 
 
 def test_the_oldest_set_of_the_matrix_is_every_lower_bound() -> None:
-    """A range that no test has seen the end of is a guess."""
+    """A range whose end no test has tried is a guess."""
     oldest = pins(lines("tests/matrix/celery-5.4.txt"))
     for dependency in map(Requirement, PROJECT["dependencies"]):
         (lowest,) = (one.version for one in dependency.specifier if one.operator == ">=")
@@ -81,7 +81,7 @@ def test_the_oldest_set_of_the_matrix_is_every_lower_bound() -> None:
 
 
 def test_the_newest_set_of_the_matrix_is_the_workers() -> None:
-    """Where both name a package."""
+    """Both have the same version of each package that both name."""
     newest, worker = pins(lines("tests/matrix/celery-5.7.txt")), pins(lines("requirements.txt"))
     assert {name: newest[name] for name in newest.keys() & worker.keys()} == {
         name: worker[name] for name in newest.keys() & worker.keys()
@@ -89,7 +89,7 @@ def test_the_newest_set_of_the_matrix_is_the_workers() -> None:
 
 
 def test_each_minor_version_of_celery_has_a_set() -> None:
-    """All that the client's range lets in, and as the file's name says."""
+    """The sets cover the client's whole range, and each file's name gives its version."""
     minors = [file.stem for file in sorted((ROOT / "tests" / "matrix").glob("*.txt"))]
     assert minors == ["celery-5.4", "celery-5.5", "celery-5.6", "celery-5.7"]
     for name in minors:
@@ -98,7 +98,7 @@ def test_each_minor_version_of_celery_has_a_set() -> None:
 
 
 def test_compose_passes_every_setting_on() -> None:
-    """A variable in a shell or in .env reaches the worker; Flower reads queues under KEY_PREFIX."""
+    """A variable from a shell or .env reaches the worker; Flower gets KEY_PREFIX for its queues."""
     compose = (ROOT / "docker-compose.yml").read_text()
     _, _, services = compose.partition("\nservices:\n")
     worker, _, flower = services.partition("\n  flower:")
@@ -109,32 +109,32 @@ def test_compose_passes_every_setting_on() -> None:
     assert "      - KEY_PREFIX\n" in flower
 
 
-def test_the_version_is_one() -> None:
-    """The image that compose starts is the one of this version."""
+def test_there_is_one_version() -> None:
+    """Compose starts the image of this version."""
     image = f"image: {PROJECT['name']}:{PROJECT['version']}\n"
     assert image in (ROOT / "docker-compose.yml").read_text()
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_requirement_is_pinned(name: str) -> None:
-    """With `==`: what was tested is what runs."""
+    """Pins use `==`, so that the tested versions are the ones that run."""
     assert [line for line in lines(name) if not PIN.match(line)] == []
     assert lines(name)
 
 
 def test_every_file_of_requirements_is_checked() -> None:
-    """A new one is added to the list above."""
+    """A new file needs an entry in the list above."""
     found = [*ROOT.glob("requirements*.txt"), *ROOT.glob("tests/matrix/*.txt")]
     assert sorted(file.relative_to(ROOT).as_posix() for file in found) == sorted(FILES)
 
 
 @pytest.mark.parametrize("name", python_files())
 def test_only_the_settings_read_the_environment(name: str) -> None:
-    """One file validates, documents and masks what comes from outside."""
+    """One file validates, documents and masks all values from outside."""
     assert list(environment_reads(ast.parse((ROOT / name).read_text()))) == []
 
 
 def test_reading_the_environment_would_be_noticed() -> None:
-    """The test above must not pass because it looks for nothing."""
+    """The test above must not pass because its search finds nothing."""
     source = "import os\nfrom os import environ\nos.environ['A']\nos.getenv('A')\n"
     assert sorted(environment_reads(ast.parse(source))) == [2, 3, 4]

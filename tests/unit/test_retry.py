@@ -1,4 +1,4 @@
-"""When a job that failed is tried again: retry.decide says it all."""
+"""`retry.decide` alone decides whether a failed job is tried again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OUTAGE = Retry("outage")
 
 
 def after(error: ServiceError, **given: Any) -> Retry | None:
-    """The decision after the first of three tries, with an engine that is there."""
+    """The decision after the first of three tries, with a reachable engine."""
     defaults: dict[str, Any] = {"attempts": 0, "max_attempts": 3, "base_seconds": 1.0}
     return decide(error, **{**defaults, "is_away": lambda: False, **given})
 
@@ -30,8 +30,8 @@ def test_a_failure_of_the_work_is_final() -> None:
     assert after(InvalidOutput("the model's answer is not JSON")) is None
 
 
-def test_a_failure_of_the_work_does_not_ask_for_the_engine() -> None:
-    """The question costs up to 3 s in the slot."""
+def test_a_failure_of_the_work_does_not_probe_the_engine() -> None:
+    """The probe costs up to 3 s in the slot."""
 
     def is_away() -> bool:
         raise AssertionError("asked")
@@ -41,14 +41,14 @@ def test_a_failure_of_the_work_does_not_ask_for_the_engine() -> None:
 
 
 @pytest.mark.parametrize("attempts", [0, 2, 99])
-def test_a_shutdown_is_not_a_try(attempts: int) -> None:
-    """The message goes back at once, however often."""
+def test_a_shutdown_does_not_count_as_a_try(attempts: int) -> None:
+    """The message goes back at once, however often this happens."""
     assert after(Interrupted(""), attempts=attempts) == Retry("interrupted", 0.0, counts=False)
 
 
 @pytest.mark.parametrize("attempts", [0, 2, 99])
-def test_an_outage_is_not_a_try(attempts: int) -> None:
-    """While the engine is away, every job would use up its tries."""
+def test_an_outage_does_not_count_as_a_try(attempts: int) -> None:
+    """Otherwise every job would use up its tries while the engine is away."""
     error = OllamaUnreachable("")
     assert after(error, attempts=attempts, is_away=lambda: True) == OUTAGE
 
@@ -60,13 +60,13 @@ def test_an_error_that_may_pass_is_tried_again_up_to_max_attempts() -> None:
 
 
 def test_with_one_attempt_nothing_is_tried_again() -> None:
-    """MAX_ATTEMPTS=1 turns retries off; an outage is still not a try."""
+    """MAX_ATTEMPTS=1 turns retries off; an outage still does not count as a try."""
     assert after(EngineTimeout(""), max_attempts=1) is None
     assert after(EngineTimeout(""), max_attempts=1, is_away=lambda: True) == OUTAGE
 
 
 def test_pauses_double_with_jitter_up_to_a_limit() -> None:
-    """Jitter of 0.5 to 1.5, so that jobs that failed together do not return together."""
+    """Jitter of 0.5 to 1.5 spreads the return of jobs that failed together."""
     for attempts, expected in ((0, 2.0), (1, 4.0), (2, 8.0), (60, MAX_PAUSE_SECONDS)):
         pauses = set()
         for _ in range(200):

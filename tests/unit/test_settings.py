@@ -1,4 +1,4 @@
-"""Settings come from the environment, are checked when they are read, and keep their secrets."""
+"""Settings come from the environment, are checked when read, and keep their secrets."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from local_llm_service.worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
-#: Variable → (default, another value as it stands in the environment, and as it is read).
+#: Variable → (default, another value as the environment spells it, and as Settings reads it).
 VARIABLES: dict[str, tuple[Any, str, Any]] = {
     "REDIS_URL": ("redis://127.0.0.1:6379/0", "rediss://cache:6380/3", "rediss://cache:6380/3"),
     "KEY_PREFIX": ("{llm}:", "{staging}llm:", "{staging}llm:"),
@@ -94,7 +94,7 @@ def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refusal() -> str:
-    """What `python -m worker` would say: the names and messages of all problems, no input."""
+    """The error of `python -m worker`: the names and messages of all problems, without input."""
     with pytest.raises(ValidationError) as refused:
         Settings()
     problems = refused.value.errors(include_input=False, include_url=False)
@@ -102,18 +102,18 @@ def refusal() -> str:
 
 
 def test_every_setting_is_in_the_table_of_this_file() -> None:
-    """A setting that is added needs a default, a value and a place here."""
+    """A new setting needs a default, a value and a place here."""
     assert {name.upper() for name in Settings.model_fields} == set(VARIABLES)
 
 
-def test_every_setting_says_what_it_is() -> None:
-    """`docs/settings.md` says the same at more length."""
+def test_every_setting_has_a_description() -> None:
+    """docs/settings.md describes the settings at more length."""
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
 @pytest.mark.parametrize("name", VARIABLES)
 def test_a_setting_has_its_documented_default(name: str) -> None:
-    """Without any environment the service runs against Redis and Ollama on this machine."""
+    """Without any variable the service uses Redis and Ollama on this machine."""
     assert getattr(Settings(), name.lower()) == VARIABLES[name][0]
 
 
@@ -121,7 +121,7 @@ def test_a_setting_has_its_documented_default(name: str) -> None:
 def test_a_setting_is_read_from_the_variable_of_its_name(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The variable is the field in capitals."""
+    """The variable is the field's name in capitals."""
     _, text, value = VARIABLES[name]
     monkeypatch.setenv(name, text)
     assert getattr(Settings(), name.lower()) == value
@@ -131,7 +131,7 @@ def test_a_setting_is_read_from_the_variable_of_its_name(
 def test_a_bad_value_is_refused_and_its_variable_named(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever reads the refusal knows which line to change."""
+    """A reader of the refusal knows which variable to change."""
     monkeypatch.setenv(name, value)
     assert name in refusal()
 
@@ -139,12 +139,12 @@ def test_a_bad_value_is_refused_and_its_variable_named(
 def test_concurrency_falls_back_to_ollamas_own_parallelism(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One slot per request that Ollama runs at a time."""
+    """The worker has one slot per request that Ollama runs at a time."""
     monkeypatch.setenv("OLLAMA_NUM_PARALLEL", "3")
     assert Settings().concurrency == 3
 
 
-def test_concurrency_of_its_own_wins_over_ollamas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrency_overrides_ollamas_parallelism(monkeypatch: pytest.MonkeyPatch) -> None:
     """CONCURRENCY is the more specific of the two."""
     monkeypatch.setenv("OLLAMA_NUM_PARALLEL", "3")
     monkeypatch.setenv("CONCURRENCY", "2")
@@ -154,19 +154,19 @@ def test_concurrency_of_its_own_wins_over_ollamas(monkeypatch: pytest.MonkeyPatc
 def test_a_bad_parallelism_of_ollama_is_refused_by_its_own_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The variable to change is the one that was set."""
+    """The refusal names the variable that was set."""
     monkeypatch.setenv("OLLAMA_NUM_PARALLEL", "many")
     assert "OLLAMA_NUM_PARALLEL" in refusal()
 
 
 def test_a_bare_host_gets_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`ollama` itself takes OLLAMA_HOST without http://."""
+    """`ollama` itself accepts OLLAMA_HOST without http://."""
     monkeypatch.setenv("OLLAMA_HOST", "gpu:11434")
     assert Settings().ollama_host == "http://gpu:11434"
 
 
 def test_a_bare_host_without_a_port_keeps_ollamas_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`OLLAMA_HOST=gpu` is port 11434 for `ollama`, and so for us."""
+    """`OLLAMA_HOST=gpu` means port 11434 to `ollama`, and so to us."""
     from ollama._client import _parse_host
 
     monkeypatch.setenv("OLLAMA_HOST", "gpu")
@@ -174,7 +174,7 @@ def test_a_bare_host_without_a_port_keeps_ollamas_port(monkeypatch: pytest.Monke
 
 
 def test_an_answer_must_fit_into_the_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MAX_OUTPUT_TOKENS leaves room for at least one token of prompt; both names are given."""
+    """MAX_OUTPUT_TOKENS leaves room for one token of prompt; the refusal names both settings."""
     monkeypatch.setenv("NUM_CTX", "1024")
     monkeypatch.setenv("MAX_OUTPUT_TOKENS", "1024")
     words = refusal()
@@ -187,7 +187,7 @@ def test_an_answer_must_fit_into_the_context(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_password_is_masked_for_the_log(
     name: str, login: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The address stays readable, the login does not."""
+    """The address stays readable; the login does not."""
     scheme = VARIABLES[name][0].partition("://")[0]
     monkeypatch.setenv(name, f"{scheme}://{login}@there:1234")
     masked = Settings().masked()
@@ -198,10 +198,10 @@ def test_a_password_is_masked_for_the_log(
 @pytest.mark.parametrize(
     "url", ["redis://:hunt@er2@there:6379/0", "redis://there:6379/0?password=hunt@er2"]
 )
-def test_a_password_is_masked_wherever_redis_takes_one(
+def test_a_password_is_masked_wherever_redis_py_reads_one(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """redis-py takes a password with an @ in it, and one in the query."""
+    """redis-py accepts a password that contains an @, and a password in the query."""
     monkeypatch.setenv("REDIS_URL", url)
     assert "er2" not in repr(Settings().masked())
 
@@ -213,13 +213,13 @@ def test_the_real_values_stay_unmasked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_settings_cannot_be_changed_afterwards() -> None:
-    """What was logged at the start is what holds."""
+    """The values logged at the start stay in effect."""
     with pytest.raises(ValidationError, match="frozen"):
         Settings().num_ctx = 1
 
 
 def documented_default(name: str) -> str:
-    """The default as docs/settings.md writes it: a number without a trailing `.0`."""
+    """The default as docs/settings.md writes it, with numbers without a trailing `.0`."""
     if name == "CONCURRENCY":
         return "OLLAMA_NUM_PARALLEL"
     default = VARIABLES[name][0]
@@ -227,7 +227,7 @@ def documented_default(name: str) -> str:
 
 
 def test_the_settings_page_names_every_setting_with_its_default() -> None:
-    """An operator finds each variable in docs/settings.md, once, with the value that holds."""
+    """An operator finds each variable once in docs/settings.md, with its true default."""
     page = (ROOT / "docs" / "settings.md").read_text()
     rows = re.findall(r"^\| `([A-Z0-9_]+)` \| `([^`]+)` \|", page, re.MULTILINE)
     expected = [(name.upper(), documented_default(name.upper())) for name in Settings.model_fields]
@@ -241,7 +241,7 @@ def test_the_compose_file_passes_every_setting_on() -> None:
     assert {name for name in names if not re.search(rf"- {name}\b", compose)} == set()
 
 
-def test_an_empty_variable_is_as_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """docker-compose passes a variable that nobody set as an empty one."""
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """docker-compose passes an unset variable as an empty one."""
     monkeypatch.setenv("CONCURRENCY", "")
     assert Settings().concurrency == 1

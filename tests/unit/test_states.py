@@ -47,8 +47,8 @@ def test_a_record_is_read_with_its_types() -> None:
     assert (record.token, record.settled, record.error) == ("17", "17", "timeout")
 
 
-def test_what_nobody_has_written_is_missing() -> None:
-    """Flags are off, counts are 0, the rest is None or empty."""
+def test_unwritten_fields_are_missing() -> None:
+    """Flags are off, counts are 0, and other fields are None or empty."""
     record = JobRecord.of({"state": "queued"})
     assert record == JobRecord(state=JobState.QUEUED)
     assert record is not None
@@ -58,26 +58,26 @@ def test_what_nobody_has_written_is_missing() -> None:
 
 
 def test_a_message_was_put_or_taken() -> None:
-    """Of a job that another application put straight into our queue, only take knows."""
+    """For a job that another application put straight into our queue, only take knows."""
     assert not JobRecord(canvas=True).has_message
     assert JobRecord(put=True).has_message
     assert JobRecord(starts=1).has_message
 
 
-def test_no_hash_is_no_record() -> None:
-    """`HGETALL` of a key that is not there gives nothing."""
+def test_a_missing_hash_gives_no_record() -> None:
+    """`HGETALL` of a missing key returns nothing."""
     assert JobRecord.of({}) is None
 
 
-def test_what_a_newer_version_writes_is_passed_over() -> None:
-    """Workers of two versions share a Redis while one takes the other's place."""
+def test_fields_of_a_newer_version_are_ignored() -> None:
+    """Workers of two versions share a Redis while one version replaces the other."""
     record = JobRecord.of({"state": "dreaming", "kind": "chat", "tenant": "x"})
     assert record == JobRecord(kind="chat", state=JobState.UNKNOWN)
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(JobRecord)])
 def test_every_field_is_written_by_a_script(field: str) -> None:
-    """A field that no script writes would never be there."""
+    """A field that no script writes would always be missing."""
     write = re.compile(rf"'(?:HSET|HSETNX|HINCRBY)'[^()]*'{field}'")
     shared = re.compile(rf"raise_to\([^()]*'{field}'")
     assert any(write.search(text) or shared.search(text) for text in EVERYTHING.values())

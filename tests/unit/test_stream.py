@@ -1,4 +1,4 @@
-"""One streamed answer is read to its end, and every other way out has its name."""
+"""A streamed answer is read to its end, and every other way out has an error of its own."""
 
 import asyncio
 import json
@@ -38,13 +38,13 @@ def recording(name: str) -> dict[str, Any]:
 
 
 def records_of(exchange: dict[str, Any]) -> list[dict[str, Any]]:
-    """The lines of a stream; an answer that was not streamed is a stream of one line."""
+    """The lines of a stream; an unstreamed answer is a stream of one line."""
     response = exchange["response"]
     return [json.loads(line) for line in response.get("lines") or [response["body_text"]]]
 
 
 def whole_answers() -> list[str]:
-    """The recordings in which a chat came to its end."""
+    """The recordings of chats that came to their end."""
     names = []
     for file in sorted(WIRE.glob("*.json")):
         exchange = recording(file.stem)
@@ -56,7 +56,7 @@ def whole_answers() -> list[str]:
 
 
 def prompt(max_tokens: int = 100, schema: JsonSchema | None = None) -> Prompt:
-    """A prompt of which only the budget and the schema matter."""
+    """A prompt whose budget and schema alone matter."""
     return Prompt(({"role": "user", "content": "x"},), max_tokens, schema=schema)
 
 
@@ -69,9 +69,9 @@ END = record(done=True, done_reason="stop", prompt_eval_count=3, eval_count=2)
 
 
 class Stream:
-    """A stream as the ollama client makes it, which knows what it gave and whether it was closed.
+    """A stream like the ollama client's that knows which records it gave and whether it is closed.
 
-    `heard` is what the reader's sink was handed.
+    `heard` is the text that the reader's sink got.
     """
 
     def __init__(self, records: Iterable[dict[str, Any]], then: Source | None = None) -> None:
@@ -95,7 +95,7 @@ class Stream:
 
 
 async def silence() -> AsyncGenerator[ChatResponse]:
-    """Nothing comes, and no end either."""
+    """A stream without a record and without an end."""
     await asyncio.Event().wait()
     yield ChatResponse(**END)
 
@@ -105,14 +105,14 @@ def read(
 ) -> Completion:
     """Read the stream as the engine does.
 
-    Whatever happens, the stream is closed by then, and the sink has each piece that came.
+    In every case the stream is closed at the end, and the sink has every piece that arrived.
     """
 
     async def read_and_look() -> Completion:
         try:
             return await read_completion(stream(), asked or prompt(), timeouts, stream.heard.append)
         finally:
-            # Here and not later: the loop's own end would close what the reader forgot.
+            # Checked here, because the end of the loop would close a stream that the reader forgot.
             assert stream.closed
             assert stream.heard == [piece for piece in stream.given if piece]
 
@@ -121,7 +121,7 @@ def read(
     return completion
 
 
-def test_whole_answers_were_recorded() -> None:
+def test_there_are_recordings_of_whole_answers() -> None:
     """The tests over recordings must not pass because they found none."""
     assert {"chat_stream", "chat_native_stream", "chat_num_predict_reached_stream"} <= set(
         whole_answers()
@@ -130,7 +130,7 @@ def test_whole_answers_were_recorded() -> None:
 
 @pytest.mark.parametrize("name", whole_answers())
 def test_a_recorded_answer_is_read_whole(name: str) -> None:
-    """All text in order; counts, reason and durations from the last line."""
+    """The text is in order; counts, reason and durations come from the last line."""
     exchange = recording(name)
     lines = records_of(exchange)
     last = lines[-1]
@@ -147,8 +147,8 @@ def test_a_recorded_answer_is_read_whole(name: str) -> None:
     )
 
 
-def test_a_known_recording_reads_as_it_was_seen() -> None:
-    """One recording by hand, so that the test above cannot agree with a wrong reader."""
+def test_a_known_recording_reads_as_a_person_reads_it() -> None:
+    """This recording was read by hand, so that the test above cannot agree with a wrong reader."""
     completion = read(Stream(records_of(recording("chat_stream"))))
     assert completion.text == "1. Red\n2. Blue\n3. Green"
     assert (completion.prompt_tokens, completion.completion_tokens) == (13, 12)
@@ -157,7 +157,7 @@ def test_a_known_recording_reads_as_it_was_seen() -> None:
 
 
 def test_the_callers_own_budget_ends_an_answer_with_length() -> None:
-    """`num_predict` reached is an answer, cut where the caller said."""
+    """Reaching `num_predict` gives an answer, cut where the caller said."""
     completion = read(Stream(records_of(recording("chat_num_predict_reached_stream"))), prompt(5))
     assert (completion.finish_reason, completion.completion_tokens) == ("length", 5)
 
@@ -172,10 +172,10 @@ def test_the_callers_own_budget_ends_an_answer_with_length() -> None:
         ("runner_killed_midway_stream", prompt(), ollama.ResponseError),
     ],
 )
-def test_the_sink_has_the_text_that_came_before_any_end(
+def test_the_sink_has_the_text_before_any_end(
     name: str, asked: Prompt, failure: type[Exception] | None
 ) -> None:
-    """A reader of the stream has seen a failed answer up to the point where it failed."""
+    """A reader of the stream has seen a failed answer up to the failure."""
     lines = records_of(recording(name))
     stream = Stream(lines)
     with pytest.raises(failure) if failure is not None else nullcontext():
@@ -184,29 +184,29 @@ def test_the_sink_has_the_text_that_came_before_any_end(
     assert "".join(stream.heard) == "".join(came) != ""
 
 
-def test_an_empty_piece_is_not_handed_over() -> None:
+def test_an_empty_piece_is_not_passed_on() -> None:
     """The last line of a stream usually has no text."""
     stream = Stream([record("a"), record(""), record("b"), END])
     assert read(stream).text == "ab"
     assert stream.heard == ["a", "b"]
 
 
-def test_text_in_the_last_record_is_handed_over_too() -> None:
-    """An answer that was not streamed is one record that also ends it."""
+def test_text_in_the_last_record_is_passed_on_too() -> None:
+    """An unstreamed answer is one record, which also ends it."""
     stream = Stream([END | {"message": {"role": "assistant", "content": "all of it"}}])
     assert read(stream).text == "all of it"
     assert stream.heard == ["all of it"]
 
 
 def test_length_before_the_budget_is_a_full_context() -> None:
-    """With `shift: false` a generation ends with "length" where the window is full."""
+    """With `shift: false` a generation ends with "length" when the window is full."""
     overrun = Stream(records_of(recording("ctx_generation_overruns_shift_false")))
     with pytest.raises(ContextOverflow, match="256 tokens"):
         read(overrun, prompt(400))
 
 
 def test_an_end_after_equal_tokens_is_repetition() -> None:
-    """Ollama's guard ends the stream without a last line; another try would do the same."""
+    """Ollama's guard ends the stream without a last line; another try would end the same way."""
     repeated = Stream(records_of(recording("chat_token_repeat_abort_stream")))
     with pytest.raises(InvalidOutput, match="repeated itself"):
         read(repeated)
@@ -214,30 +214,30 @@ def test_an_end_after_equal_tokens_is_repetition() -> None:
 
 @pytest.mark.parametrize("name", ["serve_stopped_midway_stream", "client_disconnect_stream"])
 def test_an_end_in_the_middle_of_prose_is_a_broken_stream(name: str) -> None:
-    """No last line and no repetition: the answer is not whole, and may be tried again."""
+    """Without a last line or a repetition the answer is not whole and may be tried again."""
     with pytest.raises(StreamBroken):
         read(Stream(records_of(recording(name))))
 
 
 def test_a_stream_of_nothing_is_a_broken_stream() -> None:
-    """Status 200 and an empty body."""
+    """The response has status 200 and an empty body."""
     with pytest.raises(StreamBroken):
         read(Stream([]))
 
 
 def test_repetition_that_has_ended_is_forgotten() -> None:
-    """Only equal tokens at the very end are the guard's doing."""
+    """Only equal tokens at the very end are a sign of the guard."""
     with pytest.raises(StreamBroken):
         read(Stream([*[record(" ha")] * 40, record(" so")]))
 
 
 def test_repetition_within_a_whole_answer_is_fine() -> None:
-    """A row of dashes is no failure as long as the end comes."""
+    """A row of dashes is not a failure as long as the end comes."""
     assert read(Stream([*[record("-")] * 60, END])).text == "-" * 60
 
 
 def test_an_error_line_is_raised_as_the_client_raises_it() -> None:
-    """The runner was killed: the last line of a 200 stream is an error, for the seam to name."""
+    """A killed runner makes the last line of a 200 stream an error, which the seam translates."""
     killed = Stream(records_of(recording("runner_killed_midway_stream")))
     with pytest.raises(ollama.ResponseError, match="unexpected EOF"):
         read(killed)
@@ -245,7 +245,7 @@ def test_an_error_line_is_raised_as_the_client_raises_it() -> None:
 
 @pytest.mark.parametrize("blank", [" ", "\n", "\t\n  "])
 def test_endless_white_space_in_json_is_cut_off(blank: str) -> None:
-    """A grammar allows it without end, and the slot would be busy until the budget is spent."""
+    """A grammar allows it without limit, and the slot would be busy until the budget is used up."""
     flood = [record('{"a":'), *[record(blank)] * (MAX_WHITE_SPACE_RUN_CHARS + 1)]
     stream = Stream(flood, then=silence)
     with pytest.raises(InvalidOutput, match="white space"):
@@ -254,38 +254,38 @@ def test_endless_white_space_in_json_is_cut_off(blank: str) -> None:
 
 
 def test_white_space_within_json_is_fine() -> None:
-    """Indentation ends: the run counts from the last mark."""
+    """Indentation ends; the count starts again at the last visible character."""
     lines = [record("[1," + " " * 150), record("2]" + " " * 150), END]
     assert read(Stream(lines), prompt(schema={"type": "array"})).text.split() == ["[1,", "2]"]
 
 
 def test_white_space_in_prose_is_fine() -> None:
-    """Without a schema nothing is said about white space."""
+    """Without a schema white space has no limit."""
     assert read(Stream([record(" " * 500), record("x"), END])).text.endswith("x")
 
 
 def test_no_first_token_in_time_is_a_timeout() -> None:
-    """Loading and prompt evaluation have a bound of their own."""
+    """Loading and prompt evaluation have a limit of their own."""
     stream = Stream([], then=silence)
     with pytest.raises(EngineTimeout, match=r"no first token within 0\.01 s"):
         read(stream, timeouts=TokenTimeouts(TINY_SECONDS, 10))
 
 
 def test_no_next_token_in_time_is_a_timeout() -> None:
-    """After the first token the other bound holds."""
+    """After the first token the other limit applies."""
     stream = Stream([record("x")], then=silence)
     with pytest.raises(EngineTimeout, match=r"no next token within 0\.01 s"):
         read(stream, timeouts=TokenTimeouts(10, TINY_SECONDS))
 
 
 def test_a_whole_answer_closes_its_stream() -> None:
-    """The connection goes back, though the reader stops at the last line."""
+    """The connection is returned, although the reader stops at the last line."""
     stream = Stream([record("x"), END], then=silence)
     assert read(stream).text == "x"
 
 
 def test_cancelling_the_reader_closes_the_stream() -> None:
-    """Closing the connection is what stops Ollama's generation."""
+    """Closing the connection stops Ollama's generation."""
     waiting = asyncio.Event()
 
     async def silence_that_is_noticed() -> AsyncGenerator[ChatResponse]:

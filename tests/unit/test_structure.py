@@ -1,4 +1,4 @@
-"""Rules about the code itself: which way imports go, how light an import is, style and types."""
+"""Rules about the code itself: the direction and weight of imports, style and types."""
 
 import ast
 import json
@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-#: Beside the interpreter, without resolving links: a venv's python is one.
+#: The interpreter's folder, without resolving links, because a venv's python is a link.
 BIN = Path(sys.executable).parent
 
-#: What a backend that only sends jobs must not pay for.
+#: Modules that a backend that only sends jobs must not pay for.
 HEAVY = (
     "flower",
     "httpx",
@@ -31,7 +31,7 @@ MODULE_LINES, FUNCTION_LINES, SCRIPT_LINES = 350, 40, 120
 
 
 def run(*command: str | Path) -> str:
-    """Run a tool over the checkout; its output is the failure's message."""
+    """Run a tool over the checkout; a failure shows its output."""
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
@@ -62,19 +62,19 @@ def test_importing_the_tasks_makes_no_app_current() -> None:
 
 
 def test_imports_go_one_way() -> None:
-    """producers → tasks → worker, and only a running worker loads the engine."""
+    """Imports go producers → tasks → worker, and only a running worker loads the engine."""
     assert "0 broken" in run(BIN / "lint-imports", "--no-cache")
 
 
 def sources(pattern: str = "*.py") -> list[Path]:
-    """Files of the product."""
+    """The product's files."""
     return [
         file for room in ("producers", "tasks", "worker") for file in (ROOT / room).rglob(pattern)
     ]
 
 
 def test_only_celery_ext_derives_from_celerys_internals() -> None:
-    """The import linter sees packages of others whole, so this looks at their modules."""
+    """The import linter sees other packages only as a whole, so this test reads their modules."""
     found = [
         f"{file.relative_to(ROOT)}: {name}"
         for file in sources()
@@ -88,7 +88,7 @@ def test_only_celery_ext_derives_from_celerys_internals() -> None:
 
 
 def test_rooms_stay_small() -> None:
-    """A module, function or script that outgrows its bound holds a second idea."""
+    """A module, function or script that outgrows its limit contains a second idea."""
     long = [
         f"{file.relative_to(ROOT)}: {lines} lines"
         for pattern, most in (("*.py", MODULE_LINES), ("*.lua", SCRIPT_LINES))

@@ -201,16 +201,20 @@ class Lifetimes:
 
     deadline_seconds: float
     result_seconds: int
-    hit_result_seconds: int = 600
+    hit_result_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
 class CacheBounds:
     """How long an answer is cached, the largest one, and how much memory all may take in Redis."""
 
-    seconds: int = 3600
-    entry_bytes: int = 262_144
-    total_bytes: int = 268_435_456
+    seconds: int
+    entry_bytes: int
+    total_bytes: int
+
+
+#: Nothing is cached.
+NO_CACHE = CacheBounds(0, 0, 0)
 
 
 # These three are made at each call: neither frozen (slower to make) nor with slots (to import).

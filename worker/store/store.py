@@ -15,7 +15,7 @@ from local_llm_service.worker.store.jobs import Jobs
 from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.single_flight import SingleFlight
-from local_llm_service.worker.store.states import CacheBounds, Lifetimes
+from local_llm_service.worker.store.states import NO_CACHE, CacheBounds, Lifetimes
 
 if TYPE_CHECKING:
     from local_llm_service.worker.settings import Settings
@@ -28,13 +28,13 @@ class Store:
         self,
         client: redis.Redis,
         lifetimes: Lifetimes,
-        cache: CacheBounds | None = None,
+        cache: CacheBounds = NO_CACHE,
         prefix: str = DEFAULT_PREFIX,
     ) -> None:
         self.client = client
         self.keys = Keys(prefix)
         self.scripts = Scripts(client, self.keys)
-        self.jobs = Jobs(self.scripts, lifetimes, cache or CacheBounds())
+        self.jobs = Jobs(self.scripts, lifetimes, cache)
         self.single_flight = SingleFlight(self.scripts, lifetimes.result_seconds)
         self.dead_letters = DeadLetters(self.scripts, self.jobs)
 

@@ -10,7 +10,7 @@ _FILES = {"redis": "redis_away", "ollama": "ollama_away", "real": "cancel_real"}
 
 
 def run(case: str, *, redis_port: int, short: bool) -> Outcome:
-    """Run one case by its name. Whatever was started has ended when this returns or raises."""
+    """Run one case by its name. All its processes have ended when this returns or raises."""
     module = import_module(f"{__name__}.{_FILES.get(case, case)}")
     outcome: Outcome = module.run(redis_port=redis_port, short=short)
     return outcome

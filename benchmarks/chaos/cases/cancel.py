@@ -1,7 +1,7 @@
-"""Running jobs are cancelled: how long until the slot works for the next one.
+"""Cancels running jobs and measures how long a slot takes to start on the next job.
 
-The moment counts at which the engine saw the connection closed and the next waiting job's request
-arrived; once while chunks come, once during prompt evaluation, when none has come yet.
+The time ends when the engine has seen the connection close and the next waiting job's request has
+arrived. One phase cancels while chunks arrive, the other during prompt evaluation, before any.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Cancelled:
-    """One cancel; seconds from the call to its return, the closed connection, the idle slot."""
+    """One cancel: seconds from the call to its return, the closed connection and the idle slot."""
 
     phase: str
     job: str
@@ -38,7 +38,7 @@ class Cancelled:
 
 
 def run(*, redis_port: int, short: bool) -> Outcome:
-    """See the module."""
+    """Run the case that the module's docstring describes."""
     count = 20 if short else 100
     measures: list[Measure] = []
     for phase, first_seconds in (("streaming", 0.0), ("prompt", JOB_SECONDS)):
@@ -53,7 +53,7 @@ def run(*, redis_port: int, short: bool) -> Outcome:
 
 
 def phase_measures(phase: str, done: list[Cancelled], count: int) -> list[Measure]:
-    """The numbers of one phase."""
+    """Return the numbers of one phase."""
     idle = [one.idle_seconds for one in done]
     closed = [one.closed_seconds for one in done]
     call = [one.call_seconds for one in done]
@@ -72,7 +72,7 @@ def phase_measures(phase: str, done: list[Cancelled], count: int) -> list[Measur
 
 
 def wrong_ends(site: Site, done: list[Cancelled]) -> Measure:
-    """How many of the cancelled did not end as such."""
+    """Count the cancelled jobs that did not end as cancelled."""
     site.until(lambda: not site.recorder.unanswered([d.job for d in done]), 10)
     answers = [site.recorder.answer(one.job) for one in done]
     wrong = [a for a in answers if a is None or judge.kind_of(a.result) != "Cancelled"]
@@ -80,7 +80,7 @@ def wrong_ends(site: Site, done: list[Cancelled]) -> Measure:
 
 
 def _play(site: Site, phase: str, first_seconds: float, count: int) -> list[Cancelled]:
-    """All slots are full and one job waits, whenever a running one is cancelled."""
+    """Cancel running jobs; at each cancel all slots are full and one job waits."""
     chance = random.Random(20251122)
 
     def make(job: str) -> Ask:

@@ -1,7 +1,7 @@
-"""As `cancel`, with the real model of the embedded Ollama: does it really stop, and how soon?
+"""Does what `cancel` does with the real model of the embedded Ollama: does it stop, and how soon?
 
-Beside the slot, the engine is watched: the first chunk of the next job comes only when the model
-is free again. One slot; half of the cancels hit prompt evaluation, half the stream of chunks.
+The engine is watched as well as the slot: the next job's first chunk arrives only when the model is
+free again. There is one slot; half of the cancels hit prompt evaluation, half the stream of chunks.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
 
 PATIENCE_SECONDS = 60.0
 STORY = "Tell a very long story about a lighthouse, with every detail. "
-#: Some 4000 tokens: seconds of prompt evaluation on two cores. Each differs from its first word on,
-#: so that no other prompt's evaluation can be used again.
+#: About 4000 tokens: seconds of prompt evaluation on two cores. Prompts differ from their first
+#: word on, so that no earlier prompt's evaluation can be reused.
 LONG = "The keeper climbed the stairs, counted the lamps and wrote the number down. " * 260
 
 
 def run(*, redis_port: int, short: bool) -> Outcome:
-    """See the module."""
+    """Run the case that the module's docstring describes."""
     count = 3 if short else 10
     measures: list[Measure] = []
     engine = OllamaProcess(env={"OLLAMA_NUM_PARALLEL": "1", "OLLAMA_CONTEXT_LENGTH": "8192"})
@@ -55,14 +55,14 @@ def run(*, redis_port: int, short: bool) -> Outcome:
 def _play(
     site: Site, tap: Tap, phase: str, text: str, count: int
 ) -> tuple[list[Cancelled], list[float]]:
-    """One runs, one waits; the running one is cancelled. The last waiting one is cancelled too."""
+    """Cancel the running job while another waits; in the end cancel the last waiting one too."""
     from local_llm_service.producers.service import cancel
 
     jobs = [site.submitter.submit(_asking(text)).ask.job]
     done: list[Cancelled] = []
     waits: list[float] = []
     for number in range(count):
-        # The one that waits is short in all cases: its first chunk says that the model is free.
+        # The waiting job is always short: its first chunk shows that the model is free.
         following = site.submitter.submit(_asking("Say yes.")).ask.job
         victim = _passage(site, tap, jobs[-1])
         if phase == "streaming":
@@ -102,7 +102,7 @@ def _cancel(site: Site, tap: Tap, phase: str, victim: Passage, following: str) -
 
 
 def _passage(site: Site, tap: Tap, job: str) -> Passage:
-    """The job's request, once it has come; one that never began if it does not."""
+    """Return the job's request once it has arrived, or one that never began if it does not."""
     site.until(lambda: any(one.job == job for one in tap.seen), PATIENCE_SECONDS)
     return next((one for one in tap.seen if one.job == job), Passage(job, float("inf")))
 

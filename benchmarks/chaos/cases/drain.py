@@ -1,7 +1,7 @@
-"""A worker is told to stop (SIGTERM) with four jobs running, while another one is there.
+"""Stops a worker (SIGTERM) with four jobs running while another worker is up.
 
-The short jobs end where they are; the long ones are put back after DRAIN_SECONDS and go on at the
-other worker at once. The scripted engine answers a second run quickly, to save time.
+The short jobs end where they are; the long ones are put back after DRAIN_SECONDS and run at once at
+the other worker. The scripted engine answers a second run quickly, to save time.
 """
 
 from __future__ import annotations
@@ -19,28 +19,29 @@ from benchmarks.chaos.site import Plan, Site
 
 DRAIN_SECONDS = 8
 GONE_LIMIT_SECONDS = DRAIN_SECONDS + 10.0
-TAKEN_LIMIT_SECONDS = 3.0
+AGAIN_LIMIT_SECONDS = 3.0
 JOB_SECONDS = (3.0, 6.0, 40.0, 60.0)
 LEASE_SECONDS = 20
 
 
 @dataclass(frozen=True)
 class Round:
-    """One drain: seconds from SIGTERM to the end of the process, and of each job put back."""
+    """One drain: seconds from SIGTERM to the end of the process, and from the end of each long
+    job's first run to its next run."""
 
     gone_seconds: float
-    taken_seconds: list[float]
+    again_seconds: list[float]
     short_runs: int
     exit_code: str
 
 
 def run(*, redis_port: int, short: bool) -> Outcome:
-    """See the module."""
+    """Run the case that the module's docstring describes."""
     environment = {"DRAIN_SECONDS": str(DRAIN_SECONDS)}
     with Site(Plan(redis_port, LEASE_SECONDS, workers=2, environment=environment)) as site:
         site.supervisor.start(0)
         rounds = [_round(site, number % 2) for number in range(2 if short else 10)]
-        site.run_for(LEASE_SECONDS + 5)  # whatever would run once more does so now
+        site.run_for(LEASE_SECONDS + 5)  # a job that would run again does so now
         site.recorder.read_once_more()
         outcome = _judge(site, rounds)
         site.keep = not outcome.kept
@@ -49,7 +50,7 @@ def run(*, redis_port: int, short: bool) -> Outcome:
 
 
 def _round(site: Site, old: int) -> Round:
-    """Fill one worker while the other, which is there, stands still; then stop the first."""
+    """Fill one worker while the other is frozen; then stop the first."""
     other = site.supervisor.workers[1 - old]
     site.supervisor.start(1 - old)
     other.signal(signal.SIGSTOP)
@@ -57,7 +58,7 @@ def _round(site: Site, old: int) -> Round:
         site.submitter.submit(_asking(seconds)).ask.job
         for seconds in sorted(JOB_SECONDS, reverse=True)
     ][::-1]
-    site.until(lambda: set(jobs) <= site.running().keys(), 2 * TAKEN_LIMIT_SECONDS)
+    site.until(lambda: set(jobs) <= site.running().keys(), 2 * AGAIN_LIMIT_SECONDS)
     other.signal(signal.SIGCONT)
     told = time.monotonic()
     site.supervisor.terminate(old)
@@ -68,12 +69,12 @@ def _round(site: Site, old: int) -> Round:
         site.supervisor.kill(old)
     site.until(lambda: not site.recorder.unanswered(jobs), 3 * LEASE_SECONDS)
     runs = judge.runs_per_job(site.generations())
-    taken = [
+    again = [
         (runs[job][1].began - (runs[job][0].ended or 0.0)) if len(runs[job]) > 1 else float("inf")
         for job in jobs[2:]
     ]
     last = site.supervisor.deaths[-1].how if len(site.supervisor.deaths) > deaths else "killed"
-    return Round(gone, taken, sum(len(runs[job]) - 1 for job in jobs[:2]), last)
+    return Round(gone, again, sum(len(runs[job]) - 1 for job in jobs[:2]), last)
 
 
 def _asking(seconds: float) -> Make:
@@ -88,7 +89,7 @@ def _judge(site: Site, rounds: list[Round]) -> Outcome:
     long = {one.ask.job for one in site.submitter.accepted if one.ask.seconds > DRAIN_SECONDS}
     most = max((len(runs[job]) for job in long), default=0)
     leaving = [one.gone_seconds for one in rounds]
-    taken = [seconds for one in rounds for seconds in one.taken_seconds]
+    again = [seconds for one in rounds for seconds in one.again_seconds]
     bad_exits = [one.exit_code for one in rounds if one.exit_code != "exit 0"]
     measures = [
         Measure("drains", len(rounds)),
@@ -98,8 +99,8 @@ def _judge(site: Site, rounds: list[Round]) -> Outcome:
         Measure("runs of a job that was put back, most", most, 2),
         Measure("SIGTERM to gone, p50", judge.percentile(leaving, 50), None, "s"),
         Measure("SIGTERM to gone, most", max(leaving), GONE_LIMIT_SECONDS, "s"),
-        Measure("put back to run again, p50", judge.percentile(taken, 50), None, "s"),
-        Measure("put back to run again, most", max(taken), TAKEN_LIMIT_SECONDS, "s"),
+        Measure("put back to run again, p50", judge.percentile(again, 50), None, "s"),
+        Measure("put back to run again, most", max(again), AGAIN_LIMIT_SECONDS, "s"),
         Measure("exit codes other than 0", len(bad_exits), None, note=", ".join(set(bad_exits))),
     ]
     return Outcome("drain", measures, details={"lost": gone, "differing": differing})

@@ -1,7 +1,7 @@
-"""Workers are killed with SIGKILL, at random times and at four named points of a job's path.
+"""Kills workers with SIGKILL, at random times and at four named points of a job's path.
 
-A job that kills had interrupted MAX_CRASHES times is poison by contract, so a worker that holds
-a job which two kills have hit already is spared; apart from that, victim and time are random.
+By contract, a job that kills have interrupted MAX_CRASHES times is poison. A worker is therefore
+spared while it holds a job that two kills have hit; otherwise victim and time are random.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_HITS = 2
 
 @dataclass(frozen=True)
 class Size:
-    """How much of it."""
+    """The numbers of jobs and kills, the length of a lease and the pause between two kills."""
 
     jobs: int
     kills: int
@@ -35,12 +35,12 @@ class Size:
 
     @property
     def pause_seconds(self) -> float:
-        """Between two jobs, so that there is work until the last kill."""
+        """The pause between two jobs that leaves work until the last kill."""
         return (self.kills + 1) * sum(self.gap_seconds) / 2 / self.jobs
 
 
 def run(*, redis_port: int, short: bool) -> Outcome:
-    """See the module."""
+    """Run the case that the module's docstring describes."""
     size = Size(60, 4, 5) if short else Size(500, 50, 20)
     with Site(Plan(redis_port, size.lease_seconds, workers=3)) as site:
         site.supervisor.extra = lambda number: _next_point(site, number)
@@ -53,7 +53,7 @@ def run(*, redis_port: int, short: bool) -> Outcome:
 
 
 def _next_point(site: Site, number: int) -> Mapping[str, str]:
-    """The first worker carries the next point that is left, from its second life on."""
+    """Give the first worker the next point that is left, from its second life on."""
     if number != 0 or not any(death.worker == 0 for death in site.supervisor.deaths):
         return {}
     pending = [point for point in POINTS if not flag(site.directory, point).exists()]
@@ -69,11 +69,11 @@ def _play(site: Site, size: Size) -> None:
     with Stream(site.submitter, make, pause_seconds=size.pause_seconds, count=size.jobs) as stream:
         for number in range(size.kills):
             site.run_for(chance.uniform(*size.gap_seconds))
-            # The first one is the worker that carries the points from then on.
+            # The first victim is the worker that carries the points from then on.
             _kill(site, chance, 0 if number == 0 else None)
         site.until(lambda: stream.over and not _points_left(site), 120)
     site.until_answered(120 + 3 * size.lease_seconds)
-    site.run_for(2 * size.lease_seconds)  # whatever would run once more does so now
+    site.run_for(2 * size.lease_seconds)  # a job that would run again does so now
     site.recorder.read_once_more()
 
 
@@ -82,7 +82,7 @@ def _points_left(site: Site) -> list[str]:
 
 
 def _kill(site: Site, chance: random.Random, chosen: int | None) -> None:
-    """Kill one that runs and that holds no job which was hit too often already."""
+    """Kill a running worker that holds no job which kills have hit too often already."""
 
     def candidates() -> list[int]:
         hit = judge.hits(site.generations(), _deaths(site))
@@ -98,7 +98,7 @@ def _kill(site: Site, chance: random.Random, chosen: int | None) -> None:
 
 
 def _deaths(site: Site) -> list[Death]:
-    """As the supervisor noted them; the time of a death at a point is the worker's own."""
+    """The deaths that the supervisor saw; a death at a point has the time that its worker wrote."""
     times = {}
     for point in POINTS:
         if (path := flag(site.directory, point)).exists() and (text := path.read_text()):
@@ -133,7 +133,7 @@ def _judge(site: Site, size: Size) -> Outcome:
 
 
 def _what_happened(site: Site, size: Size, deaths: list[Death]) -> list[Measure]:
-    """That the chaos was as planned."""
+    """Check that the chaos went as planned."""
     killed = [death for death in deaths if death.how == "kill"]
     other = [death for death in deaths if death.how not in {"kill", *POINTS}]
     missed = _points_left(site)
@@ -146,7 +146,7 @@ def _what_happened(site: Site, size: Size, deaths: list[Death]) -> list[Measure]
 
 
 def _waits(site: Site, waits: list[float]) -> list[Measure]:
-    """How late. A job that was popped and had no run yet shows in the last one."""
+    """How late jobs ran. The last number shows a job that was popped but had not run yet."""
     starts = judge.waits_for_first(site.generations(), site.submitter.accepted)
     p50, p95 = judge.percentile(waits, 50), judge.percentile(waits, 95)
     return [

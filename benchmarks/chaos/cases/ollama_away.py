@@ -1,4 +1,4 @@
-"""The engine is killed and started again under load: every open request is reset, then refused."""
+"""Kills and restarts the engine under load: open requests are reset and new ones refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JOB_PAUSE_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Size:
-    """How much of it."""
+    """The number of restarts and the length of a lease."""
 
     restarts: int
     lease_seconds: int
@@ -26,7 +26,7 @@ class Size:
 
 
 def run(*, redis_port: int, short: bool) -> Outcome:
-    """See the module."""
+    """Run the case that the module's docstring describes."""
     size = Size(4, 5) if short else Size(20, 20)
     with Site(Plan(redis_port, size.lease_seconds)) as site:
         site.supervisor.start(0)

@@ -1,4 +1,4 @@
-"""One job kills each worker that runs it, among healthy ones: only it fails, after 3 crashes."""
+"""One job kills every worker that runs it; it alone fails, after 3 crashes, and others do not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEALTHY = 60
 
 
 def run(*, redis_port: int, short: bool) -> Outcome:
-    """See the module."""
+    """Run the case that the module's docstring describes."""
     lease = 5 if short else 20
     environment = {"CHAOS_POISON": "1"}
     with Site(Plan(redis_port, lease, workers=2, environment=environment)) as site:
@@ -34,7 +34,7 @@ def run(*, redis_port: int, short: bool) -> Outcome:
 
 
 def _play(site: Site, lease_seconds: int) -> str:
-    """Returns the poison job's id. Healthy ones come before it, beside it and after it."""
+    """Submit healthy jobs before, beside and after the poison job; return the poison job's id."""
     chance = random.Random(20251122)
 
     def make(job: str) -> Ask:
@@ -47,7 +47,7 @@ def _play(site: Site, lease_seconds: int) -> str:
     with Stream(site.submitter, make, pause_seconds=pause, count=HEALTHY - 6) as stream:
         site.until(lambda: stream.over, 4 * lease_seconds + 30)
     site.until_answered(60 + 8 * lease_seconds)
-    site.run_for(2 * lease_seconds)  # would anything run once more, or anyone die again?
+    site.run_for(2 * lease_seconds)  # does a job run again, or a worker die again?
     site.recorder.read_once_more()
     return poison
 

@@ -1,9 +1,9 @@
-"""Redis goes away: restarted, killed, cut off, stalled, frozen, gone for a minute, under load.
+"""Takes Redis away under load: restarted, killed, cut off, stalled, frozen, gone for a minute.
 
-Of the jobs whose `.delay()` returned none is lost; a job that was submitted after a return of Redis
-is answered within 15 s. Outages shorter than the lease make nothing run again. The minute, which is
-longer, may: then one answer is stored all the same. A stall is longer than one socket timeout and
-shorter than two: what was sent is done, its reply comes too late, and the client sends it again.
+No job whose `.delay()` returned is lost; a job submitted after Redis has returned is answered
+within 15 s. An outage shorter than the lease makes no job run again. The minute, which is longer,
+may do so, but still only one answer is stored. A stall is longer than one socket timeout and
+shorter than two: Redis executes the command, its reply is late, and the client sends it again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STALL_PRODUCERS = 3
 
 @dataclass(frozen=True)
 class Size:
-    """How much of it."""
+    """The number of absences of each kind, and the lengths of a lease and of the long absences."""
 
     restarts: int
     cuts: int
@@ -46,7 +46,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Absence:
-    """One time without Redis; `answered` is when a job submitted after `back` had its answer."""
+    """One absence of Redis; `answered` is when a job submitted after `back` had its answer."""
 
     how: str
     began: float
@@ -55,12 +55,12 @@ class Absence:
 
     @property
     def wait_seconds(self) -> float:
-        """From the return to the answer; infinite where there was none in time."""
+        """Seconds from the return to the answer; infinite when no answer came in time."""
         return self.answered - self.back if self.answered else float("inf")
 
 
 def run(*, redis_port: int, short: bool) -> Outcome:
-    """See the module."""
+    """Run the case that the module's docstring describes."""
     size = Size(4, 2, 4, 20, 30.0, 12.0) if short else Size(20, 5, 10, 20, 60.0, 12.0)
     with Site(Plan(redis_port, size.lease_seconds, workers=2)) as site:
         site.supervisor.start(0, 1)
@@ -101,7 +101,7 @@ def _play(site: Site, size: Size) -> list[Absence]:
         done.append(_absence(site, "outage", lambda: _restart(site, "killed", size.outage_seconds)))
         site.run_for(3)
     site.until_answered(60 + 3 * size.lease_seconds + 1.5 * size.outage_seconds)
-    site.run_for(size.lease_seconds + 5)  # whatever would run once more does so now
+    site.run_for(size.lease_seconds + 5)  # a job that would run again does so now
     site.recorder.read_once_more()
     return done
 
@@ -117,7 +117,7 @@ def _restarts(site: Site, size: Size, chance: random.Random) -> list[Absence]:
 
 
 def _stalls(site: Site, size: Size, chance: random.Random) -> list[Absence]:
-    """With more producers, so that some call is under way whenever Redis stalls."""
+    """Stall Redis, with more producers, so that a call is under way at each stall."""
     done = []
     with ExitStack() as streams:
         for _ in range(STALL_PRODUCERS):
@@ -134,14 +134,14 @@ def _short(job: str) -> Ask:
 
 
 def _long_jobs(site: Site, seconds: float) -> None:
-    """Two jobs that run from before an absence until after it."""
+    """Start two jobs that run from before an absence until after it."""
     jobs = [site.submitter.submit(lambda job: Ask(job, seconds)).ask.job for _ in range(2)]
     site.until(lambda: set(jobs) <= site.running().keys(), 10)
     site.run_for(1)
 
 
 def _absence(site: Site, how: str, happen: Callable[[], None]) -> Absence:
-    """Let it happen, then wait for the answer of a job that was submitted after the return."""
+    """Cause the absence, then wait for the answer to a job submitted after the return."""
     began = time.monotonic()
     happen()
     back = time.monotonic()
@@ -166,14 +166,14 @@ def _restart(site: Site, how: str, away_seconds: float) -> None:
 
 
 def _cut(site: Site) -> None:
-    """CLIENT KILL for every connection, of workers, producer and watcher alike."""
+    """Send CLIENT KILL for all connections of workers, producer and watcher alike."""
     with redis.Redis.from_url(site.redis.url) as client:
         for kind in ("normal", "pubsub"):
             client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
 
 
 def _freeze(site: Site, seconds: float) -> None:
-    """It holds its connections and answers nothing, as behind a link that has gone silent."""
+    """Stop Redis: it keeps its connections and answers nothing, like a link gone silent."""
     os.kill(site.redis.pid, signal.SIGSTOP)
     try:
         site.run_for(seconds)
