@@ -7,19 +7,17 @@ code is 1 when a target is missed.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 import math
-import signal
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from benchmarks.chaos.judge import Measure
+from benchmarks.command import parse, run
 from benchmarks.dedupe.numbers import machine
 
 PARTS = ("hit", "single_flight", "repeats")
@@ -28,17 +26,11 @@ RAW = Path(__file__).parent / "results" / "bench_dedupe.json"
 
 def main() -> int:
     """Run the requested parts, print their numbers and keep the raw record."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_dedupe", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"one of {', '.join(PARTS)}")
-    parser.add_argument("--short", action="store_true", help="a quick run, too short to judge by")
-    given = parser.parse_args()
-    if unknown := set(given.parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    signal.signal(signal.SIGTERM, _interrupt)
+    given = parse("benchmarks.bench_dedupe", __doc__, PARTS, "a quick run, too short to judge by")
     where = machine()
     print(f"{where}\n{' '.join(sys.orig_argv)}")
     kept = True
-    for part in given.parts or PARTS:
+    for part in given.parts:
         print(f"\n{part}", flush=True)
         began = time.monotonic()
         measures, raw = importlib.import_module(f"benchmarks.dedupe.{part}").run(short=given.short)
@@ -83,12 +75,5 @@ def _plain(one: Measure) -> dict[str, Any]:
     return {**asdict(one), "kept": one.kept}
 
 
-def _interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run(main)

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import threading
 
+from tests.doubles.serving import cut_off
+
 CHUNK = 65536
 
 
@@ -38,16 +40,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        async def close() -> None:
-            self._server.close()
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(close(), self._loop).result(5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
+        cut_off(self._server, self._tasks, self._loop, self._thread)
 
     def go_silent(self) -> None:
         """Carry nothing on existing or new connections."""

@@ -60,6 +60,8 @@ class OllamaEngine:
         on_text: TextSink | None = None,
     ) -> Completion:
         """See Engine.complete. A stop closes the stream, which ends Ollama's generation."""
+        if stoppable is not None and stoppable.reason is not None:
+            raise stoppable.reason  # before anything is sent
         feed = TextFeed(on_text)
         wanted_seconds = None if stoppable is None else stoppable.wanted_seconds
         future = self._submit(
