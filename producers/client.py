@@ -24,6 +24,7 @@ from local_llm_service.tasks.request import Priority
 from local_llm_service.tasks.structured_output import StructuredAnswer
 from local_llm_service.tasks.summarize import SummarizeAnswer
 from local_llm_service.worker.app import app
+from local_llm_service.worker.celery_ext.send_errors import has_given_up
 from local_llm_service.worker.store.connection import unreachable
 from local_llm_service.worker.store.states import JobState
 
@@ -59,7 +60,8 @@ class Handle(Generic[A]):
         except celery.exceptions.TimeoutError:
             raise TimeoutError(f"no result within {timeout} s") from None
         except (redis.ConnectionError, redis.TimeoutError, RuntimeError) as error:
-            # Celery's result backend raises RuntimeError when it gives up.
+            if isinstance(error, RuntimeError) and not has_given_up(error):
+                raise  # e.g. Celery's, for a task that waits for another
             raise unreachable(redis_url(), error) from None
         return self._answer.model_validate(answer)
 

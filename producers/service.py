@@ -76,7 +76,8 @@ def health() -> dict[str, Any]:
 def status(task_id: str) -> JobState:
     """The state of a job; UNKNOWN for an id that was never submitted or has expired.
 
-    A message sent by name has no record until a worker takes it, and so is UNKNOWN until then.
+    A message sent by name has no record until a worker collects it, within a second, and so is
+    UNKNOWN until then.
     Raises BrokerUnreachable.
     """
     with reachable(redis_url()):

@@ -67,8 +67,7 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
     except CeleryError:
         raise
     except Exception as error:  # noqa: BLE001  # an edge: a foreign error may quote the prompt
-        logger.error("job %s: unexpected %s", job.request.id, _place(error))
-        outcome = Outcome(InternalError(f"unexpected {type(error).__name__} in the worker"))
+        outcome = Outcome(_unexpected(job, error))
     if in_flight is not None and runtime is not None:
         if _goes_back(outcome, runtime, in_flight):
             raise Ignore
@@ -228,12 +227,25 @@ def read_answer(
         + completion.generation_seconds,
     )
     try:
-        own_fields = kind.read(request, completion)
+        answer = _compose(job, request, completion, settings, queued_seconds)
     except ServiceError as error:
         return Outcome(error, work)
-    answer = kind.answer(
+    except Exception as error:  # noqa: BLE001  # an edge: what was generated counts all the same
+        return Outcome(_unexpected(job, error), work)
+    whole = kind.cut_is_answer or completion.finish_reason != "length"
+    return Outcome(answer, replace(work, cacheable=whole))
+
+
+def _compose(
+    job: JobTask,
+    request: JobRequest,
+    completion: Completion,
+    settings: Settings,
+    queued_seconds: float | None,
+) -> dict[str, Any]:
+    answer = job.kind.answer(
         task_id=str(job.request.id),
-        kind=kind.name,
+        kind=job.kind.name,
         model=completion.model or request.model or settings.model_name,
         origin="computed",
         finish_reason=completion.finish_reason,
@@ -246,10 +258,15 @@ def read_answer(
             prompt_seconds=completion.prompt_seconds,
             generation_seconds=completion.generation_seconds,
         ),
-        **own_fields,
+        **job.kind.read(request, completion),
     )
-    whole = kind.cut_is_answer or completion.finish_reason != "length"
-    return Outcome(answer.model_dump(mode="json"), replace(work, cacheable=whole))
+    return answer.model_dump(mode="json")
+
+
+def _unexpected(job: JobTask, error: Exception) -> InternalError:
+    """What the caller gets; the log gets the place, and neither gets the error's words."""
+    logger.error("job %s: unexpected %s", job.request.id, _place(error))
+    return InternalError(f"unexpected {type(error).__name__} in the worker")
 
 
 def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> bool:

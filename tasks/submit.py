@@ -18,8 +18,8 @@ from celery.result import AsyncResult
 
 from local_llm_service.tasks.kind import JobTask, Kind
 from local_llm_service.tasks.request import JobRequest
-from local_llm_service.worker.celery_ext.amqp import SEND_ERRORS
 from local_llm_service.worker.celery_ext.result_format import cached_meta, cached_result
+from local_llm_service.worker.celery_ext.send_errors import SEND_ERRORS
 from local_llm_service.worker.errors import BrokerUnreachable, InvalidRequest, QueueFull
 from local_llm_service.worker.fingerprint import fingerprint, full_name
 from local_llm_service.worker.lazy_settings import lazy_settings
@@ -75,7 +75,7 @@ def submit(
     if admitted.decision is Admission.FULL:
         raise QueueFull(f"{new.queue} holds {admitted.length} jobs already")
     options["queue"] = new.queue
-    return _patiently(continued, _publish, send, request, new.task_id, options)
+    return _patiently(continued, _publish, send, request, new, options)
 
 
 def _new_job(
@@ -150,17 +150,24 @@ def _answered(job: JobTask, task_id: str, admitted: Admitted) -> AsyncResult:
     return result
 
 
-def _publish(send: Send, request: JobRequest, task_id: str, options: dict[str, Any]) -> AsyncResult:
+def _publish(send: Send, request: JobRequest, new: NewJob, options: dict[str, Any]) -> AsyncResult:
     kwargs = request.model_dump(mode="json", by_alias=True, exclude_unset=True)
     options["headers"] = {**(options.get("headers") or {}), "llm_submitted": True}
     try:
-        return send((), kwargs, task_id, **options, **_PRIVATE)
+        return send((), kwargs, new.task_id, **options, **_PRIVATE)
     except SEND_ERRORS as error:
-        try:
-            process_store().jobs.forget(task_id)
-        except redis.RedisError:
-            logger.warning("record of unsent job %s stays until it expires", task_id)
+        # A worker that continues a chain sends it again: the record must be there then, as a
+        # message without one is dropped. Should it give up, the job ends at its deadline.
+        if not new.continued:
+            _forget(new.task_id)
         raise unreachable(lazy_settings().redis_url, error) from None
+
+
+def _forget(task_id: str) -> None:
+    try:
+        process_store().jobs.forget(task_id)
+    except redis.RedisError:
+        logger.warning("the record of unsent job %s stays until it expires", task_id)
 
 
 def _patiently(continued: bool, call: Callable[..., T], *args: Any) -> T:

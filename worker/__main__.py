@@ -13,7 +13,7 @@ import sys
 from pydantic import ValidationError
 
 from local_llm_service.worker.errors import ServiceError
-from local_llm_service.worker.settings import Settings, get_settings, renamed_variables
+from local_llm_service.worker.settings import Settings, get_settings
 from local_llm_service.worker.startup_checks import check_ollama, redis_conflict
 
 try:
@@ -28,7 +28,10 @@ EXIT_REDIS = 3
 
 
 def main(arguments: list[str]) -> int:
-    """Start the worker and return its exit code. 2: settings are wrong, 3: Redis is not usable."""
+    """Start the worker and return its exit code.
+
+    2: settings are wrong, or Redis holds what version 0.1 left. 3: Redis is not usable.
+    """
     try:
         settings = get_settings()
     except ValidationError as error:
@@ -59,8 +62,6 @@ def _begin_log(settings: Settings) -> None:
     # httpx logs one line per request; our own lines say more and show no address.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logger.info("settings: %s", " ".join(f"{k}={v}" for k, v in settings.masked().items()))
-    for old, new in renamed_variables().items():
-        logger.warning("%s is now called %s; the old name is still read", old, new)
     logger.info("slots: %d", settings.concurrency)
 
 

@@ -7,4 +7,4 @@ from typing import Final
 DEFAULT_PREFIX: Final = "{llm}:"
 #: A hash tag in braces, by which a Redis Cluster finds the slot, and `:` at the end: Celery would
 #: add an underscore to any other ending.
-PREFIX_PATTERN: Final = r"^[^\s{}]*\{[^\s{}]+\}[^\s{}]*:$"
+PREFIX_PATTERN: Final = r"^[!-z|~]*\{[!-z|~]+\}[!-z|~]*:$"

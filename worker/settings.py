@@ -144,7 +144,9 @@ class Settings(BaseSettings):
 
 def renamed_variables() -> dict[str, str]:
     """Old environment variables that are set and still read, each with its new name."""
-    return {old: new for old, new in {"MAX_DELIVERIES": "MAX_CRASHES"}.items() if old in os.environ}
+    renamed = {"MAX_DELIVERIES": "MAX_CRASHES"}
+    given = os.environ.get
+    return {old: new for old, new in renamed.items() if given(old) and not given(new)}
 
 
 def _mask(url: str) -> str:

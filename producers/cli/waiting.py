@@ -38,7 +38,7 @@ def obstacle() -> str | None:
     """Why a job cannot start now, and what to do; None when a worker can take it."""
     there = workers()
     if not there:
-        return "no worker is running. Start one with `python -m worker`"
+        return "no worker is running. Start one with `python -m local_llm_service.worker`"
     if not any(worker.ollama_reachable for worker in there):
         host = there[0].ollama_host
         return f"Ollama is not running at {host}. Start it with `ollama serve`"

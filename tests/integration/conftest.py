@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 KEYS = Keys()
 
 #: Every other key must have a lifetime. These keys are kombu's tables; in-flight deliveries, where
-#: an entry lives as long as its job; dead letters, which are bounded and swept; a counter; and a
+#: an entry lives as long as its job; dead letters, which are bounded; a counter; and a
 #: list of 64 rings.
 _WITHOUT_TTL = (
     *("_kombu.binding", "llm.high", "llm.normal", "llm.low"),  # of stock apps

@@ -13,6 +13,7 @@ import redis
 from celery import Celery
 
 from local_llm_service import tasks
+from local_llm_service.producers import cancel
 from local_llm_service.worker.celery_ext import bare_lists
 from local_llm_service.worker.embedded.processes.stack import WorkerProcess
 from local_llm_service.worker.store import keys
@@ -189,3 +190,39 @@ def test_a_sender_that_sets_the_prefix_needs_no_collector(
     task_id = send(app)
     assert redis_client.llen(QUEUE) == 0
     assert app.AsyncResult(task_id).get(timeout=20)["text"] == "Hello."
+
+
+@pytest.mark.parametrize("option", ["link", "link_error"])
+def test_a_call_that_others_wait_for_is_ended_by_a_worker(
+    redis_client: redis.Redis, store: Store, option: str
+) -> None:
+    """Only a worker that holds the message can call what comes after the job."""
+    app = stock_app()
+    task_id = send(app, **{option: app.signature("llm.generate", queue=QUEUE)})
+    assert bare_lists.collect(store) == 1
+    record = store.jobs.record(task_id)
+    assert record is not None
+    assert record.canvas
+    assert cancel(task_id) is JobState.RUNNING, "the next worker fails it and tells the others"
+    assert store.jobs.record(send(app)) is None, "not collected yet"
+    assert bare_lists.collect(store) == 1
+
+
+def test_a_call_that_nobody_waits_for_is_cancelled_at_once(
+    redis_client: redis.Redis, store: Store
+) -> None:
+    """No worker is needed for that."""
+    task_id = send()
+    assert bare_lists.collect(store) == 1
+    assert cancel(task_id) is JobState.CANCELLED
+
+
+def test_another_applications_key_of_that_name_stays(
+    redis_client: redis.Redis, store: Store
+) -> None:
+    """The other lists are collected all the same."""
+    redis_client.set("llm.high", "not ours", ex=60)
+    task_id = send()
+    assert bare_lists.collect(store) == 1
+    assert store.jobs.state(task_id) is JobState.QUEUED
+    assert redis_client.get("llm.high") == "not ours"

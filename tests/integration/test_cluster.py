@@ -204,8 +204,12 @@ def leave_groups(site: Site) -> None:
 def send_again(site: Site) -> None:
     """collect, cancel, settle by nobody; a dead letter, and replay."""
     task_id = uuid4().hex
-    assert site.jobs.collect(QUEUE, message(task_id), task_id, "generate", 0)
-    assert not site.jobs.collect(QUEUE, message(task_id), task_id, "generate", 0)
+    assert site.jobs.collect(
+        QUEUE, message(task_id), task_id, "generate", delay_seconds=0, canvas=False
+    )
+    assert not site.jobs.collect(
+        QUEUE, message(task_id), task_id, "generate", delay_seconds=0, canvas=False
+    )
     delivery = site.take()
     assert site.fail(task_id, delivery.token) is Settled.STORED
     assert [letter.task_id for letter in site.store.dead_letters.all()] == [task_id]

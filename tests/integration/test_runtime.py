@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import redis
+from celery import signals
 from kombu import Connection, Consumer, Queue
 
 from local_llm_service import celeryconfig, tasks
-from local_llm_service.worker.celery_ext import transport
+from local_llm_service.worker import metrics
+from local_llm_service.worker.celery_ext import steps, transport
 from local_llm_service.worker.engine import open_engine
 from local_llm_service.worker.intake.gate import Reason
 from local_llm_service.worker.runtime import WorkerRuntime
@@ -93,3 +95,39 @@ def test_a_runtime_shows_no_secret_where_celery_prints_it(
 
     shown = dumps(two[0].connection.info()["transport_options"])  # type: ignore[no-untyped-call]
     assert "<runtime of one@here>" in shown
+
+
+class CelerysWorker:
+    """What the steps see of Celery's worker."""
+
+    def __init__(self, runtime: WorkerRuntime) -> None:
+        self.hostname, self.llm_runtime = runtime.name, runtime
+
+
+@pytest.fixture
+def started(
+    two: tuple[Consuming, Consuming], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[Any]]:
+    """Both with what Celery's worker starts for them; each parent stands for that worker."""
+    monkeypatch.setattr(steps, "check_parts", lambda _: None)
+    parents = [CelerysWorker(one.runtime) for one in two]
+    for parent in parents:
+        steps.LeaseStep(parent).start(parent)
+    yield parents
+    for parent in parents:
+        signals.worker_shutdown.send(sender=parent)
+
+
+def test_a_shutdown_drains_its_own_worker(started: list[Any]) -> None:
+    """Celery tells every receiver of the process."""
+    signals.worker_shutting_down.send(sender="one@here", sig="TERM", how="Warm", exitcode=0)
+    gates = [parent.llm_runtime.gate for parent in started]
+    assert [gate.reasons for gate in gates] == [[Reason.DRAINING], []]
+
+
+def test_a_job_is_counted_once(started: list[Any]) -> None:
+    """However many workers the process has."""
+    counter = metrics.JOBS.labels("generate", "succeeded")
+    before = counter._value.get()
+    signals.task_success.send(sender=tasks.generate, result=None)
+    assert counter._value.get() == before + 1

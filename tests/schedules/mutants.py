@@ -14,7 +14,7 @@ from local_llm_service.worker.store.scripts import DIRECTORY, script_text
 
 @dataclass(frozen=True)
 class Mutant:
-    """In the file `script`, `line` becomes `instead`; in one of shared/, for every script that uses
+    """In the file `script`, `line` becomes `instead`; in one of shared/, forevery script that uses
     it. `schedule` was found by hypothesis and shortened.
 
     `rare`: it takes thousands of schedules to find it, so `make chaos` only plays the kept one.
@@ -187,7 +187,7 @@ MUTANTS = (
         "put",
         "if settled then return 0 end\n",
         "",
-        "it is a waiter for ever, and work goes on for it",
+        "it is a waiter forever, and work goes on for it",
         "ask 2 2, step -1 2, cancel -1, step -1 0",
     ),
     Mutant(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import Job
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.tasks.run import read_answer
-from local_llm_service.worker.errors import InvalidOutput, InvalidRequest
+from local_llm_service.worker.errors import InternalError, InvalidOutput, InvalidRequest
 from local_llm_service.worker.prompt import Completion, Prompt
 from local_llm_service.worker.settings import Settings
 
@@ -166,6 +167,23 @@ def test_a_trimmed_summary_is_flagged_in_the_answer(task: Job) -> None:
     assert isinstance(answer, dict)
     assert (answer["finish_reason"], answer["summary"]) == ("length", "It rains.")
     assert answer["usage"] == {"prompt_tokens": 50, "completion_tokens": 20}
+
+
+def test_tokens_of_an_answer_that_cannot_be_read_are_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also when reading fails in a way that nobody foresaw; the log has no word of the answer."""
+
+    def read(*_: Any) -> Mapping[str, object]:
+        raise ValueError("a secret word")
+
+    task = tasks.generate
+    monkeypatch.setattr(task, "kind", replace(task.kind, read=read))
+    outcome = read_answer(task, call(task), wrote("hello"), Settings(), queued_seconds=None)
+    assert isinstance(outcome.result, InternalError)
+    assert (outcome.work.prompt_tokens, outcome.work.completion_tokens) == (50, 20)
+    assert not outcome.work.cacheable
+    assert "secret" not in caplog.text + repr(outcome.result.args)
 
 
 def test_compress_keeps_leading_system_messages_word_for_word() -> None:

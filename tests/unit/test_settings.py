@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.settings import Settings, renamed_variables
 
 ROOT = Path(__file__).parents[2]
 
@@ -245,3 +245,38 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     """docker-compose passes an unset variable as an empty one."""
     monkeypatch.setenv("CONCURRENCY", "")
     assert Settings().concurrency == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "renamed"),
+    [
+        ({}, {}),
+        ({"MAX_DELIVERIES": "5"}, {"MAX_DELIVERIES": "MAX_CRASHES"}),
+        ({"MAX_DELIVERIES": ""}, {}),
+        ({"MAX_DELIVERIES": "5", "MAX_CRASHES": "4"}, {}),
+    ],
+)
+def test_an_old_name_that_counts_is_told(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], renamed: dict[str, str]
+) -> None:
+    """An empty variable counts as unset, and the new name wins."""
+    monkeypatch.delenv("MAX_DELIVERIES", raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert renamed_variables() == renamed
+    assert Settings().max_crashes == int(
+        given.get("MAX_CRASHES") or given.get("MAX_DELIVERIES") or 3
+    )
+
+
+@pytest.mark.parametrize("prefix", ["llm:", "{}:", "{a}", "{a}b", "{a}{b}:", "{ä}:", "{a b}:", ""])
+def test_a_key_prefix_without_a_hash_tag_is_refused(
+    monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    """Or without `:` at its end, or that Lua might write otherwise. Empty means the default."""
+    monkeypatch.setenv("KEY_PREFIX", prefix)
+    if not prefix:
+        assert Settings().key_prefix == "{llm}:"
+        return
+    with pytest.raises(ValidationError):
+        Settings()

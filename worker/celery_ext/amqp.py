@@ -9,18 +9,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-import redis
 from celery.app.amqp import AMQP as CeleryAMQP
 from kombu import Exchange, Queue
 from kombu.connection import Connection as KombuConnection
-from kombu.exceptions import OperationalError
 
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
-
-#: The errors that sending a message raises when Redis is away. Celery's result backend raises
-#: RuntimeError when it gives up.
-SEND_ERRORS = (OperationalError, redis.RedisError, RuntimeError)
 
 #: The queues as Celery declares them.
 QUEUES = [Queue(name, Exchange(name, type="direct"), routing_key=name) for name in keys.QUEUES]

@@ -8,10 +8,13 @@ copied once.
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
+import redis
 from kombu.utils.json import dumps, loads
 from redis.client import NEVER_DECODE
 
@@ -25,16 +28,36 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 300
 
 
+#: Members of a task message's third part that name what Celery calls after the job.
+_CANVAS = ("callbacks", "errbacks", "chain", "chord")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A message that a worker can run. `text` has no `eta`, as Redis does the wait."""
+
+    task_id: str
+    kind: str
+    delay_seconds: float
+    canvas: bool
+    text: str
+
+
 def collect(store: Store) -> int:
     """Move up to AT_ONCE messages from each bare list, oldest first; return how many.
 
-    Raises redis-py's errors.
+    A key of that name that is not a list is another application's, and stays. Raises redis-py's
+    errors.
     """
     call: Callable[..., Any] = store.client.execute_command
     collected = 0
     for queue in keys.QUEUES:
-        # As bytes: after a replaced byte, Redis would not find the message to remove.
-        oldest: list[bytes] = call("LRANGE", queue, -AT_ONCE, -1, **{NEVER_DECODE: True})
+        try:
+            # As bytes: after a replaced byte, Redis would not find the message to remove.
+            oldest: list[bytes] = call("LRANGE", queue, -AT_ONCE, -1, **{NEVER_DECODE: True})
+        except redis.ResponseError as error:
+            logger.debug("%s is not a list of messages: %s", queue, type(error).__name__)
+            continue
         for raw in reversed(oldest):
             _copy(store, queue, raw.decode(errors="replace"))
             store.client.lrem(queue, -1, cast(str, raw))
@@ -47,16 +70,20 @@ def _copy(store: Store, queue: str, raw: str) -> None:
     if call is None:
         store.jobs.put_unreadable(raw)
         return
-    task_id, kind, delay, text = call
-    if not store.jobs.collect(queue, text, task_id, kind, delay):
-        logger.info("job %s exists already: a message sent under its id is dropped", task_id)
+    is_new = store.jobs.collect(
+        queue,
+        call.text,
+        call.task_id,
+        call.kind,
+        delay_seconds=call.delay_seconds,
+        canvas=call.canvas,
+    )
+    if not is_new:
+        logger.info("job %s exists already: a message sent under its id is dropped", call.task_id)
 
 
-def _read(raw: str) -> tuple[str, str, float, str] | None:
-    """Task id, kind, delay in seconds, and the message without `eta`, as Redis does the wait.
-
-    None for a message that take.lua could not read either.
-    """
+def _read(raw: str) -> _Call | None:
+    """The call; None for a message that take.lua could not read either."""
     try:
         message: Any = loads(raw)  # type: ignore[no-untyped-call]
         headers, properties = message["headers"], message["properties"]
@@ -66,7 +93,20 @@ def _read(raw: str) -> tuple[str, str, float, str] | None:
         delay = delay_seconds(headers)
     except Exception:  # noqa: BLE001  # an edge: such a list can hold anything
         return None
+    canvas = _is_canvas(message)
     if delay > 0:
         headers["eta"] = None
         raw = dumps(message)  # type: ignore[no-untyped-call]
-    return task_id, str(task).removeprefix("llm."), delay, raw
+    return _Call(task_id, str(task).removeprefix("llm."), delay, canvas, raw)
+
+
+def _is_canvas(message: Any) -> bool:
+    """Whether Celery calls something after the job. A body that nobody can read has nothing."""
+    try:
+        body = message["body"]
+        if message["properties"].get("body_encoding") == "base64":
+            body = base64.b64decode(body)
+        _, _, embed = loads(body)  # type: ignore[no-untyped-call]
+        return any(embed.get(word) for word in _CANVAS)
+    except Exception:  # noqa: BLE001  # an edge: the worker that takes it refuses it
+        return False

@@ -29,7 +29,7 @@ from local_llm_service.worker.store.states import (
     SettleFor,
     Work,
 )
-from local_llm_service.worker.store.store import process_store
+from local_llm_service.worker.store.store import Store, process_store
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,8 @@ class Backend(RedisBackend):
         meta = self._get_result_meta(
             result=result, state=state, traceback=traceback, request=request
         )
-        settled, followers = _settle(task_id, token, meta, error, work)
+        store = process_store() if runtime is None else runtime.store
+        settled, followers = _settle(store, task_id, token, meta, error, work)
         if settled is not Settled.STORED:
             logger.warning("job %s: result not stored: %s", task_id, settled)
         if runtime is not None:
@@ -122,7 +123,7 @@ class Backend(RedisBackend):
         Returns the followers that have got the answer. Raises redis-py's errors.
         """
         meta = self._get_result_meta(answer, states.SUCCESS, None, None)
-        return _settle(task_id, token, meta, None, work, SettleFor.WAITERS)[1]
+        return _settle(process_store(), task_id, token, meta, None, work, SettleFor.WAITERS)[1]
 
     def fail(
         self, task_id: str, error: ServiceError, *, token: str = UNHELD
@@ -133,7 +134,7 @@ class Backend(RedisBackend):
         errors.
         """
         meta = self._get_result_meta(self.prepare_exception(error), states.FAILURE, None, None)
-        return _settle(task_id, token, meta, error, Work())
+        return _settle(process_store(), task_id, token, meta, error, Work())
 
 
 def fail(runtime: Any, task_id: str, error: ServiceError, *, token: str = UNHELD) -> Settled:
@@ -149,6 +150,7 @@ def fail(runtime: Any, task_id: str, error: ServiceError, *, token: str = UNHELD
 
 
 def _settle(
+    store: Store,
     task_id: str,
     token: str,
     meta: dict[str, Any],
@@ -166,7 +168,7 @@ def _settle(
         result=result_text({**meta, "task_id": task_id}),
         work=work,
     )
-    return process_store().jobs.settle(task_id, token, ending)
+    return store.jobs.settle(task_id, token, ending)
 
 
 def _state(state: str, error: Exception | None) -> JobState:

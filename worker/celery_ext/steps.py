@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from functools import partial
 from typing import Any
 
@@ -21,8 +21,10 @@ from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
 from local_llm_service.worker.lease.reaper import Reaper
 from local_llm_service.worker.lease.watchdog import Watchdog
 from local_llm_service.worker.runtime import WorkerRuntime
-from local_llm_service.worker.settings import get_settings
+from local_llm_service.worker.settings import get_settings, renamed_variables
 from local_llm_service.worker.store.store import process_store
+
+logger = logging.getLogger(__name__)
 
 
 class LeaseStep(bootsteps.StartStopStep):
@@ -36,6 +38,8 @@ class LeaseStep(bootsteps.StartStopStep):
     def create(self, parent: Any) -> None:
         """Make the runtime of `parent`, Celery's worker, before its consumer is made."""
         settings = get_settings()
+        for old, new in renamed_variables().items():
+            logger.warning("%s is now called %s; the old name is still read", old, new)
         parent.llm_runtime = WorkerRuntime.make(
             str(parent.hostname),
             int(parent.concurrency),
@@ -56,12 +60,19 @@ class LeaseStep(bootsteps.StartStopStep):
             gate_open=lambda: gate.is_open,
             breaker_closed=lambda: Reason.OLLAMA not in gate.reasons,
         )
-        signals.task_success.connect(_count("succeeded"), weak=False)
-        signals.task_failure.connect(_count("failed"), weak=False)
-        signals.worker_shutting_down.connect(
-            lambda **_: drain(gate, runtime.in_flight, runtime.settings.drain_seconds), weak=False
-        )
-        signals.worker_shutdown.connect(lambda **_: heartbeat.stop(), weak=False)
+        # Celery counts for the whole process: connected once, however many workers it has.
+        signals.task_success.connect(_count_success)
+        signals.task_failure.connect(_count_failure)
+
+        def begin_drain(**_: Any) -> None:
+            drain(gate, runtime.in_flight, runtime.settings.drain_seconds)
+
+        def end(**_: Any) -> None:
+            heartbeat.stop()
+
+        # Of this worker alone: Celery sends the first with its name, the second with itself.
+        signals.worker_shutting_down.connect(begin_drain, sender=parent.hostname, weak=False)
+        signals.worker_shutdown.connect(end, sender=parent, weak=False)
 
 
 class PresenceStep(bootsteps.StartStopStep):
@@ -94,7 +105,7 @@ def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
     lease_seconds = runtime.settings.lease_seconds
     return LeaseHeartbeat(
         runtime.store, in_flight, lease_seconds,
-        (partial(collect, runtime.store), *chores(runtime.store, reaper, watchdog, lease_seconds)),
+        (*chores(runtime.store, reaper, watchdog, lease_seconds), partial(collect, runtime.store)),
     )  # fmt: skip
 
 
@@ -113,8 +124,9 @@ def publisher(runtime: WorkerRuntime) -> Publisher:
     )
 
 
-def _count(outcome: str) -> Callable[..., None]:
-    def count(sender: Any = None, **_: Any) -> None:
-        metrics.JOBS.labels(str(sender.name).removeprefix("llm."), outcome).inc()
+def _count_success(sender: Any = None, **_: Any) -> None:
+    metrics.JOBS.labels(str(sender.name).removeprefix("llm."), "succeeded").inc()
 
-    return count
+
+def _count_failure(sender: Any = None, **_: Any) -> None:
+    metrics.JOBS.labels(str(sender.name).removeprefix("llm."), "failed").inc()

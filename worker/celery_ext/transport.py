@@ -30,7 +30,7 @@ from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.states import Delivery
-from local_llm_service.worker.store.store import process_store
+from local_llm_service.worker.store.store import Store, process_store
 
 if TYPE_CHECKING:
     from local_llm_service.worker.runtime import WorkerRuntime
@@ -104,6 +104,11 @@ class Channel(kombu_redis.Channel):
     keyprefix_binding_deadlines = keys.BINDING_DEADLINES
     keyprefix_binding_permanent = keys.BINDING_PERMANENT
 
+    @property
+    def _store(self) -> Store:
+        """The worker's, or the producer's."""
+        return process_store() if self.llm_runtime is None else self.llm_runtime.store
+
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
         """Queue a message and ring the doorbell; a message with an `eta` is deferred."""
         if queue not in keys.QUEUES:
@@ -114,7 +119,7 @@ class Channel(kombu_redis.Channel):
         if delay > 0:
             headers["eta"] = None  # the worker that takes the message later starts it at once
         task_id = headers.get("id") or message["properties"]["delivery_tag"]
-        process_store().jobs.put(queue, dumps(message), str(task_id), delay)
+        self._store.jobs.put(queue, dumps(message), str(task_id), delay)
 
     def _job_queues(self) -> list[str]:
         """The job queues that this channel consumes, most urgent first.
@@ -132,7 +137,7 @@ class Channel(kombu_redis.Channel):
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         seconds = timeout or self.brpop_timeout
-        doorbell = process_store().keys.doorbell
+        doorbell = self._store.keys.doorbell
         self.client.connection.send_command("BRPOP", doorbell, seconds)
 
     def _brpop_read(self, **options: Any) -> bool:

@@ -44,6 +44,8 @@ class LeaseHeartbeat:
         self._cancel_channel = store.keys.cancel_channel
         self._in_flight, self._lease, self._chores = in_flight, lease_seconds, chores
         self._listener: Any = None
+        #: Chores that Redis refused the last time: said once.
+        self._refused: set[int] = set()
         self._reaches_redis = False
         self._renewed_at = time.monotonic()
         self._chores_at = 0.0
@@ -85,9 +87,20 @@ class LeaseHeartbeat:
         self.release_due()
         if now - self._chores_at >= CHORES_SECONDS:
             self._chores_at = now
-            for chore in self._chores:
-                chore()
+            self._do_chores()
         self.listen()
+
+    def _do_chores(self) -> None:
+        """One after the other. What Redis refuses to one (a full Redis, a key of another type)
+        does not keep the next from being done."""
+        for number, chore in enumerate(self._chores):
+            try:
+                chore()
+                self._refused.discard(number)
+            except redis.ResponseError as error:
+                if number not in self._refused:
+                    logger.warning("Redis refuses a chore: %s", type(error).__name__)
+                self._refused.add(number)
 
     def renew(self) -> None:
         """Renew all leases; stop jobs that were lost or cancelled. Raises redis-py's errors."""

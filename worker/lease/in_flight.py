@@ -37,6 +37,10 @@ class InFlightDelivery:
     def __repr__(self) -> str:
         return f"<in-flight delivery of {self.delivery.task_id}>"
 
+    def __json__(self) -> str:
+        """What Celery writes should it ever send the headers of this request on."""
+        return repr(self)
+
     @property
     def reason(self) -> ServiceError | None:
         """Why the work must stop; None while nobody has requested it."""

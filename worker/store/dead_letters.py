@@ -1,4 +1,4 @@
-"""Dead letters: jobs that failed for good, kept with their request, to look at or send again."""
+"""Dead letters: jobs that failed permanently, kept with their request, to look at or send again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from local_llm_service.worker.store.scripts import Scripts
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A job that failed for good.
+    """A job that failed permanently.
 
     `died_at` is Unix time, seconds; `error` is a code of `errors`; counts are those of JobRecord.
     """

@@ -62,15 +62,22 @@ class Jobs:
         self._scripts.run("put", [queue, message, task_id, delay_ms, self._kept])
 
     def collect(
-        self, queue: str, message: str, task_id: str, kind: str, delay_seconds: float
+        self,
+        queue: str,
+        message: str,
+        task_id: str,
+        kind: str,
+        *,
+        delay_seconds: float,
+        canvas: bool,
     ) -> bool:
-        """Queue a message that another application sent by name.
+        """Queue a message that was sent by name, once per id; False when the job exists already.
 
-        False when there is such a job: the message was collected before, or its id is taken.
+        `canvas`: others wait for the job in a chain or chord.
         """
         default_ms = int(self._lifetimes.deadline_seconds * 1000)
-        args = [task_id, queue, message, kind, int(delay_seconds * 1000), default_ms, self._kept]
-        return bool(self._scripts.run("collect", args))
+        args: list[Any] = [task_id, queue, message, kind, int(delay_seconds * 1000), default_ms]
+        return bool(self._scripts.run("collect", [*args, self._kept, int(canvas)]))
 
     def put_unreadable(self, message: str) -> None:
         """Set a message aside that no worker can read; the newest UNREADABLE_MOST stay."""

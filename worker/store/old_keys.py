@@ -18,7 +18,7 @@ def old_keys(client: redis.Redis) -> str | None:
         return None
     return (
         "this Redis holds keys of version 0.1 (`llm:...`), which this version does not read. "
-        "Let the old workers finish and stop them, then delete the keys "
-        f"(redis-cli --scan --pattern '{OLD_PATTERN}' | xargs redis-cli del), "
-        "or use another Redis database"
+        "Use another Redis database; or let the old workers finish, stop them, and delete the old "
+        f"keys: redis-cli -u \"$REDIS_URL\" --scan --pattern '{OLD_PATTERN}' | "
+        "xargs -r -d '\\n' redis-cli -u \"$REDIS_URL\" del (docs/operations.md has the steps)"
     )

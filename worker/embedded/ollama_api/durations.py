@@ -15,7 +15,7 @@ _PIECE = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
 
 def keep_alive_nanoseconds(value: Any) -> int:
-    """How long a model stays loaded after its last answer; a negative value means for ever.
+    """How long a model stays loaded after its last answer; a negative value means forever.
 
     Raises ApiError 400, in Go's words, for text that is not a duration (time.ParseDuration) and
     for any other type.

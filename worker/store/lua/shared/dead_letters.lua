@@ -1,4 +1,4 @@
--- Dead letters: messages of jobs that failed for good.
+-- Dead letters: messages of jobs that failed permanently.
 
 -- Keeps a job's message as a dead letter; without one, the message that is there already. The
 -- job's record tells the kind, the error and the counts for as long as the letter is kept.
