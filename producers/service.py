@@ -48,8 +48,8 @@ def models() -> list[dict[str, Any]]:
 def health() -> dict[str, Any]:
     """Whether workers can answer jobs now.
 
-    `status`: "healthy" if every worker reaches its Ollama and has its model, "degraded" if only
-    some do, "down" if none does. Raises BrokerUnreachable.
+    `status`: "healthy" if every worker takes jobs, reaches its Ollama and has its model,
+    "degraded" if only some do, "down" if none does. Raises BrokerUnreachable.
     """
     there = workers()
     able = [worker for worker in there if _can_answer(worker)]
@@ -132,4 +132,5 @@ def queues() -> list[dict[str, Any]]:
 
 def _can_answer(worker: Presence) -> bool:
     served = {full_name(model.name) for model in worker.models}
-    return worker.ollama_reachable and full_name(worker.model) in served
+    takes_jobs = worker.ollama_reachable and not worker.closed_by
+    return takes_jobs and full_name(worker.model) in served

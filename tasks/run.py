@@ -35,7 +35,13 @@ from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.prompt import Completion
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import Settings, get_settings
-from local_llm_service.worker.store.states import NO_WORK, Claim, SharedAnswer, SharedFailure, Work
+from local_llm_service.worker.store.outcomes import (
+    NO_WORK,
+    Claim,
+    SharedAnswer,
+    SharedFailure,
+    Work,
+)
 
 logger = logging.getLogger(__name__)
 

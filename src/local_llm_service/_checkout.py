@@ -63,6 +63,19 @@ class _AliasFinder(MetaPathFinder):
         return spec
 
 
+class _Room(ModuleType):
+    """A package whose own names win over its submodules.
+
+    Python binds a submodule that it has loaded to its package, also one that it has loaded by its
+    short name: `import tasks.summarize` would put the module in the place of the task.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        is_taken = not isinstance(self.__dict__.get(name, value), ModuleType)
+        if not (is_taken and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
 _FINDER = _AliasFinder()
 
 
@@ -71,4 +84,6 @@ def alias(room: str) -> None:
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
     _FINDER.rooms.add(room)
-    sys.modules[room] = import_module(f"{PACKAGE}.{room}")
+    package = import_module(f"{PACKAGE}.{room}")
+    package.__class__ = _Room
+    sys.modules[room] = package

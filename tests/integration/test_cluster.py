@@ -19,25 +19,27 @@ from redis.cluster import ClusterNode, RedisCluster
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess, free_port
 from local_llm_service.worker.store import keys, presence
 from local_llm_service.worker.store.keys import Keys
-from local_llm_service.worker.store.scripts import DIRECTORY
-from local_llm_service.worker.store.states import (
+from local_llm_service.worker.store.outcomes import (
     UNHELD,
-    Admission,
-    CacheBounds,
-    CacheQuery,
-    Cancelling,
     Claim,
     Delivery,
     Ending,
-    JobState,
-    Lifetimes,
-    NewJob,
     ResultTemplate,
     ResultText,
     Settled,
     SettleFor,
     SharedAnswer,
     Work,
+)
+from local_llm_service.worker.store.scripts import DIRECTORY
+from local_llm_service.worker.store.states import (
+    Admission,
+    CacheBounds,
+    CacheQuery,
+    Cancelling,
+    JobState,
+    Lifetimes,
+    NewJob,
 )
 from local_llm_service.worker.store.store import Store
 from tests.conftest import wait_until

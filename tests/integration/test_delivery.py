@@ -201,13 +201,8 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
 ) -> None:
     """Only the later holder's fencing token is valid; the first stored answer stays."""
     from local_llm_service.worker.celery_ext.result_format import result_text
-    from local_llm_service.worker.store.states import (
-        NO_WORK,
-        Ending,
-        Lifetimes,
-        Settled,
-        SettleFor,
-    )
+    from local_llm_service.worker.store.outcomes import NO_WORK, Ending, Settled, SettleFor
+    from local_llm_service.worker.store.states import Lifetimes
     from local_llm_service.worker.store.store import Store
 
     jobs = Store(redis_client, Lifetimes(60, 60, 60)).jobs
@@ -233,6 +228,24 @@ def test_a_worker_that_lost_its_lease_stores_no_second_answer(
     assert settle(second.token, "again") is Settled.STORED
     assert json.loads(str(redis_client.get(KEYS.result(result.id))))["result"] == "good"
     assert jobs.release(result.id, first.token) is False
+
+
+def test_health_shows_a_worker_that_drains(start_worker: StartWorker, ollama: FakeOllama) -> None:
+    """It still runs jobs and takes none: a probe must not think that it has gone."""
+    ollama.respond = lambda _: Script(first_seconds=4)
+    worker = start_worker(DRAIN_SECONDS="30")
+    result = tasks.generate.delay("long")
+    wait_until(lambda: len(ollama.seen) == 1, "the job runs")
+    assert health()["status"] == "healthy"
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGTERM)
+    wait_until(
+        lambda: [one["closed_by"] for one in health()["workers"]] == [["draining"]],
+        "health shows that it drains",
+    )
+    assert health()["status"] == "down", "no worker takes a job now"
+    assert result.get(timeout=20)["text"] == "Hello."
+    wait_until(lambda: health()["workers"] == [], "it has gone")
 
 
 # --- settings that workers must share -----------------------------------------------------------

@@ -103,6 +103,13 @@ for file in sorted(file for room in rooms for file in Path(room).rglob("*.py")):
     assert first.__name__ == f"local_llm_service.{short}", first
     assert Path(first.__file__).resolve() == file.resolve(), first
     seen += 1
+# Loading `tasks.summarize` binds no module over the task of that name.
+import tasks
+import local_llm_service
+for name in tasks.__all__:
+    task = getattr(tasks, name)
+    assert task.name == f"llm.{name}"
+    assert getattr(local_llm_service, name) is task
 print(seen)
 """
 

@@ -11,7 +11,7 @@ from local_llm_service.worker.lease.in_flight import (
     InFlightDelivery,
     Interrupted,
 )
-from local_llm_service.worker.store.states import Delivery
+from local_llm_service.worker.store.outcomes import Delivery
 
 DELIVERY = Delivery(
     queue="llm.high",

@@ -7,7 +7,8 @@ from typing import Any
 from celery.app.control import Control as CeleryControl
 
 from local_llm_service.worker.errors import Cancelled
-from local_llm_service.worker.store.states import Cancelling, JobState, Settled
+from local_llm_service.worker.store.outcomes import Settled
+from local_llm_service.worker.store.states import Cancelling, JobState
 from local_llm_service.worker.store.store import process_store
 
 #: A job changes hands at most a few times while it is being cancelled.

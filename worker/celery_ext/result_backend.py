@@ -21,14 +21,8 @@ from local_llm_service.worker.errors import (
     InternalError,
     ServiceError,
 )
-from local_llm_service.worker.store.states import (
-    UNHELD,
-    Ending,
-    JobState,
-    Settled,
-    SettleFor,
-    Work,
-)
+from local_llm_service.worker.store.outcomes import UNHELD, Ending, Settled, SettleFor, Work
+from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.store import Store, process_store
 
 logger = logging.getLogger(__name__)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from json import loads
 from json.encoder import encode_basestring_ascii
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kombu.utils import json
 
-from local_llm_service.worker.store.states import ResultTemplate, ResultText
+if TYPE_CHECKING:
+    from local_llm_service.worker.store.outcomes import ResultText
 
 #: The members of an answer that are each caller's own.
 CALLERS_MEMBERS = ("task_id", "origin", "timings")
@@ -33,6 +34,9 @@ _NOT_RUN: dict[str, Any] = {"traceback": None, "children": []}
 
 def result_text(meta: Mapping[str, Any]) -> ResultText:
     """Split Celery's result meta (with `status`, `result`, `task_id`) into its parts."""
+    # Imported here: a producer needs none of these.
+    from local_llm_service.worker.store.outcomes import ResultTemplate, ResultText
+
     answer = meta["result"]
     frame = _opened({key: value for key, value in meta.items() if key != "result"})
     for_waiters = _opened(_NOT_RUN | {"status": meta["status"], "date_done": meta["date_done"]})

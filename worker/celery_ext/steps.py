@@ -76,23 +76,19 @@ class LeaseStep(bootsteps.StartStopStep):
 
 
 class PresenceStep(bootsteps.StartStopStep):
-    """Publishes the worker in Redis while it runs."""
+    """Publishes the worker until its process ends: while it drains, `health` says so."""
 
     requires = (LeaseStep,)
 
-    def __init__(self, parent: Any, **options: Any) -> None:
-        self._publisher: Publisher | None = None
-        super().__init__(parent, **options)
-
     def start(self, parent: Any) -> None:
-        """Begin to publish `parent`, Celery's worker."""
-        self._publisher = publisher(parent.llm_runtime)
-        self._publisher.start()
+        """Begin to publish `parent`, which is Celery's worker."""
+        presence = publisher(parent.llm_runtime)
+        presence.start()
 
-    def stop(self, parent: Any) -> None:
-        """Take the worker off the list."""
-        if self._publisher is not None:
-            self._publisher.stop()
+        def end(**_: Any) -> None:
+            presence.stop()
+
+        signals.worker_shutdown.connect(end, sender=parent, weak=False)
 
 
 def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from queue import Empty
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -29,7 +29,7 @@ from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.states import Delivery
+from local_llm_service.worker.store.outcomes import Delivery
 from local_llm_service.worker.store.store import Store, process_store
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ OPTION = "llm_runtime"
 
 #: The pause before a job runs again because Redis (out of memory, read-only) refused its result.
 NO_RESULT_PAUSE_SECONDS = 5.0
+#: Between two looks into the queues of a Redis that cannot write.
+REFUSED_PAUSE_SECONDS = 0.5
 
 
 class QoS(kombu_redis.QoS):
@@ -99,6 +101,7 @@ class Channel(kombu_redis.Channel):
 
     QoS = QoS
     llm_runtime: WorkerRuntime | None = None
+    _is_refused = False
     from_transport_options = (*kombu_redis.Channel.from_transport_options, OPTION)
     keyprefix_queue = keys.BINDING
     keyprefix_binding_deadlines = keys.BINDING_DEADLINES
@@ -148,19 +151,31 @@ class Channel(kombu_redis.Channel):
         if not self._job_queues():
             return bool(super()._brpop_read(**options))
         try:
-            try:
-                self.client.parse_response(self.client.connection, "BRPOP", **options)
-            except self.connection_errors:
-                self.client.connection.disconnect()
-                raise
-        finally:
-            self._in_poll = None
-        runtime = self.llm_runtime
-        delivery = None if runtime is None else self._take(runtime)
+            self._wait_for_ring(**options)
+            runtime = self.llm_runtime
+            delivery = None if runtime is None else self._take(runtime)
+        except redis.ResponseError as error:
+            # Redis is there and cannot write: its disk is full, or it has become a replica.
+            # Celery would end the worker; this one looks again until Redis can.
+            if not self._is_refused:
+                logger.warning("Redis refuses to hand out jobs: %s", type(error).__name__)
+            self._is_refused = True
+            sleep(REFUSED_PAUSE_SECONDS)
+            raise Empty from None
+        self._is_refused = False
         if runtime is None or delivery is None:
             raise Empty
         self._hand_over(runtime, runtime.in_flight.add(delivery))
         return True
+
+    def _wait_for_ring(self, **options: Any) -> None:
+        try:
+            self.client.parse_response(self.client.connection, "BRPOP", **options)
+        except self.connection_errors:
+            self.client.connection.disconnect()
+            raise
+        finally:
+            self._in_poll = None
 
     def _take(self, runtime: WorkerRuntime) -> Delivery | None:
         """Take the most urgent message; None if there is none."""

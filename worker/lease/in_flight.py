@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from local_llm_service.worker.errors import ServiceError
-from local_llm_service.worker.store.states import Delivery, Work
+from local_llm_service.worker.store.outcomes import Delivery, Work
 
 
 class Interrupted(ServiceError):

@@ -12,7 +12,8 @@ from local_llm_service.worker.errors import CrashedTooOften, DeadlineExceeded, S
 from local_llm_service.worker.intake.gate import Gate, Reason
 from local_llm_service.worker.metrics import REAPED
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store.states import JobState, Settled
+from local_llm_service.worker.store.outcomes import Settled
+from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ Scripts are in lua/. They use Redis's own clock, so hosts need not agree on the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from local_llm_service.worker.store import keys as names
@@ -18,17 +18,16 @@ from local_llm_service.worker.store.states import (
     CacheBounds,
     CacheQuery,
     Cancelling,
-    Delivery,
-    Ending,
     JobRecord,
     JobState,
     Lifetimes,
     NewJob,
-    Settled,
 )
 
+if TYPE_CHECKING:
+    from local_llm_service.worker.store.outcomes import Delivery, Ending, Settled
+
 _ADMISSIONS = {str(word): word for word in Admission}
-_SETTLED = {1: Settled.STORED, 0: Settled.ALREADY, -1: Settled.LOST}
 
 
 class Jobs:
@@ -114,6 +113,8 @@ class Jobs:
         found = self._scripts.run("take", [*args, *queues])
         if found is None:
             return None
+        from local_llm_service.worker.store.outcomes import Delivery  # a producer needs none
+
         queue, message, task_id, tag, token, queued, remaining, attempts, crashes, cancelled = found
         return Delivery(
             queue=queue,
@@ -160,6 +161,8 @@ class Jobs:
 
         Returns what was done, and the ids of the followers that have their result now.
         """
+        from local_llm_service.worker.store.outcomes import settled
+
         result, work, cache = ending.result, ending.work, self._cache
         args: list[Any] = [task_id, token, ending.settle_for.value, ending.state.value]
         args += [ending.error, int(ending.keep_letter), self._kept]
@@ -169,7 +172,7 @@ class Jobs:
         args += [int(work.generation_seconds * 1000)]
         args += [result.for_waiters.holes, *result.for_waiters.pieces]
         done, *followers = self._scripts.run("settle", args)
-        return _SETTLED[int(done)], followers
+        return settled(int(done)), followers
 
     # --- a worker, for all jobs -------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import json
 
+from local_llm_service.worker.store.outcomes import Claim, SharedAnswer, SharedFailure
 from local_llm_service.worker.store.scripts import Scripts
-from local_llm_service.worker.store.states import Claim, SharedAnswer, SharedFailure
 
 
 class SingleFlight:

@@ -43,40 +43,6 @@ class Admission(StrEnum):
     STALE = "stale"
 
 
-class Claim(StrEnum):
-    """What claim.lua decides for a job that a worker is about to start.
-
-    LEAD: run it. JOINED: another job runs, and this one is its follower now. CACHED: the answer is
-    there. HANDOFF: the outcome of the group that this canvas job had followed is there. SETTLED,
-    CANCELLED, LOST: there is nothing to run.
-    """
-
-    LEAD = "lead"
-    JOINED = "joined"
-    CACHED = "cached"
-    HANDOFF = "handoff"
-    SETTLED = "settled"
-    CANCELLED = "cancelled"
-    LOST = "lost"
-
-
-class Settled(StrEnum):
-    """What settle.lua did: stored the result, found one there, or refused a fencing token."""
-
-    STORED = "stored"
-    ALREADY = "already"
-    LOST = "lost"
-
-
-class SettleFor(StrEnum):
-    """Whose job ends: the caller's own (cancelled, too late), that of everybody who waits for the
-    same work, or only that of the waiters."""
-
-    CALLER = "caller"
-    EVERYONE = "everyone"
-    WAITERS = "waiters"
-
-
 class Cancelling(StrEnum):
     """What cancel.lua found.
 
@@ -176,26 +142,6 @@ _READERS: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message that this worker holds under a fencing token.
-
-    `queue` is its public name; `queued_seconds` is the time since its submit, None for a job sent
-    by name; `remaining_seconds` is negative when the deadline has passed.
-    """
-
-    queue: str
-    message: str
-    task_id: str
-    tag: str
-    token: str
-    queued_seconds: float | None
-    remaining_seconds: float
-    attempts: int
-    crashes: int
-    cancelled: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Lifetimes:
     """How long things are kept, seconds: jobs without a result, results, results of cache hits."""
 
@@ -268,81 +214,3 @@ class Admitted:
     length: int = 0
     text: str = ""
     date_done: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What was done for a result: its source, tokens, and whether others may have it later.
-
-    Tokens are those of the answer, also where another job generated it.
-    """
-
-    origin: str = "computed"
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    generation_seconds: float = 0.0
-    cacheable: bool = False
-
-    @property
-    def counter(self) -> str:
-        """The counter in the statistics."""
-        return _COUNTERS[self.origin]
-
-
-#: Nothing was done.
-NO_WORK = Work()
-
-_COUNTERS = {"computed": "misses", "cached": "hits", "joined": "joined"}
-
-
-@dataclass(frozen=True, slots=True)
-class ResultTemplate:
-    """A result with holes: after each piece but the last, one character of `holes` (settle.lua)."""
-
-    holes: str
-    pieces: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ResultText:
-    """A job's result in three parts; all who wait for the same share the middle one."""
-
-    before: str
-    shared: str
-    after: str
-    for_waiters: ResultTemplate
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a job ends. `error` is a code of `errors`, empty for an answer; with `keep_letter` the
-    message becomes a dead letter."""
-
-    state: JobState
-    error: str
-    settle_for: SettleFor
-    keep_letter: bool
-    result: ResultText
-    work: Work
-
-
-@dataclass(frozen=True, slots=True)
-class SharedAnswer:
-    """The members of an answer that are the same for everyone who asked."""
-
-    members: dict[str, Any]
-    prompt_tokens: int
-    completion_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class SharedFailure:
-    """The error of a job that ran for everyone who asked, as Celery stores it."""
-
-    error: dict[str, Any]
-    prompt_tokens: int
-    completion_tokens: int
-
-
-#: A fencing token for "nobody holds the job": settle only then.
-UNHELD = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import redis
@@ -10,15 +10,15 @@ import redis
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store.connection import connect
-from local_llm_service.worker.store.dead_letters import DeadLetters
 from local_llm_service.worker.store.jobs import Jobs
 from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.scripts import Scripts
-from local_llm_service.worker.store.single_flight import SingleFlight
 from local_llm_service.worker.store.states import NO_CACHE, CacheBounds, Lifetimes
 
 if TYPE_CHECKING:
     from local_llm_service.worker.settings import Settings
+    from local_llm_service.worker.store.dead_letters import DeadLetters
+    from local_llm_service.worker.store.single_flight import SingleFlight
 
 
 class Store:
@@ -35,8 +35,21 @@ class Store:
         self.keys = Keys(prefix)
         self.scripts = Scripts(client, self.keys)
         self.jobs = Jobs(self.scripts, lifetimes, cache)
-        self.single_flight = SingleFlight(self.scripts, lifetimes.result_seconds)
-        self.dead_letters = DeadLetters(self.scripts, self.jobs)
+        self._result_seconds = lifetimes.result_seconds
+
+    @cached_property
+    def single_flight(self) -> SingleFlight:
+        """The moves of single-flight groups, for workers. Imported at first use, as below."""
+        from local_llm_service.worker.store.single_flight import SingleFlight
+
+        return SingleFlight(self.scripts, self._result_seconds)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """The dead letters, for the command line."""
+        from local_llm_service.worker.store.dead_letters import DeadLetters
+
+        return DeadLetters(self.scripts, self.jobs)
 
     @classmethod
     def of(cls, settings: Settings) -> Store:

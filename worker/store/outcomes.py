@@ -1,0 +1,149 @@
+"""What a worker takes, and how it ends: the values of take, claim and settle.
+
+Apart from states.py, as a producer needs none of them: each costs its import half a millisecond.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from local_llm_service.worker.store.states import JobState
+
+
+class Claim(StrEnum):
+    """What claim.lua decides for a job that a worker is about to start.
+
+    LEAD: run it. JOINED: another job runs, and this one is its follower now. CACHED: the answer is
+    there. HANDOFF: the outcome of the group that this canvas job had followed is there. SETTLED,
+    CANCELLED, LOST: there is nothing to run.
+    """
+
+    LEAD = "lead"
+    JOINED = "joined"
+    CACHED = "cached"
+    HANDOFF = "handoff"
+    SETTLED = "settled"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+class Settled(StrEnum):
+    """What settle.lua did: stored the result, found one there, or refused a fencing token."""
+
+    STORED = "stored"
+    ALREADY = "already"
+    LOST = "lost"
+
+
+def settled(reply: int) -> Settled:
+    """Read the first member of settle.lua's reply."""
+    return {1: Settled.STORED, 0: Settled.ALREADY, -1: Settled.LOST}[reply]
+
+
+class SettleFor(StrEnum):
+    """Whose job ends: the caller's own (cancelled, too late), that of everybody who waits for the
+    same work, or only that of the waiters."""
+
+    CALLER = "caller"
+    EVERYONE = "everyone"
+    WAITERS = "waiters"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message that this worker holds under a fencing token.
+
+    `queue` is its public name; `queued_seconds` is the time since its submit, None for a job sent
+    by name; `remaining_seconds` is negative when the deadline has passed.
+    """
+
+    queue: str
+    message: str
+    task_id: str
+    tag: str
+    token: str
+    queued_seconds: float | None
+    remaining_seconds: float
+    attempts: int
+    crashes: int
+    cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What was done for a result: its source, tokens, and whether others may have it later.
+
+    Tokens are those of the answer, also where another job generated it.
+    """
+
+    origin: str = "computed"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    generation_seconds: float = 0.0
+    cacheable: bool = False
+
+    @property
+    def counter(self) -> str:
+        """The counter in the statistics."""
+        return _COUNTERS[self.origin]
+
+
+#: Nothing was done.
+NO_WORK = Work()
+
+_COUNTERS = {"computed": "misses", "cached": "hits", "joined": "joined"}
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTemplate:
+    """A result with holes: after each piece but the last, one character of `holes` (settle.lua)."""
+
+    holes: str
+    pieces: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultText:
+    """A job's result in three parts; all who wait for the same share the middle one."""
+
+    before: str
+    shared: str
+    after: str
+    for_waiters: ResultTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a job ends. `error` is a code of `errors`, empty for an answer; with `keep_letter` the
+    message becomes a dead letter."""
+
+    state: JobState
+    error: str
+    settle_for: SettleFor
+    keep_letter: bool
+    result: ResultText
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class SharedAnswer:
+    """The members of an answer that are the same for everyone who asked."""
+
+    members: dict[str, Any]
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedFailure:
+    """The error of a job that ran for everyone who asked, as Celery stores it."""
+
+    error: dict[str, Any]
+    prompt_tokens: int
+    completion_tokens: int
+
+
+#: A fencing token for "nobody holds the job": settle only then.
+UNHELD = ""
