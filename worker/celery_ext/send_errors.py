@@ -10,7 +10,7 @@ SEND_ERRORS = (OperationalError, redis.RedisError, RuntimeError)
 
 
 def has_given_up(error: RuntimeError) -> bool:
-    """Whether Celery's result backend says that it has tried to reach Redis too often.
+    """Tell whether Celery's result backend has tried to reach Redis too often.
 
     It has no class for that, only a text: E_RETRY_LIMIT_EXCEEDED in
     celery/backends/asynchronous.py.

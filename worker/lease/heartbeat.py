@@ -91,8 +91,10 @@ class LeaseHeartbeat:
         self.listen()
 
     def _do_chores(self) -> None:
-        """One after the other. What Redis refuses to one (a full Redis, a key of another type)
-        does not keep the next from being done."""
+        """Do one chore after the other.
+
+        What Redis refuses to one (it is full, a key has another type) does not stop the next.
+        """
         for number, chore in enumerate(self._chores):
             try:
                 chore()

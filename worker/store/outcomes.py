@@ -1,6 +1,7 @@
-"""What a worker takes, and how it ends: the values of take, claim and settle.
+"""The values that take, claim and settle work with, for workers.
 
-Apart from states.py, as a producer needs none of them: each costs its import half a millisecond.
+They are not in states.py because a producer needs none of them, and each would cost its import half
+a millisecond.
 """
 
 from __future__ import annotations
