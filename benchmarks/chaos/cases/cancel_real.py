@@ -20,6 +20,8 @@ from local_llm_service.worker.embedded.processes.ollama_process import OllamaPro
 from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
 
 PATIENCE_SECONDS = 60.0
+#: More jobs than cancels: the model ends some answers before they can be cancelled.
+SPARE_JOBS = 10
 STORY = "Tell a very long story about a lighthouse, with every detail. "
 #: About 4000 tokens: seconds of prompt evaluation on two cores. Prompts differ from their first
 #: word on, so that no earlier prompt's evaluation can be reused.
@@ -61,22 +63,32 @@ def _play(
     jobs = [site.submitter.submit(_asking(text)).ask.job]
     done: list[Cancelled] = []
     waits: list[float] = []
-    for number in range(count):
+    for _ in range(count + SPARE_JOBS):
+        if len(done) == count:
+            break
         # The waiting job is always short: its first chunk shows that the model is free.
         following = site.submitter.submit(_asking("Say yes.")).ask.job
         victim = _passage(site, tap, jobs[-1])
         if phase == "streaming":
-            site.until(lambda victim=victim: len(victim.chunks) >= 5, PATIENCE_SECONDS)  # type: ignore[misc]
+            site.until(lambda victim=victim: _flows(victim), PATIENCE_SECONDS)  # type: ignore[misc]
         else:
             site.run_for(0.3)
+        if victim.ended is not None:  # the model had little to say: nothing is left to cancel
+            cancel(following)
+            jobs.append(site.submitter.submit(_asking(text)).ask.job)
+            continue
         done.append(_cancel(site, tap, phase, victim, following))
         after = _passage(site, tap, following)
         site.until(lambda after=after: bool(after.chunks), PATIENCE_SECONDS)  # type: ignore[misc]
         waits.append(min(after.chunks, default=float("inf")) - done[-1].at)
         cancel(following)
-        if number + 1 < count:
+        if len(done) < count:
             jobs.append(site.submitter.submit(_asking(text)).ask.job)
     return done, waits
+
+
+def _flows(one: Passage) -> bool:
+    return len(one.chunks) >= 5 or one.ended is not None
 
 
 def _cancel(site: Site, tap: Tap, phase: str, victim: Passage, following: str) -> Cancelled:
