@@ -14,7 +14,7 @@ from typing import Annotated, Self
 from pydantic import AliasChoices, Field, RedisDsn, TypeAdapter, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from local_llm_service.worker.key_prefix import DEFAULT_PREFIX, PREFIX_PATTERN
+from local_llm_service.worker.key_prefix import DEFAULT_PREFIX, check_prefix
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -35,7 +35,6 @@ class Settings(BaseSettings):
     )
     key_prefix: str = Field(
         DEFAULT_PREFIX,
-        pattern=PREFIX_PATTERN,
         description="Beginning of every key in Redis: a hash tag in braces, and `:` at its end",
     )
     ollama_host: str = Field("http://127.0.0.1:11434", description="Ollama beside the worker")
@@ -106,6 +105,11 @@ class Settings(BaseSettings):
         0, ge=0, le=65_535, description="Port of Prometheus metrics on 127.0.0.1; 0 = none"
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level")
+
+    @field_validator("key_prefix")
+    @classmethod
+    def _prefix_keeps_the_rule(cls, prefix: str) -> str:
+        return check_prefix(prefix)
 
     @field_validator("redis_url")
     @classmethod

@@ -3,8 +3,6 @@
 import hashlib
 import inspect
 import json
-import unicodedata
-from collections.abc import Callable
 from itertools import permutations
 from typing import Any
 
@@ -14,15 +12,19 @@ from hypothesis import strategies as st
 
 from local_llm_service import tasks
 from local_llm_service.tasks.job import Job
-from local_llm_service.tasks.request import JobRequest, Limits, parse
+from local_llm_service.tasks.request import JobRequest, parse
 from local_llm_service.worker.fingerprint import fingerprint
 from local_llm_service.worker.prompt import Prompt
-
-Values = st.SearchStrategy[Any]
-
-LIMITS = Limits(
-    max_prompt_chars=10_000, max_messages=50, max_schema_depth=32, max_output_tokens=2048
+from tests.unit.fingerprint_values import (
+    FIELDS,
+    LIMITS,
+    OBJECT,
+    altered_json,
+    calls,
+    rewritten,
+    same,
 )
+
 #: Options that choose a job's way, or enter the fingerprint by an argument of their own.
 DELIVERY = {
     "model": "other",
@@ -98,168 +100,6 @@ each_field = pytest.mark.parametrize(
 )
 #: A slow machine is not a failure.
 in_any_time = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-# --- JSON-like data: any value, a change of it, and another spelling of it --------------------
-
-#: Lone surrogates are included: unchecked data must not crash the fingerprint.
-ANY_TEXT = st.text(st.characters(), max_size=8)
-NUMBERS = st.one_of(
-    st.sampled_from([0, 1, 0.0, -0.0, 1.0, 1000, 1e3, 0.1, 2**53, 2**53 + 1, 2.0**53, 1e23]),
-    st.integers(-(2**70), 2**70),
-    st.floats(),
-)
-PLAIN = st.none() | st.booleans() | NUMBERS | ANY_TEXT
-JSON: Values = st.recursive(
-    PLAIN,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
-    max_leaves=12,
-)
-OBJECT = st.dictionaries(ANY_TEXT, JSON, max_size=4)
-
-
-def same(one: Any, other: Any) -> bool:
-    """The rule: equal as JSON, with numbers by value, and true and false not numbers."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    return bool(one == other) or (one != one and other != other)
-
-
-@st.composite
-def rewritten(draw: st.DrawFn, value: Any) -> Any:
-    """The same value with keys in any order at every depth, and integers as int or float."""
-    if isinstance(value, dict):
-        keys = draw(st.permutations(list(value)))
-        return {key: draw(rewritten(value[key])) for key in keys}
-    if isinstance(value, list):
-        return [draw(rewritten(item)) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return draw(st.sampled_from([value, int(value)]))
-    if isinstance(value, int) and not isinstance(value, bool) and float(value) == value:
-        return draw(st.sampled_from([value, float(value)]))
-    return value
-
-
-@st.composite
-def altered_json(draw: st.DrawFn, value: Any) -> Any:
-    """The value with one part changed, added or left out (or, by chance, unchanged)."""
-    if isinstance(value, dict | list) and value and draw(st.booleans()):
-        copy = value.copy()
-        place = draw(st.sampled_from(sorted(copy) if isinstance(copy, dict) else range(len(copy))))
-        if draw(st.booleans()):
-            copy[place] = draw(altered_json(copy[place]))
-        else:
-            del copy[place]
-        return copy
-    if isinstance(value, dict) and draw(st.booleans()):
-        return {**value, draw(ANY_TEXT): draw(PLAIN)}
-    return draw(altered_text(value) if isinstance(value, str) else JSON)
-
-
-# --- requests: values of each field, and changes of a value -----------------------------------
-
-
-def altered_text(text: str) -> Values:
-    """Small changes: white space, case, Unicode normal forms, one character more or less."""
-    near = [f"{text} ", f"\n{text}", text.strip(), text.swapcase(), f"{text}\u200b", text[1:]]
-    near += [unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD")]
-    return st.sampled_from([word for word in near if word.strip() and word != text] or ["other"])
-
-
-TEXT = st.text(max_size=20).filter(str.strip) | st.sampled_from(["é", "e\u0301", "ﬁ", " a"])
-TOKENS = st.integers(1, LIMITS.max_output_tokens)
-TURN = st.fixed_dictionaries(
-    {"role": st.sampled_from(["user", "assistant", "system", "tool"]), "content": TEXT}
-)
-#: The first turn is not a system message: a conversation needs at least one such turn.
-MESSAGES = st.lists(TURN, max_size=4).map(lambda turns: [{"role": "user", "content": "a"}, *turns])
-SCHEMA = st.fixed_dictionaries(
-    {"type": st.just("object")},
-    optional={
-        "properties": st.dictionaries(st.sampled_from("abc"), st.just({"type": "string"})),
-        "required": st.lists(st.sampled_from("abc"), unique=True),
-        "minProperties": st.integers(0, 3),
-        "description": st.text(max_size=9),
-        "default": st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9),
-    },
-)
-FUNCTION = st.fixed_dictionaries(
-    {"parameters": SCHEMA}, optional={"name": TEXT, "description": st.text(max_size=9)}
-)
-
-
-@st.composite
-def altered_messages(draw: st.DrawFn, messages: list[Any]) -> list[Any]:
-    """Change a word, a role or the order, or add or remove a turn."""
-    head, *turns = messages
-    place = draw(st.integers(0, len(turns)))
-    return draw(
-        st.sampled_from(
-            [
-                [{**head, "content": draw(altered_text(head["content"]))}, *turns],
-                [{**head, "role": "tool"}, *turns],
-                [head, *turns[:place], draw(TURN), *turns[place:]],
-                [head, *turns[:place], *turns[place + 1 :]],
-                [head, *reversed(turns)],
-            ]
-        )
-    )
-
-
-def altered_schema(schema: dict[str, Any]) -> Values:
-    """Add or remove a keyword, or change a word or a value some levels down."""
-    words = altered_text(schema.get("description", "word"))
-    return st.one_of(
-        st.sampled_from(sorted(schema)).map(
-            lambda left_out: {word: schema[word] for word in schema if word != left_out}
-        ),
-        words.map(lambda text: {**schema, "description": text}),
-        words.map(lambda text: {**schema, "default": {"deep": [{text: schema.get("default")}]}}),
-    )
-
-
-def altered_function(function: dict[str, Any]) -> Values:
-    """Change the name, the description or the schema, or leave only the schema."""
-    name, description = function.get("name", ""), function.get("description", "")
-    return st.one_of(
-        st.just({"parameters": function["parameters"]}),
-        altered_text(name).map(lambda text: {**function, "name": text}),
-        altered_text(description).map(lambda text: {**function, "description": text}),
-        altered_schema(function["parameters"]).map(lambda other: {**function, "parameters": other}),
-    )
-
-
-def among(values: Values) -> tuple[Values, Callable[[Any], Values]]:
-    """The strategies of a field that changes to any other of its values."""
-    return values, lambda _: values
-
-
-#: For each field of each kind: its values, and the changes of a value. Add a new field here.
-FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
-    "generate": {
-        "prompt": (TEXT, altered_text),
-        "system_prompt": (st.none() | TEXT, lambda text: st.none() | altered_text(text or "")),
-        "max_tokens": among(TOKENS),
-        "temperature": among(st.sampled_from([0.0, 1.0, 2.0]) | st.floats(0, 2)),
-    },
-    "summarize": {"context": (TEXT, altered_text), "max_summary_tokens": among(TOKENS)},
-    "compress": {"messages": (MESSAGES, altered_messages), "target_tokens": among(TOKENS)},
-    "extract_parameters": {
-        "user_message": (TEXT, altered_text),
-        "function_schema": (FUNCTION, altered_function),
-    },
-    "structured_output": {"prompt": (TEXT, altered_text), "schema": (SCHEMA, altered_schema)},
-}
-
-
-def calls(task: Job) -> Values:
-    """Arguments of calls of this kind, with none left out."""
-    fields = FIELDS[task.kind.name]
-    return st.fixed_dictionaries({name: values for name, (values, _) in fields.items()})
 
 
 # --- requests ---------------------------------------------------------------------------------

@@ -278,5 +278,5 @@ def test_a_key_prefix_without_a_hash_tag_is_refused(
     if not prefix:
         assert Settings().key_prefix == "{llm}:"
         return
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match=r"one name in braces and end with a colon"):
         Settings()
