@@ -13,7 +13,7 @@ WORKDIR /src
 RUN python3 -m venv --without-pip /opt/local-llm
 COPY requirements.txt ./
 RUN python3 -m pip --python /opt/local-llm/bin/python install -r requirements.txt
-COPY pyproject.toml README.md celeryconfig.py ./
+COPY pyproject.toml README.md LICENSE celeryconfig.py ./
 COPY worker ./worker
 COPY tasks ./tasks
 COPY producers ./producers

@@ -44,7 +44,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (*ROOMS, "src"):
         skipped = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=skipped)
-    for name in ("celeryconfig.py", "pyproject.toml", "README.md", ".gitignore"):
+    for name in ("celeryconfig.py", "pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(ROOT / name, copy / name)
     return copy
 
