@@ -19,6 +19,7 @@ from tests.doubles.ollama import FakeOllama, Script
 from tests.matrix.environments import (
     HERE,
     HOME,
+    IMPORTS,
     ROOT,
     TOOLS,
     Environment,
@@ -38,7 +39,9 @@ NOT_THE_CALLERS = "test_an_admitted_schema_accepts_exactly_the_suites_valid_inst
 AT_ONCE = 2
 
 #: After the environment's own packages on the path, so that none of theirs is hidden.
-PYTEST = f"import sys; sys.path.append({str(TOOLS)!r}); import pytest; sys.exit(pytest.main())"
+PYTEST = (
+    f"import sys; sys.path += {[str(TOOLS), str(IMPORTS)]}; import pytest; sys.exit(pytest.main())"
+)
 
 
 def main(names: list[str]) -> int:

@@ -19,6 +19,8 @@ HERE = Path(__file__).parent
 HOME = ROOT / ".matrix"
 #: Test tools, beside the environments: in them is the client and nothing else.
 TOOLS = HOME / "tools"
+#: Holds a link to `tests/` and nothing else: what tests share can be imported, the checkout cannot.
+IMPORTS = HOME / "imports"
 DISTRIBUTION = "local-llm-service"
 
 
@@ -85,7 +87,11 @@ def build_wheel() -> Path:
 
 
 def prepare_tools() -> None:
-    """Install pytest and hypothesis, in the versions of requirements-dev.txt, into TOOLS."""
+    """Install pytest and hypothesis, as requirements-dev.txt pins them; link `tests/`."""
+    IMPORTS.mkdir(parents=True, exist_ok=True)
+    link = IMPORTS / "tests"
+    if not link.is_symlink():
+        link.symlink_to(ROOT / "tests")
     lines = (ROOT / "requirements-dev.txt").read_text().splitlines()
     tools = [line for line in lines if line.startswith(("pytest==", "hypothesis=="))]
     stamp, wanted = TOOLS / "stamp", _digest(*tools, sys.version)
