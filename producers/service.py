@@ -65,7 +65,7 @@ def health() -> dict[str, Any]:
             worker.model_dump(
                 include={
                     *("name", "slots", "running"),
-                    *("ollama_version", "ollama_reachable", "closed_by"),
+                    *("ollama_version", "ollama_reachable", "closed_by", "notes"),
                 }
             )
             for worker in there

@@ -19,6 +19,7 @@ from local_llm_service.tasks.request import (
     check_unicode,
     limits_of,
 )
+from local_llm_service.tasks.sampling import SAMPLING
 from local_llm_service.worker.prompt import Completion, Prompt
 
 INSTRUCTION = (
@@ -85,6 +86,7 @@ def _prompt(request: CompressRequest, _: int) -> Prompt:
     return Prompt(
         ({"role": "system", "content": instruction}, {"role": "user", "content": transcript}),
         request.target_tokens,
+        SAMPLING["compress"],
     )
 
 
@@ -110,5 +112,6 @@ compress = register(
         default_priority="normal",
         prompt=_prompt,
         read=_read,
+        template_version=2,
     )
 )

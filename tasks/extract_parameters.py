@@ -13,6 +13,7 @@ from local_llm_service.tasks.job import register
 from local_llm_service.tasks.json_schema import check_schema, read_instance
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text, check_unicode
+from local_llm_service.tasks.sampling import SAMPLING
 from local_llm_service.worker.prompt import Completion, Message, Prompt
 
 INSTRUCTION = (
@@ -92,6 +93,7 @@ def _prompt(request: ExtractRequest, max_output_tokens: int) -> Prompt:
             {"role": "user", "content": f"Fields: {fields}\nMessage: {request.user_message}"},
         ),
         max_output_tokens,
+        SAMPLING["extract_parameters"],
         schema=function.parameters,
     )
 
@@ -109,5 +111,6 @@ extract_parameters = register(
         default_priority="high",
         prompt=_prompt,
         read=_read,
+        template_version=2,
     )
 )

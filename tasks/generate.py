@@ -11,6 +11,7 @@ from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import register
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text, Tokens
+from local_llm_service.tasks.sampling import SAMPLING, at_temperature
 from local_llm_service.worker.prompt import Completion, Message, Prompt
 
 
@@ -39,7 +40,8 @@ def _prompt(request: GenerateRequest, _: int) -> Prompt:
     if request.system_prompt is not None:
         messages.append({"role": "system", "content": request.system_prompt})
     messages.append({"role": "user", "content": request.prompt})
-    return Prompt(tuple(messages), request.max_tokens, request.temperature)
+    sampling = at_temperature(SAMPLING["generate"], request.temperature)
+    return Prompt(tuple(messages), request.max_tokens, sampling)
 
 
 def _read(_: GenerateRequest, completion: Completion) -> Mapping[str, object]:
@@ -55,6 +57,7 @@ generate = register(
         default_priority="high",
         prompt=_prompt,
         read=_read,
+        template_version=2,
         cut_is_answer=True,
     )
 )

@@ -13,6 +13,7 @@ from local_llm_service.tasks.job import register
 from local_llm_service.tasks.json_schema import Schema, read_instance
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text
+from local_llm_service.tasks.sampling import SAMPLING
 from local_llm_service.worker.prompt import Completion, Prompt
 
 INSTRUCTION = "Answer with JSON only, an instance of this JSON Schema: {schema}"
@@ -45,6 +46,7 @@ def _prompt(request: StructuredRequest, max_output_tokens: int) -> Prompt:
             {"role": "user", "content": request.prompt},
         ),
         max_output_tokens,
+        SAMPLING["structured_output"],
         schema=request.json_schema,
     )
 
@@ -62,5 +64,6 @@ structured_output = register(
         default_priority="high",
         prompt=_prompt,
         read=_read,
+        template_version=2,
     )
 )

@@ -10,6 +10,7 @@ from local_llm_service.tasks.budget import whole_sentences, words_within
 from local_llm_service.tasks.job import register
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text, Tokens
+from local_llm_service.tasks.sampling import SAMPLING
 from local_llm_service.worker.prompt import Completion, Prompt
 
 INSTRUCTION = (
@@ -46,6 +47,7 @@ def _prompt(request: SummarizeRequest, _: int) -> Prompt:
             {"role": "user", "content": request.context},
         ),
         request.max_summary_tokens,
+        SAMPLING["summarize"],
     )
 
 
@@ -67,5 +69,6 @@ summarize = register(
         default_priority="normal",
         prompt=_prompt,
         read=_read,
+        template_version=2,
     )
 )

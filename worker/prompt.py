@@ -17,16 +17,43 @@ class Message(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen. Nothing of it is left to the model server's own defaults.
+
+    These differ between versions: Ollama 0.24 has a `repeat_penalty` of 1.1, which punishes a model
+    for copying a word or a number out of the message; 0.33 has 1.0 (`api/types.go` of both).
+
+    `temperature` 0 gives the most likely text. `top_k`, `top_p` and `min_p` bound the choice.
+    Penalties of 1 (`repeat_penalty`) and 0 are none. A `seed` makes the text repeatable; None: it
+    differs from call to call.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    # Not 0: Ollama leaves a 0 out when it hands the options to its runner.
+    seed: int | None = 1
+
+
+#: The most likely text, the same at each call.
+REPEATABLE = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """One request to a model.
 
-    `max_tokens` bounds the answer. `temperature` 0 gives the most likely text. `schema` constrains
-    the answer to JSON of this schema as far as the model server can; the caller still checks it.
+    `max_tokens` bounds the answer. `schema` constrains the answer to JSON of this schema as far as
+    the model server can; the caller still checks it.
     """
 
     messages: tuple[Message, ...]
     max_tokens: int
-    temperature: float = 0.0
+    sampling: Sampling = REPEATABLE
     schema: JsonSchema | None = None
 
 

@@ -44,6 +44,12 @@ class Settings(BaseSettings):
     ollama_num_parallel: int = Field(
         1, ge=1, le=256, description="Requests this Ollama runs at once, as its own setting says"
     )
+    ollama_max_loaded_models: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Models this Ollama holds at once, as its own setting says; 0 = unknown",
+    )
     concurrency: int = Field(
         default_factory=lambda earlier: earlier.get("ollama_num_parallel", 1),
         ge=1,

@@ -15,9 +15,6 @@ from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-#: The first version whose `/api/chat` knows `truncate` and `shift`; an older one ignores them and
-#: cuts long prompts silently (api/types.go of v0.12.5 and v0.12.6).
-MINIMUM_OLLAMA = (0, 12, 6)
 MINIMUM_REDIS = (6, 2)
 
 
@@ -63,19 +60,16 @@ def check_ollama(settings: Settings) -> None:
     """Log a warning for each problem; the worker starts anyway, as Ollama may come later."""
     engine = open_engine(settings)
     try:
-        version = engine.version()
+        engine.version()
         served = {full_name(model.name) for model in engine.models()}
+        notes = engine.notes()
     except ServiceError as error:
         logger.warning("%s. %s", error.message, error.hint)
         return
     finally:
         engine.close()
-    if _numbers(version) < MINIMUM_OLLAMA:
-        logger.warning(
-            "Ollama %s cuts long prompts silently; update it to %s or newer",
-            version,
-            ".".join(map(str, MINIMUM_OLLAMA)),
-        )
+    for note in notes:
+        logger.warning("%s.", note)
     name = settings.model_name
     if full_name(name) not in served:
         logger.warning("%s is not on this Ollama. Run `ollama pull %s`.", name, name)

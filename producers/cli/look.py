@@ -11,6 +11,7 @@ from local_llm_service.worker.app import app
 from local_llm_service.worker.errors import Cancelled, NotFound, NotReady, ServiceError
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store.connection import reachable
+from local_llm_service.worker.store.presence import server_name
 from local_llm_service.worker.store.states import JobState
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -90,9 +91,11 @@ def health(as_json: bool) -> Exit:
         print(f"{seen['status']}  model {seen['model']}  {len(seen['workers'])} worker(s)")
         for worker in seen["workers"]:
             version = worker["ollama_version"]
-            ollama = f"Ollama {version}" if worker["ollama_reachable"] else "Ollama not reachable"
+            ollama = server_name(version) if version else "Ollama not reachable"
             ollama += "  draining" if "draining" in worker["closed_by"] else ""
             print(f"  {worker['name']}  {worker['running']}/{worker['slots']} slots  {ollama}")
+            for note in worker["notes"]:
+                print(f"    {note}")
     return Exit.UNREACHABLE if seen["status"] == "down" else Exit.ANSWER
 
 

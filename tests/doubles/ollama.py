@@ -14,8 +14,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from local_llm_service.worker.engine.ollama.abandoned import PROBE
 from tests.doubles.serving import cut_off
 
 
@@ -38,6 +40,20 @@ class Script:
     error: str = ""
 
 
+#: The options of a request that names none, in Ollama 0.24 (api/types.go). `repeat_penalty` is the
+#: one that shows: 0.33 has 1.0.
+DEFAULT_OPTIONS: dict[str, float] = {
+    "temperature": 0.8,
+    "top_k": 40,
+    "top_p": 0.9,
+    "min_p": 0.0,
+    "repeat_penalty": 1.1,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "seed": -1,
+}
+
+
 @dataclass
 class Seen:
     """One request as the server saw it; `closed_at` is set when the client hung up early."""
@@ -47,17 +63,34 @@ class Seen:
     finished: bool = False
     closed_at: float | None = None
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that the answer was made with: the server's own where none was sent."""
+        return DEFAULT_OPTIONS | self.body.get("options", {})
+
 
 @dataclass
 class FakeOllama:
-    """Starts with `with FakeOllama(respond) as server`; `server.host` is its OLLAMA_HOST."""
+    """Starts with `with FakeOllama(respond) as server`; `server.host` is its OLLAMA_HOST.
+
+    `seen` holds the requests of jobs, `probes` those that only ask whether a slot is free. At most
+    `slots` answers run at once, and a prompt is evaluated (`first_seconds`) to its end when its
+    client has gone, as in 0.24 (tests/wire, client_disconnect_in_prompt). `max_loaded` models are
+    there at once: a request for another waits, as in Ollama, for those that run. `trained` is the
+    context that /api/show tells.
+    """
 
     respond: Callable[[dict[str, Any]], Script] = lambda _: Script()
     models: tuple[str, ...] = ("fake:1b",)
     version: str = "0.33.0"
     digest: str = "ab" * 32
     port: int = 0
+    slots: int = 1000
+    max_loaded: int = 1000
+    trained: int = 131_072
     seen: list[Seen] = field(default_factory=list)
+    probes: list[Seen] = field(default_factory=list)
+    _running: list[str] = field(default_factory=list)
 
     def __enter__(self) -> FakeOllama:
         self.start()
@@ -114,7 +147,13 @@ class FakeOllama:
         text = await reader.readexactly(int(sizes[0])) if sizes else b""
         if path == "/api/chat":
             return await self._chat(json.loads(text), reader, writer)
-        answers = {"/api/version": {"version": self.version}, "/api/tags": {"models": self._tags()}}
+        answers: dict[str, Any] = {
+            "/api/version": {"version": self.version},
+            "/api/tags": {"models": self._tags()},
+        }
+        if path == "/api/show" and json.loads(text).get("model") in self.models:
+            info = {"general.architecture": "fake", "fake.context_length": self.trained}
+            answers[path] = {"model_info": info}
         _plain(writer, 200 if path in answers else 404, answers.get(path, {"error": "no route"}))
         await writer.drain()
         return True
@@ -123,9 +162,10 @@ class FakeOllama:
         self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         seen = Seen(body, time.monotonic())
-        self.seen.append(seen)
+        (self.probes if _is_probe(body) else self.seen).append(seen)
         gone = asyncio.ensure_future(reader.read(1))
-        answer = asyncio.ensure_future(self._play(self.respond(body), body, writer))
+        script = Script() if _is_probe(body) else self.respond(body)
+        answer = asyncio.ensure_future(self._play(script, body, writer))
         try:
             await asyncio.wait({gone, answer}, return_when=asyncio.FIRST_COMPLETED)
             # The client has gone when its stream ends or a write fails.
@@ -142,8 +182,18 @@ class FakeOllama:
     async def _play(self, script: Script, body: dict[str, Any], writer: Any) -> bool:
         if body["model"] not in self.models:
             script = Script(status=404, error=f"model '{body['model']}' not found")
-        if script.first_seconds:
-            await asyncio.sleep(script.first_seconds)
+        while not self._has_room(body["model"]):
+            await asyncio.sleep(0.005)
+        self._running.append(body["model"])
+        evaluation = asyncio.ensure_future(asyncio.sleep(script.first_seconds))
+        try:
+            await asyncio.shield(evaluation)
+            return await self._stream(script, body, writer)
+        finally:
+            free = partial(self._free, body["model"])
+            free(None) if evaluation.done() else evaluation.add_done_callback(free)
+
+    async def _stream(self, script: Script, body: dict[str, Any], writer: Any) -> bool:
         if script.status != 200:
             _plain(writer, script.status, {"error": script.error})
             await writer.drain()
@@ -158,6 +208,13 @@ class FakeOllama:
             _line(writer, self._record(body, chunk, done=False))
             await writer.drain()
         return await self._end(script, body, writer)
+
+    def _has_room(self, model: str) -> bool:
+        is_loaded = model in self._running or len(set(self._running)) < self.max_loaded
+        return is_loaded and len(self._running) < self.slots
+
+    def _free(self, model: str, _: object) -> None:
+        self._running.remove(model)
 
     async def _end(self, script: Script, body: dict[str, Any], writer: Any) -> bool:
         if script.end == "hang":
@@ -197,6 +254,12 @@ class FakeOllama:
             {"name": name, "model": name, "size": 98_362_432, "digest": self.digest, "details": {}}
             for name in self.models
         ]
+
+
+def _is_probe(body: dict[str, Any]) -> bool:
+    return [dict(one) for one in PROBE.messages] == body["messages"] and (
+        body["options"]["num_predict"] == PROBE.max_tokens
+    )
 
 
 def _plain(writer: asyncio.StreamWriter, status: int, body: dict[str, Any]) -> None:

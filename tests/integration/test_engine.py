@@ -241,7 +241,7 @@ def test_closing_the_engine_ends_the_calls_that_still_run(ollama: FakeOllama) ->
 def test_the_engine_tells_version_and_models(ollama: FakeOllama, engine: OllamaEngine) -> None:
     """The engine returns both as values of ours."""
     assert engine.version() == "0.33.0"
-    assert engine.models() == [Model(MODEL, ollama.digest, 98_362_432, None)]
+    assert engine.models() == [Model(MODEL, ollama.digest, 98_362_432, ollama.trained)]
 
 
 def test_a_server_that_is_away_is_unreachable(ollama: FakeOllama, engine: OllamaEngine) -> None:

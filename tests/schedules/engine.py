@@ -61,6 +61,18 @@ class Engine:
         digest = f"digest-{self._worker.digest}"
         return [Model(name=MODEL, digest=digest, size_bytes=1, context_tokens=None)]
 
+    @property
+    def occupied(self) -> int:
+        """No slot: this engine stops at once."""
+        return 0
+
+    def on_free(self, tell: Callable[[], None]) -> None:
+        """Nothing is ever occupied."""
+
+    def notes(self) -> list[str]:
+        """There is nothing to say."""
+        return []
+
     def close(self) -> None:
         """There is nothing to release."""
 

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+from dataclasses import asdict
 from itertools import permutations
 from typing import Any
 
@@ -58,11 +59,26 @@ SAMPLES: dict[str, dict[str, Any]] = {
 }
 #: `digest` of the prompt, by template_version. Add a line for a new version; change no old line.
 PINNED: dict[str, dict[int, str]] = {
-    "generate": {1: "faf06b1159362e0f6d9fedb669ac11842194a72833877febe7d8490e5e504859"},
-    "summarize": {1: "9f0cef1dabf633bf7dca9a9cacd70f2f7fcf6dad274f5e092f7a0af557bf3f7e"},
-    "compress": {1: "9ffa8dce54048fc6580a72d2748924545a397f5a36051ac936b9714d7205f842"},
-    "extract_parameters": {1: "96153262f801dd54b7039dbd198bfb68d2e8f46e403c61b3785ea52d5198add0"},
-    "structured_output": {1: "3e17009507d6c06476c60f7a0cd15825eb7cf9ce095ea58ae59d4987f358d18d"},
+    "generate": {
+        1: "faf06b1159362e0f6d9fedb669ac11842194a72833877febe7d8490e5e504859",
+        2: "1ecd12f67ff112aa82c7bdd6ccf5f4c3f71364d4dc1fe6719e5af17679e4376b",
+    },
+    "summarize": {
+        1: "9f0cef1dabf633bf7dca9a9cacd70f2f7fcf6dad274f5e092f7a0af557bf3f7e",
+        2: "d896817290d95a357cae5ca8e5ca1c7101551a73048d51ac1611b5c579b0eebd",
+    },
+    "compress": {
+        1: "9ffa8dce54048fc6580a72d2748924545a397f5a36051ac936b9714d7205f842",
+        2: "e5c2c79b438327177deb8324a85e16e0e45dfc1495cfc2d4628875d2881f80a1",
+    },
+    "extract_parameters": {
+        1: "96153262f801dd54b7039dbd198bfb68d2e8f46e403c61b3785ea52d5198add0",
+        2: "e25670e87eede1c030946028e7318a8ddbbab3a96da3b4747536b85e4b9c0861",
+    },
+    "structured_output": {
+        1: "3e17009507d6c06476c60f7a0cd15825eb7cf9ce095ea58ae59d4987f358d18d",
+        2: "98f6240e52649fe25782bb41b04a60c41f74099e59823c9d90a04372d5ce1062",
+    },
 }
 
 
@@ -273,7 +289,7 @@ def test_a_fingerprint_is_the_sha_256_of_one_json_document(text: str) -> None:
 
 def digest(prompt: Prompt) -> str:
     """The SHA-256 of the whole prompt."""
-    asked = [prompt.messages, prompt.max_tokens, prompt.temperature, prompt.schema]
+    asked = [prompt.messages, prompt.max_tokens, asdict(prompt.sampling), prompt.schema]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 

@@ -99,7 +99,7 @@ def test_the_token_budget_limits_the_answer_and_is_told_in_words(task: Job) -> N
 def test_generate_passes_its_options_on() -> None:
     """`max_tokens` and `temperature` are the caller's choice."""
     prompt = asked(tasks.generate, max_tokens=7, temperature=1.5)
-    assert (prompt.max_tokens, prompt.temperature, prompt.schema) == (7, 1.5, None)
+    assert (prompt.max_tokens, prompt.sampling.temperature, prompt.schema) == (7, 1.5, None)
 
 
 def test_generate_without_a_system_prompt_sends_none() -> None:
@@ -111,7 +111,7 @@ def test_generate_without_a_system_prompt_sends_none() -> None:
 @pytest.mark.parametrize("task", [*IN_PROSE, *IN_JSON], ids=lambda task: task.kind.name)
 def test_kinds_without_free_writing_take_the_most_likely_text(task: Job) -> None:
     """At temperature 0 the same question has the same answer."""
-    assert asked(task).temperature == 0
+    assert asked(task).sampling.temperature == 0
 
 
 @pytest.mark.parametrize("task", IN_JSON, ids=lambda task: task.kind.name)

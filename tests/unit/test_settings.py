@@ -18,6 +18,7 @@ VARIABLES: dict[str, tuple[Any, str, Any]] = {
     "OLLAMA_HOST": ("http://127.0.0.1:11434", "https://gpu:443", "https://gpu:443"),
     "MODEL_NAME": ("llama3.1:8b-instruct-q4_K_M", "smollm2:135m", "smollm2:135m"),
     "OLLAMA_NUM_PARALLEL": (1, "3", 3),
+    "OLLAMA_MAX_LOADED_MODELS": (0, "2", 2),
     "CONCURRENCY": (1, "4", 4),
     "NUM_CTX": (8192, "4096", 4096),
     "MAX_OUTPUT_TOKENS": (2048, "512", 512),

@@ -33,6 +33,12 @@ class Consumer(CeleryConsumer):
         self._flush_at = 0.0
         self._runtime: WorkerRuntime = self.controller.llm_runtime
         self._runtime.tell_of_followers = FollowerEvents(self).tell
+        self._runtime.engine.on_free(self._look_again)
+
+    def _look_again(self) -> None:
+        """Look into the queues now: the hub would see only within a second that a slot is free."""
+        if self.hub is not None:
+            self.hub.call_soon(lambda: None)
 
     def connection_for_read(self, heartbeat: Any = None) -> Any:
         """A connection whose channels know this worker."""

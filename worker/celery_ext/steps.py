@@ -96,7 +96,9 @@ def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
     jobs, in_flight, gate = runtime.store.jobs, runtime.in_flight, runtime.gate
     reaper = Reaper(runtime.settings, runtime.store, gate, partial(fail, runtime))
     watchdog = Watchdog(
-        jobs, runtime.consumption, lambda: gate.is_open and len(in_flight) < runtime.slots
+        jobs,
+        runtime.consumption,
+        lambda: gate.is_open and len(in_flight) + runtime.engine.occupied < runtime.slots,
     )
     lease_seconds = runtime.settings.lease_seconds
     return LeaseHeartbeat(

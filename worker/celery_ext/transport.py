@@ -55,7 +55,8 @@ class QoS(kombu_redis.QoS):
         if not self.prefetch_count:
             return True
         runtime: WorkerRuntime = self.channel.llm_runtime
-        return runtime.gate.is_open and len(runtime.in_flight) < self.prefetch_count
+        busy = len(runtime.in_flight) + runtime.engine.occupied
+        return runtime.gate.is_open and busy < self.prefetch_count
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Remember a delivered message, which take.lua has recorded already."""

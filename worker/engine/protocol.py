@@ -64,5 +64,15 @@ class Engine(Protocol):
     def models(self) -> list[Model]:
         """The models on the server. Raises OllamaUnreachable or another ServiceError within 3 s."""
 
+    @property
+    def occupied(self) -> int:
+        """Slots that the server may still work in though no call does: their callers have left."""
+
+    def on_free(self, tell: Callable[[], None]) -> None:
+        """Call `tell`, on the engine's own thread, each time that `occupied` falls."""
+
+    def notes(self) -> list[str]:
+        """What an operator should know of this server now, in sentences; empty when all is well."""
+
     def close(self) -> None:
         """Release connections and threads. Calls that still run end with InternalError."""

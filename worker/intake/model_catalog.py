@@ -34,14 +34,18 @@ class ModelCatalog:
 
     def note(self, models: list[Model]) -> None:
         """Record the models that Ollama has now."""
-        settings = self._settings
-        ours = f"{settings.num_ctx}/{settings.max_output_tokens}"
-        seen = {full_name(one.name): f"{one.digest}/{ours}" for one in models if one.digest}
+        seen = {full_name(one.name): self._revision(one) for one in models if one.digest}
         with self._lock:
             if seen != self._seen:
                 self.changed.set()
             self._seen = seen
             self._seen_at = time.monotonic()
+
+    def _revision(self, model: Model) -> str:
+        settings = self._settings
+        # The context that it really runs with: less than NUM_CTX where it was trained for less.
+        num_ctx = min(settings.num_ctx, model.context_tokens or settings.num_ctx)
+        return f"{model.digest}/{num_ctx}/{settings.max_output_tokens}"
 
     def note_away(self) -> None:
         """Record that Ollama does not answer; it may come back with other models.

@@ -20,7 +20,7 @@ from local_llm_service.worker.intake.model_catalog import ModelCatalog
 from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.presence import Presence, publish
+from local_llm_service.worker.store.presence import Presence, publish, server_name
 from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -63,11 +63,13 @@ class Publisher:
         """Ask Ollama for its models and describe this worker."""
         version: str | None = None
         models: list[Model] = []
+        notes: list[str] = []
         try:
             version = self._engine.version()
             models = self._engine.models()
             self._catalog.note(models)
-            self._say_once(logging.INFO, f"Ollama {version} answers")
+            notes = self._engine.notes()
+            self._say_once(logging.INFO, f"{server_name(version)} answers")
         except ServiceError as error:
             self._say_once(logging.WARNING, f"{error.message}. {error.hint}")
             self._catalog.note_away()
@@ -84,6 +86,7 @@ class Publisher:
             closed_by=self._gate.reasons,
             lease_seconds=self._settings.lease_seconds,
             cache_enabled=self._settings.enable_cache,
+            notes=notes,
             models=models,
         )
 

@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from local_llm_service.worker.store.store import Store
 
 
+#: The end of the version that the embedded server gives.
+EMBEDDED = "+embedded"
+
+
+def server_name(version: str) -> str:
+    """A model server as people read it: "Ollama 0.24.0", or that it is the embedded one."""
+    if version.endswith(EMBEDDED):
+        return f"embedded server (as Ollama {version.removesuffix(EMBEDDED)})"
+    return f"Ollama {version}"
+
+
 class Presence(BaseModel):
     """One worker: `slots` is its CONCURRENCY, `running` how many of them hold a job.
 
@@ -31,6 +42,8 @@ class Presence(BaseModel):
     closed_by: list[str] = []
     lease_seconds: float | None = None
     cache_enabled: bool
+    #: What an operator should know of this worker's model server, in sentences.
+    notes: list[str] = []
     models: list[Model]
 
 

@@ -16,7 +16,8 @@ from local_llm_service.worker.embedded.ollama_api import (
 from local_llm_service.worker.embedded.ollama_api.model_host import ModelHost
 from local_llm_service.worker.embedded.ollama_api.wire import ApiError, dumps
 
-VERSION = "0.33.0-rc2"  # the Ollama whose recordings this server is compared with
+#: The Ollama whose recordings this server is compared with; the rest says that it is another.
+VERSION = "0.33.0-rc2+embedded"
 JSON = "application/json; charset=utf-8"
 NDJSON = "application/x-ndjson"
 GO_BUFFER_BYTES = 2048  # net/http counts the length of what fits into it

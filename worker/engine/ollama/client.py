@@ -7,13 +7,22 @@ window, silently and with HTTP 200 (tests/wire/ctx_chat_one_long_message_default
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any, cast
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
 from ollama import AsyncClient, ChatResponse
 
-from local_llm_service.worker.prompt import Prompt
+from local_llm_service.worker.prompt import Prompt, Sampling
+
+
+def sampling_options(sampling: Sampling) -> dict[str, float]:
+    """The sampling as Ollama's options. All of it is sent, whatever the server's defaults are."""
+    options: dict[str, float] = asdict(sampling)
+    if sampling.seed is None:
+        del options["seed"]  # the default, -1, is another text each time
+    return options
 
 
 class OllamaClient(AsyncClient):
@@ -50,7 +59,7 @@ class OllamaClient(AsyncClient):
             "options": {
                 "num_ctx": num_ctx,
                 "num_predict": prompt.max_tokens,
-                "temperature": prompt.temperature,
+                **sampling_options(prompt.sampling),
             },
         }
         if format is not None:
@@ -59,6 +68,17 @@ class OllamaClient(AsyncClient):
             AsyncIterator[ChatResponse],
             await self._request(ChatResponse, "POST", "/api/chat", json=body, stream=True),
         )
+
+    async def context_tokens(self, model: str) -> int | None:
+        """The context that the model was trained for, tokens; None where its file does not say."""
+        said = await self._request_raw(  # type: ignore[no-untyped-call]
+            "POST", "/api/show", json={"model": model}
+        )
+        answer = said.json()
+        found = answer.get("model_info") if isinstance(answer, dict) else None
+        info = found if isinstance(found, dict) else {}
+        tokens = info.get(f"{info.get('general.architecture')}.context_length")
+        return tokens if isinstance(tokens, int) and tokens > 0 else None
 
     async def version(self) -> str:
         """The server's version, e.g. "0.33.0"."""

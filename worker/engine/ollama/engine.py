@@ -9,19 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx
 
+from local_llm_service.worker.engine.ollama.abandoned import PROBE, AbandonedPrompts, noting
 from local_llm_service.worker.engine.ollama.client import OllamaClient
+from local_llm_service.worker.engine.ollama.contexts import Contexts
 from local_llm_service.worker.engine.ollama.errors import FOREIGN, FormatRefused, translate
 from local_llm_service.worker.engine.ollama.stream import TokenTimeouts, read_completion
+from local_llm_service.worker.engine.ollama.turns import Turns
+from local_llm_service.worker.engine.ollama.versions import concern
 from local_llm_service.worker.engine.protocol import Stoppable, TextSink
 from local_llm_service.worker.engine.text_feed import TextFeed
 from local_llm_service.worker.errors import (
     DeadlineExceeded,
+    EngineTimeout,
     InternalError,
     ModelFailed,
     ModelMissing,
@@ -46,6 +52,11 @@ class OllamaEngine:
         self._settings = settings
         self._timeouts = TokenTimeouts(settings.first_token_seconds, settings.next_token_seconds)
         self._client = OllamaClient(settings.ollama_host, connect_seconds=settings.connect_seconds)
+        self._contexts = Contexts(self._client, settings.num_ctx)
+        self._turns = Turns(settings.ollama_max_loaded_models)
+        self._abandoned = AbandonedPrompts(self._slot_is_free)
+        self._tell_of_free_slot: Callable[[], None] = lambda: None
+        self._concern: str | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self._thread.start()
@@ -64,13 +75,15 @@ class OllamaEngine:
             raise stoppable.reason  # before anything is sent
         feed = TextFeed(on_text)
         wanted_seconds = None if stoppable is None else stoppable.wanted_seconds
-        future = self._submit(
+        call = _Call(
             self._within(
                 remaining_seconds, lambda: self._answer(prompt, model, feed), wanted_seconds
             )
         )
+        future = self._submit(call.run())
         if stoppable is not None:
-            stoppable.on_stop(lambda: _cancel(future))
+            # Not `future.cancel()`: that would end this call before the stream is closed.
+            stoppable.on_stop(lambda: self._later(call.stop))
         try:
             return future.result()
         except CancelledError:
@@ -79,24 +92,30 @@ class OllamaEngine:
         finally:
             if stoppable is not None:
                 stoppable.on_stop(None)
-            # A cancelled future is done at once; its stream may still be about to close.
             feed.close()
 
     def version(self) -> str:
         """See Engine.version."""
-        return self._run(self._probe(self._client.version()))
+        version = self._run(self._probe(self._client.version()))
+        self._concern = concern(version)
+        return version
 
     def models(self) -> list[Model]:
         """See Engine.models."""
-        return [
-            Model(
-                name=entry.model or "",
-                digest=entry.digest or "",
-                size_bytes=int(entry.size or 0),
-                context_tokens=getattr(entry.details, "context_length", None),
-            )
-            for entry in self._run(self._probe(self._client.list())).models
-        ]
+        return self._run(self._probe(self._models()))
+
+    @property
+    def occupied(self) -> int:
+        """See Engine.occupied."""
+        return self._abandoned.count
+
+    def notes(self) -> list[str]:
+        """See Engine.notes."""
+        return self._run(self._notes())
+
+    def on_free(self, tell: Callable[[], None]) -> None:
+        """See Engine.on_free."""
+        self._tell_of_free_slot = tell
 
     def close(self) -> None:
         """See Engine.close."""
@@ -108,6 +127,12 @@ class OllamaEngine:
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
+    def _later(self, do: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(do)
+
+    def _slot_is_free(self) -> None:
+        self._tell_of_free_slot()
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._submit(work).result()
 
@@ -117,6 +142,23 @@ class OllamaEngine:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def _models(self) -> list[Model]:
+        entries = (await self._client.list()).models
+        contexts = await self._contexts.learn(entries)
+        return [
+            Model(
+                name=entry.model or "",
+                digest=entry.digest or "",
+                size_bytes=int(entry.size or 0),
+                context_tokens=contexts.get(entry.digest or ""),
+            )
+            for entry in entries
+        ]
+
+    async def _notes(self) -> list[str]:
+        concerns = [] if self._concern is None else [self._concern]
+        return [*concerns, *self._contexts.notes, *self._abandoned.notes]
 
     async def _probe(self, call: Coroutine[Any, Any, T]) -> T:
         host, model = self._settings.masked_ollama_host, self._settings.model_name
@@ -171,15 +213,40 @@ class OllamaEngine:
     ) -> Completion:
         host = self._settings.masked_ollama_host
         try:
-            stream = await self._client.stream_chat(
-                model, prompt, num_ctx=self._settings.num_ctx, format=constraint
-            )
-            return await read_completion(stream, prompt, self._timeouts, feed.send)
+            num_ctx = await self._contexts.num_ctx(model)
+            async with self._turns.of(model):
+                return await self._send(prompt, model, constraint, feed, num_ctx)
         except FOREIGN as error:
             ours = translate(error, host=host, model=model)
         if isinstance(ours, ModelMissing):
             raise ModelMissing(ours.message, await self._missing_hint(model))
         raise ours
+
+    async def _send(
+        self, prompt: Prompt, model: str, constraint: object, feed: TextFeed, num_ctx: int
+    ) -> Completion:
+        """Send the request that has its turn; the wait for the first token begins here.
+
+        Who leaves before that token may leave a prompt behind that Ollama goes on to evaluate.
+        """
+        begun = asyncio.Event()
+        chat = partial(self._client.stream_chat, model, num_ctx=num_ctx)
+        stream = noting(await chat(prompt, format=constraint), begun.set)
+        try:
+            return await read_completion(stream, prompt, self._timeouts, feed.send)
+        except (asyncio.CancelledError, EngineTimeout):
+            if not begun.is_set():
+                self._abandoned.probe(self._wait_for_slot(chat(PROBE), self._turns.hold(model)))
+            raise
+
+    async def _wait_for_slot(
+        self, request: Awaitable[AsyncIterator[object]], let_go: Callable[[], None]
+    ) -> None:
+        try:
+            async for _ in await request:
+                pass
+        finally:
+            let_go()
 
     async def _missing_hint(self, model: str) -> str:
         hint = f"Run `ollama pull {model}` on the worker's host"
@@ -190,8 +257,24 @@ class OllamaEngine:
         return f"{hint}, or use one that is there: {', '.join(there)}." if there else f"{hint}."
 
 
-def _cancel(future: Future[Completion]) -> None:
-    future.cancel()
+class _Call:
+    """Work on the engine's loop that another thread may stop; it ends when the work has ended."""
+
+    def __init__(self, work: Coroutine[Any, Any, Completion]) -> None:
+        self._work = work
+        self._task: asyncio.Task[Completion] | None = None
+        self._stopped = False
+
+    async def run(self) -> Completion:
+        self._task = asyncio.ensure_future(self._work)
+        if self._stopped:
+            self._task.cancel()
+        return await self._task
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 def _constraints(schema: JsonSchema | None) -> list[object]:

@@ -1,0 +1,30 @@
+"""The sampling profile of every kind, in one table.
+
+It is part of what a kind's `template_version` names: raise that with every change here, or old
+answers come out of the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from local_llm_service.worker.prompt import REPEATABLE, Sampling
+
+#: By kind. Summaries and JSON are to be the same for the same question, so they are the most likely
+#: text; the temperature of `generate` is its caller's.
+SAMPLING: Final[Mapping[str, Sampling]] = {
+    "generate": REPEATABLE,
+    "summarize": REPEATABLE,
+    "compress": REPEATABLE,
+    "extract_parameters": REPEATABLE,
+    "structured_output": REPEATABLE,
+}
+
+
+def at_temperature(sampling: Sampling, temperature: float) -> Sampling:
+    """The profile at a caller's temperature; above 0 each call may give another text."""
+    if temperature == 0:
+        return sampling
+    return replace(sampling, temperature=temperature, seed=None)
