@@ -20,8 +20,8 @@ from local_llm_service.worker.engine.ollama.abandoned import PROBE, AbandonedPro
 from local_llm_service.worker.engine.ollama.client import OllamaClient
 from local_llm_service.worker.engine.ollama.contexts import Contexts
 from local_llm_service.worker.engine.ollama.errors import FOREIGN, FormatRefused, translate
+from local_llm_service.worker.engine.ollama.model_turns import ModelTurns
 from local_llm_service.worker.engine.ollama.stream import TokenTimeouts, read_completion
-from local_llm_service.worker.engine.ollama.turns import Turns
 from local_llm_service.worker.engine.ollama.versions import concern
 from local_llm_service.worker.engine.protocol import Stoppable, TextSink
 from local_llm_service.worker.engine.text_feed import TextFeed
@@ -53,7 +53,7 @@ class OllamaEngine:
         self._timeouts = TokenTimeouts(settings.first_token_seconds, settings.next_token_seconds)
         self._client = OllamaClient(settings.ollama_host, connect_seconds=settings.connect_seconds)
         self._contexts = Contexts(self._client, settings.num_ctx)
-        self._turns = Turns(settings.ollama_max_loaded_models)
+        self._turns = ModelTurns(settings.ollama_max_loaded_models)
         self._abandoned = AbandonedPrompts(self._slot_is_free)
         self._tell_of_free_slot: Callable[[], None] = lambda: None
         self._concern: str | None = None

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
-class Turns:
+class ModelTurns:
     """First come, first served: who waits for a model to be loaded is not overtaken.
 
     `most` is OLLAMA_MAX_LOADED_MODELS; 0: nobody waits. All on one event loop.

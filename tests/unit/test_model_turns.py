@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from local_llm_service.worker.engine.ollama.turns import Turns
+from local_llm_service.worker.engine.ollama.model_turns import ModelTurns
 
 
 async def settle() -> None:
@@ -19,7 +19,7 @@ class Requests:
     """Requests for models, each of which runs until it is ended."""
 
     def __init__(self, most: int) -> None:
-        self.turns = Turns(most)
+        self.turns = ModelTurns(most)
         self.running: list[str] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, asyncio.Event] = {}
