@@ -106,7 +106,8 @@ class Jobs:
         """Pop the most urgent message of `queues` and hold it under a new fencing token.
 
         None when there is none. A call with the nonce of this worker's last one, whose reply was
-        lost, returns the same delivery. `may_take_quarantined`: also one that a worker died with.
+        lost, returns the same delivery. No other take, of any worker at any time, may have that
+        nonce: it makes the token. `may_take_quarantined`: also one that a worker died with.
         """
         default_ms = int(self._lifetimes.deadline_seconds * 1000)
         args: list[Any] = [worker, int(may_take_quarantined), default_ms, self._kept, nonce]
@@ -121,7 +122,7 @@ class Jobs:
             message=message,
             task_id=task_id,
             tag=tag,
-            token=str(token),
+            token=token,
             queued_seconds=None if queued < 0 else queued / 1000,
             remaining_seconds=remaining / 1000,
             attempts=attempts,

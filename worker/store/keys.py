@@ -104,7 +104,7 @@ class Keys:
     unanswered = _Name("unanswered")
     #: List of at most DOORBELL_MOST rings: a worker waits here and then takes from the queues.
     doorbell = _Name("doorbell")
-    #: Counter: a fresh fencing token for each delivery.
+    #: Counter of deliveries. A fencing token is this count and the nonce of its take.
     fence = _Name("fence")
     #: Hash, by worker: what it took last, should the reply have been lost. Lives an hour.
     last_take = _Name("take:")

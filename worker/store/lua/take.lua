@@ -4,7 +4,8 @@
 -- ARGV[2] 1 if it may take a quarantined message
 -- ARGV[3] deadline of a job that has none, ms from now
 -- ARGV[4] lifetime of a result, s
--- ARGV[5] nonce of this take: one that is repeated, as its reply was lost, gets the same message
+-- ARGV[5] nonce of this take, new for ever: one that is repeated, as its reply was lost, gets the
+--         same message
 -- ARGV[6..] queues, most urgent first; the quarantine of each comes before it
 -- Returns nil, or {queue, message, task id, delivery tag, fencing token, ms in the queue or -1
 -- where nobody knows, ms to its deadline, attempts so far, crashes so far, 1 if it is cancelled}.
@@ -40,7 +41,8 @@ local function deliver(raw, message, queue)
   local id = headers.id
   local record, job = JOB_RECORD .. id, read_job(id)
   if is_over(headers, job) then return nil end
-  local token = redis.call('INCR', FENCE)
+  -- The count alone comes again when Redis has lost its last second.
+  local token = redis.call('INCR', FENCE) .. '-' .. nonce
   redis.call('ZADD', UNACKED_INDEX, string.format('%.3f', now / 1000), tag)
   redis.call('HSET', UNACKED, tag, '[' .. raw .. ', "", "' .. queue .. '"]')
   redis.call('HSET', UNACKED_JOBS, tag, id)
@@ -97,7 +99,7 @@ if last_nonce == nonce then
   local entry = job.token == last_token and redis.call('HGET', UNACKED, job.tag)
   if entry then
     local message, queue = unwrap(entry)
-    return reply(job, queue, message, last_id, job.tag, tonumber(job.token))
+    return reply(job, queue, message, last_id, job.tag, job.token)
   end
 end
 for _, queue in ipairs(queues) do
