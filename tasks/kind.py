@@ -39,6 +39,8 @@ class JobTask(Protocol):
     """The parts of the Celery task (job.py) that both halves of a job's path need."""
 
     kind: Kind
+    #: The Celery application.
+    app: Any
     #: Celery's context of the current call, and its result backend.
     request: Any
     backend: Any

@@ -17,9 +17,15 @@ import redis
 from celery.result import AsyncResult
 
 from local_llm_service.tasks.kind import JobTask, Kind
+from local_llm_service.tasks.options import (
+    check_options,
+    check_task_id,
+    fail_step,
+    unsendable,
+)
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.worker.celery_ext.result_format import cached_meta, cached_result
-from local_llm_service.worker.celery_ext.send_errors import SEND_ERRORS
+from local_llm_service.worker.celery_ext.send_errors import SEND_ERRORS, UNSENDABLE
 from local_llm_service.worker.errors import BrokerUnreachable, InvalidRequest, QueueFull
 from local_llm_service.worker.fingerprint import fingerprint, full_name
 from local_llm_service.worker.lazy_settings import lazy_settings
@@ -63,10 +69,32 @@ def submit(
         if not continued:
             raise
         return send(args, kwargs, task_id, **options, **_PRIVATE)
+    # Not conf.task_always_eager, which takes 40 µs. Who sets it, for tests, sets it on this app.
+    if job.app.conf.changes.get("task_always_eager"):
+        return send(args, kwargs, task_id, **options)
     if not lazy_settings().enable_cache:
         request = request.model_copy(update={"cache": False})  # in the worker, too
+    try:
+        return _submit(job, send, request, task_id, options, continued=continued)
+    except InvalidRequest as error:
+        if not continued:
+            raise
+        return fail_step(job, task_id, options, error)
+
+
+def _submit(
+    job: JobTask,
+    send: Send,
+    request: JobRequest,
+    task_id: str | None,
+    options: dict[str, Any],
+    *,
+    continued: bool,
+) -> AsyncResult:
+    check_task_id(task_id)
     _refuse_integer_priority(options)
     new = _new_job(job.kind, request, task_id, options, continued=continued)
+    check_options(options, new.deadline_seconds)
     admitted = _patiently(continued, _admit, job.kind, new, request, _may_share(request, options))
     if admitted.decision is Admission.HIT:
         return _answered(job, new.task_id, admitted)
@@ -155,12 +183,17 @@ def _publish(send: Send, request: JobRequest, new: NewJob, options: dict[str, An
     options["headers"] = {**(options.get("headers") or {}), "llm_submitted": True}
     try:
         return send((), kwargs, new.task_id, **options, **_PRIVATE)
-    except SEND_ERRORS as error:
-        # A worker that continues a chain sends it again: the record must be there then, as a
-        # message without one is dropped. Should it give up, the job ends at its deadline.
+    except BaseException as error:
+        # Whatever is wrong, no message will come: nothing is left of the job but this error. A
+        # worker that continues a chain sends it again: the record must be there then, as a message
+        # without one is dropped. Should it give up, the job ends at its deadline.
         if not new.continued:
             _forget(new.task_id)
-        raise unreachable(lazy_settings().redis_url, error) from None
+        if isinstance(error, UNSENDABLE):
+            raise unsendable(error) from None
+        if isinstance(error, SEND_ERRORS):
+            raise unreachable(lazy_settings().redis_url, error) from None
+        raise
 
 
 def _forget(task_id: str) -> None:
@@ -216,7 +249,7 @@ def _deadline_seconds(request: JobRequest, expires: Any) -> float:
     if isinstance(expires, datetime):
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
         deadlines.append((aware - datetime.now(UTC)).total_seconds())
-    elif isinstance(expires, int | float) and not isinstance(expires, bool):
+    elif isinstance(expires, int | float) and not isinstance(expires, bool) and expires == expires:
         deadlines.append(float(expires))
     elif expires is not None:
         raise InvalidRequest("expires: must be seconds or a datetime")

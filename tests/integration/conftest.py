@@ -31,7 +31,15 @@ KEYS = Keys()
 _WITHOUT_TTL = (
     *("_kombu.binding", "llm.high", "llm.normal", "llm.low"),  # of stock apps
     *(f"{KEYS.prefix}{name}" for name in ("binding", "llm.", "_kombu")),
-    *(KEYS.quarantine, KEYS.unacked, KEYS.deferred, KEYS.deadlines, KEYS.unanswered),
+    *(
+        KEYS.quarantine,
+        KEYS.to_end,
+        KEYS.sought,
+        KEYS.unacked,
+        KEYS.deferred,
+        KEYS.deadlines,
+        KEYS.unanswered,
+    ),
     *(KEYS.dead_letters, KEYS.dead_letter_messages, KEYS.unreadable, KEYS.fence, KEYS.doorbell),
 )
 

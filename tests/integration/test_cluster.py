@@ -184,12 +184,10 @@ def put_back_and_reap(site: Site) -> None:
 
 
 def leave_groups(site: Site) -> None:
-    """detach, requeue_follower, cancel, forget; a handoff for a job in a canvas."""
+    """detach, expired, sift, cancel, forget; a handoff for a job in a canvas."""
     site.ask("other")
     leader = site.start("other", Claim.LEAD)
     follower = site.ask("other", canvas=True)
-    site.start("other", Claim.JOINED, canvas=True)
-    assert site.single_flight.requeue_follower(follower)
     site.start("other", Claim.JOINED, canvas=True)
     assert site.jobs.cancel(leader.task_id) is Cancelling.SHARED
     assert site.jobs.settle(leader.task_id, leader.token, ending())[0] is Settled.STORED
@@ -198,6 +196,12 @@ def leave_groups(site: Site) -> None:
     assert (claim, type(outcome)) == (Claim.HANDOFF, SharedAnswer)
     site.single_flight.detach(follower)
     assert site.jobs.settle(follower, delivery.token, ending())[0] is Settled.STORED
+    assert site.store.endings.expired(10) == (0, [])
+    assert site.store.endings.sift([QUEUE]) == 0
+    late = site.ask(canvas=True)
+    assert site.jobs.cancel(late) is Cancelling.CANVAS
+    assert site.store.endings.sift([QUEUE]) == 1
+    assert site.take().task_id == late
     forgotten = site.ask()
     site.jobs.forget(forgotten)
     assert site.jobs.record(forgotten) is None  # and the next take drops its message

@@ -179,7 +179,7 @@ class Calls:
         self.changed |= str(args[0]) not in _ONLY_READ
         name = self.scripts.get(str(args[1]), "?") if args[0] == "EVALSHA" else str(args[0])
         word = reply[0] if isinstance(reply, list) and reply else reply
-        if name in ("submit", "claim", "settle", "cancel", "requeue_follower", "put", "release"):
+        if name in ("submit", "claim", "settle", "cancel", "expired", "sift", "put", "release"):
             name = f"{name} {word}"
         self.seen[name] += 1
         if name.startswith("submit"):

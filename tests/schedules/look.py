@@ -15,7 +15,9 @@ from local_llm_service.worker.store.keys import Keys
 
 KEYS = Keys()
 
-_LISTS = [name for q in keys.QUEUES for name in (KEYS.queue(q), KEYS.quarantine_of(q))]
+_LISTS = [
+    name for q in keys.QUEUES for name in (KEYS.queue(q), KEYS.quarantine_of(q), KEYS.ending(q))
+]
 #: It begins like the channels of results and cancels; messages heard before it were sent before it.
 _MARK = f"{KEYS.prefix}c-mark"
 

@@ -191,14 +191,30 @@ MUTANTS = (
         "ask 2 2, step -1 2, cancel -1, step -1 0",
     ),
     Mutant(
-        "requeue_follower keeps the message",
-        "requeue_follower",
-        "detach(fingerprint, id)\n",
+        "a late follower stays one",
+        "shared/endings",
+        "    detach(job.fingerprint, id)\n",
         "",
         "its message is in two places",
         (
             "ask 0 5, step -1 0, ask 1 5, step -1 0, take 1, step -1 0, crash -1, take 0, step 2 0,"
             " late 2"
         ),
+    ),
+    Mutant(
+        "sift keeps the message",
+        "sift",
+        "  redis.call('LREM', list.key, -1, raw)\n",
+        "",
+        "its message is in two places",
+        "ask 0 5, step -1 0, cancel 0, step -1 0, chore 0 6, step -1 0",
+    ),
+    Mutant(
+        "a pause goes on when its job is to end",
+        "shared/endings",
+        "    redis.call('HDEL', DEFERRED_MESSAGES, id)\n",
+        "",
+        "its message is in two places",
+        "ask 0 5, step -1 0, take 0, step -1 0, fail 0 1 1, cancel 0, step -1 0",
     ),
 )

@@ -18,6 +18,7 @@ KEYS = Keys()
 _STAYS = (
     KEYS.fence,
     KEYS.doorbell,
+    KEYS.sought,
     KEYS.dead_letters,
     KEYS.dead_letter_messages,
     f"{KEYS.prefix}binding",
@@ -32,6 +33,7 @@ _FADES = (
         KEYS.stats,
     ),
     *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.presence, KEYS.last_take),
+    *(KEYS.end_bell, KEYS.sifting),
 )
 _ENDS = ("hits_at_call", "hits", "misses", "joined")
 

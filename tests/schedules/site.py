@@ -179,15 +179,16 @@ class Site:
     # --- time -------------------------------------------------------------------------------
 
     def leases(self, worker: Worker) -> list[tuple[str, int]]:
-        """Delivery tags and tokens that this worker holds, according to Redis."""
+        """Tags and numbers of the deliveries that this worker holds, according to Redis."""
         records = self.seen.records.values()
         mine = [one for one in records if one.get("worker") == worker.name and "tag" in one]
-        return [(one["tag"], int(one["token"])) for one in mine if "token" in one]
+        held = [(one["tag"], one["token"]) for one in mine if "token" in one]
+        return [(tag, int(token.partition("-")[0])) for tag, token in held]
 
     def expire_leases(self, worker: Worker) -> None:
         """Let enough time pass for the worker's leases to expire."""
-        for tag, token in self.leases(worker):
-            self.glass.client.zadd(KEYS.unacked_index, {tag: token}, xx=True)
+        for tag, number in self.leases(worker):
+            self.glass.client.zadd(KEYS.unacked_index, {tag: number}, xx=True)
         if not worker.alive:
             worker.publish()
 

@@ -30,7 +30,7 @@ from tests.schedules.actors import here
 from tests.schedules.engine import Engine
 
 #: The chores of a worker's heartbeat, done one at a time.
-CHORES = ("renew", "listen", "wake", "expire", "reap", "answer")
+CHORES = ("renew", "listen", "wake", "expire", "reap", "answer", "sift")
 
 
 class Channel(transport.Channel):
@@ -110,6 +110,7 @@ class Worker:
             "expire": self.reaper.expire,
             "reap": self.reaper.reap,
             "answer": self.reaper.answer,
+            "sift": lambda: self.runtime.store.endings.sift(keys.QUEUES),
         }[which]()
 
     def hear(self) -> None:

@@ -19,6 +19,7 @@ from kombu.utils.json import dumps, loads
 from redis.client import NEVER_DECODE
 
 from local_llm_service.worker.celery_ext.delay import delay_seconds
+from local_llm_service.worker.lease.turns import turn
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.store import Store
 
@@ -41,6 +42,11 @@ class _Call:
     delay_seconds: float
     canvas: bool
     text: str
+
+
+def collect_all(store: Store) -> None:
+    """Collect until the lists are empty, for one turn at most. Raises redis-py's errors."""
+    turn(lambda: collect(store) >= AT_ONCE)
 
 
 def collect(store: Store) -> int:

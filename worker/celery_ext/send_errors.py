@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import redis
-from kombu.exceptions import OperationalError
+from kombu.exceptions import EncodeError, OperationalError, SerializerNotInstalled
 
 #: What sending a message raises. RuntimeError comes from Celery's result backend, see has_given_up.
 SEND_ERRORS = (OperationalError, redis.RedisError, RuntimeError)
+#: What making a message raises for what its caller has put in. RecursionError is a RuntimeError, as
+#: are errors of a lost connection.
+UNSENDABLE = (
+    *(EncodeError, SerializerNotInstalled),
+    *(TypeError, ValueError, OverflowError, RecursionError),
+)
 
 
 def has_given_up(error: RuntimeError) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from celery import bootsteps, signals
 
 from local_llm_service.worker import metrics
-from local_llm_service.worker.celery_ext.bare_lists import collect
+from local_llm_service.worker.celery_ext.bare_lists import collect_all
 from local_llm_service.worker.celery_ext.expected_parts import check_parts
 from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.engine import open_engine
@@ -103,7 +103,8 @@ def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
     lease_seconds = runtime.settings.lease_seconds
     return LeaseHeartbeat(
         runtime.store, in_flight, lease_seconds,
-        (*chores(runtime.store, reaper, watchdog, lease_seconds), partial(collect, runtime.store)),
+        (*chores(runtime.store, reaper, watchdog, lease_seconds),
+         partial(collect_all, runtime.store)),
     )  # fmt: skip
 
 

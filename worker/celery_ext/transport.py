@@ -51,12 +51,12 @@ class QoS(kombu_redis.QoS):
     """Counts deliveries and ends them; Redis has recorded each before Celery hears of it."""
 
     def can_consume(self) -> bool:
-        """Whether a slot is free and the gate is open. Control channels have no limit."""
+        """Whether a slot is free and the gate lets any job in. Control channels have no limit."""
         if not self.prefetch_count:
             return True
         runtime: WorkerRuntime = self.channel.llm_runtime
         busy = len(runtime.in_flight) + runtime.engine.occupied
-        return runtime.gate.is_open and busy < self.prefetch_count
+        return runtime.gate.may_end_jobs and busy < self.prefetch_count
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Remember a delivered message, which take.lua has recorded already."""
@@ -141,8 +141,13 @@ class Channel(kombu_redis.Channel):
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         seconds = timeout or self.brpop_timeout
-        doorbell = self._store.keys.doorbell
-        self.client.connection.send_command("BRPOP", doorbell, seconds)
+        self.client.connection.send_command("BRPOP", self._bell, seconds)
+
+    @property
+    def _bell(self) -> str:
+        """Where to wait: with a closed gate not where it would take a ring from other workers."""
+        is_closed = self.llm_runtime is not None and not self.llm_runtime.gate.is_open
+        return self._store.keys.end_bell if is_closed else self._store.keys.doorbell
 
     def _brpop_read(self, **options: Any) -> bool:
         """After a ring, or a second without one, take a message and deliver it.
@@ -179,7 +184,7 @@ class Channel(kombu_redis.Channel):
             self._in_poll = None
 
     def _take(self, runtime: WorkerRuntime) -> Delivery | None:
-        """Take the most urgent message; None if there is none."""
+        """Take the most urgent message that the gate lets in; None if there is none."""
         queues = self._job_queues()
         runtime.consumption.looks_into(queues)
         delivery = runtime.store.jobs.take(
@@ -187,6 +192,7 @@ class Channel(kombu_redis.Channel):
             worker=runtime.name,
             may_take_quarantined=not runtime.in_flight.has_quarantined(),
             nonce=runtime.consumption.nonce,
+            only_to_end=not runtime.gate.is_open,
         )
         runtime.consumption.replied(found=delivery is not None)
         return delivery

@@ -1,7 +1,8 @@
 """The gate decides whether this worker takes jobs now: reasons close it; without any it is open.
 
 The gate stands before the transport's take: a job that is not taken stays in its queue, where other
-workers see it, and nothing has to be put back.
+workers see it, and nothing has to be put back. While only Ollama closes it, jobs pass that have
+merely to be ended.
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ class Gate:
     def is_open(self) -> bool:
         """Whether this worker takes jobs."""
         return not self._reasons
+
+    @property
+    def may_end_jobs(self) -> bool:
+        """Whether this worker takes jobs that need no engine: nothing but Ollama is in the way."""
+        with self._lock:
+            return self._reasons <= {Reason.OLLAMA}
 
     @property
     def reasons(self) -> list[str]:

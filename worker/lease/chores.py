@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from local_llm_service.worker.lease.reaper import Reaper
+from local_llm_service.worker.lease.reaper import AT_ONCE, Reaper
+from local_llm_service.worker.lease.turns import turn
 from local_llm_service.worker.lease.watchdog import Watchdog
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.store import Store
@@ -20,13 +21,19 @@ def chores(
     """The chores in their order. Each raises redis-py's errors."""
 
     def wake_deferred() -> None:
-        store.jobs.wake_deferred(keys.queue_of("normal"))
+        turn(lambda: store.jobs.wake_deferred(keys.queue_of("normal"), AT_ONCE) == AT_ONCE)
+
+    def expire() -> None:
+        turn(reaper.expire)
+
+    def sift() -> None:
+        turn(lambda: store.endings.sift(keys.QUEUES) > 0)
 
     def reap() -> None:
         if may_reap(store, lease_seconds):
-            reaper.reap()
+            turn(reaper.reap)
 
-    return (wake_deferred, reaper.expire, reap, reaper.answer, watchdog.look)
+    return (wake_deferred, expire, sift, reap, reaper.answer, watchdog.look)
 
 
 def may_reap(store: Store, lease_seconds: float) -> bool:
@@ -37,7 +44,4 @@ def may_reap(store: Store, lease_seconds: float) -> bool:
     started again quickly, none of them would be old enough to reap.
     """
     gap = max(SHORTEST_GAP_SECONDS, lease_seconds / 4)
-    if store.jobs.redis_up_seconds(longest_gap_seconds=gap) < lease_seconds:
-        return False
-    uptime = store.client.info("server")["uptime_in_seconds"]
-    return float(uptime) >= lease_seconds
+    return store.jobs.redis_up_seconds(longest_gap_seconds=gap) >= lease_seconds

@@ -82,8 +82,7 @@ class LeaseHeartbeat:
         if not self._reaches_redis:
             self.renew()
             self._reaches_redis = True
-        if now - self._renewed_at >= self._lease * RENEW_SHARE:
-            self.renew()
+        self._renew_in_time()
         self.release_due()
         if now - self._chores_at >= CHORES_SECONDS:
             self._chores_at = now
@@ -91,7 +90,7 @@ class LeaseHeartbeat:
         self.listen()
 
     def _do_chores(self) -> None:
-        """Do one chore after the other.
+        """Do one chore after the other, and renew leases between them when it is time.
 
         What Redis refuses to one (it is full, a key has another type) does not stop the next.
         """
@@ -103,6 +102,11 @@ class LeaseHeartbeat:
                 if number not in self._refused:
                     logger.warning("Redis refuses a chore: %s", type(error).__name__)
                 self._refused.add(number)
+            self._renew_in_time()
+
+    def _renew_in_time(self) -> None:
+        if time.monotonic() - self._renewed_at >= self._lease * RENEW_SHARE:
+            self.renew()
 
     def renew(self) -> None:
         """Renew all leases; stop jobs that were lost or cancelled. Raises redis-py's errors."""

@@ -18,6 +18,7 @@ from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)
 
+#: Jobs that one call of a script looks at.
 AT_ONCE = 100
 
 
@@ -32,21 +33,21 @@ class Reaper:
 
     def __init__(self, settings: Settings, store: Store, gate: Gate, fail: Fail) -> None:
         self._settings, self._gate, self._fail = settings, gate, fail
-        self._jobs, self._single_flight = store.jobs, store.single_flight
+        self._jobs, self._endings = store.jobs, store.endings
 
-    def expire(self) -> None:
-        """Fail jobs whose deadline passed while they waited; a running job ends itself."""
-        for task_id in self._jobs.expired(AT_ONCE):
-            record = self._jobs.record(task_id)
-            if record is not None and record.canvas and record.has_message:
-                # Celery tells a chord only if a worker ends the job while it holds the message.
-                self._single_flight.requeue_follower(task_id)
-                continue
-            state = JobState.UNKNOWN if record is None else record.state
+    def expire(self) -> bool:
+        """Fail jobs whose deadline passed while they waited; a running job ends itself.
+
+        At most AT_ONCE; returns whether there may be more.
+        """
+        looked, to_fail = self._endings.expired(AT_ONCE)
+        for task_id in to_fail:
+            state = self._jobs.state(task_id) or JobState.UNKNOWN
             # The script refuses a running job, unless others wait for its answer: then only the
             # job's own caller leaves.
             if self._fail(task_id, self._too_late(state)) is not Settled.LOST:
                 self._jobs.forget_deadline(task_id)
+        return looked == AT_ONCE
 
     def _too_late(self, state: JobState) -> DeadlineExceeded:
         if state is JobState.RUNNING:
@@ -58,15 +59,20 @@ class Reaper:
             )
         return DeadlineExceeded("the deadline passed while the job waited in its queue")
 
-    def reap(self) -> None:
-        """Take messages from dead workers, and give up jobs with too many crashes."""
+    def reap(self) -> bool:
+        """Take messages from dead workers, and give up jobs with too many crashes.
+
+        At most AT_ONCE; returns whether there may be more.
+        """
         reaped = self._jobs.reap(
             lease_seconds=self._settings.lease_seconds,
             max_crashes=self._settings.max_crashes,
+            most=AT_ONCE,
         )
         for task_id in reaped:
             REAPED.inc()
             logger.warning("job %s: its worker is gone; the job runs again or is given up", task_id)
+        return len(reaped) == AT_ONCE
 
     def answer(self) -> None:
         """Store the failures of jobs that were given up, also by a reaper that then died."""

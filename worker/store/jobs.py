@@ -101,15 +101,24 @@ class Jobs:
     # --- a worker, for what it holds --------------------------------------------------------
 
     def take(
-        self, queues: Sequence[str], *, worker: str, may_take_quarantined: bool, nonce: str
+        self,
+        queues: Sequence[str],
+        *,
+        worker: str,
+        may_take_quarantined: bool,
+        nonce: str,
+        only_to_end: bool = False,
     ) -> Delivery | None:
         """Pop the most urgent message of `queues` and hold it under a new fencing token.
 
         None when there is none. A call with the nonce of this worker's last one, whose reply was
-        lost, returns the same delivery. `may_take_quarantined`: also one that a worker died with.
+        lost, returns the same delivery. No other take, of any worker at any time, may have that
+        nonce: it makes the token. `may_take_quarantined`: also one that a worker died with.
+        `only_to_end`: none but those of jobs that are to end without an engine.
         """
         default_ms = int(self._lifetimes.deadline_seconds * 1000)
-        args: list[Any] = [worker, int(may_take_quarantined), default_ms, self._kept, nonce]
+        which = "end" if only_to_end else int(may_take_quarantined)
+        args: list[Any] = [worker, which, default_ms, self._kept, nonce]
         found = self._scripts.run("take", [*args, *queues])
         if found is None:
             return None
@@ -121,7 +130,7 @@ class Jobs:
             message=message,
             task_id=task_id,
             tag=tag,
-            token=str(token),
+            token=token,
             queued_seconds=None if queued < 0 else queued / 1000,
             remaining_seconds=remaining / 1000,
             attempts=attempts,
@@ -180,30 +189,24 @@ class Jobs:
         """Move deferred messages that are due into their queues; returns how many."""
         return int(self._scripts.run("wake_deferred", [most, default_queue]))
 
-    def reap(self, *, lease_seconds: float, max_crashes: int) -> list[str]:
-        """Take up to 100 messages from workers whose lease ran out; returns their task ids.
+    def reap(self, *, lease_seconds: float, max_crashes: int, most: int = 100) -> list[str]:
+        """Take up to `most` messages from workers whose lease ran out; returns their task ids.
 
         A job that `max_crashes` workers died with becomes a dead letter and is among `unanswered`.
         """
-        return list(self._scripts.run("reap", [lease_seconds, max_crashes, 100]))
+        return list(self._scripts.run("reap", [lease_seconds, max_crashes, most]))
 
     def redis_up_seconds(self, *, longest_gap_seconds: float) -> float:
         """Note that this worker reaches Redis; returns for how long some worker always did.
 
-        Seconds; a pause of up to `longest_gap_seconds` does not count as a break.
+        Seconds; a pause of up to `longest_gap_seconds` does not count as a break, a start of Redis
+        does. It also moves the time of all scripts on: the workers call it once a second.
         """
         gap_ms = int(longest_gap_seconds * 1000)
         return int(self._scripts.run("redis_up_seconds", [gap_ms])) / 1000
 
-    def expired(self, most: int) -> list[str]:
-        """Return up to `most` jobs without a result whose deadline has passed, the oldest first."""
-        seconds, micros = self._client.time()
-        now_ms = seconds * 1000 + micros // 1000
-        found = self._client.zrangebyscore(self._keys.deadlines, "-inf", now_ms, start=0, num=most)
-        return [str(task_id) for task_id in cast(list[str], found)]
-
     def forget_deadline(self, task_id: str) -> None:
-        """Leave this job out of `expired` from now on."""
+        """Leave this job out of `Endings.expired` from now on."""
         self._client.zrem(self._keys.deadlines, task_id)
 
     def unanswered(self) -> list[str]:

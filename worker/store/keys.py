@@ -32,14 +32,16 @@ DEAD_LETTERS_SECONDS: Final = 7 * 86_400
 DEAD_LETTERS_MOST: Final = 1000
 
 #: Numbers that scripts know by these names: the longest doorbell, the most unreadable messages, the
-#: bounds of dead letters, how long statistics outlive the last job, and what Redis needs for a
-#: cache entry beside its own bytes (MEMORY USAGE of key, value and index).
+#: bounds of dead letters, how long statistics outlive the last job and the clock the last worker
+#: (longer than any deadline), and what Redis needs for a cache entry beside its own bytes (MEMORY
+#: USAGE of key, value and index).
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_MOST": 100,
     "DEAD_LETTERS_MS": DEAD_LETTERS_SECONDS * 1000,
     "DEAD_LETTERS_MOST": DEAD_LETTERS_MOST,
     "STATS_SECONDS": 366 * 86_400,
+    "CLOCK_SECONDS": 366 * 86_400,
     "CACHE_ENTRY_OVERHEAD_BYTES": 400,
 }
 
@@ -74,6 +76,9 @@ class Keys:
     queue_list = _Name("")
     #: List, by queue name: messages of jobs that a worker died with; taken at most one at a time.
     quarantine = _Name("quarantine:")
+    #: List, by queue name: messages of jobs in a canvas that are cancelled or too late. A worker
+    #: has only to end them, and takes them with a gate that Ollama's absence has closed, too.
+    to_end = _Name("to_end:")
     #: In-flight deliveries, in kombu's own form: hash tag → [message, exchange, queue], and sorted
     #: set tag → time of the last renewal, seconds. UNACKED_JOBS adds hash tag → task id.
     unacked = _Name("unacked")
@@ -98,18 +103,28 @@ class Keys:
     job_record = _Name("job:")
     #: String (JSON), and the channel on which it is announced: Celery's result of one job.
     result_meta = _Name("celery-task-meta-")
-    #: Sorted set task id → deadline, ms, of jobs that have no result yet.
+    #: Sorted set task id → deadline, ms, of jobs that have no result yet; once it has passed, when
+    #: to look at the job again.
     deadlines = _Name("deadlines")
     #: Set of jobs that were given up and whose failure is not stored yet.
     unanswered = _Name("unanswered")
     #: List of at most DOORBELL_MOST rings: a worker waits here and then takes from the queues.
     doorbell = _Name("doorbell")
-    #: Counter: a fresh fencing token for each delivery.
+    #: The same where a worker waits whose gate is closed: rings for `to_end`. Lives a minute.
+    end_bell = _Name("end_bell")
+    #: Set of jobs whose message is to go from its queue to `to_end`, and hash: how far the search
+    #: has come. The second lives an hour.
+    sought = _Name("sought")
+    sifting = _Name("sifting")
+    #: Counter of deliveries. A fencing token is this count and the nonce of its take.
     fence = _Name("fence")
     #: Hash, by worker: what it took last, should the reply have been lost. Lives an hour.
     last_take = _Name("take:")
-    #: Hash: since when some worker has always reached Redis. Lives an hour.
+    #: Hash: since when some worker has always reached Redis, in which run of it. Lives an hour.
     redis_up_since = _Name("redis_up_since")
+    #: Hash: how far time has come, and by how much Redis's clock was set back meanwhile, ms. Lives
+    #: CLOCK_SECONDS after the last worker.
+    clock = _Name("clock")
     #: Channel on which the id of a cancelled job is published.
     cancel_channel = _Name("cancel")
 
@@ -157,6 +172,10 @@ class Keys:
     def quarantine_of(self, queue: str) -> str:
         """The key of a queue's quarantine."""
         return f"{self.quarantine}{queue}"
+
+    def ending(self, queue: str) -> str:
+        """The key of a queue's messages of jobs that a worker has only to end."""
+        return f"{self.to_end}{queue}"
 
     def worker(self, name: str) -> str:
         """The key of what one worker says of itself."""

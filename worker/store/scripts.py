@@ -2,7 +2,7 @@
 
 Redis is given a script with what its `-- uses:` lines declare before it, and nothing else: it makes
 each local anew at every call, and all of them cost 9 of 15 µs. A script is sent once, then called
-by its hash; a Redis that has forgotten it is sent it again.
+by its hash; a Redis that has forgotten it gets its text and runs it in one command.
 """
 
 from __future__ import annotations
@@ -97,6 +97,5 @@ class Scripts:
         try:
             return call("EVALSHA", known, 1, self.keys.prefix, *args)
         except redis.exceptions.NoScriptError:
-            # A cluster's client sends it to all primaries.
-            self.client.script_load(script_text(name, self.keys.prefix))
-            return call("EVALSHA", known, 1, self.keys.prefix, *args)
+            # Not SCRIPT LOAD and then EVALSHA: a SCRIPT FLUSH can come between the two.
+            return call("EVAL", script_text(name, self.keys.prefix), 1, self.keys.prefix, *args)

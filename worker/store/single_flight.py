@@ -53,10 +53,6 @@ class SingleFlight:
         """Let a job run for itself: nobody waits for it, and it waits for nobody."""
         self._scripts.run("detach", [task_id])
 
-    def requeue_follower(self, task_id: str) -> bool:
-        """Put a follower back into its queue; False when the job follows nobody."""
-        return bool(self._scripts.run("requeue_follower", [task_id]))
-
 
 def _answer(entry: str) -> SharedAnswer:
     prompt, completion, text = entry.split(" ", 2)

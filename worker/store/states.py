@@ -107,6 +107,9 @@ class JobRecord:
     #: Its worker is to stop it, or the next one to fail it. Written by cancel, and by whatever
     #: takes the last waiter out of a group whose leader's caller is gone; removed by replay.
     cancelled: bool = False
+    #: A worker has only to end it, as it is in a canvas and cancelled or too late: its message
+    #: waits apart. Written by whatever moves the message there, removed by replay.
+    to_end: bool = False
     #: A canvas job that leads a group was cancelled: it fails when its waiters have their answer.
     #: Written by cancel, removed by replay.
     cancel_requested: bool = False
@@ -136,7 +139,9 @@ class JobRecord:
 
 _READERS: Mapping[str, Any] = {
     "state": JobState,
-    **dict.fromkeys(("put", "canvas", "cancelled", "cancel_requested", "caller_left"), bool),
+    **dict.fromkeys(
+        ("put", "canvas", "cancelled", "to_end", "cancel_requested", "caller_left"), bool
+    ),
     **dict.fromkeys(("submitted_ms", "deadline_ms", "starts", "attempts", "crashes"), int),
 }
 

@@ -18,6 +18,7 @@ from local_llm_service.worker.store.states import NO_CACHE, CacheBounds, Lifetim
 if TYPE_CHECKING:
     from local_llm_service.worker.settings import Settings
     from local_llm_service.worker.store.dead_letters import DeadLetters
+    from local_llm_service.worker.store.endings import Endings
     from local_llm_service.worker.store.single_flight import SingleFlight
 
 
@@ -43,6 +44,13 @@ class Store:
         from local_llm_service.worker.store.single_flight import SingleFlight
 
         return SingleFlight(self.scripts, self._result_seconds)
+
+    @cached_property
+    def endings(self) -> Endings:
+        """The moves of jobs that are cancelled or too late, for workers."""
+        from local_llm_service.worker.store.endings import Endings
+
+        return Endings(self.scripts)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:

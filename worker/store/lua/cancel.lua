@@ -4,12 +4,12 @@
 -- that takes it next fails it, or the one that runs it does so at its end; "shared" when it runs
 -- and others wait for its answer (it is not marked: its caller has to leave the group), "waiting"
 -- while nobody holds it, "ended" when it has its result.
--- uses: CANCEL_CHANNEL, FOLLOWERS, JOB_RECORD, detach, leads, others_wait, put_back, read
+-- uses: CANCEL_CHANNEL, JOB_RECORD, leads, let_end, others_wait, read
 local id = ARGV[1]
 local record = JOB_RECORD .. id
 
 if redis.call('EXISTS', record) == 0 then return 'unknown' end
-local job = read(record, 'settled', 'token', 'canvas', 'fingerprint')
+local job = read(record, 'settled', 'token', 'canvas', 'fingerprint', 'queue', 'to_end')
 if job.settled then return 'ended' end
 local leading = job.token and job.fingerprint and leads(job.fingerprint, id, job.token)
 if leading and others_wait(job.fingerprint, id) then
@@ -24,9 +24,5 @@ if job.token then
 end
 if not job.canvas then return 'waiting' end
 -- The next steps of a canvas wait for it: a worker fails it, with the message in hand.
-local entry = job.fingerprint and redis.call('HGET', FOLLOWERS .. job.fingerprint, id)
-if entry then
-  detach(job.fingerprint, id)
-  put_back(record, entry)
-end
+if not job.to_end then let_end(id, record, job) end
 return 'canvas'

@@ -6,7 +6,7 @@
 -- Returns the ids of their jobs. A job that is given up becomes a dead letter and stays among the
 -- unanswered until a worker has stored its failure.
 -- uses: JOB_RECORD, QUARANTINE, UNACKED, UNACKED_INDEX, UNACKED_JOBS, UNANSWERED, bury, clock
--- uses: disband, end_delivery, leads, read, ring, share_count, unwrap
+-- uses: disband, end_delivery, is_to_end, leads, push_to_end, read, ring, share_count, unwrap
 local lease_seconds, max_crashes, most = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local now = clock()
 
@@ -17,6 +17,7 @@ local function give_up(id, record, message)
 end
 
 local function quarantine(record, message, queue)
+  if is_to_end(record) then return push_to_end(record, queue, message) end
   redis.call('LPUSH', QUARANTINE .. queue, message)
   redis.call('HSET', record, 'state', 'queued')
   ring()

@@ -1,19 +1,21 @@
 -- Pops one message and records its delivery in one step: the message is in a queue or held, never
 -- neither.
 -- ARGV[1] worker
--- ARGV[2] 1 if it may take a quarantined message
+-- ARGV[2] 1 if it may take a quarantined message; "end" = it takes only what it has to end
 -- ARGV[3] deadline of a job that has none, ms from now
 -- ARGV[4] lifetime of a result, s
--- ARGV[5] nonce of this take: one that is repeated, as its reply was lost, gets the same message
+-- ARGV[5] nonce of this take, new for ever: one that is repeated, as its reply was lost, gets the
+--         same message
 -- ARGV[6..] queues, most urgent first; the quarantine of each comes before it
 -- Returns nil, or {queue, message, task id, delivery tag, fencing token, ms in the queue or -1
 -- where nobody knows, ms to its deadline, attempts so far, crashes so far, 1 if it is cancelled}.
 -- The message is never re-encoded.
--- uses: DEADLINES, DOORBELL, FENCE, JOB_RECORD, LAST_TAKE, QUARANTINE, QUEUE_LIST, UNACKED
--- uses: UNACKED_INDEX, UNACKED_JOBS, UNREADABLE, UNREADABLE_MOST, clock, elapsed, read, unwrap
--- uses: whole
-local worker, may_take_quarantined, default_deadline_ms = ARGV[1], ARGV[2] == '1', ARGV[3]
+-- uses: DEADLINES, DOORBELL, FENCE, JOB_RECORD, LAST_TAKE, QUARANTINE, QUEUE_LIST, TO_END
+-- uses: UNACKED, UNACKED_INDEX, UNACKED_JOBS, UNREADABLE, UNREADABLE_MOST, clock, decode, elapsed
+-- uses: read, ring_to_end, unwrap, whole
+local worker, which, default_deadline_ms = ARGV[1], ARGV[2], ARGV[3]
 local kept_ms, nonce, queues = ARGV[4] * 1000, ARGV[5], {unpack(ARGV, 6)}
+local may_take_quarantined, only_to_end = which == '1', which == 'end'
 local now, last_take = clock(), LAST_TAKE .. worker
 
 local function read_job(id)
@@ -40,7 +42,8 @@ local function deliver(raw, message, queue)
   local id = headers.id
   local record, job = JOB_RECORD .. id, read_job(id)
   if is_over(headers, job) then return nil end
-  local token = redis.call('INCR', FENCE)
+  -- The count alone comes again when Redis has lost its last second.
+  local token = redis.call('INCR', FENCE) .. '-' .. nonce
   redis.call('ZADD', UNACKED_INDEX, string.format('%.3f', now / 1000), tag)
   redis.call('HSET', UNACKED, tag, '[' .. raw .. ', "", "' .. queue .. '"]')
   redis.call('HSET', UNACKED_JOBS, tag, id)
@@ -59,13 +62,6 @@ local function deliver(raw, message, queue)
   return reply(job, queue, raw, id, tag, token)
 end
 
-local function decode(raw)
-  local ok, message = pcall(cjson.decode, raw)
-  return ok and type(message) == 'table' and type(message.headers) == 'table'
-    and type(message.headers.id) == 'string' and type(message.properties) == 'table'
-    and type(message.properties.delivery_tag) == 'string' and message or nil
-end
-
 local function take_from(list, queue)
   for _ = 1, 1000 do  -- messages that are over or unreadable are dropped on the way
     local raw = redis.call('RPOP', list)
@@ -82,6 +78,7 @@ end
 
 -- One ring may stand for several messages: another worker is to look for the rest.
 local function ring_for_the_rest()
+  ring_to_end(queues)
   for _, queue in ipairs(queues) do
     if redis.call('LLEN', QUARANTINE .. queue) + redis.call('LLEN', QUEUE_LIST .. queue) > 0 then
       if redis.call('LLEN', DOORBELL) == 0 then redis.call('LPUSH', DOORBELL, '1') end
@@ -97,8 +94,14 @@ if last_nonce == nonce then
   local entry = job.token == last_token and redis.call('HGET', UNACKED, job.tag)
   if entry then
     local message, queue = unwrap(entry)
-    return reply(job, queue, message, last_id, job.tag, tonumber(job.token))
+    return reply(job, queue, message, last_id, job.tag, job.token)
   end
+end
+local to_end
+for _, queue in ipairs(queues) do to_end = to_end or take_from(TO_END .. queue, queue) end
+if to_end or only_to_end then
+  ring_for_the_rest()
+  return to_end
 end
 for _, queue in ipairs(queues) do
   local delivery = may_take_quarantined and take_from(QUARANTINE .. queue, queue)

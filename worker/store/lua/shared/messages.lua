@@ -7,6 +7,14 @@ local function unwrap(entry)
   return string.sub(entry, 2, -(string.len(', "", "' .. queue .. '"]') + 1)), queue
 end
 
+-- Reads a message; nil for what names no task, or is not JSON.
+local function decode(raw)
+  local ok, message = pcall(cjson.decode, raw)
+  return ok and type(message) == 'table' and type(message.headers) == 'table'
+    and type(message.headers.id) == 'string' and type(message.properties) == 'table'
+    and type(message.properties.delivery_tag) == 'string' and message or nil
+end
+
 -- Wakes one waiting worker.
 -- uses: DOORBELL, DOORBELL_MOST
 local function ring()
@@ -23,8 +31,9 @@ local function end_delivery(tag)
 end
 
 -- Puts a message at the head of its queue, or of its quarantine when a worker died with it.
--- uses: QUARANTINE, QUEUE_LIST, ring
+-- uses: QUARANTINE, QUEUE_LIST, is_to_end, push_to_end, ring
 local function push_first(record, queue, message)
+  if is_to_end(record) then return push_to_end(record, queue, message) end
   local quarantined = redis.call('HEXISTS', record, 'crashes') == 1
   redis.call('RPUSH', (quarantined and QUARANTINE or QUEUE_LIST) .. queue, message)
   ring()
