@@ -18,6 +18,7 @@ from celery.result import AsyncResult
 
 from local_llm_service.tasks.kind import JobTask, Kind
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.worker.celery_ext.queue_full import queue_full
 from local_llm_service.worker.celery_ext.result_format import cached_meta, cached_result
 from local_llm_service.worker.celery_ext.send_errors import SEND_ERRORS
 from local_llm_service.worker.errors import BrokerUnreachable, InvalidRequest, QueueFull
@@ -73,7 +74,7 @@ def submit(
     if admitted.decision is Admission.EXISTS:
         return job.AsyncResult(new.task_id)
     if admitted.decision is Admission.FULL:
-        raise QueueFull(f"{new.queue} holds {admitted.length} jobs already")
+        raise queue_full(new.queue, admitted.backlog)
     options["queue"] = new.queue
     return _patiently(continued, _publish, send, request, new, options)
 
@@ -93,6 +94,7 @@ def _new_job(
         _queue_name(options.pop("queue", None), request, kind),
         _deadline_seconds(request, options.pop("expires", None)),
         max_length=0 if continued else lazy_settings().max_queue_length,
+        max_bytes=0 if continued else lazy_settings().max_queue_bytes,
         canvas=bool(options) and any(options.get(word) for word in _CANVAS),
         has_new_id=not task_id,
         continued=continued,
@@ -155,6 +157,9 @@ def _publish(send: Send, request: JobRequest, new: NewJob, options: dict[str, An
     options["headers"] = {**(options.get("headers") or {}), "llm_submitted": True}
     try:
         return send((), kwargs, new.task_id, **options, **_PRIVATE)
+    except QueueFull:
+        _forget(new.task_id)
+        raise
     except SEND_ERRORS as error:
         # A worker that continues a chain sends it again: the record must be there then, as a
         # message without one is dropped. Should it give up, the job ends at its deadline.

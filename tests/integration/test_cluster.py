@@ -204,7 +204,7 @@ def leave_groups(site: Site) -> None:
 
 
 def send_again(site: Site) -> None:
-    """collect, cancel, settle by nobody; a dead letter, and replay."""
+    """collect, cancel, settle by nobody; a dead letter, drop_letter and replay."""
     task_id = uuid4().hex
     assert site.jobs.collect(
         QUEUE, message(task_id), task_id, "generate", delay_seconds=0, canvas=False
@@ -215,6 +215,7 @@ def send_again(site: Site) -> None:
     delivery = site.take()
     assert site.fail(task_id, delivery.token) is Settled.STORED
     assert [letter.task_id for letter in site.store.dead_letters.all()] == [task_id]
+    assert not site.jobs.drop_letter("another")
     assert site.jobs.replay(task_id, deadline_seconds=60, default_queue=QUEUE)
     assert site.jobs.cancel(task_id) is Cancelling.WAITING
     assert site.fail(task_id, UNHELD) is Settled.STORED

@@ -32,6 +32,8 @@ class Seen:
     records: dict[str, dict[str, str]] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=dict)
     waiters: dict[str, list[str]] = field(default_factory=dict)
+    #: `jobs` maps a job to "queue bytes", `sums` is what is counted of them.
+    backlog: dict[str, dict[str, str]] = field(default_factory=dict)
     waiting: int = 0
     announced: list[tuple[str, str]] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
-from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.keys import NUMBERS, Keys
 from tests.schedules.engine import Generation, Made, number_of
 from tests.schedules.jobs import Job
 from tests.schedules.look import Seen
@@ -30,9 +31,12 @@ _FADES = (
         KEYS.cache_index,
         KEYS.cache_bytes,
         KEYS.stats,
+        KEYS.dead_letter_bytes,
     ),
     *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.presence, KEYS.last_take),
 )
+#: What a job counts whose message is not put yet.
+_EMPTY_BYTES = NUMBERS["JOB_OVERHEAD_BYTES"]
 _ENDS = ("hits_at_call", "hits", "misses", "joined")
 
 
@@ -51,6 +55,7 @@ class Rules:
         self._one_runs()
         self._one_place()
         self._followers_have_a_leader()
+        self._backlog_is_counted()
         for one in self._site.running:
             if one.key is not None:
                 self._runs_for_a_caller(one)
@@ -101,6 +106,22 @@ class Rules:
                 leader, token = seen.groups.get(fingerprint, ["", ""])
                 runs = seen.records.get(leader, {}).get("token") == token
                 assert runs, f"{task_id} has joined {leader}, which does not run"
+
+    def _backlog_is_counted(self) -> None:
+        """It holds every job that was put and has no result, and its sums are those of its jobs."""
+        backlog, records = self._site.seen.backlog, self._site.seen.records
+        jobs, sums = backlog.get("jobs") or {}, Counter[str]()
+        for entry in jobs.values():
+            queue, size = entry.split(" ")
+            sums.update({f"{queue}:jobs": 1, f"{queue}:bytes": int(size)})
+        counted = {name: int(number) for name, number in (backlog.get("sums") or {}).items()}
+        assert counted == sums, f"{counted} are counted of {jobs}"
+        for task_id, record in records.items():
+            if "put" in record or "settled" in record:
+                there, open_ = task_id in jobs, "settled" not in record
+                assert there == open_, f"{task_id} in the backlog is {there}: {record}"
+                size = int(jobs.get(task_id, "- 0").split(" ")[1])
+                assert not there or size > _EMPTY_BYTES, f"{task_id} counts without its message"
 
     def _waiting(self, seen: Seen, fingerprint: str, but: str) -> list[str]:
         """Jobs, other than `but`, whose message still waits for the group's answer."""

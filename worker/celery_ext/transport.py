@@ -27,8 +27,10 @@ from kombu.transport import virtual
 
 from local_llm_service.worker.celery_ext import plain_json
 from local_llm_service.worker.celery_ext.delay import delay_seconds
+from local_llm_service.worker.celery_ext.queue_full import queue_full
 from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.errors import InvalidRequest
+from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.outcomes import Delivery
@@ -128,7 +130,12 @@ class Channel(kombu_redis.Channel):
         task_id = headers.get("id") or message["properties"]["delivery_tag"]
         if message.get("content-type") == plain_json.CONTENT_TYPE:
             message = {**message, "content-type": plain_json.WIRE_TYPE}
-        self._store.jobs.put(queue, plain_json.dumps(message), str(task_id), delay)
+        # A step that a worker sends has been paid for by the steps before it.
+        limit = 0 if headers.get("parent_id") else lazy_settings().max_queue_bytes
+        text = plain_json.dumps(message)
+        backlog = self._store.jobs.put(queue, text, str(task_id), delay, limit)
+        if backlog is not None:
+            raise queue_full(queue, backlog, len(text.encode()))
 
     def encode_body(self, body: Any, encoding: str | None = None) -> tuple[Any, str | None]:
         """Leave text as it is. Bytes (compressed, or not JSON) need base64."""

@@ -15,6 +15,7 @@ from local_llm_service.worker.store.states import (
     NO_CACHE_QUERY,
     Admission,
     Admitted,
+    Backlog,
     CacheBounds,
     CacheQuery,
     Cancelling,
@@ -33,9 +34,16 @@ _ADMISSIONS = {str(word): word for word in Admission}
 class Jobs:
     """All moves of single jobs. Every call is one round trip and raises redis-py's errors."""
 
-    def __init__(self, scripts: Scripts, lifetimes: Lifetimes, cache: CacheBounds) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        lifetimes: Lifetimes,
+        cache: CacheBounds,
+        dead_letters_bytes: int = names.DEAD_LETTERS_BYTES,
+    ) -> None:
         self._scripts, self._client, self._keys = scripts, scripts.client, scripts.keys
         self._lifetimes, self._cache = lifetimes, cache
+        self._dead_letters_bytes = dead_letters_bytes
 
     # --- a caller ---------------------------------------------------------------------------
 
@@ -49,16 +57,24 @@ class Jobs:
         args += [int(new.deadline_seconds * 1000), self._kept, int(new.canvas)]
         args += [query.model, query.consensus, query.fingerprint]
         hit_seconds = self._kept if new.continued else self._lifetimes.hit_result_seconds
-        args += [hit_seconds, query.before, query.after]
-        decision, detail = self._scripts.run("submit", args)
-        if isinstance(detail, str):
-            return Admitted(_ADMISSIONS[decision], text=detail, date_done=query.date_done)
-        return Admitted(_ADMISSIONS[decision], length=detail)
+        args += [hit_seconds, query.before, query.after, new.max_bytes]
+        decision, *details = self._scripts.run("submit", args)
+        if isinstance(details[0], str):
+            return Admitted(_ADMISSIONS[decision], text=details[0], date_done=query.date_done)
+        backlog = Backlog(*details) if len(details) > 1 else None
+        return Admitted(_ADMISSIONS[decision], backlog)
 
-    def put(self, queue: str, message: str, task_id: str, delay_seconds: float) -> None:
-        """Queue the message of an admitted job; with a delay it waits among the deferred first."""
+    def put(
+        self, queue: str, message: str, task_id: str, delay_seconds: float, max_bytes: int = 0
+    ) -> Backlog | None:
+        """Queue the message of an admitted job; with a delay it waits among the deferred first.
+
+        Returns the queue's backlog when that would take more than `max_bytes` (0: no limit) with
+        this message, which then is not queued.
+        """
         delay_ms = max(0, int(delay_seconds * 1000))
-        self._scripts.run("put", [queue, message, task_id, delay_ms, self._kept])
+        reply = self._scripts.run("put", [queue, message, task_id, delay_ms, self._kept, max_bytes])
+        return Backlog(*reply) if isinstance(reply, list) else None
 
     def collect(
         self,
@@ -79,9 +95,10 @@ class Jobs:
         return bool(self._scripts.run("collect", [*args, self._kept, int(canvas)]))
 
     def put_unreadable(self, message: str) -> None:
-        """Set a message aside that no worker can read; the newest UNREADABLE_MOST stay."""
+        """Set a message aside that no worker can read; the newest UNREADABLE_MOST stay, and of
+        each its beginning."""
         with self._client.pipeline() as pipe:
-            pipe.lpush(self._keys.unreadable, message)
+            pipe.lpush(self._keys.unreadable, message[: names.NUMBERS["UNREADABLE_BYTES"]])
             pipe.ltrim(self._keys.unreadable, 0, names.NUMBERS["UNREADABLE_MOST"] - 1)
             pipe.execute()
 
@@ -97,6 +114,10 @@ class Jobs:
         """Put a dead letter back into its queue as if it had never run; False if there is none."""
         args = [task_id, int(deadline_seconds * 1000), self._kept, default_queue]
         return bool(self._scripts.run("replay", args))
+
+    def drop_letter(self, task_id: str) -> bool:
+        """Throw a dead letter away; the job's failure stays. False when there is none."""
+        return bool(self._scripts.run("drop_letter", [task_id]))
 
     # --- a worker, for what it holds --------------------------------------------------------
 
@@ -165,7 +186,7 @@ class Jobs:
 
         result, work, cache = ending.result, ending.work, self._cache
         args: list[Any] = [task_id, token, ending.settle_for.value, ending.state.value]
-        args += [ending.error, int(ending.keep_letter), self._kept]
+        args += [ending.error, self._dead_letters_bytes * ending.keep_letter, self._kept]
         args += [result.shared, result.before, result.after]
         args += [work.counter, work.prompt_tokens, work.completion_tokens]
         args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]
@@ -237,6 +258,14 @@ class Jobs:
             for queue in named:
                 pipe.llen(self._keys.queue(queue))
             return dict(zip(named, pipe.execute(), strict=True))
+
+    def backlogs(self, queues: Iterable[str]) -> dict[str, Backlog]:
+        """Return the jobs of each queue that have no result yet, wherever they wait or run."""
+        found = cast(dict[str, str], self._client.hgetall(self._keys.backlog))
+        return {
+            queue: Backlog(*(int(found.get(f"{queue}:{word}", 0)) for word in ("jobs", "bytes")))
+            for queue in queues
+        }
 
     @property
     def _kept(self) -> int:

@@ -30,17 +30,22 @@ PRESENCE_TTL_SECONDS: Final = 12
 #: Dead letters are dropped when they are older, or the oldest when there are more.
 DEAD_LETTERS_SECONDS: Final = 7 * 86_400
 DEAD_LETTERS_MOST: Final = 1000
+#: And the oldest when all together take more bytes, where no setting says otherwise.
+DEAD_LETTERS_BYTES: Final = 67_108_864
 
-#: Numbers that scripts know by these names: the longest doorbell, the most unreadable messages, the
-#: bounds of dead letters, how long statistics outlive the last job, and what Redis needs for a
-#: cache entry beside its own bytes (MEMORY USAGE of key, value and index).
+#: Numbers that scripts know by these names: the longest doorbell, of unreadable messages the
+#: largest and the most of them, the bounds of dead letters, how long statistics outlive the last
+#: job, and what Redis needs for a cache entry, and for a job, beside its own bytes (MEMORY USAGE of
+#: keys, values and indexes).
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
+    "UNREADABLE_BYTES": 65_536,
     "UNREADABLE_MOST": 100,
     "DEAD_LETTERS_MS": DEAD_LETTERS_SECONDS * 1000,
     "DEAD_LETTERS_MOST": DEAD_LETTERS_MOST,
     "STATS_SECONDS": 366 * 86_400,
     "CACHE_ENTRY_OVERHEAD_BYTES": 400,
+    "JOB_OVERHEAD_BYTES": 700,
 }
 
 
@@ -90,7 +95,10 @@ class Keys:
     #: DEAD_LETTERS_*.
     dead_letters = _Name("dead_letters")
     dead_letter_messages = _Name("dead_letter_messages")
-    #: The newest UNREADABLE_MOST messages that are not JSON or name no task.
+    #: String: bytes of these messages. Lives as long as a letter, then they are counted anew.
+    dead_letter_bytes = _Name("dead_letter_bytes")
+    #: The newest UNREADABLE_MOST messages that are not JSON or name no task, and of each its first
+    #: UNREADABLE_BYTES.
     unreadable = _Name("unreadable")
 
     # --- Jobs ---
@@ -98,6 +106,10 @@ class Keys:
     job_record = _Name("job:")
     #: String (JSON), and the channel on which it is announced: Celery's result of one job.
     result_meta = _Name("celery-task-meta-")
+    #: Jobs that were admitted and have no result yet: hash task id → "queue bytes", and hash
+    #: "queue:jobs", "queue:bytes" → their sums.
+    backlog_jobs = _Name("backlog_jobs")
+    backlog = _Name("backlog")
     #: Sorted set task id → deadline, ms, of jobs that have no result yet.
     deadlines = _Name("deadlines")
     #: Set of jobs that were given up and whose failure is not stored yet.

@@ -6,7 +6,7 @@
 --         wait), "waiters" (of the others; its own end comes later)
 -- ARGV[4] state
 -- ARGV[5] code of the error; "" for an answer
--- ARGV[6] 1 if the message becomes a dead letter
+-- ARGV[6] most bytes of all dead letters, if the message becomes one; 0 = it does not
 -- ARGV[7] lifetime of a result, s
 -- ARGV[8] answer or error, JSON: what all results share
 -- ARGV[9], ARGV[10] what stands before and after it in this job's result
@@ -22,9 +22,9 @@
 -- uses: DEADLINES, DEAD_LETTER_MESSAGES, HANDOFF, JOB_RECORD, RESULT_META, UNANSWERED, WAITERS
 -- uses: announce, bury, cache_answer, clock, count, count_end, count_undelivered, detach, disband
 -- uses: drop_old_letters, elapsed, fan_out, find_message, keep_until, latest_deadline, leader_of
--- uses: leads, mark_ended, others_wait, read, remove_message, unwrap
-local id, token, settle_for, keep_letter = ARGV[1], ARGV[2], ARGV[3], ARGV[6] == '1'
-local before, after = ARGV[9], ARGV[10]
+-- uses: leads, leave_backlog, mark_ended, others_wait, read, remove_message, unwrap
+local id, token, settle_for, letters_bytes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[6])
+local keep_letter, before, after = letters_bytes > 0, ARGV[9], ARGV[10]
 local ending = {
   state = ARGV[4], error = ARGV[5], kept_seconds = tonumber(ARGV[7]), text = ARGV[8],
   origin = ARGV[11], prompt_tokens = tonumber(ARGV[12]), completion_tokens = tonumber(ARGV[13]),
@@ -78,6 +78,7 @@ if not caller_left then
 end
 if leaves_group then
   -- The delivery stays: the worker generates on for the others, under the same token.
+  leave_backlog(id)
   redis.call('HSET', record, 'caller_left', '1')
   redis.call('ZREM', WAITERS .. fingerprint, id)
   keep_until(record, latest_deadline(fingerprint) + ending.kept_seconds * 1000, now)
@@ -113,6 +114,6 @@ if keep_letter and not caller_left then
 elseif keep_letter and first then
   bury(first.id, (unwrap(first.entry)), now)
 end
-drop_old_letters(now)
+drop_old_letters(now, letters_bytes)
 table.insert(followers, 1, 1)
 return followers
