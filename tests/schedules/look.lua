@@ -1,6 +1,6 @@
 -- All of Redis that matters, in one call.   KEYS the lists of messages   ARGV task ids
 -- Returns JSON: see Seen in look.py. The names are those of worker/store/keys.py.
-local seen = {backlog = {}, places = {}, results = {}, records = {}, groups = {}, waiters = {}, waiting = 0}
+local seen = {backlog = {}, fanned = {}, places = {}, results = {}, records = {}, groups = {}, waiters = {}, waiting = 0}
 
 local function at(raw, place)
   local message = cjson.decode(raw)
@@ -26,6 +26,14 @@ end
 each(FOLLOWERS, function(_, key)
   for _, raw in ipairs(redis.call('HVALS', key)) do at(raw, 'joined') end
 end)
+-- The schedule's own name for a place: those in it have no leader any more.
+each(FAN_OUT_FOLLOWERS, function(_, key)
+  for _, raw in ipairs(redis.call('HVALS', key)) do at(raw, 'fan-out') end
+end)
+each(FAN_OUT_WAITERS, function(_, key)
+  for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do table.insert(seen.fanned, id) end
+end)
+seen.waiting = seen.waiting + redis.call('ZCARD', FAN_OUTS)
 each(GROUP, function(fingerprint, key)
   seen.groups[fingerprint] = redis.call('HMGET', key, 'leader', 'token')
 end)

@@ -168,7 +168,8 @@ class Rules:
                 assert settled or its >= crashes, f"{task_id} does not share a crash of {leader}"
 
     def _an_answer_reaches_every_waiter(self, fingerprint: str, leader: str) -> None:
-        """Once the leader has its answer, no job waits for it, not even in another queue."""
+        """Once the leader has its answer, no job waits for it, not even in another queue, unless
+        an open fan-out is going to answer it."""
         seen, before = self._site.seen, self._site.before
         if fingerprint in seen.groups or "token" in seen.records.get(leader, {}):
             return
@@ -176,6 +177,7 @@ class Rules:
         ends_now = "settled" in record and "settled" not in before.records[leader]
         if ends_now and record["state"] == "succeeded":
             others = self._waiting(seen, fingerprint, leader)
+            others = [one for one in others if one not in seen.fanned]
             left = [one for one in others if "canvas" not in seen.records[one]]
             assert not left, f"{left} waited for the answer of {leader}"
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
+import redis
+
 from local_llm_service.worker.store import keys as names
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.states import (
@@ -180,7 +182,8 @@ class Jobs:
         `token` is the holder's fencing token, or UNHELD. Without a token, a job that runs can only
         leave its group: its own end is stored, and the work goes on for the waiters.
 
-        Returns what was done, and the ids of the followers that have their result now.
+        Many waiters are answered by calls of `answer_waiters`; a chore makes up for those that
+        fail. Returns what was done, and the ids of the followers that have their result now.
         """
         from local_llm_service.worker.store.outcomes import settled
 
@@ -192,8 +195,25 @@ class Jobs:
         args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]
         args += [int(work.generation_seconds * 1000)]
         args += [result.for_waiters.holes, *result.for_waiters.pieces]
-        done, *followers = self._scripts.run("settle", args)
+        done, *rest = self._scripts.run("settle", args)
+        fan_out, *followers = rest or [""]
+        try:
+            while fan_out:
+                left, _, answered = self.answer_waiters(fan_out)
+                followers += answered
+                fan_out = fan_out if left else ""
+        except redis.RedisError:
+            pass  # the result is stored; a chore answers those who still wait
         return settled(int(done)), followers
+
+    def answer_waiters(self, fan_out: str) -> tuple[int, str, list[str]]:
+        """Answer the next waiters of an open fan-out.
+
+        Returns how many still wait, the code of the error that they got (empty for an answer), and
+        the ids of the followers among those that have their result now.
+        """
+        left, error, *followers = self._scripts.run("answer_waiters", [fan_out])
+        return int(left), str(error), followers
 
     # --- a worker, for all jobs -------------------------------------------------------------
 
@@ -226,6 +246,13 @@ class Jobs:
     def forget_deadline(self, task_id: str) -> None:
         """Leave this job out of `expired` from now on."""
         self._client.zrem(self._keys.deadlines, task_id)
+
+    def open_fan_outs(self, idle_seconds: float) -> list[str]:
+        """Return the fan-outs that nobody has gone on with for so long."""
+        seconds, micros = self._client.time()
+        idle_ms = seconds * 1000 + micros // 1000 - int(idle_seconds * 1000)
+        found = self._client.zrangebyscore(self._keys.fan_outs, "-inf", idle_ms)
+        return [str(name) for name in cast(list[str], found)]
 
     def unanswered(self) -> list[str]:
         """Return the jobs that were given up and whose failure is not stored yet."""

@@ -36,7 +36,7 @@ DEAD_LETTERS_BYTES: Final = 67_108_864
 #: Numbers that scripts know by these names: the longest doorbell, of unreadable messages the
 #: largest and the most of them, the bounds of dead letters, how long statistics outlive the last
 #: job, and what Redis needs for a cache entry, and for a job, beside its own bytes (MEMORY USAGE of
-#: keys, values and indexes).
+#: keys, values and indexes); and how many waiters one script answers.
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_BYTES": 65_536,
@@ -46,6 +46,7 @@ NUMBERS: Final = {
     "STATS_SECONDS": 366 * 86_400,
     "CACHE_ENTRY_OVERHEAD_BYTES": 400,
     "JOB_OVERHEAD_BYTES": 700,
+    "FAN_OUT_AT_ONCE": 100,
 }
 
 
@@ -130,6 +131,14 @@ class Keys:
     group = _Name("group:")
     #: Sorted set task id → deadline, ms: all who wait for the answer: queued, followers, leader.
     waiters = _Name("waiters:")
+    #: Open fan-outs, where many wait for one outcome and get it a hundred at a time. Sorted set
+    #: name → last progress, ms; set of names, by fingerprint; by name: hash with the outcome, and
+    #: what was `waiters` and `followers`. All but the first live as long as these.
+    fan_outs = _Name("fan_outs")
+    fan_outs_of = _Name("fan_outs_of:")
+    fan_out = _Name("fan_out:")
+    fan_out_waiters = _Name("fan_out_waiters:")
+    fan_out_followers = _Name("fan_out_followers:")
     #: String, by task id: the group's outcome for a job in a canvas, which a worker has to end.
     handoff = _Name("handoff:")
 

@@ -25,6 +25,12 @@ local function remove_message(id, tag)
   redis.call('HDEL', DEFERRED_MESSAGES, id)
 end
 
+-- Writes an outcome as handoffs keep it: `a` for an answer or `f` for a failure, then as below.
+-- uses: outcome_entry
+local function handed_outcome(ending)
+  return (ending.error == '' and 'a' or 'f') .. outcome_entry(ending)
+end
+
 -- Writes an outcome as the cache and handoffs keep it: prompt tokens, completion tokens, text.
 -- uses: whole
 local function outcome_entry(ending)
