@@ -4,6 +4,7 @@ worker/app.py loads this module, by its full name, for workers and producers ali
 that an operator may change come from the environment (worker/settings.py).
 """
 
+from local_llm_service.worker.celery_ext import plain_json
 from local_llm_service.worker.celery_ext.amqp import QUEUES
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store import keys
@@ -88,8 +89,12 @@ result_expires = _settings.result_ttl
 task_track_started = False
 
 # --- Only JSON, and people's text nowhere but in the message and the result --------------------
-task_serializer = result_serializer = event_serializer = "json"
-accept_content = result_accept_content = ["json"]
+# Under a serializer of our own: kombu's makes objects of data that looks like its types, also where
+# a model wrote it. Control commands and events stay in kombu's.
+task_serializer = result_serializer = plain_json.NAME
+event_serializer = "json"
+accept_content = [plain_json.NAME, "json"]
+result_accept_content = [plain_json.NAME]
 result_extended = False  # would store the prompt again beside the answer
 worker_consumer = "local_llm_service.worker.celery_ext.consumer:Consumer"  # logs no message bodies
 

@@ -124,10 +124,24 @@ def answers_cached() -> int:
 
 
 def queues() -> list[dict[str, Any]]:
-    """The number of jobs that wait in each queue, most urgent first. Raises BrokerUnreachable."""
+    """What is in each queue, most urgent first.
+
+    `waiting`: messages in its list; `unfinished`: its backlog, that is, all jobs without a result,
+    also those that run or wait elsewhere; `bytes`: what these take in Redis. Raises
+    BrokerUnreachable.
+    """
     with reachable(redis_url()):
         waiting = process_store().jobs.waiting(keys.QUEUES)
-    return [{"name": name, "waiting": count} for name, count in waiting.items()]
+        backlogs = process_store().jobs.backlogs(keys.QUEUES)
+    return [
+        {
+            "name": name,
+            "waiting": count,
+            "unfinished": backlogs[name].jobs,
+            "bytes": backlogs[name].bytes,
+        }
+        for name, count in waiting.items()
+    ]
 
 
 def _can_answer(worker: Presence) -> bool:

@@ -24,6 +24,7 @@ from local_llm_service.tasks.options import (
     unsendable,
 )
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.worker.celery_ext.queue_full import queue_full
 from local_llm_service.worker.celery_ext.result_format import cached_meta, cached_result
 from local_llm_service.worker.celery_ext.send_errors import SEND_ERRORS, UNSENDABLE
 from local_llm_service.worker.errors import BrokerUnreachable, InvalidRequest, QueueFull
@@ -101,7 +102,7 @@ def _submit(
     if admitted.decision is Admission.EXISTS:
         return job.AsyncResult(new.task_id)
     if admitted.decision is Admission.FULL:
-        raise QueueFull(f"{new.queue} holds {admitted.length} jobs already")
+        raise queue_full(new.queue, admitted.backlog)
     options["queue"] = new.queue
     return _patiently(continued, _publish, send, request, new, options)
 
@@ -121,6 +122,7 @@ def _new_job(
         _queue_name(options.pop("queue", None), request, kind),
         _deadline_seconds(request, options.pop("expires", None)),
         max_length=0 if continued else lazy_settings().max_queue_length,
+        max_bytes=0 if continued else lazy_settings().max_queue_bytes,
         canvas=bool(options) and any(options.get(word) for word in _CANVAS),
         has_new_id=not task_id,
         continued=continued,
@@ -183,6 +185,9 @@ def _publish(send: Send, request: JobRequest, new: NewJob, options: dict[str, An
     options["headers"] = {**(options.get("headers") or {}), "llm_submitted": True}
     try:
         return send((), kwargs, new.task_id, **options, **_PRIVATE)
+    except QueueFull:
+        _forget(new.task_id)
+        raise
     except BaseException as error:
         # Whatever is wrong, no message will come: nothing is left of the job but this error. A
         # worker that continues a chain sends it again: the record must be there then, as a message

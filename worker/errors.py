@@ -2,7 +2,7 @@
 
     ServiceError                     code                 retryable
     ├── InvalidRequest               invalid_request      no    the caller's input is wrong
-    ├── QueueFull                    queue_full           yes   MAX_QUEUE_LENGTH jobs wait already
+    ├── QueueFull                    queue_full           yes   the queue holds all that it may
     ├── BrokerUnreachable            broker_unreachable   yes   Redis does not answer
     ├── OllamaUnreachable            ollama_unreachable   yes   nothing answers at OLLAMA_HOST
     ├── OllamaBusy                   ollama_busy          yes   503: Ollama is loading or full
@@ -54,11 +54,12 @@ class InvalidRequest(ServiceError):
 
 
 class QueueFull(ServiceError):
-    """The queue already holds MAX_QUEUE_LENGTH jobs; nothing was queued."""
+    """The queue has MAX_QUEUE_LENGTH jobs without a result, or MAX_QUEUE_BYTES of them; nothing was
+    queued."""
 
     code = "queue_full"
     retryable = True
-    default_hint = "Send the job later, start more workers, or raise MAX_QUEUE_LENGTH."
+    default_hint = "Send the job later, start more workers, or raise the limit."
 
 
 class BrokerUnreachable(ServiceError):

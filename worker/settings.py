@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     max_messages: int = Field(1000, ge=1, description="Most messages in one conversation")
     max_schema_depth: int = Field(32, ge=1, description="Deepest nesting of a JSON Schema")
     max_queue_length: int = Field(10_000, ge=0, description="Jobs per queue; 0 = no limit")
+    max_queue_bytes: int = Field(
+        268_435_456, ge=0, description="Bytes of the jobs per queue; 0 = no limit"
+    )
     max_attempts: int = Field(3, ge=1, description="Tries of a job on a retryable error")
     retry_base_seconds: Seconds = Field(
         0.5, description="First pause between tries; doubles, with jitter, up to 30 s"
@@ -92,6 +95,11 @@ class Settings(BaseSettings):
     cache_max_entry_bytes: int = Field(262_144, ge=0, description="A larger answer is not cached")
     cache_max_bytes: int = Field(
         268_435_456, ge=0, description="Size of all cached answers in Redis; the oldest go first"
+    )
+    dead_letters_bytes: int = Field(
+        67_108_864,
+        ge=0,
+        description="Size of all dead letters in Redis; the oldest go first",
     )
     hit_result_ttl: int = Field(
         600, ge=1, description="Seconds that the result of a call answered at once is kept"

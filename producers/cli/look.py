@@ -102,12 +102,13 @@ def health(as_json: bool) -> Exit:
 @click.command()
 @_JSON
 def queues(as_json: bool) -> Exit:
-    """Print how many jobs wait in each queue."""
+    """Print how many jobs wait in each queue, how many have no result yet, and their size."""
     waiting = service.queues()
     if as_json:
         show_json(waiting)
     for queue in () if as_json else waiting:
-        print(f"{queue['name']:12} {queue['waiting']}")
+        all_of_it = f", {queue['unfinished']} unfinished, {queue['bytes'] / 1e6:.1f} MB"
+        print(f"{queue['name']:12} {queue['waiting']}{all_of_it if queue['unfinished'] else ''}")
     return Exit.ANSWER
 
 

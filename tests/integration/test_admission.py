@@ -75,7 +75,8 @@ print(json.dumps([sent, full]))
 """
     done = run_python("-c", code, MAX_QUEUE_LENGTH="3")
     sent, full = json.loads(done.stdout)
-    assert (sent, full) == (3, ["queue_full", "llm.low holds 3 jobs already", True])
+    assert (sent, full) == (3, ["queue_full", full[1], True])
+    assert "llm.low holds 3 jobs (MAX_QUEUE_LENGTH=3)" in full[1]
     assert [redis_client.llen(KEYS.queue(name)) for name in QUEUES] == [1, 0, 3]
 
 

@@ -208,7 +208,7 @@ def leave_groups(site: Site) -> None:
 
 
 def send_again(site: Site) -> None:
-    """collect, cancel, settle by nobody; a dead letter, and replay."""
+    """collect, cancel, settle by nobody; a dead letter, drop_letter and replay."""
     task_id = uuid4().hex
     assert site.jobs.collect(
         QUEUE, message(task_id), task_id, "generate", delay_seconds=0, canvas=False
@@ -219,15 +219,25 @@ def send_again(site: Site) -> None:
     delivery = site.take()
     assert site.fail(task_id, delivery.token) is Settled.STORED
     assert [letter.task_id for letter in site.store.dead_letters.all()] == [task_id]
+    assert not site.jobs.drop_letter("another")
     assert site.jobs.replay(task_id, deadline_seconds=60, default_queue=QUEUE)
     assert site.jobs.cancel(task_id) is Cancelling.WAITING
     assert site.fail(task_id, UNHELD) is Settled.STORED
 
 
+def answer_many(site: Site) -> None:
+    """settle of a group that is answered by answer_waiters."""
+    ids = [site.ask("many") for _ in range(102)]
+    leader = site.start("many", Claim.LEAD)
+    assert site.jobs.settle(leader.task_id, leader.token, ending())[0] is Settled.STORED
+    assert all(site.store.client.exists(site.store.keys.result(one)) for one in ids)
+    assert site.jobs.open_fan_outs(0) == []
+
+
 def test_every_script_runs_on_a_cluster(cluster: RedisCluster) -> None:
     """Each moves jobs there as on one Redis. Its nodes are given a script when they lack it."""
     site = Site(cluster, keys.DEFAULT_PREFIX)
-    for story in (answer_all, put_back_and_reap, leave_groups, send_again):
+    for story in (answer_all, put_back_and_reap, leave_groups, send_again, answer_many):
         story(site)
     assert site.called == {file.stem for file in DIRECTORY.glob("*.lua")}
     slots = {cluster.keyslot(key) for key in cluster.scan_iter(match="*")}

@@ -1,6 +1,6 @@
 -- All of Redis that matters, in one call.   KEYS the lists of messages   ARGV task ids
 -- Returns JSON: see Seen in look.py. The names are those of worker/store/keys.py.
-local seen = {places = {}, results = {}, records = {}, groups = {}, waiters = {}, waiting = 0}
+local seen = {backlog = {}, fanned = {}, places = {}, results = {}, records = {}, groups = {}, waiters = {}, waiting = 0}
 
 local function at(raw, place)
   local message = cjson.decode(raw)
@@ -26,12 +26,25 @@ end
 each(FOLLOWERS, function(_, key)
   for _, raw in ipairs(redis.call('HVALS', key)) do at(raw, 'joined') end
 end)
+-- The schedule's own name for a place: those in it have no leader any more.
+each(FAN_OUT_FOLLOWERS, function(_, key)
+  for _, raw in ipairs(redis.call('HVALS', key)) do at(raw, 'fan-out') end
+end)
+each(FAN_OUT_WAITERS, function(_, key)
+  for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do table.insert(seen.fanned, id) end
+end)
+seen.waiting = seen.waiting + redis.call('ZCARD', FAN_OUTS)
 each(GROUP, function(fingerprint, key)
   seen.groups[fingerprint] = redis.call('HMGET', key, 'leader', 'token')
 end)
 each(WAITERS, function(fingerprint, key)
   seen.waiters[fingerprint] = redis.call('ZRANGE', key, 0, -1)
 end)
+for name, key in pairs({jobs = BACKLOG_JOBS, sums = BACKLOG}) do
+  local fields = redis.call('HGETALL', key)
+  seen.backlog[name] = {}
+  for place = 1, #fields, 2 do seen.backlog[name][fields[place]] = fields[place + 1] end
+end
 seen.waiting = seen.waiting + redis.call('SCARD', UNANSWERED)
 for _, id in ipairs(ARGV) do
   seen.results[id] = redis.call('GET', RESULT_META .. id) or nil

@@ -34,6 +34,10 @@ class Seen:
     records: dict[str, dict[str, str]] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=dict)
     waiters: dict[str, list[str]] = field(default_factory=dict)
+    #: `jobs` maps a job to "queue bytes", `sums` is what is counted of them.
+    backlog: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: Jobs that wait in an open fan-out.
+    fanned: list[str] = field(default_factory=list)
     waiting: int = 0
     announced: list[tuple[str, str]] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)

@@ -97,7 +97,7 @@ MUTANTS = (
     Mutant(
         "an answer is its leader's alone",
         "shared/fan_out",
-        "local entry = id ~= leader and answer_waiter(fingerprint, id, ending, now)",
+        "local entry = answer_waiter(followers, id, ending, now)",
         "local entry = nil",
         "all others are lost",
         "ask 2 0, ask 1 1",
@@ -189,6 +189,76 @@ MUTANTS = (
         "",
         "it is a waiter forever, and work goes on for it",
         "ask 2 2, step -1 2, cancel -1, step -1 0",
+    ),
+    Mutant(
+        "a fan-out skips waiters",
+        "answer_waiters",
+        "redis.call('ZREMRANGEBYRANK', waiters, 0, FAN_OUT_AT_ONCE - 1)",
+        "redis.call('ZREMRANGEBYRANK', waiters, 0, FAN_OUT_AT_ONCE)",
+        "one in a hundred callers is lost",
+        "ask 0 5, step -1 0, ask 0 0, ask 0 0, step -1 0, take 2, take 0",
+    ),
+    Mutant(
+        "who leaves an open fan-out leaves its message there",
+        "shared/single_flight",
+        "  leave_fan_out(fingerprint, id)\n",
+        "",
+        "the message of a cancelled job stays",
+        (
+            "ask 5 1, step -1 0, ask 5 3, step -1 0, ask 5 3, step -1 0, take 0, step -1 0, "
+            "take 0, step -1 0, take 1, step -1 0, finish 0 0, step 0 1, cancel 1, step -1 0"
+        ),
+    ),
+    Mutant(
+        "a fan-out keeps the messages of its followers",
+        "shared/fan_out",
+        "    redis.call('HDEL', followers, id)\n",
+        "",
+        "a job that others wait for is in two places",
+        "ask 5 1, ask 5 3, ask 5 3",
+    ),
+    Mutant(
+        "a fan-out is never over",
+        "shared/open_fan_outs",
+        "  redis.call('ZREM', FAN_OUTS, name)\n",
+        "",
+        "workers look at it for ever",
+        "ask 0 3, ask 2 1, ask 0 3",
+    ),
+    Mutant(
+        "a claim overlooks the open fan-out",
+        "claim",
+        "if ending then return {'handoff', handed_outcome(ending)} end\n",
+        "",
+        "a job runs again whose answer is there",
+        (
+            "ask 5 1, step -1 0, ask 5 3, step -1 0, ask 5 3, step -1 0, take 0, step -1 0, "
+            "fail 0 0 0, step 0 1, take 1, step -1 0, step 0 0"
+        ),
+    ),
+    Mutant(
+        "an ended job stays in the backlog",
+        "shared/ending",
+        "  leave_backlog(id)\n",
+        "",
+        "a queue is full of jobs that have ended",
+        "ask 2 0",
+    ),
+    Mutant(
+        "a message is not counted",
+        "put",
+        "join_backlog(id, queue, string.len(message))\n",
+        "",
+        "a queue holds any number of bytes",
+        "ask 2 0",
+    ),
+    Mutant(
+        "a replacement is counted twice",
+        "shared/backlog",
+        "  leave_backlog(id)\n",
+        "",
+        "jobs in Redis and jobs that are counted differ",
+        "ask 2 0",
     ),
     Mutant(
         "a late follower stays one",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
-from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.keys import NUMBERS, Keys
 from tests.schedules.engine import Generation, Made, number_of
 from tests.schedules.jobs import Job
 from tests.schedules.look import Seen
@@ -31,10 +32,13 @@ _FADES = (
         KEYS.cache_index,
         KEYS.cache_bytes,
         KEYS.stats,
+        KEYS.dead_letter_bytes,
     ),
     *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.presence, KEYS.last_take),
     *(KEYS.end_bell, KEYS.sifting),
 )
+#: What a job counts whose message is not put yet.
+_EMPTY_BYTES = NUMBERS["JOB_OVERHEAD_BYTES"]
 _ENDS = ("hits_at_call", "hits", "misses", "joined")
 
 
@@ -53,6 +57,7 @@ class Rules:
         self._one_runs()
         self._one_place()
         self._followers_have_a_leader()
+        self._backlog_is_counted()
         for one in self._site.running:
             if one.key is not None:
                 self._runs_for_a_caller(one)
@@ -104,6 +109,22 @@ class Rules:
                 runs = seen.records.get(leader, {}).get("token") == token
                 assert runs, f"{task_id} has joined {leader}, which does not run"
 
+    def _backlog_is_counted(self) -> None:
+        """It holds every job that was put and has no result, and its sums are those of its jobs."""
+        backlog, records = self._site.seen.backlog, self._site.seen.records
+        jobs, sums = backlog.get("jobs") or {}, Counter[str]()
+        for entry in jobs.values():
+            queue, size = entry.split(" ")
+            sums.update({f"{queue}:jobs": 1, f"{queue}:bytes": int(size)})
+        counted = {name: int(number) for name, number in (backlog.get("sums") or {}).items()}
+        assert counted == sums, f"{counted} are counted of {jobs}"
+        for task_id, record in records.items():
+            if "put" in record or "settled" in record:
+                there, open_ = task_id in jobs, "settled" not in record
+                assert there == open_, f"{task_id} in the backlog is {there}: {record}"
+                size = int(jobs.get(task_id, "- 0").split(" ")[1])
+                assert not there or size > _EMPTY_BYTES, f"{task_id} counts without its message"
+
     def _waiting(self, seen: Seen, fingerprint: str, but: str) -> list[str]:
         """Jobs, other than `but`, whose message still waits for the group's answer."""
         return [
@@ -149,7 +170,8 @@ class Rules:
                 assert settled or its >= crashes, f"{task_id} does not share a crash of {leader}"
 
     def _an_answer_reaches_every_waiter(self, fingerprint: str, leader: str) -> None:
-        """Once the leader has its answer, no job waits for it, not even in another queue."""
+        """Once the leader has its answer, no job waits for it, not even in another queue, unless
+        an open fan-out is going to answer it."""
         seen, before = self._site.seen, self._site.before
         if fingerprint in seen.groups or "token" in seen.records.get(leader, {}):
             return
@@ -157,6 +179,7 @@ class Rules:
         ends_now = "settled" in record and "settled" not in before.records[leader]
         if ends_now and record["state"] == "succeeded":
             others = self._waiting(seen, fingerprint, leader)
+            others = [one for one in others if one not in seen.fanned]
             left = [one for one in others if "canvas" not in seen.records[one]]
             assert not left, f"{left} waited for the answer of {leader}"
 

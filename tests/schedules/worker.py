@@ -20,6 +20,7 @@ from local_llm_service.worker.celery_ext import transport
 from local_llm_service.worker.celery_ext.request import PrivateRequest
 from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.celery_ext.steps import publisher
+from local_llm_service.worker.lease.fan_outs import finish_fan_outs
 from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
 from local_llm_service.worker.lease.reaper import Reaper
 from local_llm_service.worker.runtime import WorkerRuntime
@@ -30,7 +31,7 @@ from tests.schedules.actors import here
 from tests.schedules.engine import Engine
 
 #: The chores of a worker's heartbeat, done one at a time.
-CHORES = ("renew", "listen", "wake", "expire", "reap", "answer", "sift")
+CHORES = ("renew", "listen", "wake", "expire", "reap", "answer", "sift", "fan_out")
 
 
 class Channel(transport.Channel):
@@ -111,6 +112,9 @@ class Worker:
             "reap": self.reaper.reap,
             "answer": self.reaper.answer,
             "sift": lambda: self.runtime.store.endings.sift(keys.QUEUES),
+            "fan_out": lambda: finish_fan_outs(
+                self.runtime.store, self.runtime.tell_of_followers, idle_seconds=0
+            ),
         }[which]()
 
     def hear(self) -> None:

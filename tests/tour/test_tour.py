@@ -137,7 +137,10 @@ def test_the_service_can_be_looked_at(model: FakeOllama) -> None:
     assert status("an id that nobody knows") == "unknown"
     assert health()["status"] == "healthy"
     assert [found["name"] for found in models()] == ["fake:1b"]
-    assert queues() == [{"name": f"llm.{word}", "waiting": 0} for word in ("high", "normal", "low")]
+    assert queues() == [
+        {"name": f"llm.{word}", "waiting": 0, "unfinished": 0, "bytes": 0}
+        for word in ("high", "normal", "low")
+    ]
     assert stats()["misses"] == before["misses"] + 1, "and nothing but this job ran"
 
 

@@ -8,16 +8,15 @@ copied once.
 
 from __future__ import annotations
 
-import base64
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import redis
-from kombu.utils.json import dumps, loads
 from redis.client import NEVER_DECODE
 
+from local_llm_service.worker.celery_ext import plain_json
 from local_llm_service.worker.celery_ext.delay import delay_seconds
 from local_llm_service.worker.lease.turns import turn
 from local_llm_service.worker.store import keys
@@ -91,7 +90,7 @@ def _copy(store: Store, queue: str, raw: str) -> None:
 def _read(raw: str) -> _Call | None:
     """The call; None for a message that take.lua could not read either."""
     try:
-        message: Any = loads(raw)  # type: ignore[no-untyped-call]
+        message: Any = plain_json.loads(raw)
         headers, properties = message["headers"], message["properties"]
         task_id, task = headers["id"], headers["task"]
         if not isinstance(task_id, str) or not isinstance(properties["delivery_tag"], str):
@@ -102,17 +101,21 @@ def _read(raw: str) -> _Call | None:
     canvas = _is_canvas(message)
     if delay > 0:
         headers["eta"] = None
-        raw = dumps(message)  # type: ignore[no-untyped-call]
-    return _Call(task_id, str(task).removeprefix("llm."), delay, canvas, raw)
+    return _Call(task_id, str(task).removeprefix("llm."), delay, canvas, _text(message))
+
+
+def _text(message: Any) -> str:
+    """The message with its body as text; a body that nobody can read stays, to be refused."""
+    try:
+        return plain_json.dumps(plain_json.with_plain_body(message))
+    except Exception:  # noqa: BLE001  # an edge, as above
+        return plain_json.dumps(message)
 
 
 def _is_canvas(message: Any) -> bool:
     """Whether Celery calls something after the job. A body that nobody can read has nothing."""
     try:
-        body = message["body"]
-        if message["properties"].get("body_encoding") == "base64":
-            body = base64.b64decode(body)
-        _, _, embed = loads(body)  # type: ignore[no-untyped-call]
+        _, _, embed = plain_json.loads(plain_json.body_text(message))
         return any(embed.get(word) for word in _CANVAS)
     except Exception:  # noqa: BLE001  # an edge: the worker that takes it refuses it
         return False

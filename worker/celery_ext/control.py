@@ -45,6 +45,11 @@ def cancel(app: Any, task_id: str) -> JobState:
 class Control(CeleryControl):
     """Celery's control with `revoke` as this service's cancel."""
 
+    def __init__(self, app: Any = None) -> None:
+        super().__init__(app)
+        # Celery would take the serializer of tasks, which another app's control does not know.
+        self.mailbox.serializer = "json"
+
     def revoke(self, task_id: Any, *args: Any, **kwargs: Any) -> None:
         """Cancel one id or a list of them, running or not, `terminate` or not."""
         for one in [task_id] if isinstance(task_id, str) else list(task_id or ()):

@@ -12,7 +12,7 @@ from json import loads
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
-from kombu.utils import json
+from local_llm_service.worker.celery_ext import plain_json
 
 if TYPE_CHECKING:
     from local_llm_service.worker.store.outcomes import ResultText
@@ -99,8 +99,8 @@ def cached_meta(task_id: str, date_done: str, shared: str) -> dict[str, Any]:
 
 
 def _dumps(value: object) -> str:
-    """JSON as Celery encodes results."""
-    return str(json.dumps(value))  # type: ignore[no-untyped-call]
+    """JSON as the result backend encodes results."""
+    return plain_json.dumps(value)
 
 
 def _opened(members: Mapping[str, Any]) -> str:

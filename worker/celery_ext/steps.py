@@ -17,6 +17,7 @@ from local_llm_service.worker.intake.gate import Reason
 from local_llm_service.worker.intake.publisher import Publisher
 from local_llm_service.worker.lease.chores import chores
 from local_llm_service.worker.lease.drain import drain
+from local_llm_service.worker.lease.fan_outs import finish_fan_outs
 from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
 from local_llm_service.worker.lease.reaper import Reaper
 from local_llm_service.worker.lease.watchdog import Watchdog
@@ -103,8 +104,12 @@ def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
     lease_seconds = runtime.settings.lease_seconds
     return LeaseHeartbeat(
         runtime.store, in_flight, lease_seconds,
-        (*chores(runtime.store, reaper, watchdog, lease_seconds),
-         partial(collect_all, runtime.store)),
+        (
+            *chores(runtime.store, reaper, watchdog, lease_seconds),
+            partial(collect_all, runtime.store),
+            # Celery's consumer, which knows whom to tell, is made later.
+            lambda: finish_fan_outs(runtime.store, runtime.tell_of_followers),
+        ),
     )  # fmt: skip
 
 

@@ -59,10 +59,7 @@ class DeadLetters:
 
     def drop(self, task_id: str) -> bool:
         """Throw one away; the job's failure stays. False when there is none of that id."""
-        with self._client.pipeline() as pipe:
-            pipe.zrem(self._keys.dead_letters, task_id)
-            pipe.hdel(self._keys.dead_letter_messages, task_id)
-            return bool(pipe.execute()[0])
+        return self._jobs.drop_letter(task_id)
 
     def _letter(self, task_id: str, died_ms: float) -> DeadLetter:
         record = self._jobs.record(task_id)

@@ -9,12 +9,15 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
+import redis
+
 from local_llm_service.worker.store import keys as names
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.states import (
     NO_CACHE_QUERY,
     Admission,
     Admitted,
+    Backlog,
     CacheBounds,
     CacheQuery,
     Cancelling,
@@ -33,9 +36,16 @@ _ADMISSIONS = {str(word): word for word in Admission}
 class Jobs:
     """All moves of single jobs. Every call is one round trip and raises redis-py's errors."""
 
-    def __init__(self, scripts: Scripts, lifetimes: Lifetimes, cache: CacheBounds) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        lifetimes: Lifetimes,
+        cache: CacheBounds,
+        dead_letters_bytes: int = names.DEAD_LETTERS_BYTES,
+    ) -> None:
         self._scripts, self._client, self._keys = scripts, scripts.client, scripts.keys
         self._lifetimes, self._cache = lifetimes, cache
+        self._dead_letters_bytes = dead_letters_bytes
 
     # --- a caller ---------------------------------------------------------------------------
 
@@ -49,16 +59,24 @@ class Jobs:
         args += [int(new.deadline_seconds * 1000), self._kept, int(new.canvas)]
         args += [query.model, query.consensus, query.fingerprint]
         hit_seconds = self._kept if new.continued else self._lifetimes.hit_result_seconds
-        args += [hit_seconds, query.before, query.after]
-        decision, detail = self._scripts.run("submit", args)
-        if isinstance(detail, str):
-            return Admitted(_ADMISSIONS[decision], text=detail, date_done=query.date_done)
-        return Admitted(_ADMISSIONS[decision], length=detail)
+        args += [hit_seconds, query.before, query.after, new.max_bytes]
+        decision, *details = self._scripts.run("submit", args)
+        if isinstance(details[0], str):
+            return Admitted(_ADMISSIONS[decision], text=details[0], date_done=query.date_done)
+        backlog = Backlog(*details) if len(details) > 1 else None
+        return Admitted(_ADMISSIONS[decision], backlog)
 
-    def put(self, queue: str, message: str, task_id: str, delay_seconds: float) -> None:
-        """Queue the message of an admitted job; with a delay it waits among the deferred first."""
+    def put(
+        self, queue: str, message: str, task_id: str, delay_seconds: float, max_bytes: int = 0
+    ) -> Backlog | None:
+        """Queue the message of an admitted job; with a delay it waits among the deferred first.
+
+        Returns the queue's backlog when that would take more than `max_bytes` (0: no limit) with
+        this message, which then is not queued.
+        """
         delay_ms = max(0, int(delay_seconds * 1000))
-        self._scripts.run("put", [queue, message, task_id, delay_ms, self._kept])
+        reply = self._scripts.run("put", [queue, message, task_id, delay_ms, self._kept, max_bytes])
+        return Backlog(*reply) if isinstance(reply, list) else None
 
     def collect(
         self,
@@ -79,9 +97,10 @@ class Jobs:
         return bool(self._scripts.run("collect", [*args, self._kept, int(canvas)]))
 
     def put_unreadable(self, message: str) -> None:
-        """Set a message aside that no worker can read; the newest UNREADABLE_MOST stay."""
+        """Set a message aside that no worker can read; the newest UNREADABLE_MOST stay, and of
+        each its beginning."""
         with self._client.pipeline() as pipe:
-            pipe.lpush(self._keys.unreadable, message)
+            pipe.lpush(self._keys.unreadable, message[: names.NUMBERS["UNREADABLE_BYTES"]])
             pipe.ltrim(self._keys.unreadable, 0, names.NUMBERS["UNREADABLE_MOST"] - 1)
             pipe.execute()
 
@@ -97,6 +116,10 @@ class Jobs:
         """Put a dead letter back into its queue as if it had never run; False if there is none."""
         args = [task_id, int(deadline_seconds * 1000), self._kept, default_queue]
         return bool(self._scripts.run("replay", args))
+
+    def drop_letter(self, task_id: str) -> bool:
+        """Throw a dead letter away; the job's failure stays. False when there is none."""
+        return bool(self._scripts.run("drop_letter", [task_id]))
 
     # --- a worker, for what it holds --------------------------------------------------------
 
@@ -168,20 +191,38 @@ class Jobs:
         `token` is the holder's fencing token, or UNHELD. Without a token, a job that runs can only
         leave its group: its own end is stored, and the work goes on for the waiters.
 
-        Returns what was done, and the ids of the followers that have their result now.
+        Many waiters are answered by calls of `answer_waiters`; a chore makes up for those that
+        fail. Returns what was done, and the ids of the followers that have their result now.
         """
         from local_llm_service.worker.store.outcomes import settled
 
         result, work, cache = ending.result, ending.work, self._cache
         args: list[Any] = [task_id, token, ending.settle_for.value, ending.state.value]
-        args += [ending.error, int(ending.keep_letter), self._kept]
+        args += [ending.error, self._dead_letters_bytes * ending.keep_letter, self._kept]
         args += [result.shared, result.before, result.after]
         args += [work.counter, work.prompt_tokens, work.completion_tokens]
         args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]
         args += [int(work.generation_seconds * 1000)]
         args += [result.for_waiters.holes, *result.for_waiters.pieces]
-        done, *followers = self._scripts.run("settle", args)
+        done, *rest = self._scripts.run("settle", args)
+        fan_out, *followers = rest or [""]
+        try:
+            while fan_out:
+                left, _, answered = self.answer_waiters(fan_out)
+                followers += answered
+                fan_out = fan_out if left else ""
+        except redis.RedisError:
+            pass  # the result is stored; a chore answers those who still wait
         return settled(int(done)), followers
+
+    def answer_waiters(self, fan_out: str) -> tuple[int, str, list[str]]:
+        """Answer the next waiters of an open fan-out.
+
+        Returns how many still wait, the code of the error that they got (empty for an answer), and
+        the ids of the followers among those that have their result now.
+        """
+        left, error, *followers = self._scripts.run("answer_waiters", [fan_out])
+        return int(left), str(error), followers
 
     # --- a worker, for all jobs -------------------------------------------------------------
 
@@ -208,6 +249,13 @@ class Jobs:
     def forget_deadline(self, task_id: str) -> None:
         """Leave this job out of `Endings.expired` from now on."""
         self._client.zrem(self._keys.deadlines, task_id)
+
+    def open_fan_outs(self, idle_seconds: float) -> list[str]:
+        """Return the fan-outs that nobody has gone on with for so long."""
+        seconds, micros = self._client.time()
+        idle_ms = seconds * 1000 + micros // 1000 - int(idle_seconds * 1000)
+        found = self._client.zrangebyscore(self._keys.fan_outs, "-inf", idle_ms)
+        return [str(name) for name in cast(list[str], found)]
 
     def unanswered(self) -> list[str]:
         """Return the jobs that were given up and whose failure is not stored yet."""
@@ -240,6 +288,14 @@ class Jobs:
             for queue in named:
                 pipe.llen(self._keys.queue(queue))
             return dict(zip(named, pipe.execute(), strict=True))
+
+    def backlogs(self, queues: Iterable[str]) -> dict[str, Backlog]:
+        """Return the jobs of each queue that have no result yet, wherever they wait or run."""
+        found = cast(dict[str, str], self._client.hgetall(self._keys.backlog))
+        return {
+            queue: Backlog(*(int(found.get(f"{queue}:{word}", 0)) for word in ("jobs", "bytes")))
+            for queue in queues
+        }
 
     @property
     def _kept(self) -> int:

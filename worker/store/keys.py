@@ -30,19 +30,25 @@ PRESENCE_TTL_SECONDS: Final = 12
 #: Dead letters are dropped when they are older, or the oldest when there are more.
 DEAD_LETTERS_SECONDS: Final = 7 * 86_400
 DEAD_LETTERS_MOST: Final = 1000
+#: And the oldest when all together take more bytes, where no setting says otherwise.
+DEAD_LETTERS_BYTES: Final = 67_108_864
 
-#: Numbers that scripts know by these names: the longest doorbell, the most unreadable messages, the
-#: bounds of dead letters, how long statistics outlive the last job and the clock the last worker
-#: (longer than any deadline), and what Redis needs for a cache entry beside its own bytes (MEMORY
-#: USAGE of key, value and index).
+#: Numbers that scripts know by these names: the longest doorbell, of unreadable messages the
+#: largest and the most of them, the bounds of dead letters, how long statistics outlive the last
+#: job and the clock the last worker (longer than any deadline), and what Redis needs for a cache
+#: entry, and for a job, beside its own bytes (MEMORY USAGE of keys, values and indexes); and how
+#: many waiters one script answers.
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
+    "UNREADABLE_BYTES": 65_536,
     "UNREADABLE_MOST": 100,
     "DEAD_LETTERS_MS": DEAD_LETTERS_SECONDS * 1000,
     "DEAD_LETTERS_MOST": DEAD_LETTERS_MOST,
     "STATS_SECONDS": 366 * 86_400,
     "CLOCK_SECONDS": 366 * 86_400,
     "CACHE_ENTRY_OVERHEAD_BYTES": 400,
+    "JOB_OVERHEAD_BYTES": 700,
+    "FAN_OUT_AT_ONCE": 100,
 }
 
 
@@ -95,7 +101,10 @@ class Keys:
     #: DEAD_LETTERS_*.
     dead_letters = _Name("dead_letters")
     dead_letter_messages = _Name("dead_letter_messages")
-    #: The newest UNREADABLE_MOST messages that are not JSON or name no task.
+    #: String: bytes of these messages. Lives as long as a letter, then they are counted anew.
+    dead_letter_bytes = _Name("dead_letter_bytes")
+    #: The newest UNREADABLE_MOST messages that are not JSON or name no task, and of each its first
+    #: UNREADABLE_BYTES.
     unreadable = _Name("unreadable")
 
     # --- Jobs ---
@@ -103,6 +112,10 @@ class Keys:
     job_record = _Name("job:")
     #: String (JSON), and the channel on which it is announced: Celery's result of one job.
     result_meta = _Name("celery-task-meta-")
+    #: Jobs that were admitted and have no result yet: hash task id → "queue bytes", and hash
+    #: "queue:jobs", "queue:bytes" → their sums.
+    backlog_jobs = _Name("backlog_jobs")
+    backlog = _Name("backlog")
     #: Sorted set task id → deadline, ms, of jobs that have no result yet; once it has passed, when
     #: to look at the job again.
     deadlines = _Name("deadlines")
@@ -133,6 +146,14 @@ class Keys:
     group = _Name("group:")
     #: Sorted set task id → deadline, ms: all who wait for the answer: queued, followers, leader.
     waiters = _Name("waiters:")
+    #: Open fan-outs, where many wait for one outcome and get it a hundred at a time. Sorted set
+    #: name → last progress, ms; set of names, by fingerprint; by name: hash with the outcome, and
+    #: what was `waiters` and `followers`. All but the first live as long as these.
+    fan_outs = _Name("fan_outs")
+    fan_outs_of = _Name("fan_outs_of:")
+    fan_out = _Name("fan_out:")
+    fan_out_waiters = _Name("fan_out_waiters:")
+    fan_out_followers = _Name("fan_out_followers:")
     #: String, by task id: the group's outcome for a job in a canvas, which a worker has to end.
     handoff = _Name("handoff:")
 

@@ -173,9 +173,10 @@ NO_CACHE = CacheBounds(0, 0, 0)
 class NewJob:
     """A call that is to be admitted.
 
-    `queue` must hold fewer than `max_length` jobs (0: no limit). `canvas`: others wait for this job
-    in a chain or chord. `has_new_id`: the id was made up for this call. `continued`: a worker makes
-    the call, and whoever waits for its result may come much later.
+    The backlog of `queue` must have fewer than `max_length` jobs and `max_bytes` bytes (0: no
+    limit). `canvas`: others wait for this job in a chain or chord. `has_new_id`: the id was made up
+    for this call. `continued`: a worker makes the call, and whoever waits for its result may come
+    much later.
     """
 
     task_id: str
@@ -186,6 +187,7 @@ class NewJob:
     canvas: bool
     has_new_id: bool
     continued: bool = False
+    max_bytes: int = 0
 
 
 @dataclass
@@ -205,17 +207,25 @@ class CacheQuery:
     date_done: str = ""
 
 
+@dataclass
+class Backlog:
+    """The jobs of one queue that have no result yet, and the bytes that they take in Redis."""
+
+    jobs: int
+    bytes: int
+
+
 #: A call that neither reads the cache nor shares a generation.
 NO_CACHE_QUERY = CacheQuery(model="")
 
 
 @dataclass
 class Admitted:
-    """What became of a call. `length` is that of a FULL queue; `text` is the answer of a HIT, or
+    """What became of a call. `backlog` is that of a FULL queue; `text` is the answer of a HIT, or
     the workers' consensus when STALE; `date_done` is that of a HIT's result, ISO 8601.
     """
 
     decision: Admission
-    length: int = 0
+    backlog: Backlog | None = None
     text: str = ""
     date_done: str = ""

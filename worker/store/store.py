@@ -11,7 +11,7 @@ from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store.connection import connect
 from local_llm_service.worker.store.jobs import Jobs
-from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.keys import DEAD_LETTERS_BYTES, Keys
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.states import NO_CACHE, CacheBounds, Lifetimes
 
@@ -31,11 +31,12 @@ class Store:
         lifetimes: Lifetimes,
         cache: CacheBounds = NO_CACHE,
         prefix: str = DEFAULT_PREFIX,
+        dead_letters_bytes: int = DEAD_LETTERS_BYTES,
     ) -> None:
         self.client = client
         self.keys = Keys(prefix)
         self.scripts = Scripts(client, self.keys)
-        self.jobs = Jobs(self.scripts, lifetimes, cache)
+        self.jobs = Jobs(self.scripts, lifetimes, cache, dead_letters_bytes)
         self._result_seconds = lifetimes.result_seconds
 
     @cached_property
@@ -69,6 +70,7 @@ class Store:
                 settings.cache_ttl, settings.cache_max_entry_bytes, settings.cache_max_bytes
             ),
             settings.key_prefix,
+            settings.dead_letters_bytes,
         )
 
 

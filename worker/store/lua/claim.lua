@@ -6,11 +6,11 @@
 -- ARGV[4] 1 if others wait for the job in a canvas
 -- ARGV[5] lifetime of a result, s
 -- Returns {"lead"}: run it; {"joined"}: another job runs, this one is set aside as its follower;
--- {"cached", entry}: the answer is there; {"handoff", outcome}: that of the group which this canvas
--- job had followed; {"settled"}: it has its result; {"cancelled"}; {"lost"}: the worker does not
--- hold it under this token.
+-- {"cached", entry}: the answer is there; {"handoff", outcome}: that of the group for which this
+-- job had waited, in a canvas or in an open fan-out; {"settled"}: it has its result; {"cancelled"};
+-- {"lost"}: the worker does not hold it under this token.
 -- uses: CACHE, FOLLOWERS, GROUP, HANDOFF, JOB_RECORD, UNACKED, add_waiter, clock, detach
--- uses: end_delivery, keep_until, leader_of, read
+-- uses: end_delivery, fan_out_of, handed_outcome, keep_until, leader_of, read, read_fan_out
 local id, token, fingerprint = ARGV[1], ARGV[2], ARGV[3]
 local in_canvas, kept_ms = ARGV[4] == '1', ARGV[5] * 1000
 local record, now = JOB_RECORD .. id, clock()
@@ -27,6 +27,10 @@ local outcome = redis.call('GET', HANDOFF .. id)
 if outcome then return {'handoff', outcome} end
 local answer = redis.call('GET', CACHE .. fingerprint)
 if answer then return {'cached', answer} end
+
+local open = job.fingerprint == fingerprint and fan_out_of(fingerprint, id)
+local ending = open and read_fan_out(open)
+if ending then return {'handoff', handed_outcome(ending)} end
 
 if job.fingerprint and job.fingerprint ~= fingerprint then detach(job.fingerprint, id) end
 redis.call('HSET', record, 'fingerprint', fingerprint)

@@ -1,7 +1,7 @@
 -- Removes a job whose caller was told that it was not queued: Redis may have queued it after all.
 -- ARGV[1] task id
 -- Returns 1.
--- uses: DEADLINES, JOB_RECORD, detach, disband, end_delivery, leads, read
+-- uses: DEADLINES, JOB_RECORD, detach, disband, end_delivery, leads, leave_backlog, read
 local id = ARGV[1]
 local record = JOB_RECORD .. id
 
@@ -13,5 +13,6 @@ if job.token then
 end
 redis.call('DEL', record)
 redis.call('ZREM', DEADLINES, id)
+leave_backlog(id)
 if job.fingerprint then detach(job.fingerprint, id) end
 return 1

@@ -5,11 +5,13 @@
 -- ARGV[3] task id
 -- ARGV[4] delay, ms; 0 = none
 -- ARGV[5] lifetime of a result, s
+-- ARGV[6] most bytes of the queue's backlog; 0 = no limit
 -- Returns 1, or 0 when the job was put before (the reply was lost) or has its result already
--- (somebody cancelled it by an id that its caller had chosen, or its time was over).
--- uses: JOB_RECORD, QUEUE_LIST, add_waiter, clock, defer, ring
+-- (somebody cancelled it by an id that its caller had chosen, or its time was over). For a message
+-- that is too much for the backlog, {jobs, bytes} that are there.
+-- uses: JOB_RECORD, QUEUE_LIST, add_waiter, backlog_of, clock, defer, join_backlog, ring
 local queue, message, id = ARGV[1], ARGV[2], ARGV[3]
-local delay_ms, kept_ms = tonumber(ARGV[4]), ARGV[5] * 1000
+local delay_ms, kept_ms, most_bytes = tonumber(ARGV[4]), ARGV[5] * 1000, tonumber(ARGV[6])
 local record = JOB_RECORD .. id
 
 local known = redis.call('EXISTS', record) == 1
@@ -17,6 +19,12 @@ if known and redis.call('HSETNX', record, 'put', '1') == 0 then return 0 end
 local settled, fingerprint, deadline = unpack(
   redis.call('HMGET', record, 'settled', 'fingerprint', 'deadline_ms'))
 if settled then return 0 end
+local jobs, bytes = backlog_of(queue)
+if most_bytes > 0 and bytes + string.len(message) > most_bytes then
+  if known then redis.call('HDEL', record, 'put') end
+  return {jobs, bytes}
+end
+join_backlog(id, queue, string.len(message))
 if delay_ms > 0 then
   defer(id, message, clock() + delay_ms)
   if known then redis.call('HSET', record, 'state', 'deferred', 'queue', queue) end

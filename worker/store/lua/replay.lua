@@ -5,7 +5,7 @@
 -- ARGV[4] queue of a message whose record is gone
 -- Returns 1, or 0 when there is no such letter.
 -- uses: DEADLINES, DEAD_LETTER_MESSAGES, JOB_RECORD, QUEUE_LIST, RESULT_META, UNANSWERED, clock
--- uses: drop_letter, ring, whole
+-- uses: drop_letter, join_backlog, ring, whole
 local id, deadline_ms, kept_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3] * 1000
 local default_queue = ARGV[4]
 local record, now = JOB_RECORD .. id, clock()
@@ -22,6 +22,7 @@ redis.call('HSET', record, 'state', 'queued', 'queue', queue, 'deadline_ms', dea
 redis.call('PEXPIRE', record, whole(deadline_ms + kept_ms))
 redis.call('ZADD', DEADLINES, deadline, id)
 drop_letter(id)
+join_backlog(id, queue, string.len(message))
 redis.call('SREM', UNANSWERED, id)
 redis.call('LPUSH', QUEUE_LIST .. queue, message)
 ring()

@@ -6,7 +6,7 @@
 --         wait), "waiters" (of the others; its own end comes later)
 -- ARGV[4] state
 -- ARGV[5] code of the error; "" for an answer
--- ARGV[6] 1 if the message becomes a dead letter
+-- ARGV[6] most bytes of all dead letters, if the message becomes one; 0 = it does not
 -- ARGV[7] lifetime of a result, s
 -- ARGV[8] answer or error, JSON: what all results share
 -- ARGV[9], ARGV[10] what stands before and after it in this job's result
@@ -17,14 +17,15 @@
 -- ARGV[17] how long the generation took, ms
 -- ARGV[18] holes of the waiters' results, one character each, see waiter_result
 -- ARGV[19..] the pieces before, between and after the holes
--- Returns {1, ids of the followers that have their result now}; {0} when there is a result already;
+-- Returns {1, name of a fan-out that answer_waiters goes on with or "", ids of the followers that
+-- have their result now}, or {1} when nobody else gets one; {0} when there is a result already;
 -- {-1} when the token is not the holder's, or a worker holds the job and there was no token.
 -- uses: DEADLINES, DEAD_LETTER_MESSAGES, HANDOFF, JOB_RECORD, RESULT_META, UNANSWERED, WAITERS
 -- uses: announce, bury, cache_answer, clock, count, count_end, count_undelivered, detach, disband
 -- uses: drop_old_letters, elapsed, fan_out, find_message, keep_until, latest_deadline, leader_of
--- uses: leads, mark_ended, others_wait, read, remove_message, unwrap
-local id, token, settle_for, keep_letter = ARGV[1], ARGV[2], ARGV[3], ARGV[6] == '1'
-local before, after = ARGV[9], ARGV[10]
+-- uses: leads, leave_backlog, mark_ended, others_wait, read, remove_message
+local id, token, settle_for, letters_bytes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[6])
+local keep_letter, before, after = letters_bytes > 0, ARGV[9], ARGV[10]
 local ending = {
   state = ARGV[4], error = ARGV[5], kept_seconds = tonumber(ARGV[7]), text = ARGV[8],
   origin = ARGV[11], prompt_tokens = tonumber(ARGV[12]), completion_tokens = tonumber(ARGV[13]),
@@ -60,11 +61,10 @@ redis.call('SREM', UNANSWERED, id)
 local leading = by_holder and fingerprint and leads(fingerprint, id, token)
 if settle_for == 'waiters' then
   if not leading then return {0} end
-  local answered = fan_out(fingerprint, id, ending, now)
+  local answered, open = fan_out(fingerprint, id, ending, now)
   cache_answer(fingerprint, ending, now)
   count('generated_tokens', ending.completion_tokens)
-  table.insert(answered, 1, 1)
-  return answered
+  return {1, open, unpack(answered)}
 end
 
 -- --- This job's own end ---
@@ -78,6 +78,7 @@ if not caller_left then
 end
 if leaves_group then
   -- The delivery stays: the worker generates on for the others, under the same token.
+  leave_backlog(id)
   redis.call('HSET', record, 'caller_left', '1')
   redis.call('ZREM', WAITERS .. fingerprint, id)
   keep_until(record, latest_deadline(fingerprint) + ending.kept_seconds * 1000, now)
@@ -95,12 +96,13 @@ elseif ending.origin == 'misses' then
 end
 
 -- --- The others, the cache, dead letters ---
-local followers, first = {}, nil
+local followers, open = {}, ''
+ending.letter_due = keep_letter and caller_left and true or nil
 if fingerprint then
   redis.call('ZREM', WAITERS .. fingerprint, id)
   local given_up = ending.error == 'crashed_too_often' and not leader_of(fingerprint)
   if settle_for == 'everyone' and (leading or given_up) then
-    followers, first = fan_out(fingerprint, id, ending, now)
+    followers, open = fan_out(fingerprint, id, ending, now)
   elseif leading then
     disband(fingerprint)
   else
@@ -110,9 +112,6 @@ end
 if leading and ending.error == '' then cache_answer(fingerprint, ending, now) end
 if keep_letter and not caller_left then
   if message or redis.call('HEXISTS', DEAD_LETTER_MESSAGES, id) == 1 then bury(id, message, now) end
-elseif keep_letter and first then
-  bury(first.id, (unwrap(first.entry)), now)
 end
-drop_old_letters(now)
-table.insert(followers, 1, 1)
-return followers
+drop_old_letters(now, letters_bytes)
+return {1, open, unpack(followers)}

@@ -5,7 +5,7 @@
 --         id where that was made up for this call
 -- ARGV[3] kind
 -- ARGV[4] queue
--- ARGV[5] most jobs in it; 0 = no limit
+-- ARGV[5] most jobs of its backlog; 0 = no limit
 -- ARGV[6] deadline, ms from now
 -- ARGV[7] lifetime of a result, s
 -- ARGV[8] 1 if others wait for the job in a canvas: a worker has to end it
@@ -15,14 +15,16 @@
 -- ARGV[12] lifetime of a result from the cache, s
 -- ARGV[13] what stands before the answer in such a result
 -- ARGV[14] what stands after it
--- Returns {"queue", 0}, {"exists", 0}, {"full", length of the queue}, {"hit", answer} when the
--- result is stored, or {"stale", consensus} when nothing was done as the caller was wrong about it.
+-- ARGV[15] most bytes of the queue's backlog; 0 = no limit
+-- Returns {"queue", 0}, {"exists", 0}, {"full", jobs, bytes} of the backlog, {"hit", answer} when
+-- the result is stored, or {"stale", consensus} when nothing was done as the caller was wrong
+-- about it.
 -- uses: CACHE, CONSENSUS, DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_META, STATS, STATS_SECONDS
--- uses: clock, whole
+-- uses: backlog_of, clock, join_backlog, leave_backlog, whole
 local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local deadline_ms, kept_seconds, in_canvas = ARGV[6], ARGV[7], ARGV[8] == '1'
 local model, consensus, fingerprint = ARGV[9], ARGV[10], ARGV[11]
-local hit_seconds, before, after = ARGV[12], ARGV[13], ARGV[14]
+local hit_seconds, before, after, max_bytes = ARGV[12], ARGV[13], ARGV[14], ARGV[15]
 local record, result_key = JOB_RECORD .. id, RESULT_META .. id
 
 if redis.call('EXISTS', record, result_key) > 0 then
@@ -31,6 +33,7 @@ if redis.call('EXISTS', record, result_key) > 0 then
   if earlier == nonce then return {'queue', 0} end  -- the same call again
   redis.call('DEL', record)  -- left by a caller that died before it put the message
   redis.call('ZREM', DEADLINES, id)
+  leave_backlog(id)
 end
 
 if model == '' then
@@ -55,8 +58,13 @@ if entry then
   return {'hit', answer}
 end
 
-local length, most = redis.call('LLEN', QUEUE_LIST .. queue), tonumber(max_length)
-if most > 0 and length >= most then return {'full', length} end
+local most_jobs, most_bytes = tonumber(max_length), tonumber(max_bytes)
+local jobs, bytes = backlog_of(queue)
+jobs = math.max(jobs, redis.call('LLEN', QUEUE_LIST .. queue))  -- also what nobody admitted
+if most_jobs > 0 and jobs >= most_jobs or most_bytes > 0 and bytes >= most_bytes then
+  return {'full', jobs, bytes}
+end
+join_backlog(id, queue, 0)  -- `put` knows how large its message is
 local now = clock()
 local deadline = whole(now + deadline_ms)
 redis.call('HSET', record, 'kind', kind, 'queue', queue, 'state', 'queued', 'nonce', nonce,

@@ -11,8 +11,8 @@
 -- where nobody knows, ms to its deadline, attempts so far, crashes so far, 1 if it is cancelled}.
 -- The message is never re-encoded.
 -- uses: DEADLINES, DOORBELL, FENCE, JOB_RECORD, LAST_TAKE, QUARANTINE, QUEUE_LIST, TO_END
--- uses: UNACKED, UNACKED_INDEX, UNACKED_JOBS, UNREADABLE, UNREADABLE_MOST, clock, decode, elapsed
--- uses: read, ring_to_end, unwrap, whole
+-- uses: UNACKED, UNACKED_INDEX, UNACKED_JOBS, UNREADABLE, UNREADABLE_BYTES, UNREADABLE_MOST, clock
+-- uses: decode, elapsed, join_backlog, leave_backlog, read, ring_to_end, unwrap, whole
 local worker, which, default_deadline_ms = ARGV[1], ARGV[2], ARGV[3]
 local kept_ms, nonce, queues = ARGV[4] * 1000, ARGV[5], {unpack(ARGV, 6)}
 local may_take_quarantined, only_to_end = which == '1', which == 'end'
@@ -34,7 +34,11 @@ end
 local function is_over(headers, job)
   if job.settled then return true end
   if job.tag and redis.call('HEXISTS', UNACKED, job.tag) == 1 then return true end
-  return headers.llm_submitted and redis.call('EXISTS', JOB_RECORD .. headers.id) == 0
+  if not headers.llm_submitted or redis.call('EXISTS', JOB_RECORD .. headers.id) == 1 then
+    return false
+  end
+  leave_backlog(headers.id)
+  return true
 end
 
 local function deliver(raw, message, queue)
@@ -52,6 +56,7 @@ local function deliver(raw, message, queue)
     job.deadline_ms = whole(now + default_deadline_ms)
     redis.call('HSET', record, 'kind', string.sub(task, 5), 'deadline_ms', job.deadline_ms)
     redis.call('ZADD', DEADLINES, job.deadline_ms, id)
+    join_backlog(id, queue, string.len(raw))
   end
   redis.call('PEXPIRE', record, whole(math.max(0, job.deadline_ms - now) + kept_ms))
   redis.call('HSET', record, 'state', 'running', 'queue', queue, 'worker', worker,
@@ -70,7 +75,7 @@ local function take_from(list, queue)
     local delivery = message and deliver(raw, message, queue)
     if delivery then return delivery end
     if not message then
-      redis.call('LPUSH', UNREADABLE, raw)
+      redis.call('LPUSH', UNREADABLE, string.sub(raw, 1, UNREADABLE_BYTES))
       redis.call('LTRIM', UNREADABLE, 0, UNREADABLE_MOST - 1)
     end
   end

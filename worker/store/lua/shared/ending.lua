@@ -15,13 +15,20 @@ local function mark_ended(record, token, ending)
 end
 
 -- Removes a job's message from wherever it is held or deferred, and what watches over it.
--- uses: DEADLINES, DEFERRED, DEFERRED_MESSAGES, UNANSWERED, end_delivery
+-- uses: DEADLINES, DEFERRED, DEFERRED_MESSAGES, UNANSWERED, end_delivery, leave_backlog
 local function remove_message(id, tag)
   if tag then end_delivery(tag) end
   redis.call('ZREM', DEADLINES, id)
   redis.call('SREM', UNANSWERED, id)
+  leave_backlog(id)
   redis.call('ZREM', DEFERRED, id)
   redis.call('HDEL', DEFERRED_MESSAGES, id)
+end
+
+-- Writes an outcome as handoffs keep it: `a` for an answer or `f` for a failure, then as below.
+-- uses: outcome_entry
+local function handed_outcome(ending)
+  return (ending.error == '' and 'a' or 'f') .. outcome_entry(ending)
 end
 
 -- Writes an outcome as the cache and handoffs keep it: prompt tokens, completion tokens, text.

@@ -19,21 +19,20 @@ end
 
 -- Keeps the outcome for a job in a canvas, until a worker takes it: only with the message in hand
 -- can Celery call what comes after it.
--- uses: HANDOFF, outcome_entry, whole
+-- uses: HANDOFF, handed_outcome, whole
 local function hand_off(id, deadline_ms, ending, now)
   local kept_ms = math.max(1000, deadline_ms - now) + ending.kept_seconds * 1000
-  local kind = ending.error == '' and 'a' or 'f'
-  redis.call('SET', HANDOFF .. id, kind .. outcome_entry(ending), 'PX', whole(kept_ms))
+  redis.call('SET', HANDOFF .. id, handed_outcome(ending), 'PX', whole(kept_ms))
 end
 
 -- Gives the outcome to one waiter. Returns the entry of a follower that has its result now.
--- uses: FOLLOWERS, JOB_RECORD, announce, count_end, elapsed, hand_off, mark_ended, put_back, read
+-- uses: JOB_RECORD, announce, count_end, elapsed, hand_off, mark_ended, put_back, read
 -- uses: remove_message, waiter_result
-local function answer_waiter(fingerprint, id, ending, now)
+local function answer_waiter(followers, id, ending, now)
   local record = JOB_RECORD .. id
   local job = read(record, 'settled', 'tag', 'canvas', 'submitted_ms', 'deadline_ms')
   if job.settled or not job.deadline_ms then return nil end
-  local entry = redis.call('HGET', FOLLOWERS .. fingerprint, id)
+  local entry = redis.call('HGET', followers, id)
   if job.canvas then
     hand_off(id, job.deadline_ms, ending, now)
     if entry then put_back(record, entry) end
@@ -48,18 +47,35 @@ local function answer_waiter(fingerprint, id, ending, now)
   return entry
 end
 
--- Gives the leader's outcome to all who wait and ends the group. Returns the ids of the followers
--- that have their result now, and the first of them as {id, entry}; nil when there is none.
--- uses: FOLLOWERS, GROUP, WAITERS, answer_waiter
-local function fan_out(fingerprint, leader, ending, now)
-  local followers, first = {}, nil
-  for _, id in ipairs(redis.call('ZRANGE', WAITERS .. fingerprint, 0, -1)) do
-    local entry = id ~= leader and answer_waiter(fingerprint, id, ending, now)
+-- Gives the outcome to each of these waiters; with `letter_due`, the first follower among them
+-- leaves the dead letter. Returns the ids of the followers that have their result now.
+-- uses: answer_waiter, bury, unwrap
+local function answer_each(ids, followers, ending, now)
+  local answered = {}
+  for _, id in ipairs(ids) do
+    local entry = answer_waiter(followers, id, ending, now)
+    redis.call('HDEL', followers, id)
     if entry then
-      table.insert(followers, id)
-      first = first or {id = id, entry = entry}
+      table.insert(answered, id)
+      if ending.letter_due then bury(id, (unwrap(entry)), now) end
+      ending.letter_due = nil
     end
   end
-  redis.call('DEL', WAITERS .. fingerprint, FOLLOWERS .. fingerprint, GROUP .. fingerprint)
-  return followers, first
+  return answered
+end
+
+-- Gives the leader's outcome to all who wait and ends the group. Returns the ids of the followers
+-- that have their result now; where many wait, none, and the name of the fan-out that is open.
+-- uses: FAN_OUT_AT_ONCE, FOLLOWERS, GROUP, WAITERS, answer_each, open_fan_out
+local function fan_out(fingerprint, leader, ending, now)
+  local waiters = WAITERS .. fingerprint
+  redis.call('DEL', GROUP .. fingerprint)
+  redis.call('ZREM', waiters, leader)
+  if redis.call('ZCARD', waiters) > FAN_OUT_AT_ONCE then
+    return {}, open_fan_out(fingerprint, leader, ending, now)
+  end
+  local ids = redis.call('ZRANGE', waiters, 0, -1)
+  local answered = answer_each(ids, FOLLOWERS .. fingerprint, ending, now)
+  redis.call('DEL', waiters, FOLLOWERS .. fingerprint)
+  return answered, ''
 end

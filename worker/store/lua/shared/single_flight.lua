@@ -57,8 +57,9 @@ local function share_count(fingerprint, id, field, number)
 end
 
 -- Takes a job out of its group. The last waiter stops a leader whose own caller is gone.
--- uses: CANCEL_CHANNEL, FOLLOWERS, JOB_RECORD, WAITERS, leader_of, others_wait, read
+-- uses: CANCEL_CHANNEL, FOLLOWERS, JOB_RECORD, WAITERS, leader_of, leave_fan_out, others_wait, read
 local function detach(fingerprint, id)
+  leave_fan_out(fingerprint, id)
   redis.call('ZREM', WAITERS .. fingerprint, id)
   redis.call('HDEL', FOLLOWERS .. fingerprint, id)
   local leader = leader_of(fingerprint)
