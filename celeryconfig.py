@@ -68,6 +68,9 @@ broker_connection_max_retries = None
 broker_pool_limit = 1024
 
 # --- Producers fail in seconds, not in 19 (Redis refuses) or never (Redis hangs) --------------
+# The transport's own client tries twice to put a message (worker/store/connection.py). kombu's
+# tries would come on top: 8 s when Redis falls silent between two commands of one call.
+task_publish_retry = False
 _short_retry = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2}
 task_publish_retry_policy = _short_retry
 redis_socket_timeout = 3
@@ -80,8 +83,9 @@ result_backend_transport_options = {
 }
 
 # --- Results --------------------------------------------------------------------------------
-# With the stock threads pool, an error while storing a result would lose the slot forever.
-result_backend_always_retry = True
+# A worker sets this to true at its start (celery_ext/steps.py), as an answer must not be lost while
+# Redis is away. A caller must not hang.
+result_backend_always_retry = False
 result_backend_base_sleep_between_retries_ms = 100
 result_backend_max_sleep_between_retries_ms = 2000
 result_expires = _settings.result_ttl

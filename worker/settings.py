@@ -15,6 +15,7 @@ from pydantic import AliasChoices, Field, RedisDsn, TypeAdapter, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX, check_prefix
+from local_llm_service.worker.redis_url import check_redis_url
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -129,7 +130,7 @@ class Settings(BaseSettings):
     @classmethod
     def _redis_url_is_one(cls, url: str) -> str:
         TypeAdapter(RedisDsn).validate_python(url)
-        return url
+        return check_redis_url(url)
 
     @field_validator("ollama_host")
     @classmethod

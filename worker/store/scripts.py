@@ -23,12 +23,12 @@ _FUNCTION = "local function "
 
 
 @cache
-def script_text(name: str, prefix: str) -> str:
+def script_text(name: str, prefix: str, database: int = 0) -> str:
     """What Redis is given for the script `name`: the names and functions that it uses, then itself.
 
     Raises LookupError for a `-- uses:` line with a word that nobody defines.
     """
-    functions, constants = shared_functions(), Keys(prefix).constants()
+    functions, constants = shared_functions(), Keys(prefix, database).constants()
     parts: dict[str, str] = {}
 
     def define(word: str) -> None:
@@ -91,11 +91,12 @@ class Scripts:
         """
         known = self._hashes.get(name)
         if known is None:
-            text = script_text(name, self.keys.prefix)
+            text = script_text(name, self.keys.prefix, self.keys.database)
             known = self._hashes[name] = hashlib.sha1(text.encode()).hexdigest()
         call: Callable[..., Any] = self.client.execute_command
         try:
             return call("EVALSHA", known, 1, self.keys.prefix, *args)
         except redis.exceptions.NoScriptError:
             # Not SCRIPT LOAD and then EVALSHA: a SCRIPT FLUSH can come between the two.
-            return call("EVAL", script_text(name, self.keys.prefix), 1, self.keys.prefix, *args)
+            text = script_text(name, self.keys.prefix, self.keys.database)
+            return call("EVAL", text, 1, self.keys.prefix, *args)
