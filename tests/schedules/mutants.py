@@ -97,7 +97,7 @@ MUTANTS = (
     Mutant(
         "an answer is its leader's alone",
         "shared/fan_out",
-        "local entry = answer_waiter(followers, id, ending, now)",
+        "local entry = answer_waiter(followers, id, ending, now, tally)",
         "local entry = nil",
         "all others are lost",
         "ask 2 0, ask 1 1",
@@ -129,7 +129,7 @@ MUTANTS = (
     Mutant(
         "joined jobs are not counted",
         "shared/fan_out",
-        "  count_end('joined', took_ms, ending)\n",
+        "  count_joined(tally, ending)\n",
         "",
         "hits, misses and joined are fewer than the jobs that ended",
         "ask 0 0, ask 0 0",

@@ -21,6 +21,20 @@ local function count_end(origin, took_ms, ending)
   redis.call('EXPIRE', STATS, STATS_SECONDS)
 end
 
+-- Counts jobs that got the outcome of another: how many they are, of how many the time since their
+-- submit is known, and the sum of these times, ms.
+-- uses: STATS, STATS_SECONDS, count
+local function count_joined(tally, ending)
+  count('joined', tally.jobs)
+  if ending.error == '' then
+    count('latency_ms', tally.took_ms)
+    count('timed', tally.timed)
+    count('delivered_prompt_tokens', tally.jobs * ending.prompt_tokens)
+    count('delivered_completion_tokens', tally.jobs * ending.completion_tokens)
+  end
+  redis.call('EXPIRE', STATS, STATS_SECONDS)
+end
+
 -- Counts what was generated for nobody.
 -- uses: DEADLINES, STATS, STATS_SECONDS, count
 local function count_undelivered(ending)

@@ -26,9 +26,9 @@ local function hand_off(id, deadline_ms, ending, now)
 end
 
 -- Gives the outcome to one waiter. Returns the entry of a follower that has its result now.
--- uses: JOB_RECORD, announce, count_end, elapsed, hand_off, mark_ended, put_back, read
--- uses: remove_message, waiter_result
-local function answer_waiter(followers, id, ending, now)
+-- uses: JOB_RECORD, announce, elapsed, hand_off, mark_ended, put_back, read, remove_message
+-- uses: waiter_result
+local function answer_waiter(followers, id, ending, now, tally)
   local record = JOB_RECORD .. id
   local job = read(record, 'settled', 'tag', 'canvas', 'submitted_ms', 'deadline_ms')
   if job.settled or not job.deadline_ms then return nil end
@@ -43,17 +43,20 @@ local function answer_waiter(followers, id, ending, now)
   mark_ended(record, '1', ending)
   redis.call('HDEL', record, 'token', 'tag')
   remove_message(id, job.tag)
-  count_end('joined', took_ms, ending)
+  tally.jobs = tally.jobs + 1
+  if took_ms then
+    tally.timed, tally.took_ms = tally.timed + 1, tally.took_ms + took_ms
+  end
   return entry
 end
 
 -- Gives the outcome to each of these waiters; with `letter_due`, the first follower among them
 -- leaves the dead letter. Returns the ids of the followers that have their result now.
--- uses: answer_waiter, bury, unwrap
+-- uses: answer_waiter, bury, count_joined, unwrap
 local function answer_each(ids, followers, ending, now)
-  local answered = {}
+  local answered, tally = {}, {jobs = 0, timed = 0, took_ms = 0}
   for _, id in ipairs(ids) do
-    local entry = answer_waiter(followers, id, ending, now)
+    local entry = answer_waiter(followers, id, ending, now, tally)
     redis.call('HDEL', followers, id)
     if entry then
       table.insert(answered, id)
@@ -61,6 +64,7 @@ local function answer_each(ids, followers, ending, now)
       ending.letter_due = nil
     end
   end
+  count_joined(tally, ending)
   return answered
 end
 
