@@ -31,6 +31,7 @@ KEYS = Keys()
 _WITHOUT_TTL = (
     *("_kombu.binding", "llm.high", "llm.normal", "llm.low"),  # of stock apps
     *(f"{KEYS.prefix}{name}" for name in ("binding", "llm.", "_kombu")),
+    *(KEYS.parked, KEYS.parked_for, KEYS.parked_messages),
     *(KEYS.quarantine, KEYS.unacked, KEYS.deferred, KEYS.deadlines, KEYS.unanswered),
     *(KEYS.dead_letters, KEYS.dead_letter_messages, KEYS.unreadable, KEYS.fence, KEYS.doorbell),
 )
@@ -68,6 +69,7 @@ def _beside(ollama: FakeOllama, environment: Mapping[str, str]) -> dict[str, str
         "OLLAMA_HOST": ollama.host,
         "MODEL_NAME": "fake:1b",
         "RETRY_BASE_SECONDS": "0.05",
+        "MODEL_WAIT_SECONDS": "0.5",
         **environment,
     }
 

@@ -140,8 +140,13 @@ class Channel(kombu_redis.Channel):
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         seconds = timeout or self.brpop_timeout
-        doorbell = self._store.keys.doorbell
-        self.client.connection.send_command("BRPOP", doorbell, seconds)
+        self.client.connection.send_command("BRPOP", *self._bells(), seconds)
+
+    def _bells(self) -> list[str]:
+        """The doorbell of all workers, and those of the models that this one serves."""
+        keys_, runtime = self._store.keys, self.llm_runtime
+        models = None if runtime is None else runtime.served.now()
+        return [keys_.doorbell, *(keys_.bell_of(model) for model in models or ())]
 
     def _brpop_read(self, **options: Any) -> bool:
         """After a ring, or a second without one, take a message and deliver it.
@@ -178,7 +183,10 @@ class Channel(kombu_redis.Channel):
             self._in_poll = None
 
     def _take(self, runtime: WorkerRuntime) -> Delivery | None:
-        """Take the most urgent message; None if there is none."""
+        """Take the most urgent message that this worker can run; None if there is none."""
+        models = runtime.served.now()
+        if models is None:  # Ollama has not answered yet: its first answer opens the queues
+            return None
         queues = self._job_queues()
         runtime.consumption.looks_into(queues)
         delivery = runtime.store.jobs.take(
@@ -186,6 +194,7 @@ class Channel(kombu_redis.Channel):
             worker=runtime.name,
             may_take_quarantined=not runtime.in_flight.has_quarantined(),
             nonce=runtime.consumption.nonce,
+            models=models,
         )
         runtime.consumption.replied(found=delivery is not None)
         return delivery

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from local_llm_service.worker.lease.model_wait import ModelWait
 from local_llm_service.worker.lease.reaper import Reaper
 from local_llm_service.worker.lease.watchdog import Watchdog
 from local_llm_service.worker.store import keys
@@ -15,7 +16,11 @@ SHORTEST_GAP_SECONDS = 2.5
 
 
 def chores(
-    store: Store, reaper: Reaper, watchdog: Watchdog, lease_seconds: float
+    store: Store,
+    reaper: Reaper,
+    model_wait: ModelWait,
+    watchdog: Watchdog,
+    lease_seconds: float,
 ) -> tuple[Callable[[], object], ...]:
     """The chores in their order. Each raises redis-py's errors."""
 
@@ -26,7 +31,7 @@ def chores(
         if may_reap(store, lease_seconds):
             reaper.reap()
 
-    return (wake_deferred, reaper.expire, reap, reaper.answer, watchdog.look)
+    return (wake_deferred, reaper.expire, model_wait.end, reap, reaper.answer, watchdog.look)
 
 
 def may_reap(store: Store, lease_seconds: float) -> bool:

@@ -10,10 +10,12 @@ from typing import Protocol
 
 from local_llm_service.worker.errors import CrashedTooOften, DeadlineExceeded, ServiceError
 from local_llm_service.worker.intake.gate import Gate, Reason
+from local_llm_service.worker.lease.unserved import can_be_run, unserved_error
 from local_llm_service.worker.metrics import REAPED
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.outcomes import Settled
-from local_llm_service.worker.store.states import JobState
+from local_llm_service.worker.store.presence import read_all
+from local_llm_service.worker.store.states import JobRecord, JobState
 from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ class Reaper:
 
     def __init__(self, settings: Settings, store: Store, gate: Gate, fail: Fail) -> None:
         self._settings, self._gate, self._fail = settings, gate, fail
-        self._jobs, self._single_flight = store.jobs, store.single_flight
+        self._store, self._jobs, self._single_flight = store, store.jobs, store.single_flight
 
     def expire(self) -> None:
         """Fail jobs whose deadline passed while they waited; a running job ends itself."""
@@ -40,16 +42,20 @@ class Reaper:
             record = self._jobs.record(task_id)
             if record is not None and record.canvas and record.has_message:
                 # Celery tells a chord only if a worker ends the job while it holds the message.
-                self._single_flight.requeue_follower(task_id)
+                if not self._jobs.give_up(task_id):
+                    self._single_flight.requeue_follower(task_id)
                 continue
-            state = JobState.UNKNOWN if record is None else record.state
             # The script refuses a running job, unless others wait for its answer: then only the
             # job's own caller leaves.
-            if self._fail(task_id, self._too_late(state)) is not Settled.LOST:
+            if self._fail(task_id, self._too_late(record)) is not Settled.LOST:
                 self._jobs.forget_deadline(task_id)
 
-    def _too_late(self, state: JobState) -> DeadlineExceeded:
-        if state is JobState.RUNNING:
+    def _too_late(self, record: JobRecord | None) -> ServiceError:
+        if record is not None and record.state is JobState.PARKED:
+            workers = read_all(self._store)
+            if not can_be_run(record, workers):
+                return unserved_error(record, workers)
+        if record is not None and record.state is JobState.RUNNING:
             return DeadlineExceeded("the deadline passed while the job was running")
         if Reason.OLLAMA in self._gate.reasons:
             return DeadlineExceeded(

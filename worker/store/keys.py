@@ -31,12 +31,18 @@ PRESENCE_TTL_SECONDS: Final = 12
 DEAD_LETTERS_SECONDS: Final = 7 * 86_400
 DEAD_LETTERS_MOST: Final = 1000
 
+#: How long it is remembered when a model was served last; MODEL_WAIT_SECONDS is shorter.
+SERVED_SECONDS: Final = 86_400
+
 #: Numbers that scripts know by these names: the longest doorbell, the most unreadable messages, the
-#: bounds of dead letters, how long statistics outlive the last job, and what Redis needs for a
-#: cache entry beside its own bytes (MEMORY USAGE of key, value and index).
+#: most that one take parks, how long it is known when a model was served last, the bounds of dead
+#: letters, how long statistics outlive the last job, and what Redis needs for a cache entry beside
+#: its own bytes (MEMORY USAGE of key, value and index).
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_MOST": 100,
+    "PARK_AT_ONCE": 200,
+    "SERVED_MS": SERVED_SECONDS * 1000,
     "DEAD_LETTERS_MS": DEAD_LETTERS_SECONDS * 1000,
     "DEAD_LETTERS_MOST": DEAD_LETTERS_MOST,
     "STATS_SECONDS": 366 * 86_400,
@@ -80,6 +86,12 @@ class Keys:
     unacked_index = _Name("unacked_index")
     unacked_mutex = _Name("unacked_mutex")
     unacked_jobs = _Name("unacked_jobs")
+    #: Parked messages, which wait for a worker that serves their model. Sorted set task id → since
+    #: when nobody serves it, ms, by queue; sorted set task id → time of its submit, ms, by queue
+    #: and model; hash task id → bytes of "queue:model", ":", "queue:model", message.
+    parked = _Name("parked:")
+    parked_for = _Name("parked_for:")
+    parked_messages = _Name("parked_messages")
     #: Retries and `countdown`: sorted set task id → due time, ms; hash task id → message.
     deferred = _Name("deferred")
     deferred_messages = _Name("deferred_messages")
@@ -104,6 +116,8 @@ class Keys:
     unanswered = _Name("unanswered")
     #: List of at most DOORBELL_MOST rings: a worker waits here and then takes from the queues.
     doorbell = _Name("doorbell")
+    #: The same, by model: for workers that serve it. Lives a minute.
+    doorbell_for = _Name("doorbell_for:")
     #: Counter: a fresh fencing token for each delivery.
     fence = _Name("fence")
     #: Hash, by worker: what it took last, should the reply have been lost. Lives an hour.
@@ -141,6 +155,9 @@ class Keys:
     catalog_until = _Name("catalog_until")
     #: Hash model → the revision that all workers share; DEFAULT_MODEL → "model revision".
     consensus = _Name("consensus")
+    #: Sorted set model (or DEFAULT_MODEL) → when a live worker served it last, ms. Lives
+    #: SERVED_SECONDS.
+    served = _Name("served")
 
     def job(self, task_id: str) -> str:
         """The key of a job's record."""
@@ -157,6 +174,14 @@ class Keys:
     def quarantine_of(self, queue: str) -> str:
         """The key of a queue's quarantine."""
         return f"{self.quarantine}{queue}"
+
+    def parked_in(self, queue: str) -> str:
+        """The key of what is parked in a queue."""
+        return f"{self.parked}{queue}"
+
+    def bell_of(self, model: str) -> str:
+        """The key of the doorbell of workers that serve a model."""
+        return f"{self.doorbell_for}{model}"
 
     def worker(self, name: str) -> str:
         """The key of what one worker says of itself."""

@@ -4,7 +4,8 @@
 -- that takes it next fails it, or the one that runs it does so at its end; "shared" when it runs
 -- and others wait for its answer (it is not marked: its caller has to leave the group), "waiting"
 -- while nobody holds it, "ended" when it has its result.
--- uses: CANCEL_CHANNEL, FOLLOWERS, JOB_RECORD, detach, leads, others_wait, put_back, read
+-- uses: CANCEL_CHANNEL, FOLLOWERS, JOB_RECORD, detach, leads, others_wait, put_back
+-- uses: put_back_parked, read
 local id = ARGV[1]
 local record = JOB_RECORD .. id
 
@@ -28,5 +29,7 @@ local entry = job.fingerprint and redis.call('HGET', FOLLOWERS .. job.fingerprin
 if entry then
   detach(job.fingerprint, id)
   put_back(record, entry)
+else
+  put_back_parked(record, id)
 end
 return 'canvas'

@@ -15,14 +15,15 @@
 -- ARGV[12] lifetime of a result from the cache, s
 -- ARGV[13] what stands before the answer in such a result
 -- ARGV[14] what stands after it
+-- ARGV[15] model that a worker has to serve, as the consensus names it
 -- Returns {"queue", 0}, {"exists", 0}, {"full", length of the queue}, {"hit", answer} when the
 -- result is stored, or {"stale", consensus} when nothing was done as the caller was wrong about it.
--- uses: CACHE, CONSENSUS, DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_META, STATS, STATS_SECONDS
--- uses: clock, whole
+-- uses: CACHE, CONSENSUS, DEADLINES, JOB_RECORD, PARKED, QUEUE_LIST, RESULT_META, STATS
+-- uses: STATS_SECONDS, clock, whole
 local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local deadline_ms, kept_seconds, in_canvas = ARGV[6], ARGV[7], ARGV[8] == '1'
 local model, consensus, fingerprint = ARGV[9], ARGV[10], ARGV[11]
-local hit_seconds, before, after = ARGV[12], ARGV[13], ARGV[14]
+local hit_seconds, before, after, needed_model = ARGV[12], ARGV[13], ARGV[14], ARGV[15]
 local record, result_key = JOB_RECORD .. id, RESULT_META .. id
 
 if redis.call('EXISTS', record, result_key) > 0 then
@@ -55,12 +56,13 @@ if entry then
   return {'hit', answer}
 end
 
-local length, most = redis.call('LLEN', QUEUE_LIST .. queue), tonumber(max_length)
+local length = redis.call('LLEN', QUEUE_LIST .. queue) + redis.call('ZCARD', PARKED .. queue)
+local most = tonumber(max_length)
 if most > 0 and length >= most then return {'full', length} end
 local now = clock()
 local deadline = whole(now + deadline_ms)
 redis.call('HSET', record, 'kind', kind, 'queue', queue, 'state', 'queued', 'nonce', nonce,
-  'submitted_ms', whole(now), 'deadline_ms', deadline)
+  'submitted_ms', whole(now), 'deadline_ms', deadline, 'model', needed_model)
 if in_canvas then redis.call('HSET', record, 'canvas', '1') end
 if fingerprint ~= '' then redis.call('HSET', record, 'fingerprint', fingerprint) end
 redis.call('PEXPIRE', record, whole(deadline_ms + kept_seconds * 1000))

@@ -7,6 +7,14 @@ local function unwrap(entry)
   return string.sub(entry, 2, -(string.len(', "", "' .. queue .. '"]') + 1)), queue
 end
 
+-- Reads a message from its queue; nil for one that is not JSON or names no task.
+local function decode_message(raw)
+  local ok, message = pcall(cjson.decode, raw)
+  return ok and type(message) == 'table' and type(message.headers) == 'table'
+    and type(message.headers.id) == 'string' and type(message.properties) == 'table'
+    and type(message.properties.delivery_tag) == 'string' and message or nil
+end
+
 -- Wakes one waiting worker.
 -- uses: DOORBELL, DOORBELL_MOST
 local function ring()
@@ -45,11 +53,12 @@ local function defer(id, message, due)
   redis.call('ZADD', DEFERRED, whole(due), id)
 end
 
--- Returns a job's message that is held, set aside or deferred; false for one in a queue, or none.
--- uses: DEFERRED_MESSAGES, FOLLOWERS, UNACKED, unwrap
+-- Returns a job's message that is held, set aside, parked or deferred; false for one in a queue, or
+-- none.
+-- uses: DEFERRED_MESSAGES, FOLLOWERS, UNACKED, parked_message, unwrap
 local function find_message(id, tag, fingerprint)
   local entry = tag and redis.call('HGET', UNACKED, tag)
     or fingerprint and redis.call('HGET', FOLLOWERS .. fingerprint, id)
   if entry then return (unwrap(entry)) end
-  return redis.call('HGET', DEFERRED_MESSAGES, id)
+  return parked_message(id) or redis.call('HGET', DEFERRED_MESSAGES, id)
 end
