@@ -12,10 +12,10 @@ import redis
 from celery.exceptions import Ignore
 
 from local_llm_service.worker import metrics
-from local_llm_service.worker.errors import ModelMissing, ServiceError
+from local_llm_service.worker.errors import DeadlineExceeded, ModelMissing, ServiceError
 from local_llm_service.worker.intake.model_breakers import ENGINE_FAULTS
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
-from local_llm_service.worker.lease.unserved import unserved_error
+from local_llm_service.worker.lease.unserved import can_be_run, unserved_error
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.store.outcomes import Delivery
 from local_llm_service.worker.store.presence import read_all
@@ -56,8 +56,11 @@ def given_up_error(runtime: WorkerRuntime, delivery: Delivery) -> ServiceError:
     store = runtime.store
     try:
         record = store.jobs.record(delivery.task_id)
+        workers = read_all(store)
+        if record is not None and can_be_run(record, workers) and delivery.remaining_seconds <= 0:
+            return DeadlineExceeded("the deadline passed while the job waited in its queue")
         if record is not None:
-            return unserved_error(record, read_all(store))
+            return unserved_error(record, workers)
     except redis.RedisError:
         logger.warning("job %s: its record cannot be read", delivery.task_id)
     return ModelMissing(f"no live worker has model {delivery.model!r}")

@@ -205,9 +205,7 @@ def test_what_a_worker_leaves_behind_waits_for_another_with_the_model(
         assert other.seen == []
 
 
-def test_made_up_names_hold_up_nobody(
-    start_worker: StartWorker, redis_client: redis.Redis
-) -> None:
+def test_made_up_names_hold_up_nobody(start_worker: StartWorker, redis_client: redis.Redis) -> None:
     """Each parked job costs one look; a worker takes what it can run behind 2,000 of them."""
     for n in range(2000):
         tasks.generate.delay("x", model=f"made-up-{n}", cache=False)

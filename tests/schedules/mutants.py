@@ -201,4 +201,46 @@ MUTANTS = (
             " late 2"
         ),
     ),
+    Mutant(
+        "what cannot be run here is dropped",
+        "take",
+        "    park(id, queue, job.model, raw, job.submitted_ms, now)\n",
+        "",
+        "a job is lost to a worker that lacks its model",
+    ),
+    Mutant(
+        "a parked message stays when it is taken",
+        "shared/parking",
+        "  redis.call('HDEL', PARKED_MESSAGES, id)\n",
+        "",
+        "its message is in two places",
+    ),
+    Mutant(
+        "an ended job stays parked",
+        "shared/ending",
+        "if tag then end_delivery(tag) else unpark(id) end",
+        "if tag then end_delivery(tag) end",
+        "a cancelled job runs when a worker has its model, or is left behind",
+    ),
+    Mutant(
+        "what is passed on stays in flight",
+        "pass_on",
+        "end_delivery(job.tag)\n",
+        "",
+        "its message is in two places, and its lease runs out",
+    ),
+    Mutant(
+        "what is passed on leaves its group behind",
+        "pass_on",
+        "  disband(job.fingerprint)\n",
+        "",
+        "a follower waits for a job that does not run",
+    ),
+    Mutant(
+        "who failed a job gets it again",
+        "shared/served",
+        "return served[job.model] and not has_failed(job.failed_by, worker)",
+        "return served[job.model]",
+        "a broken engine fails a job again and again",
+    ),
 )

@@ -13,18 +13,13 @@ from local_llm_service.worker.store.states import JobRecord
 
 def unserved_error(record: JobRecord, workers: Iterable[Presence]) -> ServiceError:
     """Why no worker could run a job, with the names of those that tried."""
-    tried = record.failed_by.split()
     there = sorted(workers, key=lambda worker: worker.name)
     model = _model_of(record, there)
     asked = f"model {model!r}" if model else "the default model of the workers"
-    having = [worker.name for worker in there if _has(worker, model or worker.model)]
-    if tried or having:
-        names = ", ".join(dict.fromkeys([*tried, *having]))
-        return ModelFailed(
-            f"no other live worker can run {asked}; the engines that failed it: {names}"
-            if tried
-            else f"no live worker can run {asked}; their engines fail it: {names}"
-        )
+    failing = [one.name for one in there if full_name(model or one.model) in one.failing]
+    names = ", ".join(dict.fromkeys([*record.failed_by.split(), *failing]))
+    if names:
+        return ModelFailed(f"no live worker can run {asked}; its engine failed at {names}")
     models = sorted({model.name for worker in there for model in worker.models})
     pull = f"Run `ollama pull {model or 'MODEL_NAME'}` on a worker's host"
     use = f", or use one that is there: {', '.join(models)}." if models else "."
