@@ -14,6 +14,17 @@ if __name__ == "producers":  # in a checkout: the short name, see src/local_llm_
 
 
 from local_llm_service.producers.client import Client, Handle
+from local_llm_service.producers.explain import explain
 from local_llm_service.producers.service import cancel, health, models, queues, stats, status
 
-__all__ = ["Client", "Handle", "cancel", "health", "models", "queues", "stats", "status"]
+__all__ = [
+    "Client",
+    "Handle",
+    "cancel",
+    "explain",
+    "health",
+    "models",
+    "queues",
+    "stats",
+    "status",
+]

@@ -49,7 +49,8 @@ def health() -> dict[str, Any]:
     """Whether workers can answer jobs now.
 
     `status`: "healthy" if every worker takes jobs, reaches its Ollama and has its model,
-    "degraded" if only some do, "down" if none does. Raises BrokerUnreachable.
+    "degraded" if only some do, "down" if none does. `reasons` says why it is not healthy, for each
+    worker that cannot answer. Raises BrokerUnreachable.
     """
     there = workers()
     able = [worker for worker in there if _can_answer(worker)]
@@ -58,6 +59,8 @@ def health() -> dict[str, Any]:
     return {
         "service": keys.SERVICE,
         "status": status,
+        "reasons": [f"{one.name}: {why}" for one in there for why in one.reasons]
+        or ([] if there else ["no worker is running: start one with `python -m worker`"]),
         "model": shown.model if shown else lazy_settings().model_name,
         "ollama_host": shown.ollama_host if shown else lazy_settings().masked_ollama_host,
         "cache_enabled": shown.cache_enabled if shown else lazy_settings().enable_cache,
@@ -65,7 +68,8 @@ def health() -> dict[str, Any]:
             worker.model_dump(
                 include={
                     *("name", "slots", "running"),
-                    *("ollama_version", "ollama_reachable", "closed_by", "notes"),
+                    *("ollama_version", "ollama_reachable", "closed_by", "failing", "reasons"),
+                    "notes",
                 }
             )
             for worker in there
@@ -147,4 +151,5 @@ def queues() -> list[dict[str, Any]]:
 def _can_answer(worker: Presence) -> bool:
     served = {full_name(model.name) for model in worker.models}
     takes_jobs = worker.ollama_reachable and not worker.closed_by
-    return takes_jobs and full_name(worker.model) in served
+    model = full_name(worker.model)
+    return takes_jobs and model in served and model not in worker.failing

@@ -7,6 +7,7 @@ Celery passes the answer to its result backend, which settles the job
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,6 +18,7 @@ from celery.exceptions import CeleryError, Ignore
 
 from local_llm_service.tasks import retry
 from local_llm_service.tasks.answer import Timings, Usage
+from local_llm_service.tasks.elsewhere import given_up_error, pass_on
 from local_llm_service.tasks.kind import JobTask, Kind
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.submit import fingerprint_of
@@ -77,6 +79,8 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
     if in_flight is not None and runtime is not None:
         if _goes_back(outcome, runtime, in_flight):
             raise Ignore
+        if isinstance(outcome.result, ServiceError) and outcome.work.origin == "computed":
+            outcome = replace(outcome, result=pass_on(outcome.result, runtime, in_flight))
         in_flight.work = outcome.work  # the result backend stores and counts it
     if isinstance(outcome.result, Exception):
         raise outcome.result from None
@@ -115,12 +119,7 @@ class _Run:
         shared = self._claim(request, model, revision)
         if shared is not None:
             return shared
-        completion = self._runtime.engine.complete(
-            self._kind.prompt(request, settings.max_output_tokens),
-            model=request.model or settings.model_name,
-            remaining_seconds=self._delivery.remaining_seconds,
-            stoppable=self._in_flight,
-        )
+        completion = self._complete(request, request.model or settings.model_name)
         queued_seconds = self._delivery.queued_seconds
         outcome = read_answer(
             self._job, request, completion, settings, queued_seconds=queued_seconds
@@ -130,10 +129,29 @@ class _Run:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
         return self._end_canvas(outcome) if self._canvas else outcome
 
+    def _complete(self, request: JobRequest, model: str) -> Completion:
+        """Let the engine generate, and note how it did."""
+        served, began_at = self._runtime.served, time.monotonic()
+        self._in_flight.model = full_name(model)
+        try:
+            completion = self._runtime.engine.complete(
+                self._kind.prompt(request, self._runtime.settings.max_output_tokens),
+                model=model,
+                remaining_seconds=self._delivery.remaining_seconds,
+                stoppable=self._in_flight,
+            )
+        except ServiceError as error:
+            served.ended(model, error, began_at)
+            raise
+        served.ended(model, None, began_at)
+        return completion
+
     def _check_delivery(self) -> None:
         delivery, settings = self._delivery, self._runtime.settings
         if delivery.cancelled:
             raise Cancelled("the job was cancelled")
+        if delivery.given_up:
+            raise given_up_error(self._runtime, delivery)
         if delivery.attempts >= settings.max_attempts:
             raise InternalError("the job's result could not be stored")
         if delivery.crashes >= settings.max_crashes:

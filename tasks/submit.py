@@ -126,6 +126,7 @@ def _new_job(
         canvas=bool(options) and any(options.get(word) for word in _CANVAS),
         has_new_id=not task_id,
         continued=continued,
+        model=keys.DEFAULT_MODEL if request.model is None else full_name(request.model),
     )
 
 

@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge, start_http_server
 JOBS = Counter("local_llm_jobs_ended", "Jobs that ended in this worker", ["kind", "outcome"])
 RELEASES = Counter(
     "local_llm_jobs_released", "Jobs that went back without a result", ["cause"]
-)  # cause: outage, interrupted, retry
+)  # cause: outage, interrupted, retry, elsewhere
 REAPED = Counter("local_llm_jobs_reaped", "Jobs taken from dead workers")
 IN_FLIGHT = Gauge("local_llm_jobs_in_flight", "Jobs that this worker holds now")
 GATE_OPEN = Gauge("local_llm_gate_open", "1 while this worker takes jobs")

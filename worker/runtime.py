@@ -16,6 +16,7 @@ from local_llm_service.worker.engine import Engine
 from local_llm_service.worker.intake.circuit_breaker import CircuitBreaker
 from local_llm_service.worker.intake.gate import Gate
 from local_llm_service.worker.intake.model_catalog import ModelCatalog
+from local_llm_service.worker.intake.served_models import ServedModels
 from local_llm_service.worker.lease.consumption import Consumption
 from local_llm_service.worker.lease.in_flight import InFlightDeliveries
 from local_llm_service.worker.settings import Settings
@@ -40,8 +41,16 @@ class WorkerRuntime:
     breaker: CircuitBreaker
     in_flight: InFlightDeliveries = field(default_factory=InFlightDeliveries)
     consumption: Consumption = field(default_factory=Consumption)
+    #: The models that this worker takes jobs for, of the parts above.
+    served: ServedModels = field(init=False)
     #: Tells Flower that these followers have their result: an answer, or an error.
     tell_of_followers: Callable[[Sequence[str], Exception | None], None] = _tell_nobody
+
+    def __post_init__(self) -> None:
+        def held() -> list[str]:
+            return [one.delivery.model for one in self.in_flight.all()]
+
+        self.served = ServedModels(self.settings, self.catalog, self.gate, held)
 
     def __repr__(self) -> str:
         return f"<runtime of {self.name}>"

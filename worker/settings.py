@@ -73,6 +73,9 @@ class Settings(BaseSettings):
         0.5, description="First pause between tries; doubles, with jitter, up to 30 s"
     )
     deadline_seconds: Seconds = Field(86_400, description="Default deadline of a job")
+    model_wait_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        60, description="A job for a model that no live worker serves waits this long"
+    )
     lease_seconds: Annotated[float, Field(ge=3, le=300)] = Field(
         20, description="A worker that renews no lease for this long counts as dead"
     )

@@ -7,6 +7,7 @@ import click
 
 from local_llm_service.producers import service
 from local_llm_service.producers.cli.output import Exit, fail, show_answer, show_json
+from local_llm_service.producers.explain import explain
 from local_llm_service.worker.app import app
 from local_llm_service.worker.errors import Cancelled, NotFound, NotReady, ServiceError
 from local_llm_service.worker.settings import get_settings
@@ -52,7 +53,11 @@ def _known(state: JobState) -> JobState:
 def status(task_id: str, as_json: bool) -> Exit:
     """Print the state of job TASK_ID: queued, running, succeeded, failed, ..."""
     state = _known(service.status(task_id))
-    show_json({"task_id": task_id, "status": state}) if as_json else print(state)
+    reason = explain(task_id) if state is JobState.PARKED else None
+    if as_json:
+        show_json({"task_id": task_id, "status": state, **({"reason": reason} if reason else {})})
+    else:
+        print(f"{state}: {reason}" if reason else state)
     return Exit.ANSWER
 
 
@@ -96,6 +101,8 @@ def health(as_json: bool) -> Exit:
             print(f"  {worker['name']}  {worker['running']}/{worker['slots']} slots  {ollama}")
             for note in worker["notes"]:
                 print(f"    {note}")
+        for reason in seen["reasons"]:
+            print(f"  {reason}")
     return Exit.UNREACHABLE if seen["status"] == "down" else Exit.ANSWER
 
 

@@ -42,6 +42,8 @@ def obstacle() -> str | None:
     if not any(worker.ollama_reachable for worker in there):
         host = there[0].ollama_host
         return f"Ollama is not running at {host}. Start it with `ollama serve`"
+    if all(worker.reasons for worker in there) and not any(worker.models for worker in there):
+        return f"no worker has a model: {there[0].reasons[0]}"
     return None
 
 

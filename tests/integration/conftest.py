@@ -31,15 +31,8 @@ KEYS = Keys()
 _WITHOUT_TTL = (
     *("_kombu.binding", "llm.high", "llm.normal", "llm.low"),  # of stock apps
     *(f"{KEYS.prefix}{name}" for name in ("binding", "llm.", "_kombu")),
-    *(
-        KEYS.quarantine,
-        KEYS.to_end,
-        KEYS.sought,
-        KEYS.unacked,
-        KEYS.deferred,
-        KEYS.deadlines,
-        KEYS.unanswered,
-    ),
+    *(KEYS.parked, KEYS.parked_for, KEYS.parked_messages, KEYS.to_end, KEYS.sought),
+    *(KEYS.quarantine, KEYS.unacked, KEYS.deferred, KEYS.deadlines, KEYS.unanswered),
     *(KEYS.dead_letters, KEYS.dead_letter_messages, KEYS.unreadable, KEYS.fence, KEYS.doorbell),
     KEYS.backlog,  # and its jobs: an entry lives as long as its job
     KEYS.fan_outs,  # a name stays until all are answered
@@ -78,6 +71,7 @@ def _beside(ollama: FakeOllama, environment: Mapping[str, str]) -> dict[str, str
         "OLLAMA_HOST": ollama.host,
         "MODEL_NAME": "fake:1b",
         "RETRY_BASE_SECONDS": "0.05",
+        "MODEL_WAIT_SECONDS": "0.5",
         **environment,
     }
 

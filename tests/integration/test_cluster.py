@@ -234,10 +234,49 @@ def answer_many(site: Site) -> None:
     assert site.jobs.open_fan_outs(0) == []
 
 
+def leave_to_others(site: Site) -> None:
+    """take that parks, pass_on, unserved, give_up."""
+    serves = json.dumps({"default": MODEL, "models": {}, "serves": ["*"], "failing": []})
+    presence.publish(site.store, "other", "{}", serves)
+    task_id = site.ask()
+    delivery = site.take()
+    passed = site.jobs.pass_on(task_id, delivery.token, worker="w", model=MODEL)
+    assert (passed.done, site.jobs.state(task_id)) == (True, JobState.PARKED)
+    assert site.jobs.waiting([QUEUE]) == {QUEUE: 1}
+    found = site.jobs.take(
+        [QUEUE], worker="w", may_take_quarantined=True, nonce=uuid4().hex, models=["*"]
+    )
+    assert found is None
+    found = site.jobs.take(
+        [QUEUE], worker="other", may_take_quarantined=True, nonce=uuid4().hex, models=["*"]
+    )
+    assert found is not None
+    passed = site.jobs.pass_on(task_id, found.token, worker="other", model=MODEL)
+    assert (passed.done, passed.failed_by) == (False, ("w", "other"))
+    assert site.fail(task_id, found.token) is Settled.STORED
+    task_id = site.ask()
+    nothing = site.jobs.take(
+        [QUEUE], worker="w", may_take_quarantined=True, nonce=uuid4().hex, models=[]
+    )
+    assert nothing is None
+    presence.publish(site.store, "other", "", "")
+    assert site.jobs.unserved([QUEUE], wait_seconds=60, most=10) == []
+    wait_until(
+        lambda: site.jobs.unserved([QUEUE], wait_seconds=0, most=10) == [task_id], "it waited"
+    )
+    assert site.jobs.give_up(task_id)
+    delivery = site.take()
+    assert (delivery.task_id, delivery.given_up) == (task_id, True)
+    assert site.fail(task_id, delivery.token) is Settled.STORED
+
+
 def test_every_script_runs_on_a_cluster(cluster: RedisCluster) -> None:
     """Each moves jobs there as on one Redis. Its nodes are given a script when they lack it."""
     site = Site(cluster, keys.DEFAULT_PREFIX)
-    for story in (answer_all, put_back_and_reap, leave_groups, send_again, answer_many):
+    for story in (
+        *(answer_all, put_back_and_reap, leave_groups, send_again, answer_many),
+        leave_to_others,
+    ):
         story(site)
     assert site.called == {file.stem for file in DIRECTORY.glob("*.lua")}
     slots = {cluster.keyslot(key) for key in cluster.scan_iter(match="*")}

@@ -6,6 +6,7 @@ A connection that breaks, or a Redis slower than a socket timeout, at one moment
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 import redis
@@ -14,6 +15,7 @@ from local_llm_service.worker.embedded.processes.redis_process import RedisProce
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import connect
 from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.presence import publish
 from local_llm_service.worker.store.scripts import script_text
 from local_llm_service.worker.store.states import Lifetimes
 from local_llm_service.worker.store.store import Store
@@ -79,3 +81,55 @@ def test_lost_reply_to_a_worker(redis_client: redis.Redis, redis_process: RedisP
     in_flight = redis_client.hkeys(KEYS.unacked)
     assert len(in_flight) <= 1, "at most one job waits for the end of its lease"
     assert delivery is None or in_flight == [delivery.tag]
+
+
+def test_lost_reply_to_a_worker_that_passes_a_job_on(
+    redis_client: redis.Redis, redis_process: RedisProcess
+) -> None:
+    """The job is parked once, and the repeated call knows that it holds nothing any more."""
+    done = run_python("-c", SEND)
+    task_id = done.stdout.strip()
+    store = Store(redis_client, Lifetimes(60, 60, 60))
+    serves = json.dumps({"default": "fake:1b", "models": {}, "serves": ["*"], "failing": []})
+    publish(store, "other", "{}", serves)
+    delivery = store.jobs.take(keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1")
+    assert delivery is not None
+    with Proxy(redis_process.port) as proxy:
+        cut = Store(connect(f"redis://127.0.0.1:{proxy.port}/0"), Lifetimes(60, 60, 60))
+        proxy.cut_reply_to(known(redis_client, "pass_on"))
+        try:
+            passed = cut.jobs.pass_on(task_id, delivery.token, worker="one", model="fake:1b")
+            assert passed.done
+        except redis.ConnectionError:
+            pass
+        cut.client.close()
+    assert redis_client.hkeys(KEYS.parked_messages) == [task_id]
+    assert redis_client.hlen(KEYS.unacked) == 0
+    again = store.jobs.pass_on(task_id, delivery.token, worker="one", model="fake:1b")
+    assert again.done
+    found = store.jobs.take(
+        keys.QUEUES, worker="other", may_take_quarantined=True, nonce="1", models=["*"]
+    )
+    assert found is not None
+    assert (found.task_id, found.attempts) == (task_id, 0)
+
+
+def test_lost_reply_to_a_take_that_parks(
+    redis_client: redis.Redis, redis_process: RedisProcess
+) -> None:
+    """What it parked stays parked, once."""
+    ids = sorted(run_python("-c", SEND.replace("job", p)).stdout.strip() for p in "ab")
+    with Proxy(redis_process.port) as proxy:
+        cut = Store(connect(f"redis://127.0.0.1:{proxy.port}/0"), Lifetimes(60, 60, 60))
+        proxy.cut_reply_to(known(redis_client, "take"))
+        try:
+            found = cut.jobs.take(
+                keys.QUEUES, worker="one", may_take_quarantined=True, nonce="1", models=[]
+            )
+            assert found is None
+        except redis.ConnectionError:
+            pass
+        cut.client.close()
+    assert sorted(redis_client.hkeys(KEYS.parked_messages)) == ids
+    assert sum(redis_client.llen(KEYS.queue(queue)) for queue in keys.QUEUES) == 0
+    assert sum(redis_client.zcard(KEYS.parked_in(queue)) for queue in keys.QUEUES) == 2

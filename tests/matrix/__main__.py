@@ -57,6 +57,7 @@ def main(names: list[str]) -> int:
             return 2
         with RedisProcess() as redis, FakeOllama(answer) as ollama:
             site = {"REDIS_URL": redis.url, "OLLAMA_HOST": ollama.host, "MODEL_NAME": "fake:1b"}
+            site["MODEL_WAIT_SECONDS"] = "0.5"
             with WorkerProcess({**site, "CONCURRENCY": "4"}):
                 passed = list(threads.map(lambda one: run_tests(one, redis.url), chosen))
     print(f"{sum(passed)} of {len(passed)} environments pass")

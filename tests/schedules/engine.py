@@ -57,7 +57,9 @@ class Engine:
         return "0.33.0"
 
     def models(self) -> list[Model]:
-        """Return one model, with the digest that this worker has pulled."""
+        """Return one model, with the digest that this worker has pulled, unless it lacks it."""
+        if self._worker.lacks:
+            return []
         digest = f"digest-{self._worker.digest}"
         return [Model(name=MODEL, digest=digest, size_bytes=1, context_tokens=None)]
 

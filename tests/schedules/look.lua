@@ -23,6 +23,10 @@ local held = {unacked = UNACKED, deferred = DEFERRED_MESSAGES, dead = DEAD_LETTE
 for place, key in pairs(held) do
   for _, raw in ipairs(redis.call('HVALS', key)) do at(raw, place) end
 end
+for _, parked in ipairs(redis.call('HVALS', PARKED_MESSAGES)) do
+  local length, start = string.match(parked, '^(%d+):()')
+  at(string.sub(parked, start + length), 'parked')
+end
 each(FOLLOWERS, function(_, key)
   for _, raw in ipairs(redis.call('HVALS', key)) do at(raw, 'joined') end
 end)

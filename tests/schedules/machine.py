@@ -185,6 +185,21 @@ class Schedules(RuleBasedStateMachine):
         self._play("chore", which, CHORES.index("wake"))
 
     @precondition(lambda self: self._moves.can("jobs"))
+    @rule(which=_FEW, other=_FEW)
+    def lack_and_take(self, which: int, other: int) -> None:
+        """Remove the model beside a worker, or bring it back; a worker looks for a job."""
+        self._play("lack", which)
+        self._play("take", other)
+        self._play("step", _LAST, _TO_THE_END)
+
+    @precondition(lambda self: self._moves.can("wait"))
+    @rule(which=_FEW, steps=st.sampled_from((0, 0, 1, 2)))
+    def wait_over(self, which: int, steps: int) -> None:
+        self._play("wait_over")
+        self._play("chore", which, CHORES.index("unserved"))
+        self._play("step", _LAST, steps)
+
+    @precondition(lambda self: self._moves.can("jobs"))
     @rule(word=st.sampled_from(_TROUBLES), which=_FEW)
     def trouble(self, word: str, which: int) -> None:
         self._play(word, which)

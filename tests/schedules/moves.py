@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from local_llm_service.worker.errors import ModelFailed, OllamaBusy
+from local_llm_service.worker.intake.gate import Reason
 from local_llm_service.worker.lease.in_flight import Interrupted
 from tests.schedules.actors import Actor, Order
 from tests.schedules.engine import Generation
@@ -53,6 +54,7 @@ class Moves:
                 "timer": self._late(),
                 "expire": self._holding(),
                 "wake": any("deferred" in where for where in site.seen.places.values()),
+                "wait": any("parked" in where for where in site.seen.places.values()),
                 "jobs": site.jobs,
                 # Limited, because a schedule in which all jobs are cancelled shows little.
                 "cancel": sum(job.cancelled for job in jobs) < len(jobs) / 2,
@@ -137,6 +139,8 @@ class Moves:
         if worker is None:
             return False
         worker.draining = True
+        worker.runtime.gate.close(Reason.DRAINING)
+        worker.publish()
         for one in worker.runtime.in_flight.all():
             one.request_stop(Interrupted("the worker is shutting down"))
         return True
@@ -145,6 +149,14 @@ class Moves:
         """Pull a new version of the model beside one worker or beside all."""
         worker = _pick([*self._site.alive, None], which)
         self._site.pull([worker] if worker is not None else self._site.alive)
+        return True
+
+    def lack(self, which: int) -> bool:
+        """Remove the model beside one worker, or bring it back."""
+        worker = _pick(self._site.alive, which)
+        if worker is None:
+            return False
+        self._site.lack(worker, not worker.lacks)
         return True
 
     def _idle_heartbeats(self) -> list[Worker]:
@@ -228,6 +240,10 @@ class Moves:
     def wake(self) -> bool:
         """Let enough time pass to end all pauses."""
         return self._site.end_pauses()
+
+    def wait_over(self) -> bool:
+        """Let enough time pass to end all waits for a model."""
+        return self._site.end_waits()
 
     def late(self, which: int) -> bool:
         """Let a job's deadline pass."""

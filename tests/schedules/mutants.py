@@ -91,7 +91,7 @@ MUTANTS = (
         "a worker that has lost its lease ends what another one runs",
         (
             "ask 3 2, take 1, step 0 0, step -1 0, expire 0, chore 1 4, step -1 0, take 0, step "
-            "-1 0, fail 0 0 0"
+            "-1 0, finish 0 0"
         ),
     ),
     Mutant(
@@ -286,5 +286,56 @@ MUTANTS = (
         "",
         "its message is in two places",
         "ask 0 5, step -1 0, take 0, step -1 0, fail 0 1 1, cancel 0, step -1 0",
+    ),
+    Mutant(
+        "what cannot be run here is dropped",
+        "take",
+        "    park(id, queue, job.model, raw, job.submitted_ms, now)\n",
+        "",
+        "a job is lost to a worker that lacks its model",
+        "ask 0 4, lack 1, take 1",
+    ),
+    Mutant(
+        "a parked message stays when it is taken",
+        "shared/parking",
+        "  redis.call('HDEL', PARKED_MESSAGES, id)\n",
+        "",
+        "its message is in two places",
+        "ask 0 4, step -1 0, take 3, step -1 0, fail 4 0 0",
+    ),
+    Mutant(
+        "an ended job stays parked",
+        "shared/ending",
+        "if tag then end_delivery(tag) else unpark(id) end",
+        "if tag then end_delivery(tag) end",
+        "a cancelled job runs when a worker has its model, or is left behind",
+        "lack 4, lack 1, ask 0 3, step -1 0, take 3, step -1 0, wait_over, chore 2 6",
+    ),
+    Mutant(
+        "what is passed on stays in flight",
+        "pass_on",
+        "end_delivery(job.tag)\n",
+        "",
+        "its message is in two places, and its lease runs out",
+        "ask 0 1, step -1 0, take 3, step -1 0, fail 0 0 1",
+    ),
+    Mutant(
+        "what is passed on leaves its group behind",
+        "pass_on",
+        "  disband(job.fingerprint)\n",
+        "",
+        "a follower waits for a job that does not run",
+        (
+            "lack 4, lack 5, lack 3, lack 0, ask 0 1, step -1 0, take 0, crash -1, ask 2 3, step "
+            "-1 0, step 2 0, fail 0 0 0"
+        ),
+    ),
+    Mutant(
+        "who failed a job gets it again",
+        "shared/served",
+        "return served[job.model] and not has_failed(job.failed_by, worker)",
+        "return served[job.model]",
+        "a broken engine fails a job again and again",
+        "ask 0 0, step 0 0, take 0, step -1 0, fail 0 0 1",
     ),
 )

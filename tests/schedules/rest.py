@@ -48,6 +48,9 @@ def _pass_time(site: Site) -> None:
         if not worker.alive:
             site.expire_leases(worker)
     site.end_pauses()
+    for worker in site.alive:  # only what every engine has failed ends for want of a model
+        site.lack(worker, False)
+    site.end_waits()
 
 
 def _go_on(site: Site) -> None:

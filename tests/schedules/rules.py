@@ -34,7 +34,7 @@ _FADES = (
         KEYS.stats,
         KEYS.dead_letter_bytes,
     ),
-    *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.presence, KEYS.last_take),
+    *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.served, KEYS.presence, KEYS.last_take),
     *(KEYS.end_bell, KEYS.sifting),
 )
 #: What a job counts whose message is not put yet.
@@ -58,6 +58,7 @@ class Rules:
         self._one_place()
         self._followers_have_a_leader()
         self._backlog_is_counted()
+        self._no_engine_fails_a_job_twice()
         for one in self._site.running:
             if one.key is not None:
                 self._runs_for_a_caller(one)
@@ -125,6 +126,16 @@ class Rules:
                 size = int(jobs.get(task_id, "- 0").split(" ")[1])
                 assert not there or size > _EMPTY_BYTES, f"{task_id} counts without its message"
 
+    def _no_engine_fails_a_job_twice(self) -> None:
+        """A worker takes no job that its engine has failed, but to end it."""
+        for task_id, record in self._site.seen.records.items():
+            was = self._site.before.records.get(task_id, {})
+            taken = record.get("token") if record.get("token") != was.get("token") else None
+            to_end = self._site.jobs[task_id].late or {"cancelled", "given_up"} & was.keys()
+            if taken and not to_end:
+                failed_by = was.get("failed_by", "").split()
+                assert record["worker"] not in failed_by, f"{task_id} is back at {failed_by}"
+
     def _waiting(self, seen: Seen, fingerprint: str, but: str) -> list[str]:
         """Jobs, other than `but`, whose message still waits for the group's answer."""
         return [
@@ -149,6 +160,8 @@ class Rules:
         seen, before = self._site.seen, self._site.before
         record, was = seen.records.get(one.made.job, {}), before.records.get(one.made.job, {})
         if "cancelled" in record and "cancelled" not in was and "canvas" not in record:
+            if "fingerprint" not in record:  # its worker lacked the model: it shares nothing
+                return
             leads = seen.groups.get(record["fingerprint"]) == [one.made.job, record.get("token")]
             others = self._waiting(seen, record["fingerprint"], one.made.job)
             others = [other for other in others if "cancelled" not in seen.records[other]]
@@ -237,6 +250,7 @@ class Rules:
             "Cancelled": job.cancelled or head.cancelled,
             "DeadlineExceeded": job.late or head.late,
             "CrashedTooOften": site.calls.seen["reap"] >= site.settings.max_crashes,
+            "ModelMissing": site.lacked,
             "ModelFailed": any(self._failed(one, "model_failed") for one in (job, head)),
             "OllamaBusy": any(self._failed(one, "ollama_busy") for one in (job, head)),
         }

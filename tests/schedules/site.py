@@ -10,7 +10,7 @@ from typing import Any
 from local_llm_service.tasks import submit
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.keys import QUEUES, Keys
 from tests.schedules.actors import Actor, Calls, Order
 from tests.schedules.engine import Generation, Made
 from tests.schedules.jobs import Job
@@ -36,6 +36,8 @@ class Site:
         self.workers: list[Worker] = []
         self.running: list[Generation] = []
         self.made: dict[int, Made] = {}
+        #: Whether a worker ever lacked the model.
+        self.lacked = False
         #: The failed generations, each with the code of its error.
         self.failures: list[tuple[Made, str]] = []
         #: The last look at Redis and the one before it; one Redis call lies between them.
@@ -108,6 +110,12 @@ class Site:
             worker.digest = self._digest
             worker.publish()
 
+    def lack(self, worker: Worker, lacks: bool) -> None:
+        """Remove the model beside a worker, or bring it back."""
+        self.lacked |= lacks
+        worker.lacks = lacks
+        worker.publish()
+
     def begin(self, name: str, work: Callable[[], None], owner: Worker | None = None) -> Actor:
         """Begin some work in an actor, which stops before its first call."""
         actor = Actor(name, work, owner, self._look_from_an_actor)
@@ -140,7 +148,7 @@ class Site:
         made = replace(made, number=next(self._numbers), digest=worker.digest)
         self.made[made.number] = made
         generation = Generation(made, in_flight, worker, actor)
-        if job.shares:
+        if job.shares and "fingerprint" in self.seen.records.get(made.job, {}):
             generation.key = (job.kind, made.content, job.scope, worker.digest)
         self.running.append(generation)
         return generation
@@ -197,6 +205,20 @@ class Site:
         ids = sorted(map(str, self.glass.client.zrange(KEYS.deferred, 0, -1)))
         for place, task_id in enumerate(ids):
             self.glass.client.zadd(KEYS.deferred, {task_id: place}, xx=True)
+        return bool(ids)
+
+    def end_waits(self) -> bool:
+        """Let enough time pass to end the wait for a model; return whether any job waits so."""
+        client = self.glass.client
+        for worker in self.alive:  # meanwhile the live ones went on publishing
+            worker.publish()
+        keys = [KEYS.parked_in(queue) for queue in QUEUES]
+        ids = [(key, str(one)) for key in keys for one in client.zrange(key, 0, -1)]  # type: ignore[union-attr]
+        for place, (key, task_id) in enumerate(ids):
+            client.zadd(key, {task_id: place}, xx=True)
+        if not any(worker.alive and not worker.lacks for worker in self.workers):
+            client.delete(KEYS.served)
+        self.calls.changed = True
         return bool(ids)
 
     def pass_deadline(self, job: Job) -> None:

@@ -22,6 +22,7 @@ from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.celery_ext.steps import publisher
 from local_llm_service.worker.lease.fan_outs import finish_fan_outs
 from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
+from local_llm_service.worker.lease.model_wait import ModelWait
 from local_llm_service.worker.lease.reaper import Reaper
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import Settings
@@ -31,7 +32,7 @@ from tests.schedules.actors import here
 from tests.schedules.engine import Engine
 
 #: The chores of a worker's heartbeat, done one at a time.
-CHORES = ("renew", "listen", "wake", "expire", "reap", "answer", "sift", "fan_out")
+CHORES = ("renew", "listen", "wake", "expire", "reap", "answer", "sift", "fan_out", "unserved")
 
 
 class Channel(transport.Channel):
@@ -70,11 +71,14 @@ class Worker:
 
     def __init__(self, name: str, slots: int, settings: Settings, digest: int, begin: Any) -> None:
         self.name, self.slots, self.digest = name, slots, digest
-        self.alive, self.draining = True, False
+        self.alive, self.draining, self.lacks = True, False, False
         engine = Engine(self, begin)
         store = process_store()
         self.runtime = WorkerRuntime.make(name, slots, settings, store, engine)  # type: ignore[arg-type]
         self.reaper = Reaper(settings, store, self.runtime.gate, partial(fail, self.runtime))
+        self.model_wait = ModelWait(settings, store, partial(fail, self.runtime))
+        # Its pauses are real time. A worker that may not take a job is one that lacks the model.
+        self.runtime.served.breakers.ended = lambda *_: None  # type: ignore[method-assign]
         self.heartbeat = LeaseHeartbeat(store, self.runtime.in_flight, settings.lease_seconds)
         self.inbox = Inbox()
         self.heartbeat._listener = self.inbox
@@ -88,9 +92,7 @@ class Worker:
 
     def publish(self) -> None:
         """Publish the models, as a worker does every few seconds; a dead worker is removed."""
-        if self.alive:
-            self.runtime.catalog.note(self.runtime.engine.models())
-        self._publisher.publish("{}" if self.alive else "")
+        self._publisher.publish(self._publisher.observe().model_dump_json() if self.alive else "")
 
     def take(self) -> None:
         """Look into the queues once and run a job that is found to its end."""
@@ -115,6 +117,7 @@ class Worker:
             "fan_out": lambda: finish_fan_outs(
                 self.runtime.store, self.runtime.tell_of_followers, idle_seconds=0
             ),
+            "unserved": self.model_wait.end,
         }[which]()
 
     def hear(self) -> None:

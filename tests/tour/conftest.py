@@ -24,6 +24,7 @@ class Workers:
             "REDIS_URL": os.environ["REDIS_URL"],
             "OLLAMA_HOST": ollama.host,
             "MODEL_NAME": "fake:1b",
+            "MODEL_WAIT_SECONDS": "0.5",
             "CONCURRENCY": "1",
             "LEASE_SECONDS": "3",  # the shortest: a dead worker's job goes to another one after it
         }

@@ -30,6 +30,9 @@ FOUND = {
     "cancel_requested": "1",
     "caller_left": "1",
     "settled": "17",
+    "model": "big:7b",
+    "failed_by": "w1 w2",
+    "given_up": "1",
     "error": "timeout",
 }
 
@@ -43,7 +46,8 @@ def test_a_record_is_read_with_its_types() -> None:
     assert (record.submitted_ms, record.deadline_ms) == (1732460000000, 1732463600000)
     assert (record.starts, record.attempts, record.crashes) == (2, 1, 1)
     assert record.put is record.canvas is record.cancelled is True
-    assert record.cancel_requested is record.caller_left is True
+    assert record.cancel_requested is record.caller_left is record.given_up is True
+    assert (record.model, record.failed_by) == ("big:7b", "w1 w2")
     assert (record.token, record.settled, record.error) == ("17", "17", "timeout")
 
 

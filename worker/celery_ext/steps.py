@@ -19,6 +19,7 @@ from local_llm_service.worker.lease.chores import chores
 from local_llm_service.worker.lease.drain import drain
 from local_llm_service.worker.lease.fan_outs import finish_fan_outs
 from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
+from local_llm_service.worker.lease.model_wait import ModelWait
 from local_llm_service.worker.lease.reaper import Reaper
 from local_llm_service.worker.lease.watchdog import Watchdog
 from local_llm_service.worker.runtime import WorkerRuntime
@@ -56,6 +57,7 @@ class LeaseStep(bootsteps.StartStopStep):
         runtime: WorkerRuntime = parent.llm_runtime
         heartbeat = lease_heartbeat(runtime)
         heartbeat.start()
+        runtime.catalog.look()  # without its models, no job would be taken for the first second
         gate = runtime.gate
         metrics.watch(
             in_flight=lambda: len(runtime.in_flight),
@@ -97,16 +99,21 @@ def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
     """A worker's heartbeat with all its chores, not yet started."""
     jobs, in_flight, gate = runtime.store.jobs, runtime.in_flight, runtime.gate
     reaper = Reaper(runtime.settings, runtime.store, gate, partial(fail, runtime))
+    model_wait = ModelWait(runtime.settings, runtime.store, partial(fail, runtime))
     watchdog = Watchdog(
         jobs,
         runtime.consumption,
-        lambda: gate.is_open and len(in_flight) + runtime.engine.occupied < runtime.slots,
+        lambda: (
+            gate.is_open
+            and len(in_flight) + runtime.engine.occupied < runtime.slots
+            and runtime.served.now() is not None
+        ),
     )
     lease_seconds = runtime.settings.lease_seconds
     return LeaseHeartbeat(
         runtime.store, in_flight, lease_seconds,
         (
-            *chores(runtime.store, reaper, watchdog, lease_seconds),
+            *chores(runtime.store, reaper, model_wait, watchdog, lease_seconds),
             partial(collect_all, runtime.store),
             # Celery's consumer, which knows whom to tell, is made later.
             lambda: finish_fan_outs(runtime.store, runtime.tell_of_followers),
@@ -125,6 +132,7 @@ def publisher(runtime: WorkerRuntime) -> Publisher:
         engine=runtime.engine,
         gate=runtime.gate,
         catalog=runtime.catalog,
+        served=runtime.served,
         breaker=runtime.breaker,
     )
 

@@ -160,13 +160,19 @@ class Channel(kombu_redis.Channel):
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
         seconds = timeout or self.brpop_timeout
-        self.client.connection.send_command("BRPOP", self._bell, seconds)
+        self.client.connection.send_command("BRPOP", *self._bells(), seconds)
 
-    @property
-    def _bell(self) -> str:
-        """Where to wait: with a closed gate not where it would take a ring from other workers."""
-        is_closed = self.llm_runtime is not None and not self.llm_runtime.gate.is_open
-        return self._store.keys.end_bell if is_closed else self._store.keys.doorbell
+    def _bells(self) -> list[str]:
+        """The doorbell of all workers, and those of the models that this one serves.
+
+        With a closed gate, not where it would take a ring from other workers.
+        """
+        keys_, runtime = self._store.keys, self.llm_runtime
+        if runtime is None:
+            return [keys_.doorbell]
+        if not runtime.gate.is_open:
+            return [keys_.end_bell]
+        return [keys_.doorbell, *map(keys_.bell_of, runtime.served.now() or ())]
 
     def _brpop_read(self, **options: Any) -> bool:
         """After a ring, or a second without one, take a message and deliver it.
@@ -203,7 +209,11 @@ class Channel(kombu_redis.Channel):
             self._in_poll = None
 
     def _take(self, runtime: WorkerRuntime) -> Delivery | None:
-        """Take the most urgent message that the gate lets in; None if there is none."""
+        """Take the most urgent message that the gate lets in and this worker can run, if any."""
+        is_open = runtime.gate.is_open
+        models = runtime.served.now() if is_open else []
+        if models is None:  # Ollama has not answered yet: its first answer opens the queues
+            return None
         queues = self._job_queues()
         runtime.consumption.looks_into(queues)
         delivery = runtime.store.jobs.take(
@@ -211,7 +221,8 @@ class Channel(kombu_redis.Channel):
             worker=runtime.name,
             may_take_quarantined=not runtime.in_flight.has_quarantined(),
             nonce=runtime.consumption.nonce,
-            only_to_end=not runtime.gate.is_open,
+            models=models,
+            only_to_end=not is_open,
         )
         runtime.consumption.replied(found=delivery is not None)
         return delivery

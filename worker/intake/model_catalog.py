@@ -6,9 +6,9 @@ cache entries, and those settings of the worker that can change an answer.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
+from typing import Any
 
 from local_llm_service.worker.engine import Engine
 from local_llm_service.worker.errors import ServiceError
@@ -28,6 +28,7 @@ class ModelCatalog:
         self._settings, self._engine = settings, engine
         self._lock = threading.Lock()
         self._seen: dict[str, str] = {}
+        self._names: tuple[str, ...] | None = None
         self._seen_at = -FRESH_SECONDS
         #: Set when something has changed, for whoever publishes it.
         self.changed = threading.Event()
@@ -35,10 +36,11 @@ class ModelCatalog:
     def note(self, models: list[Model]) -> None:
         """Record the models that Ollama has now."""
         seen = {full_name(one.name): self._revision(one) for one in models if one.digest}
+        names = tuple(full_name(one.name) for one in models)
         with self._lock:
-            if seen != self._seen:
+            if seen != self._seen or names != self._names:
                 self.changed.set()
-            self._seen = seen
+            self._seen, self._names = seen, names
             self._seen_at = time.monotonic()
 
     def _revision(self, model: Model) -> str:
@@ -55,6 +57,17 @@ class ModelCatalog:
         with self._lock:
             self._seen_at = -FRESH_SECONDS
 
+    def look(self) -> None:
+        """Ask Ollama for its models now; one that does not answer changes nothing."""
+        try:
+            self.note(self._engine.models())
+        except ServiceError:
+            return
+
+    def names(self) -> tuple[str, ...] | None:
+        """The full names of all models that were there at the last look; None before the first."""
+        return self._names
+
     def revision(self, model: str) -> str | None:
         """The revision of `model`; None if it is not known, or if the cache is off."""
         if not self._settings.enable_cache:
@@ -69,8 +82,8 @@ class ModelCatalog:
         with self._lock:
             return self._seen.get(full_name(model))
 
-    def table(self) -> str:
-        """For publish.lua: JSON of the default model and the models' revisions."""
+    def table(self) -> dict[str, Any]:
+        """For publish.lua: the default model and the models' revisions."""
         with self._lock:
             models = self._seen if self._settings.enable_cache else {}
-            return json.dumps({"default": full_name(self._settings.model_name), "models": models})
+            return {"default": full_name(self._settings.model_name), "models": dict(models)}

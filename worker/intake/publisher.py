@@ -17,6 +17,8 @@ from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.intake.circuit_breaker import CircuitBreaker
 from local_llm_service.worker.intake.gate import Gate
 from local_llm_service.worker.intake.model_catalog import ModelCatalog
+from local_llm_service.worker.intake.reasons import reasons_of
+from local_llm_service.worker.intake.served_models import ServedModels
 from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store import keys
@@ -40,11 +42,13 @@ class Publisher:
         engine: Engine,
         gate: Gate,
         catalog: ModelCatalog,
+        served: ServedModels,
         breaker: CircuitBreaker,
     ) -> None:
         self._name, self._slots, self._running = name, slots, running
         self._settings, self._store, self._engine = settings, store, engine
         self._gate, self._catalog, self._breaker = gate, catalog, breaker
+        self._served = served
         self._said = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
@@ -75,7 +79,7 @@ class Publisher:
             self._catalog.note_away()
             if version is None:
                 self._breaker.trip()
-        return Presence(
+        presence = Presence(
             name=self._name,
             slots=self._slots,
             running=self._running(),
@@ -84,15 +88,17 @@ class Publisher:
             ollama_version=version,
             ollama_reachable=version is not None,
             closed_by=self._gate.reasons,
+            failing=[model for model in self._served.failing() if model != keys.DEFAULT_MODEL],
             lease_seconds=self._settings.lease_seconds,
             cache_enabled=self._settings.enable_cache,
             notes=notes,
             models=models,
         )
+        return presence.model_copy(update={"reasons": reasons_of(presence)})
 
     def publish(self, presence: str) -> None:
         """Write a Presence as JSON; "" removes it. Raises redis-py's errors."""
-        publish(self._store, self._name, presence, self._catalog.table())
+        publish(self._store, self._name, presence, self._served.table())
 
     def _run(self) -> None:
         while not self._stopped.is_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from local_llm_service.worker.lease.model_wait import ModelWait
 from local_llm_service.worker.lease.reaper import AT_ONCE, Reaper
 from local_llm_service.worker.lease.turns import turn
 from local_llm_service.worker.lease.watchdog import Watchdog
@@ -16,7 +17,11 @@ SHORTEST_GAP_SECONDS = 2.5
 
 
 def chores(
-    store: Store, reaper: Reaper, watchdog: Watchdog, lease_seconds: float
+    store: Store,
+    reaper: Reaper,
+    model_wait: ModelWait,
+    watchdog: Watchdog,
+    lease_seconds: float,
 ) -> tuple[Callable[[], object], ...]:
     """The chores in their order. Each raises redis-py's errors."""
 
@@ -33,7 +38,7 @@ def chores(
         if may_reap(store, lease_seconds):
             turn(reaper.reap)
 
-    return (wake_deferred, expire, sift, reap, reaper.answer, watchdog.look)
+    return (wake_deferred, expire, sift, model_wait.end, reap, reaper.answer, watchdog.look)
 
 
 def may_reap(store: Store, lease_seconds: float) -> bool:

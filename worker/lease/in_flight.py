@@ -27,6 +27,8 @@ class InFlightDelivery:
         self.delivery = delivery
         #: The work done for the job, set by tasks/run.py for its result and the statistics.
         self.work = Work()
+        #: Full name of the model that the engine was asked for; empty before that.
+        self.model = ""
         #: Seconds that somebody still waits when the job's own time is over. May ask Redis.
         self.wanted_seconds: Callable[[], float] = lambda: 0.0
         self._deadline = time.monotonic() + delivery.remaining_seconds

@@ -10,10 +10,12 @@ from typing import Protocol
 
 from local_llm_service.worker.errors import CrashedTooOften, DeadlineExceeded, ServiceError
 from local_llm_service.worker.intake.gate import Gate, Reason
+from local_llm_service.worker.lease.unserved import can_be_run, unserved_error
 from local_llm_service.worker.metrics import REAPED
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.outcomes import Settled
-from local_llm_service.worker.store.states import JobState
+from local_llm_service.worker.store.presence import read_all
+from local_llm_service.worker.store.states import JobRecord, JobState
 from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ class Reaper:
 
     def __init__(self, settings: Settings, store: Store, gate: Gate, fail: Fail) -> None:
         self._settings, self._gate, self._fail = settings, gate, fail
-        self._jobs, self._endings = store.jobs, store.endings
+        self._store, self._jobs, self._endings = store, store.jobs, store.endings
 
     def expire(self) -> bool:
         """Fail jobs whose deadline passed while they waited; a running job ends itself.
@@ -42,15 +44,19 @@ class Reaper:
         """
         looked, to_fail = self._endings.expired(AT_ONCE)
         for task_id in to_fail:
-            state = self._jobs.state(task_id) or JobState.UNKNOWN
+            record = self._jobs.record(task_id)
             # The script refuses a running job, unless others wait for its answer: then only the
             # job's own caller leaves.
-            if self._fail(task_id, self._too_late(state)) is not Settled.LOST:
+            if self._fail(task_id, self._too_late(record)) is not Settled.LOST:
                 self._jobs.forget_deadline(task_id)
         return looked == AT_ONCE
 
-    def _too_late(self, state: JobState) -> DeadlineExceeded:
-        if state is JobState.RUNNING:
+    def _too_late(self, record: JobRecord | None) -> ServiceError:
+        if record is not None and record.state is JobState.PARKED:
+            workers = read_all(self._store)
+            if not can_be_run(record, workers):
+                return unserved_error(record, workers)
+        if record is not None and record.state is JobState.RUNNING:
             return DeadlineExceeded("the deadline passed while the job was running")
         if Reason.OLLAMA in self._gate.reasons:
             return DeadlineExceeded(

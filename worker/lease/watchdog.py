@@ -51,4 +51,4 @@ class Watchdog:
     def _should_take(self) -> bool:
         if not self._could_take():
             return False
-        return any(self._jobs.waiting(self._consumption.queues).values())
+        return self._jobs.untaken(self._consumption.queues) > 0

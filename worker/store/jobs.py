@@ -28,7 +28,7 @@ from local_llm_service.worker.store.states import (
 )
 
 if TYPE_CHECKING:
-    from local_llm_service.worker.store.outcomes import Delivery, Ending, Settled
+    from local_llm_service.worker.store.outcomes import Delivery, Ending, PassedOn, Settled
 
 _ADMISSIONS = {str(word): word for word in Admission}
 
@@ -59,7 +59,7 @@ class Jobs:
         args += [int(new.deadline_seconds * 1000), self._kept, int(new.canvas)]
         args += [query.model, query.consensus, query.fingerprint]
         hit_seconds = self._kept if new.continued else self._lifetimes.hit_result_seconds
-        args += [hit_seconds, query.before, query.after, new.max_bytes]
+        args += [hit_seconds, query.before, query.after, new.max_bytes, new.model]
         decision, *details = self._scripts.run("submit", args)
         if isinstance(details[0], str):
             return Admitted(_ADMISSIONS[decision], text=details[0], date_done=query.date_done)
@@ -130,9 +130,13 @@ class Jobs:
         worker: str,
         may_take_quarantined: bool,
         nonce: str,
+        models: Sequence[str] = (names.DEFAULT_MODEL,),
         only_to_end: bool = False,
     ) -> Delivery | None:
         """Pop the most urgent message of `queues` and hold it under a new fencing token.
+
+        What this worker cannot run, as its model is none of `models` (keys.DEFAULT_MODEL among them
+        stands for the worker's default), is parked on the way.
 
         None when there is none. A call with the nonce of this worker's last one, whose reply was
         lost, returns the same delivery. No other take, of any worker at any time, may have that
@@ -142,12 +146,13 @@ class Jobs:
         default_ms = int(self._lifetimes.deadline_seconds * 1000)
         which = "end" if only_to_end else int(may_take_quarantined)
         args: list[Any] = [worker, which, default_ms, self._kept, nonce]
-        found = self._scripts.run("take", [*args, *queues])
+        found = self._scripts.run("take", [*args, len(models), *models, *queues])
         if found is None:
             return None
         from local_llm_service.worker.store.outcomes import Delivery  # a producer needs none
 
-        queue, message, task_id, tag, token, queued, remaining, attempts, crashes, cancelled = found
+        queue, message, task_id, tag, token, queued, remaining, attempts, crashes, *more = found
+        cancelled, model, given_up = more
         return Delivery(
             queue=queue,
             message=message,
@@ -159,6 +164,8 @@ class Jobs:
             attempts=attempts,
             crashes=crashes,
             cancelled=bool(cancelled),
+            model=model,
+            given_up=bool(given_up),
         )
 
     def release(
@@ -171,6 +178,16 @@ class Jobs:
         """
         args = [task_id, token, int(delay_seconds * 1000), int(counts)]
         return bool(self._scripts.run("release", args))
+
+    def pass_on(self, task_id: str, token: str, *, worker: str, model: str) -> PassedOn:
+        """Leave a held job, which this worker's engine failed, to a worker that has not failed it.
+
+        `model` is what this worker ran it with, for a job of which nobody knew the model before.
+        """
+        from local_llm_service.worker.store.outcomes import PassedOn
+
+        done, *failed_by = self._scripts.run("pass_on", [task_id, token, worker, model])
+        return PassedOn(done >= 0, tuple(failed_by[0].split()) if failed_by else ())
 
     def drop(self, task_id: str, tag: str, token: str) -> None:
         """End the delivery of a message that has no job; nothing when it has another token."""
@@ -265,6 +282,15 @@ class Jobs:
         """Leave this job out of `unanswered`: its failure is stored."""
         self._client.srem(self._keys.unanswered, task_id)
 
+    def unserved(self, queues: Sequence[str], *, wait_seconds: float, most: int) -> list[str]:
+        """Return parked jobs that no live worker could run for `wait_seconds`."""
+        args = [int(wait_seconds * 1000), most, *queues]
+        return list(self._scripts.run("unserved", args))
+
+    def give_up(self, task_id: str) -> bool:
+        """Put a parked job back into its queue for any worker to fail it; False if it is not."""
+        return bool(self._scripts.run("give_up", [task_id]))
+
     # --- anybody ----------------------------------------------------------------------------
 
     def record(self, task_id: str) -> JobRecord | None:
@@ -282,12 +308,21 @@ class Jobs:
         return bool(self._client.hexists(self._keys.job(task_id), "cancel_requested"))
 
     def waiting(self, queues: Iterable[str]) -> dict[str, int]:
-        """Return how many messages each queue's list holds."""
+        """Return how many messages wait in each queue, those among them that are parked."""
         with self._client.pipeline(transaction=False) as pipe:
             named = list(queues)
             for queue in named:
                 pipe.llen(self._keys.queue(queue))
-            return dict(zip(named, pipe.execute(), strict=True))
+                pipe.zcard(self._keys.parked_in(queue))
+            found = pipe.execute()
+        return {queue: found[2 * n] + found[2 * n + 1] for n, queue in enumerate(named)}
+
+    def untaken(self, queues: Iterable[str]) -> int:
+        """Return how many messages of these queues no worker has looked at yet."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for queue in queues:
+                pipe.llen(self._keys.queue(queue))
+            return sum(pipe.execute())
 
     def backlogs(self, queues: Iterable[str]) -> dict[str, Backlog]:
         """Return the jobs of each queue that have no result yet, wherever they wait or run."""

@@ -33,15 +33,21 @@ DEAD_LETTERS_MOST: Final = 1000
 #: And the oldest when all together take more bytes, where no setting says otherwise.
 DEAD_LETTERS_BYTES: Final = 67_108_864
 
+#: How long it is remembered when a model was served last; MODEL_WAIT_SECONDS is shorter.
+SERVED_SECONDS: Final = 86_400
+
 #: Numbers that scripts know by these names: the longest doorbell, of unreadable messages the
-#: largest and the most of them, the bounds of dead letters, how long statistics outlive the last
-#: job and the clock the last worker (longer than any deadline), and what Redis needs for a cache
-#: entry, and for a job, beside its own bytes (MEMORY USAGE of keys, values and indexes); and how
-#: many waiters one script answers.
+#: largest and the most of them, the most that one take parks, how long it is known when a model was
+#: served last, the bounds of dead letters, how long statistics outlive the last job and the clock
+#: the last worker (longer than any deadline), and what Redis needs for a cache entry, and for a
+#: job, beside its own bytes (MEMORY USAGE of keys, values and indexes); and how many waiters one
+#: script answers.
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_BYTES": 65_536,
     "UNREADABLE_MOST": 100,
+    "PARK_AT_ONCE": 200,
+    "SERVED_MS": SERVED_SECONDS * 1000,
     "DEAD_LETTERS_MS": DEAD_LETTERS_SECONDS * 1000,
     "DEAD_LETTERS_MOST": DEAD_LETTERS_MOST,
     "STATS_SECONDS": 366 * 86_400,
@@ -101,6 +107,12 @@ class Keys:
     unacked_index = _Name("unacked_index")
     unacked_mutex = _Name("unacked_mutex")
     unacked_jobs = _Name("unacked_jobs")
+    #: Parked messages, which wait for a worker that serves their model. Sorted set task id → since
+    #: when nobody serves it, ms, by queue; sorted set task id → time of its submit, ms, by queue
+    #: and model; hash task id → bytes of "queue:model", ":", "queue:model", message.
+    parked = _Name("parked:")
+    parked_for = _Name("parked_for:")
+    parked_messages = _Name("parked_messages")
     #: Retries and `countdown`: sorted set task id → due time, ms; hash task id → message.
     deferred = _Name("deferred")
     deferred_messages = _Name("deferred_messages")
@@ -134,6 +146,8 @@ class Keys:
     unanswered = _Name("unanswered")
     #: List of at most DOORBELL_MOST rings: a worker waits here and then takes from the queues.
     doorbell = _Name("doorbell")
+    #: The same, by model: for workers that serve it. Lives a minute.
+    doorbell_for = _Name("doorbell_for:")
     #: The same where a worker waits whose gate is closed: rings for `to_end`. Lives a minute.
     end_bell = _Name("end_bell")
     #: Set of jobs whose message is to go from its queue to `to_end`, and hash: how far the search
@@ -188,6 +202,9 @@ class Keys:
     catalog_until = _Name("catalog_until")
     #: Hash model → the revision that all workers share; DEFAULT_MODEL → "model revision".
     consensus = _Name("consensus")
+    #: Sorted set model (or DEFAULT_MODEL) → when a live worker served it last, ms. Lives
+    #: SERVED_SECONDS.
+    served = _Name("served")
 
     def job(self, task_id: str) -> str:
         """The key of a job's record."""
@@ -212,6 +229,14 @@ class Keys:
     def ending(self, queue: str) -> str:
         """The key of a queue's messages of jobs that a worker has only to end."""
         return f"{self.to_end}{queue}"
+
+    def parked_in(self, queue: str) -> str:
+        """The key of what is parked in a queue."""
+        return f"{self.parked}{queue}"
+
+    def bell_of(self, model: str) -> str:
+        """The key of the doorbell of workers that serve a model."""
+        return f"{self.doorbell_for}{model}"
 
     def worker(self, name: str) -> str:
         """The key of what one worker says of itself."""

@@ -70,6 +70,21 @@ class Delivery:
     attempts: int
     crashes: int
     cancelled: bool
+    #: What a worker has to serve, a model or keys.DEFAULT_MODEL; empty where nobody knows.
+    model: str = ""
+    #: No worker could run it for MODEL_WAIT_SECONDS.
+    given_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOn:
+    """What pass_on.lua did: parked the job, or (it is lost) nothing; else who failed it.
+
+    `failed_by` names the workers whose engines failed the job, when no other live one can run it.
+    """
+
+    done: bool
+    failed_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ class Presence(BaseModel):
     """One worker: `slots` is its CONCURRENCY, `running` how many of them hold a job.
 
     `closed_by` says why it takes no jobs now ("ollama", "draining"); empty while it does.
+    `failing` names the models whose jobs its engine fails, so that it takes one of them at a time.
+    `reasons` says in words why it cannot answer calls that name no model; empty while it can.
     """
 
     model_config = ConfigDict(extra="ignore")  # a newer worker may say more
@@ -40,6 +42,8 @@ class Presence(BaseModel):
     ollama_version: str | None
     ollama_reachable: bool
     closed_by: list[str] = []
+    failing: list[str] = []
+    reasons: list[str] = []
     lease_seconds: float | None = None
     cache_enabled: bool
     #: What an operator should know of this worker's model server, in sentences.
@@ -58,7 +62,7 @@ def read_all(store: Store) -> list[Presence]:
 def publish(store: Store, worker: str, presence: str, catalog: str) -> None:
     """Write what one worker says for PRESENCE_TTL_SECONDS, and work out the consensus anew.
 
-    `presence` is a Presence as JSON, empty when the worker goes; `catalog` as ModelCatalog.table
+    `presence` is a Presence as JSON, empty when the worker goes; `catalog` as ServedModels.table
     gives it. Raises redis-py's errors.
     """
     ttl_ms = keys.PRESENCE_TTL_SECONDS * 1000

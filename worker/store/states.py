@@ -5,6 +5,8 @@
      │  └ joined ◄┘ │      (a job with the same fingerprint runs: its answer will be this job's)
      └─── deferred ◄┘      (retries, countdown)
 
+    queued or running ──► parked ──► running      (no worker here could run its model)
+
 No request and no answer text is in a record.
 """
 
@@ -15,6 +17,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Self
 
+from local_llm_service.worker.store.keys import DEFAULT_MODEL
+
 
 class JobState(StrEnum):
     """The words of `status`."""
@@ -23,6 +27,7 @@ class JobState(StrEnum):
     RUNNING = "running"
     DEFERRED = "deferred"
     JOINED = "joined"
+    PARKED = "parked"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -119,6 +124,15 @@ class JobRecord:
     #: The fencing token under which its result was stored, "1" where no worker held it. Written by
     #: settle, removed by replay.
     settled: str | None = None
+    #: The model that a worker has to serve, or keys.DEFAULT_MODEL. Written by submit; of a job sent
+    #: by name, by pass_on, once a worker lacked it.
+    model: str = ""
+    #: Names of the workers whose engine failed it, with spaces between. Written by pass_on, removed
+    #: by replay.
+    failed_by: str = ""
+    #: No worker could run it for MODEL_WAIT_SECONDS: the next one that takes it fails it. Written
+    #: by give_up, removed by replay.
+    given_up: bool = False
     #: Code of `errors`, once it failed. Written by settle and reap, removed by replay.
     error: str | None = None
 
@@ -140,7 +154,11 @@ class JobRecord:
 _READERS: Mapping[str, Any] = {
     "state": JobState,
     **dict.fromkeys(
-        ("put", "canvas", "cancelled", "to_end", "cancel_requested", "caller_left"), bool
+        (
+            *("put", "canvas", "cancelled", "to_end", "cancel_requested", "caller_left"),
+            "given_up",
+        ),
+        bool,
     ),
     **dict.fromkeys(("submitted_ms", "deadline_ms", "starts", "attempts", "crashes"), int),
 }
@@ -188,6 +206,8 @@ class NewJob:
     has_new_id: bool
     continued: bool = False
     max_bytes: int = 0
+    #: The model that a worker has to serve, or keys.DEFAULT_MODEL.
+    model: str = DEFAULT_MODEL
 
 
 @dataclass

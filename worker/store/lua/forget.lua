@@ -1,7 +1,7 @@
 -- Removes a job whose caller was told that it was not queued: Redis may have queued it after all.
 -- ARGV[1] task id
 -- Returns 1.
--- uses: DEADLINES, JOB_RECORD, detach, disband, end_delivery, leads, leave_backlog, read
+-- uses: DEADLINES, JOB_RECORD, detach, disband, end_delivery, leads, leave_backlog, read, unpark
 local id = ARGV[1]
 local record = JOB_RECORD .. id
 
@@ -11,6 +11,7 @@ if job.token then
   end_delivery(job.tag)
   if job.fingerprint and leads(job.fingerprint, id, job.token) then disband(job.fingerprint) end
 end
+unpark(id)
 redis.call('DEL', record)
 redis.call('ZREM', DEADLINES, id)
 leave_backlog(id)

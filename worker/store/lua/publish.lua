@@ -1,13 +1,14 @@
 -- Writes what a worker says of itself and works out anew what all workers agree on. The consensus
 -- maps a model to its revision where all who have the model have the same revision, and "*" to
 -- "model revision" of the default model where all have the same default. A caller looks into the
--- cache only with these.
+-- cache only with these. It also notes until when each model was served.
 -- ARGV[1] worker
 -- ARGV[2] its presence, JSON; "" = it goes
 -- ARGV[3] lifetime of all that is written, ms
--- ARGV[4] its model catalog, JSON: {"default": model, "models": {model: revision}}
+-- ARGV[4] its model catalog, JSON: {"default": model, "models": {model: revision},
+--         "serves": [model], "failing": [model]}; these two name models as the consensus does
 -- Returns 1.
--- uses: CATALOG, CATALOG_UNTIL, CONSENSUS, PRESENCE, clock, whole
+-- uses: CATALOG, CATALOG_UNTIL, CONSENSUS, PRESENCE, clock, note_served, whole
 local worker, presence, lifetime_ms, catalog = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local now = clock()
 
@@ -19,6 +20,7 @@ else
   redis.call('SET', PRESENCE .. worker, presence, 'PX', whole(lifetime_ms))
   redis.call('ZADD', CATALOG_UNTIL, whole(now + lifetime_ms), worker)
   redis.call('HSET', CATALOG, worker, catalog)
+  note_served(cjson.decode(catalog), now)
 end
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', CATALOG_UNTIL, '-inf', whole(now))) do
   redis.call('ZREM', CATALOG_UNTIL, gone)

@@ -16,6 +16,7 @@
 -- ARGV[13] what stands before the answer in such a result
 -- ARGV[14] what stands after it
 -- ARGV[15] most bytes of the queue's backlog; 0 = no limit
+-- ARGV[16] model that a worker has to serve, as the consensus names it
 -- Returns {"queue", 0}, {"exists", 0}, {"full", jobs, bytes} of the backlog, {"hit", answer} when
 -- the result is stored, or {"stale", consensus} when nothing was done as the caller was wrong
 -- about it.
@@ -25,6 +26,7 @@ local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], A
 local deadline_ms, kept_seconds, in_canvas = ARGV[6], ARGV[7], ARGV[8] == '1'
 local model, consensus, fingerprint = ARGV[9], ARGV[10], ARGV[11]
 local hit_seconds, before, after, max_bytes = ARGV[12], ARGV[13], ARGV[14], ARGV[15]
+local needed_model = ARGV[16]
 local record, result_key = JOB_RECORD .. id, RESULT_META .. id
 
 if redis.call('EXISTS', record, result_key) > 0 then
@@ -68,7 +70,7 @@ join_backlog(id, queue, 0)  -- `put` knows how large its message is
 local now = clock()
 local deadline = whole(now + deadline_ms)
 redis.call('HSET', record, 'kind', kind, 'queue', queue, 'state', 'queued', 'nonce', nonce,
-  'submitted_ms', whole(now), 'deadline_ms', deadline)
+  'submitted_ms', whole(now), 'deadline_ms', deadline, 'model', needed_model)
 if in_canvas then redis.call('HSET', record, 'canvas', '1') end
 if fingerprint ~= '' then redis.call('HSET', record, 'fingerprint', fingerprint) end
 redis.call('PEXPIRE', record, whole(deadline_ms + kept_seconds * 1000))

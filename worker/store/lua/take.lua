@@ -1,32 +1,39 @@
 -- Pops one message and records its delivery in one step: the message is in a queue or held, never
--- neither.
+-- neither. What this worker cannot run is parked on the way.
 -- ARGV[1] worker
 -- ARGV[2] 1 if it may take a quarantined message; "end" = it takes only what it has to end
 -- ARGV[3] deadline of a job that has none, ms from now
 -- ARGV[4] lifetime of a result, s
 -- ARGV[5] nonce of this take, new for ever: one that is repeated, as its reply was lost, gets the
 --         same message
--- ARGV[6..] queues, most urgent first; the quarantine of each comes before it
+-- ARGV[6] number of models that the worker serves
+-- ARGV[7..] these models, as the consensus names them; then queues, most urgent first: before each
+--         comes its quarantine, then what is parked in it for one of the models
 -- Returns nil, or {queue, message, task id, delivery tag, fencing token, ms in the queue or -1
--- where nobody knows, ms to its deadline, attempts so far, crashes so far, 1 if it is cancelled}.
+-- where nobody knows, ms to its deadline, attempts so far, crashes so far, 1 if it is cancelled,
+-- its model or "" where nobody knows, 1 if nobody can run it}.
 -- The message is never re-encoded.
--- uses: DEADLINES, DOORBELL, FENCE, JOB_RECORD, LAST_TAKE, QUARANTINE, QUEUE_LIST, TO_END
+-- uses: DEADLINES, FENCE, JOB_RECORD, LAST_TAKE, PARK_AT_ONCE, QUARANTINE, QUEUE_LIST, TO_END
 -- uses: UNACKED, UNACKED_INDEX, UNACKED_JOBS, UNREADABLE, UNREADABLE_BYTES, UNREADABLE_MOST, clock
--- uses: decode, elapsed, join_backlog, leave_backlog, read, ring_to_end, unwrap, whole
+-- uses: decode, elapsed, join_backlog, leave_backlog, may_run, next_parked, park, read
+-- uses: ring_for_the_rest, ring_to_end, unpark, unwrap, whole
 local worker, which, default_deadline_ms = ARGV[1], ARGV[2], ARGV[3]
-local kept_ms, nonce, queues = ARGV[4] * 1000, ARGV[5], {unpack(ARGV, 6)}
+local kept_ms, nonce, serves, words = ARGV[4] * 1000, ARGV[5], tonumber(ARGV[6]), {unpack(ARGV, 7)}
+local models, queues = {unpack(words, 1, serves)}, {unpack(words, serves + 1)}
 local may_take_quarantined, only_to_end = which == '1', which == 'end'
-local now, last_take = clock(), LAST_TAKE .. worker
+local now, last_take, parked = clock(), LAST_TAKE .. worker, 0
+local served = {}
+for _, model in ipairs(models) do served[model] = true end
 
 local function read_job(id)
   return read(JOB_RECORD .. id, 'settled', 'tag', 'token', 'submitted_ms', 'deadline_ms',
-    'attempts', 'crashes', 'cancelled')
+    'attempts', 'crashes', 'cancelled', 'model', 'failed_by', 'given_up')
 end
 
 local function reply(job, queue, message, id, tag, token)
   return {queue, message, id, tag, token, elapsed(job.submitted_ms, now) or -1,
     job.deadline_ms - now, tonumber(job.attempts or 0), tonumber(job.crashes or 0),
-    job.cancelled and 1 or 0}
+    job.cancelled and 1 or 0, job.model or '', job.given_up and 1 or 0}
 end
 
 -- Tells whether a message is of no use: its job has ended, or a worker holds another copy of it. A
@@ -46,6 +53,11 @@ local function deliver(raw, message, queue)
   local id = headers.id
   local record, job = JOB_RECORD .. id, read_job(id)
   if is_over(headers, job) then return nil end
+  if not may_run(job, worker, served, now) then
+    park(id, queue, job.model, raw, job.submitted_ms, now)
+    parked = parked + 1
+    return nil
+  end
   -- The count alone comes again when Redis has lost its last second.
   local token = redis.call('INCR', FENCE) .. '-' .. nonce
   redis.call('ZADD', UNACKED_INDEX, string.format('%.3f', now / 1000), tag)
@@ -69,7 +81,7 @@ end
 
 local function take_from(list, queue)
   for _ = 1, 1000 do  -- messages that are over or unreadable are dropped on the way
-    local raw = redis.call('RPOP', list)
+    local raw = parked < PARK_AT_ONCE and redis.call('RPOP', list)
     if not raw then return nil end
     local message = decode(raw)
     local delivery = message and deliver(raw, message, queue)
@@ -81,15 +93,13 @@ local function take_from(list, queue)
   end
 end
 
--- One ring may stand for several messages: another worker is to look for the rest.
-local function ring_for_the_rest()
-  ring_to_end(queues)
-  for _, queue in ipairs(queues) do
-    if redis.call('LLEN', QUARANTINE .. queue) + redis.call('LLEN', QUEUE_LIST .. queue) > 0 then
-      if redis.call('LLEN', DOORBELL) == 0 then redis.call('LPUSH', DOORBELL, '1') end
-      return
-    end
-  end
+local function take_parked(queue)
+  local id = next_parked(queue, models, function(one)
+    local job = read_job(one)
+    return (may_take_quarantined or not job.crashes) and may_run(job, worker, served, now)
+  end)
+  local raw = id and unpark(id)
+  return raw and (deliver(raw, decode(raw), queue) or take_parked(queue)) or nil
 end
 
 local last_nonce, last_id, last_token = unpack(
@@ -105,15 +115,18 @@ end
 local to_end
 for _, queue in ipairs(queues) do to_end = to_end or take_from(TO_END .. queue, queue) end
 if to_end or only_to_end then
-  ring_for_the_rest()
+  ring_to_end(queues)
+  if to_end then ring_for_the_rest(queues, models) end
   return to_end
 end
 for _, queue in ipairs(queues) do
   local delivery = may_take_quarantined and take_from(QUARANTINE .. queue, queue)
-    or take_from(QUEUE_LIST .. queue, queue)
+    or take_parked(queue) or take_from(QUEUE_LIST .. queue, queue)
   if delivery then
-    ring_for_the_rest()
+    ring_to_end(queues)
+    ring_for_the_rest(queues, models)
     return delivery
   end
 end
+if parked >= PARK_AT_ONCE then ring_for_the_rest(queues, models) end
 return nil

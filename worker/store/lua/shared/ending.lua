@@ -14,10 +14,10 @@ local function mark_ended(record, token, ending)
   redis.call('EXPIRE', record, ending.kept_seconds)
 end
 
--- Removes a job's message from wherever it is held or deferred, and what watches over it.
--- uses: DEADLINES, DEFERRED, DEFERRED_MESSAGES, UNANSWERED, end_delivery, leave_backlog
+-- Removes a job's message from wherever it is held, parked or deferred, and what watches over it.
+-- uses: DEADLINES, DEFERRED, DEFERRED_MESSAGES, UNANSWERED, end_delivery, leave_backlog, unpark
 local function remove_message(id, tag)
-  if tag then end_delivery(tag) end
+  if tag then end_delivery(tag) else unpark(id) end
   redis.call('ZREM', DEADLINES, id)
   redis.call('SREM', UNANSWERED, id)
   leave_backlog(id)

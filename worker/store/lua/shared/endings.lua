@@ -1,12 +1,12 @@
--- Jobs in a canvas that are cancelled or too late. A worker has to end them, with the message in
+-- Jobs in a canvas that are cancelled, too late, or that nobody can run. A worker has to end them, with the message in
 -- hand, and needs no engine for that: their messages wait apart, also for one with a closed gate.
 
 -- Tells whether a job in a canvas has only to be ended.
 -- uses: clock, read
 local function is_to_end(record)
-  local job = read(record, 'canvas', 'cancelled', 'deadline_ms')
+  local job = read(record, 'canvas', 'cancelled', 'given_up', 'deadline_ms')
   if not job.canvas then return false end
-  return job.cancelled or job.deadline_ms and tonumber(job.deadline_ms) <= clock()
+  return job.cancelled or job.given_up or job.deadline_ms and tonumber(job.deadline_ms) <= clock()
 end
 
 -- Wakes another worker, where more messages wait to be ended.
@@ -33,7 +33,7 @@ end
 
 -- Brings the message of a job that nobody holds to where a worker ends it. One in a queue is only
 -- sought here: sift.lua finds it. `job` has the fields queue and fingerprint.
--- uses: DEFERRED, DEFERRED_MESSAGES, FOLLOWERS, SOUGHT, detach, push_to_end, unwrap
+-- uses: DEFERRED, DEFERRED_MESSAGES, FOLLOWERS, SOUGHT, detach, push_to_end, unpark, unwrap
 local function let_end(id, record, job)
   local entry = job.fingerprint and redis.call('HGET', FOLLOWERS .. job.fingerprint, id)
   local message, queue = redis.call('HGET', DEFERRED_MESSAGES, id), job.queue
@@ -43,6 +43,9 @@ local function let_end(id, record, job)
   elseif message then
     redis.call('ZREM', DEFERRED, id)
     redis.call('HDEL', DEFERRED_MESSAGES, id)
+  else
+    local parked, its_queue = unpark(id)
+    message, queue = parked, its_queue or queue
   end
   if message then
     push_to_end(record, queue, message)

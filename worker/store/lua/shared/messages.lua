@@ -54,13 +54,15 @@ local function defer(id, message, due)
   redis.call('ZADD', DEFERRED, whole(due), id)
 end
 
--- Returns a job's message that is held, set aside or deferred; false for one in a queue, or none.
--- uses: DEFERRED_MESSAGES, FAN_OUT_FOLLOWERS, FOLLOWERS, UNACKED, fan_out_of, unwrap
+-- Returns a job's message that is held, set aside, parked or deferred; false for one in a queue, or
+-- none.
+-- uses: DEFERRED_MESSAGES, FAN_OUT_FOLLOWERS, FOLLOWERS, UNACKED, fan_out_of, parked_message
+-- uses: unwrap
 local function find_message(id, tag, fingerprint)
   local entry = tag and redis.call('HGET', UNACKED, tag)
     or fingerprint and redis.call('HGET', FOLLOWERS .. fingerprint, id)
   local open = not entry and fingerprint and fan_out_of(fingerprint, id)
   entry = entry or open and redis.call('HGET', FAN_OUT_FOLLOWERS .. open, id)
   if entry then return (unwrap(entry)) end
-  return redis.call('HGET', DEFERRED_MESSAGES, id)
+  return parked_message(id) or redis.call('HGET', DEFERRED_MESSAGES, id)
 end

@@ -1,0 +1,66 @@
+"""What a job that nobody can run is told, and what a worker says it cannot do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from local_llm_service.worker.errors import ModelFailed, ModelMissing
+from local_llm_service.worker.intake.reasons import reasons_of
+from local_llm_service.worker.lease.unserved import can_be_run, unserved_error
+from local_llm_service.worker.prompt import Model
+from local_llm_service.worker.store.presence import Presence
+from local_llm_service.worker.store.states import JobRecord
+
+
+def worker(name: str = "w1", has: tuple[str, ...] = ("fake:1b",), **more: Any) -> Presence:
+    """A worker whose default is fake:1b."""
+    return Presence(
+        **{
+            "name": name, "slots": 1, "running": 0, "model": "fake:1b", "ollama_host": "http://h:1",
+            "ollama_version": "0.33.0", "ollama_reachable": True, "cache_enabled": True,
+            "models": [Model(one, "d", 1, None) for one in has], **more,
+        }
+    )  # fmt: skip
+
+
+def test_a_model_that_nobody_has() -> None:
+    """The hint has the command and what is there."""
+    error = unserved_error(JobRecord(model="big:7b"), [worker(), worker("w2", ("small:1b",))])
+    assert isinstance(error, ModelMissing)
+    assert error.message == "no live worker has model 'big:7b'"
+    assert error.hint.endswith("or use one that is there: fake:1b, small:1b.")
+
+
+def test_the_default_model() -> None:
+    """It is named where the workers have one; without any worker nobody knows it."""
+    assert "'fake:1b'" in unserved_error(JobRecord(model="*"), [worker(has=())]).message
+    assert "the default model" in unserved_error(JobRecord(model="*"), []).message
+
+
+def test_engines_that_failed_it_are_named() -> None:
+    """Those that failed this job, and those that fail the model."""
+    there = [worker(failing=["fake:1b"]), worker("w2")]
+    error = unserved_error(JobRecord(model="*", failed_by="w2 w0"), there)
+    assert isinstance(error, ModelFailed)
+    assert error.message.endswith("its engine failed at w2, w0, w1")
+
+
+def test_who_can_run_it() -> None:
+    """A worker with the model whose engine has failed neither it nor the model."""
+    job = JobRecord(model="*", failed_by="w1")
+    assert not can_be_run(job, [worker()])
+    assert can_be_run(job, [worker(), worker("w2")])
+    assert not can_be_run(job, [worker("w2", failing=["fake:1b"])])
+    assert not can_be_run(JobRecord(model="big:7b"), [worker()])
+
+
+def test_a_worker_says_why_it_cannot_answer() -> None:
+    """In words, with what to do; nothing while it can."""
+    assert reasons_of(worker()) == []
+    assert "run `ollama pull fake:1b`" in reasons_of(worker(has=()))[0]
+    assert "fails jobs with model 'fake:1b'" in reasons_of(worker(failing=["fake:1b"]))[0]
+    away = worker(has=(), ollama_reachable=False, closed_by=["ollama"])
+    assert reasons_of(away) == [
+        "Ollama does not answer at http://h:1: start it with `ollama serve`"
+    ]
+    assert reasons_of(worker(closed_by=["draining"])) == ["it is shutting down"]

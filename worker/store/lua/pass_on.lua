@@ -1,0 +1,46 @@
+-- Passes a job that this worker's engine failed on to the other workers: it is parked for one whose
+-- engine has not failed it. Its followers go back to their queues and know who failed it.
+-- ARGV[1] task id
+-- ARGV[2] fencing token
+-- ARGV[3] worker
+-- ARGV[4] model that the worker ran it with, as the consensus names it
+-- Returns {1} when it is parked; {0} when the message is not held under this token; {-1, names of
+-- the workers whose engines failed it} when no other live worker can run it: nothing has moved.
+-- uses: JOB_RECORD, UNACKED, WAITERS, can_run, clock, disband, end_delivery, has_failed, leads
+-- uses: park, read, unwrap
+local id, token, worker, model = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local record = JOB_RECORD .. id
+
+-- Notes in a job's record who failed it. Returns all who did.
+local function note_failure(of)
+  local failed_by = read(of, 'failed_by').failed_by
+  if has_failed(failed_by, worker) then return failed_by end
+  failed_by = failed_by and failed_by .. ' ' .. worker or worker
+  redis.call('HSET', of, 'failed_by', failed_by)
+  return failed_by
+end
+
+local job = read(record, 'token', 'tag', 'fingerprint', 'caller_left', 'model', 'submitted_ms')
+local entry = job.token == token and redis.call('HGET', UNACKED, job.tag)
+if not entry then return {0} end
+local failed_by = note_failure(record)
+-- Of a message sent by name nobody knew the model before: now it waits for a worker that has it.
+local was_unknown = not job.model
+if was_unknown then redis.call('HSET', record, 'model', model) end
+if not was_unknown and not can_run(job.model, failed_by) then return {-1, failed_by} end
+local leading = job.fingerprint and leads(job.fingerprint, id, token)
+end_delivery(job.tag)
+redis.call('HDEL', record, 'token', 'tag', 'worker')
+if leading then
+  for _, other in ipairs(redis.call('ZRANGE', WAITERS .. job.fingerprint, 0, -1)) do
+    if redis.call('EXISTS', JOB_RECORD .. other) == 1 then note_failure(JOB_RECORD .. other) end
+  end
+  disband(job.fingerprint)
+end
+if job.caller_left then  -- only the others go on
+  redis.call('HDEL', record, 'caller_left')
+  return {1}
+end
+local message, queue = unwrap(entry)
+park(id, queue, job.model or model, message, job.submitted_ms, clock())
+return {1}
