@@ -22,12 +22,14 @@ class Prompt:
 
     `max_tokens` bounds the answer. `temperature` 0 gives the most likely text. `schema` constrains
     the answer to JSON of this schema as far as the model server can; the caller still checks it.
+    Without `grammar` the server is not told of the schema.
     """
 
     messages: tuple[Message, ...]
     max_tokens: int
     temperature: float = 0.0
     schema: JsonSchema | None = None
+    grammar: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ from local_llm_service.worker.intake.gate import Gate
 from local_llm_service.worker.intake.model_catalog import ModelCatalog
 from local_llm_service.worker.lease.consumption import Consumption
 from local_llm_service.worker.lease.in_flight import InFlightDeliveries
+from local_llm_service.worker.lease.isolation import Isolation
 from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.store.jobs import EngineDeath
 from local_llm_service.worker.store.store import Store
 
 
@@ -43,6 +45,10 @@ class WorkerRuntime:
     #: Tells Flower that these followers have their result: an answer, or an error.
     tell_of_followers: Callable[[Sequence[str], Exception | None], None] = _tell_nobody
 
+    def __post_init__(self) -> None:
+        #: What this worker may take, so that a suspect runs with nothing beside it.
+        self.isolation = Isolation(self.in_flight, self.slots)
+
     def __repr__(self) -> str:
         return f"<runtime of {self.name}>"
 
@@ -60,11 +66,23 @@ class WorkerRuntime:
         return cls(name, slots, settings, store, engine, gate, catalog, breaker)
 
     def release(
-        self, task_id: str, token: str, *, delay_seconds: float = 0.0, counts: bool = False
+        self,
+        task_id: str,
+        token: str,
+        *,
+        delay_seconds: float = 0.0,
+        counts: bool = False,
+        engine_died: EngineDeath = "",
     ) -> None:
         """End a delivery: its message goes back now, or as soon as Redis can be reached."""
         try:
-            self.store.jobs.release(task_id, token, delay_seconds=delay_seconds, counts=counts)
+            self.store.jobs.release(
+                task_id,
+                token,
+                delay_seconds=delay_seconds,
+                counts=counts,
+                engine_died=engine_died,
+            )
         except redis.RedisError:
             self.in_flight.release_later(task_id, token)
         self.in_flight.end(token)

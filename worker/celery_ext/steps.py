@@ -95,9 +95,12 @@ def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
     """A worker's heartbeat with all its chores, not yet started."""
     jobs, in_flight, gate = runtime.store.jobs, runtime.in_flight, runtime.gate
     reaper = Reaper(runtime.settings, runtime.store, gate, partial(fail, runtime))
-    watchdog = Watchdog(
-        jobs, runtime.consumption, lambda: gate.is_open and len(in_flight) < runtime.slots
-    )
+
+    def could_take() -> bool:
+        free = len(in_flight) < runtime.slots
+        return gate.is_open and free and not runtime.isolation.holds_back
+
+    watchdog = Watchdog(jobs, runtime.consumption, could_take)
     lease_seconds = runtime.settings.lease_seconds
     return LeaseHeartbeat(
         runtime.store, in_flight, lease_seconds,

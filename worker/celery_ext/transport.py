@@ -55,7 +55,8 @@ class QoS(kombu_redis.QoS):
         if not self.prefetch_count:
             return True
         runtime: WorkerRuntime = self.channel.llm_runtime
-        return runtime.gate.is_open and len(runtime.in_flight) < self.prefetch_count
+        free = len(runtime.in_flight) < self.prefetch_count
+        return runtime.gate.is_open and free and runtime.isolation.may_take
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Remember a delivered message, which take.lua has recorded already."""
@@ -181,12 +182,16 @@ class Channel(kombu_redis.Channel):
         """Take the most urgent message; None if there is none."""
         queues = self._job_queues()
         runtime.consumption.looks_into(queues)
+        isolation = runtime.isolation
         delivery = runtime.store.jobs.take(
             queues,
             worker=runtime.name,
-            may_take_quarantined=not runtime.in_flight.has_quarantined(),
+            may_take_quarantined=isolation.may_take_quarantined,
             nonce=runtime.consumption.nonce,
+            others_first=isolation.others_first,
+            on_clear=isolation.clear,
         )
+        isolation.took(delivery)
         runtime.consumption.replied(found=delivery is not None)
         return delivery
 

@@ -5,8 +5,8 @@ Scripts are in lua/. They use Redis's own clock, so hosts need not agree on the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
 from uuid import uuid4
 
 from local_llm_service.worker.store import keys as names
@@ -26,6 +26,9 @@ from local_llm_service.worker.store.states import (
 
 if TYPE_CHECKING:
     from local_llm_service.worker.store.outcomes import Delivery, Ending, Settled
+
+#: How a job ran when its engine died: beside others, with nothing beside it, or "": none died.
+EngineDeath = Literal["", "beside", "alone"]
 
 _ADMISSIONS = {str(word): word for word in Admission}
 
@@ -101,43 +104,53 @@ class Jobs:
     # --- a worker, for what it holds --------------------------------------------------------
 
     def take(
-        self, queues: Sequence[str], *, worker: str, may_take_quarantined: bool, nonce: str
+        self,
+        queues: Sequence[str],
+        *,
+        worker: str,
+        may_take_quarantined: bool,
+        nonce: str,
+        others_first: bool = False,
+        on_clear: Callable[[], None] | None = None,
     ) -> Delivery | None:
         """Pop the most urgent message of `queues` and hold it under a new fencing token.
 
         None when there is none. A call with the nonce of this worker's last one, whose reply was
-        lost, returns the same delivery. `may_take_quarantined`: also one that a worker died with.
+        lost, returns the same delivery.
+
+        `may_take_quarantined`: also a suspect, before the others of its queue, or with
+        `others_first` after them. A worker that may not, because it runs something, takes others,
+        with `others_first` in any case; without, only while no suspect waits: else it may be this
+        worker's turn to empty itself, which `on_clear` is told, and it gets nothing.
         """
         default_ms = int(self._lifetimes.deadline_seconds * 1000)
-        args: list[Any] = [worker, int(may_take_quarantined), default_ms, self._kept, nonce]
+        order = ("first", "last") if may_take_quarantined else ("clear", "no")
+        args: list[Any] = [worker, order[others_first], default_ms, self._kept, nonce]
         found = self._scripts.run("take", [*args, *queues])
-        if found is None:
+        if found == "clear" and on_clear is not None:
+            on_clear()
+        if not isinstance(found, list):
             return None
         from local_llm_service.worker.store.outcomes import Delivery  # a producer needs none
 
-        queue, message, task_id, tag, token, queued, remaining, attempts, crashes, cancelled = found
-        return Delivery(
-            queue=queue,
-            message=message,
-            task_id=task_id,
-            tag=tag,
-            token=str(token),
-            queued_seconds=None if queued < 0 else queued / 1000,
-            remaining_seconds=remaining / 1000,
-            attempts=attempts,
-            crashes=crashes,
-            cancelled=bool(cancelled),
-        )
+        return Delivery.of(found)
 
     def release(
-        self, task_id: str, token: str, *, delay_seconds: float = 0.0, counts: bool = False
+        self,
+        task_id: str,
+        token: str,
+        *,
+        delay_seconds: float = 0.0,
+        counts: bool = False,
+        engine_died: EngineDeath = "",
     ) -> bool:
         """Put a held message and its followers back to the head of their queues.
 
-        They go at once or after a delay. `counts`: this was a try. False when no worker holds the
-        message under `token`.
+        They go at once or after a delay. `counts`: this was a try. `engine_died`: the
+        engine died while the job ran, beside others or alone; they become suspects. False when no
+        worker holds the message under `token`.
         """
-        args = [task_id, token, int(delay_seconds * 1000), int(counts)]
+        args = [task_id, token, int(delay_seconds * 1000), int(counts), engine_died]
         return bool(self._scripts.run("release", args))
 
     def drop(self, task_id: str, tag: str, token: str) -> None:

@@ -32,13 +32,15 @@ DEAD_LETTERS_SECONDS: Final = 7 * 86_400
 DEAD_LETTERS_MOST: Final = 1000
 
 #: Numbers that scripts know by these names: the longest doorbell, the most unreadable messages, the
-#: bounds of dead letters, how long statistics outlive the last job, and what Redis needs for a
-#: cache entry beside its own bytes (MEMORY USAGE of key, value and index).
+#: bounds of dead letters, how long one worker alone empties itself for a quarantined job, how long
+#: statistics outlive the last job, and what Redis needs for a cache entry beside its own bytes
+#: (MEMORY USAGE of key, value and index).
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_MOST": 100,
     "DEAD_LETTERS_MS": DEAD_LETTERS_SECONDS * 1000,
     "DEAD_LETTERS_MOST": DEAD_LETTERS_MOST,
+    "CLEARING_MS": 5000,
     "STATS_SECONDS": 366 * 86_400,
     "CACHE_ENTRY_OVERHEAD_BYTES": 400,
 }
@@ -72,7 +74,8 @@ class Keys:
     # --- Where a message is: in exactly one of these. No lifetime: each move empties one. ---
     #: List of messages, by queue name.
     queue_list = _Name("")
-    #: List, by queue name: messages of jobs that a worker died with; taken at most one at a time.
+    #: List, by queue name: messages of suspects, which ran when a worker or an engine died. Each
+    #: runs with nothing beside it.
     quarantine = _Name("quarantine:")
     #: In-flight deliveries, in kombu's own form: hash tag → [message, exchange, queue], and sorted
     #: set tag → time of the last renewal, seconds. UNACKED_JOBS adds hash tag → task id.
@@ -108,6 +111,8 @@ class Keys:
     fence = _Name("fence")
     #: Hash, by worker: what it took last, should the reply have been lost. Lives an hour.
     last_take = _Name("take:")
+    #: String: the worker that empties itself for a quarantined job. Lives CLEARING_MS.
+    clearing = _Name("clearing")
     #: Hash: since when some worker has always reached Redis. Lives an hour.
     redis_up_since = _Name("redis_up_since")
     #: Channel on which the id of a cancelled job is published.

@@ -17,6 +17,7 @@ import httpx
 
 from local_llm_service.worker.engine.ollama.client import OllamaClient
 from local_llm_service.worker.engine.ollama.errors import FOREIGN, FormatRefused, translate
+from local_llm_service.worker.engine.ollama.grammar import constraints
 from local_llm_service.worker.engine.ollama.stream import TokenTimeouts, read_completion
 from local_llm_service.worker.engine.protocol import Stoppable, TextSink
 from local_llm_service.worker.engine.text_feed import TextFeed
@@ -26,7 +27,7 @@ from local_llm_service.worker.errors import (
     ModelFailed,
     ModelMissing,
 )
-from local_llm_service.worker.prompt import Completion, JsonSchema, Model, Prompt
+from local_llm_service.worker.prompt import Completion, Model, Prompt
 from local_llm_service.worker.settings import Settings
 
 T = TypeVar("T")
@@ -46,6 +47,8 @@ class OllamaEngine:
         self._settings = settings
         self._timeouts = TokenTimeouts(settings.first_token_seconds, settings.next_token_seconds)
         self._client = OllamaClient(settings.ollama_host, connect_seconds=settings.connect_seconds)
+        #: As the server last said; None until it did. Presence asks every few seconds.
+        self._version: str | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self._thread.start()
@@ -84,7 +87,8 @@ class OllamaEngine:
 
     def version(self) -> str:
         """See Engine.version."""
-        return self._run(self._probe(self._client.version()))
+        self._version = self._run(self._probe(self._client.version()))
+        return self._version
 
     def models(self) -> list[Model]:
         """See Engine.models."""
@@ -156,7 +160,7 @@ class OllamaEngine:
         Ollama refuses a grammar before the first token (tests/wire/chat_format_bad_*.json), so no
         text is handed out twice.
         """
-        for constraint in _constraints(prompt.schema):
+        for constraint in self._constraints(prompt):
             try:
                 return await self._generate(prompt, model, constraint, feed)
             except FormatRefused as error:
@@ -189,18 +193,15 @@ class OllamaEngine:
             there = []
         return f"{hint}, or use one that is there: {', '.join(there)}." if there else f"{hint}."
 
+    def _constraints(self, prompt: Prompt) -> list[dict[str, object]]:
+        """What to send as `format`, strictest first; empty for free text."""
+        if prompt.schema is None or not prompt.grammar:
+            return []
+        found = constraints(prompt.schema, self._version)
+        if found[0] is not prompt.schema:
+            logger.info("a JSON Schema goes out without what Ollama %s cannot take", self._version)
+        return found
+
 
 def _cancel(future: Future[Completion]) -> None:
     future.cancel()
-
-
-def _constraints(schema: JsonSchema | None) -> list[object]:
-    """What to send as `format`, strictest first; empty for free text.
-
-    Ollama takes an object only, and `{}` as "any JSON object".
-    """
-    if schema is None:
-        return []
-    strict = schema if isinstance(schema, dict) else {}
-    kind = strict.get("type", "object")
-    return [strict, {"type": kind}] if isinstance(kind, str) else [strict]

@@ -1,30 +1,32 @@
 -- Pops one message and records its delivery in one step: the message is in a queue or held, never
 -- neither.
 -- ARGV[1] worker
--- ARGV[2] 1 if it may take a quarantined message
+-- ARGV[2] quarantined messages: "first", "last" (others of their queue before them), "no", or
+--         "clear" (not now, and others only while none waits)
 -- ARGV[3] deadline of a job that has none, ms from now
 -- ARGV[4] lifetime of a result, s
 -- ARGV[5] nonce of this take: one that is repeated, as its reply was lost, gets the same message
--- ARGV[6..] queues, most urgent first; the quarantine of each comes before it
--- Returns nil, or {queue, message, task id, delivery tag, fencing token, ms in the queue or -1
--- where nobody knows, ms to its deadline, attempts so far, crashes so far, 1 if it is cancelled}.
+-- ARGV[6..] queues, most urgent first
+-- Returns nil; "clear" when the worker is to empty itself for a quarantined message; or {queue,
+-- message, task id, delivery tag, fencing token, ms in the queue or -1 where nobody knows, ms to
+-- its deadline, attempts so far, crashes so far, 1 if it is cancelled, deaths of engines so far}.
 -- The message is never re-encoded.
--- uses: DEADLINES, DOORBELL, FENCE, JOB_RECORD, LAST_TAKE, QUARANTINE, QUEUE_LIST, UNACKED
--- uses: UNACKED_INDEX, UNACKED_JOBS, UNREADABLE, UNREADABLE_MOST, clock, elapsed, read, unwrap
--- uses: whole
-local worker, may_take_quarantined, default_deadline_ms = ARGV[1], ARGV[2] == '1', ARGV[3]
+-- uses: DEADLINES, FENCE, JOB_RECORD, LAST_TAKE, QUARANTINE, QUEUE_LIST, UNACKED, UNACKED_INDEX
+-- uses: UNACKED_JOBS, UNREADABLE, UNREADABLE_MOST, clock, elapsed, is_suspect, must_clear, read
+-- uses: ring_for_the_rest, unwrap, whole
+local worker, quarantined, default_deadline_ms = ARGV[1], ARGV[2], ARGV[3]
 local kept_ms, nonce, queues = ARGV[4] * 1000, ARGV[5], {unpack(ARGV, 6)}
 local now, last_take = clock(), LAST_TAKE .. worker
 
 local function read_job(id)
   return read(JOB_RECORD .. id, 'settled', 'tag', 'token', 'submitted_ms', 'deadline_ms',
-    'attempts', 'crashes', 'cancelled')
+    'attempts', 'crashes', 'cancelled', 'engine_deaths')
 end
 
 local function reply(job, queue, message, id, tag, token)
   return {queue, message, id, tag, token, elapsed(job.submitted_ms, now) or -1,
     job.deadline_ms - now, tonumber(job.attempts or 0), tonumber(job.crashes or 0),
-    job.cancelled and 1 or 0}
+    job.cancelled and 1 or 0, tonumber(job.engine_deaths or 0)}
 end
 
 -- Tells whether a message is of no use: its job has ended, or a worker holds another copy of it. A
@@ -40,6 +42,10 @@ local function deliver(raw, message, queue)
   local id = headers.id
   local record, job = JOB_RECORD .. id, read_job(id)
   if is_over(headers, job) then return nil end
+  if is_suspect(job) and (quarantined == 'no' or quarantined == 'clear') then
+    redis.call('LPUSH', QUARANTINE .. queue, raw)  -- it shares the count of its group
+    return nil
+  end
   local token = redis.call('INCR', FENCE)
   redis.call('ZADD', UNACKED_INDEX, string.format('%.3f', now / 1000), tag)
   redis.call('HSET', UNACKED, tag, '[' .. raw .. ', "", "' .. queue .. '"]')
@@ -80,16 +86,6 @@ local function take_from(list, queue)
   end
 end
 
--- One ring may stand for several messages: another worker is to look for the rest.
-local function ring_for_the_rest()
-  for _, queue in ipairs(queues) do
-    if redis.call('LLEN', QUARANTINE .. queue) + redis.call('LLEN', QUEUE_LIST .. queue) > 0 then
-      if redis.call('LLEN', DOORBELL) == 0 then redis.call('LPUSH', DOORBELL, '1') end
-      return
-    end
-  end
-end
-
 local last_nonce, last_id, last_token = unpack(
   redis.call('HMGET', last_take, 'nonce', 'id', 'token'))
 if last_nonce == nonce then
@@ -101,10 +97,12 @@ if last_nonce == nonce then
   end
 end
 for _, queue in ipairs(queues) do
-  local delivery = may_take_quarantined and take_from(QUARANTINE .. queue, queue)
+  if quarantined == 'clear' and must_clear(queue, worker) then return 'clear' end
+  local delivery = quarantined == 'first' and take_from(QUARANTINE .. queue, queue)
     or take_from(QUEUE_LIST .. queue, queue)
+    or quarantined == 'last' and take_from(QUARANTINE .. queue, queue)
   if delivery then
-    ring_for_the_rest()
+    ring_for_the_rest(queues)
     return delivery
   end
 end

@@ -14,6 +14,17 @@ local function ring()
   redis.call('LTRIM', DOORBELL, 0, DOORBELL_MOST - 1)
 end
 
+-- One ring may stand for several messages: another worker is to look for the rest.
+-- uses: DOORBELL, QUARANTINE, QUEUE_LIST
+local function ring_for_the_rest(queues)
+  for _, queue in ipairs(queues) do
+    if redis.call('LLEN', QUARANTINE .. queue) + redis.call('LLEN', QUEUE_LIST .. queue) > 0 then
+      if redis.call('LLEN', DOORBELL) == 0 then redis.call('LPUSH', DOORBELL, '1') end
+      return
+    end
+  end
+end
+
 -- Ends the delivery of a message: no worker holds it any more.
 -- uses: UNACKED, UNACKED_INDEX, UNACKED_JOBS
 local function end_delivery(tag)
@@ -22,10 +33,10 @@ local function end_delivery(tag)
   redis.call('HDEL', UNACKED_JOBS, tag)
 end
 
--- Puts a message at the head of its queue, or of its quarantine when a worker died with it.
--- uses: QUARANTINE, QUEUE_LIST, ring
+-- Puts a message at the head of its queue, or of its quarantine when the job is a suspect.
+-- uses: QUARANTINE, QUEUE_LIST, is_suspect, read, ring
 local function push_first(record, queue, message)
-  local quarantined = redis.call('HEXISTS', record, 'crashes') == 1
+  local quarantined = is_suspect(read(record, 'crashes', 'engine_deaths'))
   redis.call('RPUSH', (quarantined and QUARANTINE or QUEUE_LIST) .. queue, message)
   ring()
 end
