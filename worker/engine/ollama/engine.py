@@ -66,10 +66,13 @@ class OllamaEngine:
         if stoppable is not None and stoppable.reason is not None:
             raise stoppable.reason  # before anything is sent
         feed = TextFeed(on_text)
+        formats = self._formats(prompt)  # here, because a large schema would hold up the loop
         wanted_seconds = None if stoppable is None else stoppable.wanted_seconds
         future = self._submit(
             self._within(
-                remaining_seconds, lambda: self._answer(prompt, model, feed), wanted_seconds
+                remaining_seconds,
+                lambda: self._answer(prompt, model, feed, formats),
+                wanted_seconds,
             )
         )
         if stoppable is not None:
@@ -154,13 +157,15 @@ class OllamaEngine:
             await asyncio.gather(running, return_exceptions=True)
         raise DeadlineExceeded("the deadline passed while the job was running")
 
-    async def _answer(self, prompt: Prompt, model: str, feed: TextFeed) -> Completion:
+    async def _answer(
+        self, prompt: Prompt, model: str, feed: TextFeed, formats: list[dict[str, object]]
+    ) -> Completion:
         """Ask with the schema as grammar; where Ollama cannot express it, with a looser one.
 
         Ollama refuses a grammar before the first token (tests/wire/chat_format_bad_*.json), so no
         text is handed out twice.
         """
-        for constraint in self._constraints(prompt):
+        for constraint in formats:
             try:
                 return await self._generate(prompt, model, constraint, feed)
             except FormatRefused as error:
@@ -193,7 +198,7 @@ class OllamaEngine:
             there = []
         return f"{hint}, or use one that is there: {', '.join(there)}." if there else f"{hint}."
 
-    def _constraints(self, prompt: Prompt) -> list[dict[str, object]]:
+    def _formats(self, prompt: Prompt) -> list[dict[str, object]]:
         """What to send as `format`, strictest first; empty for free text."""
         if prompt.schema is None or not prompt.grammar:
             return []

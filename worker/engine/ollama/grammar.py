@@ -21,7 +21,7 @@ _FORMS = ("$ref", "oneOf", "anyOf", "const", "enum", "properties", "allOf", "ite
 _FORMATS = ("date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3", "uuid4", "uuid5")
 #: What grammars have in every case, bytes.
 _BASE_BYTES = 2000
-_LONGEST_NAME = 200
+_LARGEST_GRAMMAR_BYTES = 1_000_000
 
 
 def constraints(schema: JsonSchema, version: str | None) -> list[dict[str, object]]:
@@ -42,7 +42,7 @@ def constraints(schema: JsonSchema, version: str | None) -> list[dict[str, objec
 def loosened(schema: dict[str, object], limits: GrammarLimits) -> dict[str, object]:
     """The schema without what is on the list; the schema itself if nothing is."""
     loose = _Loosening(schema, limits).result()
-    if _grammar_bytes(loose, limits) > limits.most("grammar_size"):
+    if _is_too_large(loose, limits):
         kind = schema.get("type")
         loose = {"type": kind if kind in _TYPES else list(_TYPES)}
     return schema if loose == schema else loose
@@ -81,7 +81,6 @@ class _Loosening:
         self._bound_text(loose)
         self._bound(loose, "minItems", "maxItems")
         self._bound(loose, "minLength", "maxLength")
-        self._bound_integer(loose)
         self._close_shapes(loose)
         if not _has_form(loose):
             loose.pop("type", None)
@@ -96,7 +95,8 @@ class _Loosening:
         if name in ("properties", "$defs", "definitions") and isinstance(value, dict):
             parts = {key: self._part(part) for key, part in value.items()}
             # A property of that name would be taken for a reference.
-            named = any(key == "$ref" or len(key) > 1000 for key in parts)
+            longest = self._limits.most("property_name")
+            named = any(key == "$ref" or len(key) > longest for key in parts)
             return None if named else {k: part for k, part in parts.items() if part is not None}
         if name in ("anyOf", "oneOf", "allOf", "prefixItems") and isinstance(value, list):
             parts_of = [self._part(part) for part in value]
@@ -127,18 +127,6 @@ class _Loosening:
         if "repetition_reversed" in self._limits and _above(loose.get(least), loose.get(most)):
             del loose[least], loose[most]
 
-    def _bound_integer(self, loose: dict[str, Any]) -> None:
-        limit = self._limits.most("integer_bound")
-        names = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
-        values = [loose[name] for name in names if name in loose]
-        numbers = [value for value in values if _is_number(value)]
-        low = [loose[name] for name in names[:2] if _is_number(loose.get(name))]
-        high = [loose[name] for name in names[2:] if _is_number(loose.get(name))]
-        wrong = low and high and max(low) > min(high) and "integer_bound" in self._limits
-        if wrong or len(numbers) < len(values) or any(abs(one) > limit for one in numbers):
-            for name in names:
-                loose.pop(name, None)
-
     def _close_shapes(self, loose: dict[str, Any]) -> None:
         if "items_after_prefix" in self._limits and "prefixItems" in loose:
             loose.pop("items", None)
@@ -146,8 +134,6 @@ class _Loosening:
             parts = loose["allOf"]
             if not isinstance(parts, list) or not all(map(self._has_members, parts)):
                 del loose["allOf"]
-        if len(loose.get("properties") or ()) > self._limits.most("properties"):
-            del loose["properties"]
 
     def _has_members(self, part: Any) -> bool:
         """Whether the converter finds properties or an enum in a part of `allOf`."""
@@ -187,13 +173,19 @@ def _above(one: Any, other: Any) -> bool:
     return bool(_is_number(one) and _is_number(other) and one > other)
 
 
-def _grammar_bytes(schema: Any, limits: GrammarLimits) -> float:
+def _is_too_large(schema: dict[str, object], limits: GrammarLimits) -> bool:
+    if "grammar_size" not in limits:
+        return False
+    sent = len(json.dumps(schema, separators=(",", ":"), ensure_ascii=False).encode())
+    room = max(limits.most("grammar_size"), limits.times_the_schema * sent)
+    return _grammar_bytes(schema) > min(room, _LARGEST_GRAMMAR_BYTES)
+
+
+def _grammar_bytes(schema: Any) -> float:
     """About how long the grammar of a loosened schema gets, rather too long than too short.
 
     Each rule begins with the path of its property, and a property is named in up to six rules.
     """
-    if "grammar_size" not in limits:
-        return 0.0
     total, todo = float(_BASE_BYTES), [(schema, 0)]
     while todo:
         node, path = todo.pop()

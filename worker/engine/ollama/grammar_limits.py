@@ -26,6 +26,11 @@ class GrammarLimits:
         """The largest number that a rule allows; infinite where the rule does not hold."""
         return self.rules[name]["most"] if name in self.rules else float("inf")
 
+    @property
+    def times_the_schema(self) -> float:
+        """How many times the bytes of its schema a grammar may take."""
+        return float(self.rules["grammar_size"]["times_the_schema"])
+
     def characters(self, name: str, which: str) -> str:
         """The characters that a rule which holds allows."""
         return str(self.rules[name][which])

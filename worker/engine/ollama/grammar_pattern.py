@@ -22,6 +22,8 @@ def unfit(pattern: str, limits: GrammarLimits) -> str | None:
         return "pattern_ends"
     if len(_LAST_ESCAPES.findall(pattern)[0]) % 2:
         return "pattern_ends"  # the $ is a character
+    if len(pattern) > limits.most("pattern_length"):
+        return "pattern_length"
     broken = _Reader(pattern[1:-1], limits).read()
     return next((rule for rule in broken if rule in limits), None)
 
@@ -31,7 +33,6 @@ class _Reader:
 
     def __init__(self, text: str, limits: GrammarLimits) -> None:
         self._text, self._limits, self._place = text, limits, 0
-        self._depth = 0
         self._broken: list[str] = []
         #: Whether a quantifier may follow, and how many characters of a literal stand before it.
         self._item, self._literal = False, 0
@@ -83,16 +84,12 @@ class _Reader:
         return character != "" and character in known
 
     def _open(self) -> None:
-        self._depth += 1
-        if self._depth > self._limits.most("pattern_nesting"):
-            self._broken.append("pattern_nesting")
         if self._text[self._place + 1 : self._place + 2] in ("?", "*", "+", "{"):
             self._broken.append("pattern_group")
             self._place += 1  # read on behind it
         self._went(item=False)
 
     def _close(self) -> None:
-        self._depth -= 1
         self._went(item=True)
 
     def _class(self) -> None:
@@ -118,11 +115,6 @@ class _Reader:
         if self._after_escape and self._literal > 1:
             self._broken.append("pattern_quantifier")
         numbers = [int(number[:6]) for number in (found[1], found[3]) if number]
-        if found[0].startswith("{"):
-            if max(numbers, default=0) == 0:
-                self._broken.append("pattern_quantifier")
-            if max(numbers, default=0) > self._limits.most("repetition"):
-                self._broken.append("repetition")
+        if max(numbers, default=0) > self._limits.most("repetition"):
+            self._broken.append("repetition")
         self._went(len(found[0]), item=True)
-        if self._text[self._place : self._place + 1] in tuple("*+?{"):
-            self._broken.append("pattern_quantifier")
