@@ -49,13 +49,19 @@ def ask(prompt: str, **options: Any) -> AsyncResult:
 
 
 def play(ollama: DyingOllama, kills: str, *, also_without: bool = False) -> None:
-    """Let "culprit" kill: with its grammar, or `also_without`. Neighbours are slow at first."""
+    """Let "culprit" kill: with its grammar, or `also_without`.
+
+    At first neighbours are slow: those with an even number are in prompt evaluation when the engine
+    dies, the others are being answered.
+    """
 
     def respond(body: dict[str, Any]) -> Script:
         if "culprit" not in said(body):
             deaths = ollama.runner_deaths + ollama.serve_deaths
-            slow = deaths == 0 and "neighbour" in said(body)
-            return Script(ANSWER.chunks, first_seconds=30 if slow else 0.05)
+            if deaths or "neighbour" not in said(body):
+                return Script(ANSWER.chunks, first_seconds=0.05)
+            midway = said(body).endswith("1")
+            return Script(ANSWER.chunks, first_seconds=0 if midway else 30, pause_seconds=10)
         if "format" in body or also_without:
             return Death(kills=kills, first_seconds=0.3)
         return ANSWER
