@@ -36,7 +36,7 @@ ENDS = {
     "0.24/ctx_chat_one_long_message_shift_false": "context_overflow",  # one token, and then full
 }
 #: Here the client hung up, so there is no end to replay.
-LEFT = ("client_disconnect", "schema_pattern_never_ends")
+LEFT = ("client_disconnect", "schema_pattern_never_ends", "schema_reversed_never_ends")
 
 
 def chats() -> Iterator[str]:

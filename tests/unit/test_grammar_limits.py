@@ -19,11 +19,8 @@ WIRE = Path(__file__).parents[1] / "wire"
 VERSIONS = {"": "0.33.0-rc2", "0.24/": "0.24.0"}
 #: Recordings of a `format` that Ollama did not take: it died, ran for ever or refused.
 NOT_TAKEN = (
-    "schema_",
-    "chat_format_bad",
-    "chat_native_format_bad",
-    "chat_format_not",
-    "chat_format_ref",
+    *("schema_", "chat_format_bad", "chat_native_format_bad", "chat_format_not"),
+    *("chat_format_ref", "chat_format_description"),
 )
 ANY = {"type": ["object", "array", "string", "number", "integer", "boolean", "null"]}
 

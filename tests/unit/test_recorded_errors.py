@@ -24,8 +24,10 @@ MEANINGS: dict[str, type[ServiceError]] = {
     "chat_format_bad_pattern": FormatRefused,
     "chat_format_bad_schema": FormatRefused,
     "chat_format_bad_schema_stream": FormatRefused,
+    "chat_format_description_alone": FormatRefused,
     "chat_format_invalid_string": FormatRefused,
     "chat_format_not": FormatRefused,
+    "chat_format_ref_in_if": FormatRefused,
     "chat_format_ref_missing": FormatRefused,
     "chat_missing_model": errors.ModelMissing,
     "chat_model_load_fails": errors.ModelFailed,
@@ -43,11 +45,14 @@ MEANINGS: dict[str, type[ServiceError]] = {
     "runner_killed_in_prompt_stream": EngineDied,
     "runner_killed_midway_nostream": EngineDied,
     "runner_killed_midway_stream": EngineDied,
+    "schema_class_escape_crashes_runner": EngineDied,
     "schema_crashes_runner_neighbour_in_prompt": EngineDied,
     "schema_crashes_runner_neighbour_stream": EngineDied,
     "schema_crashes_runner_nostream": EngineDied,
     "schema_crashes_runner_stream": EngineDied,
+    "schema_large_crashes_runner": EngineDied,
     "schema_pattern_crashes_runner": EngineDied,
+    "schema_ref_to_itself_crashes_runner": EngineDied,
 }
 
 
