@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from local_llm_service.worker.engine import EngineDied
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.lease.in_flight import Interrupted
 
@@ -21,7 +22,7 @@ class Retry:
     `counts`: the failure was one of the job's MAX_ATTEMPTS tries. `cause` labels the metric.
     """
 
-    cause: Literal["interrupted", "outage", "retry"]
+    cause: Literal["interrupted", "outage", "retry", "engine_died"]
     delay_seconds: float = 0.0
     counts: bool = False
 
@@ -36,11 +37,15 @@ def decide(
 ) -> Retry | None:
     """Decide on a retry after `error`, with `attempts` tries before this one; None: it is final.
 
-    A shutdown or an outage of the engine (`is_away`, called only if it matters) does not count as a
-    try. The pause doubles from `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to 1.5.
+    A shutdown, an outage of the engine (`is_away`, called only if it matters) or its death does not
+    count as a try; tasks/engine_death.py has counted a death already. The pause doubles from
+    `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to 1.5.
     """
     if isinstance(error, Interrupted):
         return Retry("interrupted")
+    if isinstance(error, EngineDied):
+        is_away()  # closes the gate if the engine is not back yet
+        return Retry("engine_died")
     if not error.retryable:
         return None
     if is_away():

@@ -16,7 +16,7 @@ from typing import Any
 import redis
 from celery.exceptions import CeleryError, Ignore
 
-from local_llm_service.tasks import retry
+from local_llm_service.tasks import engine_death, retry
 from local_llm_service.tasks.answer import Timings, Usage
 from local_llm_service.tasks.elsewhere import given_up_error, pass_on
 from local_llm_service.tasks.kind import JobTask, Kind
@@ -77,6 +77,7 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
     except Exception as error:  # noqa: BLE001  # an edge: a foreign error may quote the prompt
         outcome = Outcome(_unexpected(job, error))
     if in_flight is not None and runtime is not None:
+        outcome = _final(outcome, runtime, in_flight)
         if _goes_back(outcome, runtime, in_flight):
             raise Ignore
         if isinstance(outcome.result, ServiceError) and outcome.work.origin == "computed":
@@ -133,9 +134,10 @@ class _Run:
         """Let the engine generate, and note how it did."""
         served, began_at = self._runtime.served, time.monotonic()
         self._in_flight.model = full_name(model)
+        prompt = self._kind.prompt(request, self._runtime.settings.max_output_tokens)
         try:
             completion = self._runtime.engine.complete(
-                self._kind.prompt(request, self._runtime.settings.max_output_tokens),
+                engine_death.safer(prompt, self._delivery),
                 model=model,
                 remaining_seconds=self._delivery.remaining_seconds,
                 stoppable=self._in_flight,
@@ -156,6 +158,7 @@ class _Run:
             raise InternalError("the job's result could not be stored")
         if delivery.crashes >= settings.max_crashes:
             raise CrashedTooOften(f"the job's worker died {delivery.crashes} times")
+        engine_death.check(delivery, settings.max_crashes)
         if delivery.remaining_seconds <= 0:
             raise DeadlineExceeded("the deadline passed while the job waited in its queue")
 
@@ -293,6 +296,15 @@ def _unexpected(job: JobTask, error: Exception) -> InternalError:
     return InternalError(f"unexpected {type(error).__name__} in the worker")
 
 
+def _final(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> Outcome:
+    """The outcome, or that the job is given up as it has killed too many engines."""
+    error = outcome.result
+    if not isinstance(error, ServiceError):
+        return outcome
+    final = engine_death.final(error, in_flight.delivery, runtime.settings.max_crashes)
+    return replace(outcome, result=final)
+
+
 def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> bool:
     """Put the message back, and return True, if a later try makes sense, here or elsewhere."""
     error, delivery = outcome.result, in_flight.delivery
@@ -310,11 +322,15 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
     if again.counts:
         pause = again.delay_seconds
         logger.warning("job %s: %s; next try in %.1f s", delivery.task_id, error.code, pause)
+    died = again.cause == "engine_died"
+    if died:
+        logger.warning("job %s: %s; it runs again alone", delivery.task_id, error.message)
     runtime.release(
         delivery.task_id,
         delivery.token,
         delay_seconds=again.delay_seconds,
         counts=again.counts,
+        engine_died=engine_death.how_it_ran(delivery) if died else "",
     )
     metrics.RELEASES.labels(again.cause).inc()
     return True

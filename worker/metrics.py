@@ -14,8 +14,11 @@ from prometheus_client import Counter, Gauge, start_http_server
 JOBS = Counter("local_llm_jobs_ended", "Jobs that ended in this worker", ["kind", "outcome"])
 RELEASES = Counter(
     "local_llm_jobs_released", "Jobs that went back without a result", ["cause"]
-)  # cause: outage, interrupted, retry, elsewhere
+)  # cause: outage, interrupted, retry, elsewhere, engine_died
 REAPED = Counter("local_llm_jobs_reaped", "Jobs taken from dead workers")
+UNKNOWN_ERRORS = Counter(
+    "local_llm_ollama_unknown_errors", "Errors of Ollama in words that are not known", ["kind"]
+)  # kind: refused (4xx), failed (any other status), midway (in a stream)
 IN_FLIGHT = Gauge("local_llm_jobs_in_flight", "Jobs that this worker holds now")
 GATE_OPEN = Gauge("local_llm_gate_open", "1 while this worker takes jobs")
 BREAKER_CLOSED = Gauge("local_llm_breaker_closed", "1 while Ollama counts as reachable")

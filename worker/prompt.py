@@ -48,13 +48,15 @@ class Prompt:
     """One request to a model.
 
     `max_tokens` bounds the answer. `schema` constrains the answer to JSON of this schema as far as
-    the model server can; the caller still checks it.
+    the model server can; the caller still checks it. Without `grammar` the server is not told of
+    the schema.
     """
 
     messages: tuple[Message, ...]
     max_tokens: int
     sampling: Sampling = REPEATABLE
     schema: JsonSchema | None = None
+    grammar: bool = True
 
 
 @dataclass(frozen=True, slots=True)

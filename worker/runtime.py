@@ -19,7 +19,9 @@ from local_llm_service.worker.intake.model_catalog import ModelCatalog
 from local_llm_service.worker.intake.served_models import ServedModels
 from local_llm_service.worker.lease.consumption import Consumption
 from local_llm_service.worker.lease.in_flight import InFlightDeliveries
+from local_llm_service.worker.lease.isolation import Isolation
 from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.store.jobs import EngineDeath
 from local_llm_service.worker.store.store import Store
 
 
@@ -51,6 +53,20 @@ class WorkerRuntime:
             return [one.delivery.model for one in self.in_flight.all()]
 
         self.served = ServedModels(self.settings, self.catalog, self.gate, held)
+        #: What this worker may take, so that a suspect runs with nothing beside it.
+        self.isolation = Isolation(self.in_flight, self.slots)
+
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether a slot is free, here and in the engine, and nothing in it has to run alone."""
+        busy = len(self.in_flight) + self.engine.occupied
+        return busy < self.slots and self.isolation.may_take
+
+    @property
+    def could_take(self) -> bool:
+        """Whether this worker would take a job now, if one waited."""
+        is_ready = self.gate.is_open and self.served.now() is not None
+        return is_ready and self.has_free_slot and not self.isolation.holds_back
 
     def __repr__(self) -> str:
         return f"<runtime of {self.name}>"
@@ -69,11 +85,23 @@ class WorkerRuntime:
         return cls(name, slots, settings, store, engine, gate, catalog, breaker)
 
     def release(
-        self, task_id: str, token: str, *, delay_seconds: float = 0.0, counts: bool = False
+        self,
+        task_id: str,
+        token: str,
+        *,
+        delay_seconds: float = 0.0,
+        counts: bool = False,
+        engine_died: EngineDeath = "",
     ) -> None:
         """End a delivery: its message goes back now, or as soon as Redis can be reached."""
         try:
-            self.store.jobs.release(task_id, token, delay_seconds=delay_seconds, counts=counts)
+            self.store.jobs.release(
+                task_id,
+                token,
+                delay_seconds=delay_seconds,
+                counts=counts,
+                engine_died=engine_died,
+            )
         except redis.RedisError:
             self.in_flight.release_later(task_id, token)
         self.in_flight.end(token)

@@ -78,13 +78,13 @@ def write_raw(case: str, site: Site, extra: Iterable[dict[str, Any]] = ()) -> No
 
 def print_table(outcomes: list[Outcome]) -> None:
     """Print the numbers of all cases, each with its bound and whether the bound holds."""
-    print(f"\n{'case':8} {'what':52} {'measured':>10} {'bound':>8}")
+    print(f"\n{'case':12} {'what':52} {'measured':>10} {'bound':>8}")
     for outcome in outcomes:
         for one in outcome.measures:
             bound = "" if one.limit is None else f"<= {one.limit:g}"
             mark = "" if one.limit is None else "ok" if one.kept else "BROKEN"
             value = f"{one.value:.4g} {one.unit}".strip()
-            line = f"{outcome.case:8} {one.name:52} {value:>10} {bound:>8} {mark:6} {one.note}"
+            line = f"{outcome.case:12} {one.name:52} {value:>10} {bound:>8} {mark:6} {one.note}"
             print(line.rstrip())
     print()
 

@@ -36,6 +36,7 @@ class Plan:
     engines: int | None = None  # None: one per worker
     chunk_seconds: float = 0.1
     environment: dict[str, str] = field(default_factory=dict)
+    engine: type[Engine] = Engine
 
 
 class Site:
@@ -51,7 +52,7 @@ class Site:
         )
         answers = Answers(plan.chunk_seconds)
         count = plan.workers if plan.engines is None else plan.engines
-        self.engines = [Engine(number=number, answers=answers) for number in range(count)]
+        self.engines = [plan.engine(number=number, answers=answers) for number in range(count)]
 
     def __enter__(self) -> Self:
         try:

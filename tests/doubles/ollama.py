@@ -262,7 +262,7 @@ def _is_probe(body: dict[str, Any]) -> bool:
     )
 
 
-def _plain(writer: asyncio.StreamWriter, status: int, body: dict[str, Any]) -> None:
+def _plain(writer: Any, status: int, body: dict[str, Any]) -> None:
     text = json.dumps(body).encode()
     writer.write(
         f"HTTP/1.1 {status} X\r\nContent-Type: application/json; charset=utf-8\r\n"
@@ -271,6 +271,6 @@ def _plain(writer: asyncio.StreamWriter, status: int, body: dict[str, Any]) -> N
     )
 
 
-def _line(writer: asyncio.StreamWriter, record: dict[str, Any]) -> None:
+def _line(writer: Any, record: dict[str, Any]) -> None:
     text = json.dumps(record).encode() + b"\n"
     writer.write(f"{len(text):x}\r\n".encode() + text + b"\r\n")

@@ -26,7 +26,7 @@ from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 
 MODEL = "fake:1b"
-SCHEMA: JsonSchema = {"type": "object", "properties": {"a": {"pattern": "x"}}}
+SCHEMA: JsonSchema = {"type": "object", "properties": {"a": {"pattern": "^x$"}}}
 #: As recorded in tests/wire/chat_format_bad_pattern.json.
 REFUSED = Script(status=400, error="Pattern must start with '^' and end with '$'")
 

@@ -19,8 +19,9 @@ SHARED_WORKER = {
 @pytest.mark.parametrize(
     ("script", "error"),
     [
-        (Script(end="cut"), errors.StreamBroken),
-        (Script(end="error"), errors.StreamBroken),
+        (Script(end="cut"), errors.CrashedTooOften),
+        (Script(end="error"), errors.CrashedTooOften),
+        (Script(end="error", error="something else"), errors.StreamBroken),
         (Script(end="silent"), errors.StreamBroken),
         (Script(status=503, error="server busy, please try again."), errors.OllamaBusy),
         (Script(status=500, error='tensor "blk.3" exceeds file size'), errors.ModelFailed),
@@ -36,10 +37,14 @@ def test_each_fault_of_ollama_has_its_own_error(
     script: Script,
     error: type[errors.ServiceError],
 ) -> None:
-    """The error comes after as many tries as make sense: one when a retry cannot help."""
+    """The error comes after as many tries as make sense: one when a retry cannot help.
+
+    What dies each time is given up after three deaths (test_engine_death.py).
+    """
     shared_ollama.respond = lambda _: script
     shared_ollama.seen.clear()
     with pytest.raises(error) as caught:
         tasks.generate.delay("hi", cache=False).get(timeout=20)
     assert caught.value.hint
-    assert len(shared_ollama.seen) == (2 if error.retryable else 1)
+    runs = {errors.CrashedTooOften: 3}.get(error, 2 if error.retryable else 1)
+    assert len(shared_ollama.seen) == runs

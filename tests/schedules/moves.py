@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from local_llm_service.worker.engine import EngineDied
 from local_llm_service.worker.errors import ModelFailed, OllamaBusy
 from local_llm_service.worker.intake.gate import Reason
 from local_llm_service.worker.lease.in_flight import Interrupted
@@ -209,9 +210,9 @@ class Moves:
         return self._end(_pick(self._site.open, which), "finish", then)
 
     def fail(self, which: int, how: int, then: int = 0) -> bool:
-        """Let a model fail, permanently or with an error that allows another try."""
-        error = OllamaBusy("busy") if how % 2 else ModelFailed("broken")
-        return self._end(_pick(self._site.open, which), error, then)
+        """Let a model fail: permanently, with an error that allows another try, or by dying."""
+        errors = (ModelFailed("broken"), OllamaBusy("busy"), EngineDied("died"))
+        return self._end(_pick(self._site.open, which), errors[how % 3], then)
 
     def timer(self, which: int) -> bool:
         """Let an engine see that its job's deadline has passed."""

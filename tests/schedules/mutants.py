@@ -159,6 +159,34 @@ MUTANTS = (
         "ask 0 0, step -1 0, ask 0 0, step -1 0, take 0, step 0 0, expire 0, chore 1 4",
     ),
     Mutant(
+        "deaths of engines are the leader's alone",
+        "release",
+        "if deaths and job.fingerprint then"
+        " share_count(job.fingerprint, id, 'engine_deaths', deaths) end\n",
+        "",
+        "n equal jobs kill n times as many engines",
+        "ask 0 0, step -1 0, ask 0 0, step -1 0, take 0, step -1 0, fail 0 2 1",
+    ),
+    Mutant(
+        "a suspect in a queue is taken beside others",
+        "take",
+        "if is_suspect(job) and (quarantined == 'no' or quarantined == 'clear') then",
+        "if false then",
+        "the innocent die with it once more",
+        "ask 0 2, step -1 0, take 0, step -1 0, ask 3 2, step -1 0, take 0, step -1 0, ask 0 0,"
+        " step -1 0, fail 0 2 1, take 0, step -1 0",
+        rare=True,
+    ),
+    Mutant(
+        "a death is forgotten when the message goes back",
+        "shared/quarantine",
+        "return job.crashes ~= nil or job.engine_deaths ~= nil",
+        "return job.crashes ~= nil",
+        "a suspect runs beside others",
+        "ask 0 2, step -1 0, take 0, step -1 0, ask 3 2, step -1 0, take 0, step -1 0, ask 0 0,"
+        " step -1 0, fail 0 2 1, take 0, step -1 0",
+    ),
+    Mutant(
         "what is put back leaves its group behind",
         "release",
         "if leading then disband(job.fingerprint, due, attempts) end\n",

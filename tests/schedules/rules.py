@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from typing import Any
 
+from local_llm_service.tasks.engine_death import LEAST_DEATHS
+from local_llm_service.worker.engine import EngineDied
 from local_llm_service.worker.store.keys import NUMBERS, Keys
 from tests.schedules.engine import Generation, Made, number_of
 from tests.schedules.jobs import Job
@@ -35,7 +37,7 @@ _FADES = (
         KEYS.dead_letter_bytes,
     ),
     *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.served, KEYS.presence, KEYS.last_take),
-    *(KEYS.end_bell, KEYS.sifting),
+    *(KEYS.end_bell, KEYS.sifting, KEYS.clearing),
 )
 #: What a job counts whose message is not put yet.
 _EMPTY_BYTES = NUMBERS["JOB_OVERHEAD_BYTES"]
@@ -59,12 +61,14 @@ class Rules:
         self._followers_have_a_leader()
         self._backlog_is_counted()
         self._no_engine_fails_a_job_twice()
+        self._suspects_run_alone()
         for one in self._site.running:
             if one.key is not None:
                 self._runs_for_a_caller(one)
                 self._is_not_stopped_while_others_wait(one)
         for fingerprint, (leader, token) in self._site.before.groups.items():
-            self._crashes_are_shared(fingerprint, leader, token)
+            self._is_shared("crashes", fingerprint, leader, token)
+            self._is_shared("engine_deaths", fingerprint, leader, token)
             self._an_answer_reaches_every_waiter(fingerprint, leader)
 
     def _results_stay(self) -> None:
@@ -171,16 +175,23 @@ class Rules:
             others = [o for o in others if "canvas" not in seen.records[o] or o in waiters]
             assert not (leads and others), f"{one.made} is stopped, and {others} wait for it"
 
-    def _crashes_are_shared(self, fingerprint: str, leader: str, token: str) -> None:
-        """The waiters of a job that was running when its worker died share that crash."""
+    def _suspects_run_alone(self) -> None:
+        """Nothing runs in a worker beside a job that a worker or an engine died with."""
+        for worker in self._site.alive:
+            run = [one for one in self._site.running if one.worker is worker]
+            suspects = [one for one in run if one.in_flight.delivery.is_suspect]
+            assert not suspects or len(run) == 1, f"{suspects[0].made} runs beside others"
+
+    def _is_shared(self, count: str, fingerprint: str, leader: str, token: str) -> None:
+        """The waiters of a job that was running when its worker or engine died share that."""
         seen, before = self._site.seen, self._site.before
-        crashes = seen.records.get(leader, {}).get("crashes", "0")
+        number = seen.records.get(leader, {}).get(count, "0")
         was = before.records.get(leader, {})
-        if was.get("token") == token and crashes != was.get("crashes", "0"):
+        if was.get("token") == token and number != was.get(count, "0"):
             for task_id in before.waiters.get(fingerprint, []):
-                its = seen.records[task_id].get("crashes", "0")
+                its = seen.records[task_id].get(count, "0")
                 settled = "settled" in before.records[task_id]
-                assert settled or its >= crashes, f"{task_id} does not share a crash of {leader}"
+                assert settled or its >= number, f"{task_id} does not share {count} of {leader}"
 
     def _an_answer_reaches_every_waiter(self, fingerprint: str, leader: str) -> None:
         """Once the leader has its answer, no job waits for it, not even in another queue, unless
@@ -249,7 +260,9 @@ class Rules:
         reasons = {
             "Cancelled": job.cancelled or head.cancelled,
             "DeadlineExceeded": job.late or head.late,
-            "CrashedTooOften": site.calls.seen["reap"] >= site.settings.max_crashes,
+            "CrashedTooOften": site.calls.seen["reap"] >= site.settings.max_crashes
+            or self._deaths(job) >= LEAST_DEATHS
+            or self._deaths(head) >= LEAST_DEATHS,
             "ModelMissing": site.lacked,
             "ModelFailed": any(self._failed(one, "model_failed") for one in (job, head)),
             "OllamaBusy": any(self._failed(one, "ollama_busy") for one in (job, head)),
@@ -258,6 +271,11 @@ class Rules:
 
     def _failed(self, job: Job, code: str) -> bool:
         return any(why == code and self._is_for(made, job) for made, why in self._site.failures)
+
+    def _deaths(self, job: Job) -> int:
+        return sum(
+            why == EngineDied.code and self._is_for(made, job) for made, why in self._site.failures
+        )
 
     def _is_for(self, made: Made, job: Job) -> bool:
         by = self._site.jobs[made.job]

@@ -94,7 +94,8 @@ class Site:
 
     def _can_take(self, worker: Worker) -> bool:
         busy = max(len(self.of(worker, "slot")), len(worker.runtime.in_flight))
-        return not worker.draining and not worker.taking and busy < worker.slots
+        free = not worker.draining and not worker.taking and busy < worker.slots
+        return free and worker.runtime.isolation.may_take
 
     # --- what they do -----------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ FOUND = {
     "starts": "2",
     "attempts": "1",
     "crashes": "1",
+    "engine_deaths": "2",
     "cancelled": "1",
     "cancel_requested": "1",
     "caller_left": "1",
@@ -45,6 +46,7 @@ def test_a_record_is_read_with_its_types() -> None:
     assert record.state is JobState.RUNNING
     assert (record.submitted_ms, record.deadline_ms) == (1732460000000, 1732463600000)
     assert (record.starts, record.attempts, record.crashes) == (2, 1, 1)
+    assert record.engine_deaths == 2
     assert record.put is record.canvas is record.cancelled is True
     assert record.cancel_requested is record.caller_left is record.given_up is True
     assert (record.model, record.failed_by) == ("big:7b", "w1 w2")

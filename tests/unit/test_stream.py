@@ -1,6 +1,7 @@
 """A streamed answer is read to its end, and every other way out has an error of its own."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import nullcontext
@@ -307,3 +308,44 @@ def test_cancelling_the_reader_closes_the_stream() -> None:
         assert stream.closed
 
     asyncio.run(cancel_midway())
+
+
+def test_white_space_of_changing_length_is_repetition_too() -> None:
+    """0.24's guard compares trimmed chunks: no two in a row are equal in this recording."""
+    lines = records_of(recording("0.24/chat_white_space_repeat_abort_stream"))
+    texts = [line["message"]["content"] for line in lines[-26:]]
+    assert all(one != other for one, other in itertools.pairwise(texts))
+    with pytest.raises(InvalidOutput, match="repeated itself"):
+        read(Stream(lines), prompt(1000))
+
+
+def whole_answers_of_024() -> list[str]:
+    """The recordings with 0.24 of chats that came to their end."""
+    found = []
+    for file in sorted((WIRE / "0.24").glob("*.json")):
+        exchange = recording(f"0.24/{file.stem}")
+        if exchange["request"]["path"] != "/api/chat" or exchange["response"]["status"] != 200:
+            continue
+        if records_of(exchange)[-1].get("done_reason") in ("stop", "length"):
+            found.append(file.stem)
+    return found
+
+
+@pytest.mark.parametrize("name", whole_answers_of_024())
+def test_a_recorded_answer_of_024_is_read_whole(name: str) -> None:
+    """Also where a duration is missing, and with white space after the JSON."""
+    exchange = recording(f"0.24/{name}")
+    lines = records_of(exchange)
+    last = lines[-1]
+    completion = read(Stream(lines), prompt(last["eval_count"]))
+    assert completion.text == "".join(line["message"]["content"] for line in lines)
+    assert completion.finish_reason == last["done_reason"]
+    assert completion.completion_tokens == last["eval_count"]
+    assert completion.generation_seconds == last.get("eval_duration", 0) / 1e9
+
+
+def test_a_window_that_fills_up_in_024_is_an_overflow() -> None:
+    """`shift: false` ends with "length" before the budget, one token past the window."""
+    lines = records_of(recording("0.24/ctx_generation_overruns_shift_false"))
+    with pytest.raises(ContextOverflow, match="129 tokens"):
+        read(Stream(lines), prompt(400))

@@ -100,15 +100,7 @@ def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
     jobs, in_flight, gate = runtime.store.jobs, runtime.in_flight, runtime.gate
     reaper = Reaper(runtime.settings, runtime.store, gate, partial(fail, runtime))
     model_wait = ModelWait(runtime.settings, runtime.store, partial(fail, runtime))
-    watchdog = Watchdog(
-        jobs,
-        runtime.consumption,
-        lambda: (
-            gate.is_open
-            and len(in_flight) + runtime.engine.occupied < runtime.slots
-            and runtime.served.now() is not None
-        ),
-    )
+    watchdog = Watchdog(jobs, runtime.consumption, lambda: runtime.could_take)
     lease_seconds = runtime.settings.lease_seconds
     return LeaseHeartbeat(
         runtime.store, in_flight, lease_seconds,

@@ -60,7 +60,8 @@ class QoS(kombu_redis.QoS):
             return True
         runtime: WorkerRuntime = self.channel.llm_runtime
         busy = len(runtime.in_flight) + runtime.engine.occupied
-        return runtime.gate.may_end_jobs and busy < self.prefetch_count
+        free = busy < self.prefetch_count and runtime.isolation.may_take
+        return runtime.gate.may_end_jobs and free
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Remember a delivered message, which take.lua has recorded already."""
@@ -216,14 +217,18 @@ class Channel(kombu_redis.Channel):
             return None
         queues = self._job_queues()
         runtime.consumption.looks_into(queues)
+        isolation = runtime.isolation
         delivery = runtime.store.jobs.take(
             queues,
             worker=runtime.name,
-            may_take_quarantined=not runtime.in_flight.has_quarantined(),
+            may_take_quarantined=isolation.may_take_quarantined,
             nonce=runtime.consumption.nonce,
             models=models,
             only_to_end=not is_open,
+            others_first=isolation.others_first,
+            on_clear=isolation.clear,
         )
+        isolation.took(delivery)
         runtime.consumption.replied(found=delivery is not None)
         return delivery
 

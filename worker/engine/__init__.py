@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from local_llm_service.worker.engine.protocol import Engine, Stoppable, TextSink
+from local_llm_service.worker.engine.protocol import Engine, EngineDied, Stoppable, TextSink
 
 if TYPE_CHECKING:
     from local_llm_service.worker.settings import Settings
 
-__all__ = ["Engine", "Stoppable", "TextSink", "open_engine"]
+__all__ = ["Engine", "EngineDied", "Stoppable", "TextSink", "open_engine"]
 
 
 def open_engine(settings: Settings) -> Engine:

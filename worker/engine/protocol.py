@@ -9,11 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.errors import ServiceError, StreamBroken
 from local_llm_service.worker.prompt import Completion, Model, Prompt
 
 #: Takes each piece of an answer's text; see `Engine.complete` for what it may rely on.
 TextSink = Callable[[str], None]
+
+
+class EngineDied(StreamBroken):
+    """The model server, or the process in it that runs the model, died while it ran this prompt.
+
+    All prompts that ran in it get this error, also those that did no harm. In a worker no caller
+    sees it: tasks/engine_death.py says what becomes of the job.
+    """
 
 
 class Stoppable(Protocol):
@@ -55,7 +63,7 @@ class Engine(Protocol):
         that raises is not called again in this call, and the answer goes on without it.
 
         Raises DeadlineExceeded when `remaining_seconds` are over and nobody else waits, the
-        stoppable's reason after a stop, else any other error of `worker.errors`.
+        stoppable's reason after a stop, EngineDied, else any other error of `worker.errors`.
         """
 
     def version(self) -> str:

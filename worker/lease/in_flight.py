@@ -117,9 +117,9 @@ class InFlightDeliveries:
             return list(self._by_token.values())
 
     def has_quarantined(self) -> bool:
-        """Whether one of the jobs has had a worker die with it before."""
+        """Whether one of the jobs is a suspect: a worker or an engine has died while it ran."""
         with self._lock:
-            return any(one.delivery.crashes for one in self._by_token.values())
+            return any(one.delivery.is_suspect for one in self._by_token.values())
 
     def release_later(self, task_id: str, token: str) -> None:
         """Remember to put this message back when Redis can be reached again."""

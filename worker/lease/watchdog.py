@@ -26,7 +26,8 @@ PAUSE_SECONDS = 10.0
 class Watchdog:
     """Ends the process (SIGTERM: a drain) when it no longer consumes.
 
-    `could_take` says whether this worker takes jobs now: its gate is open and a slot is free.
+    `could_take` says whether this worker takes jobs now: its gate is open, a slot is free, and it
+    does not hold back for a suspect.
     """
 
     def __init__(

@@ -5,8 +5,8 @@ Scripts are in lua/. They use Redis's own clock, so hosts need not agree on the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
 from uuid import uuid4
 
 import redis
@@ -29,6 +29,9 @@ from local_llm_service.worker.store.states import (
 
 if TYPE_CHECKING:
     from local_llm_service.worker.store.outcomes import Delivery, Ending, PassedOn, Settled
+
+#: How a job ran when its engine died: beside others, with nothing beside it, or "": none died.
+EngineDeath = Literal["", "beside", "alone"]
 
 _ADMISSIONS = {str(word): word for word in Admission}
 
@@ -132,6 +135,8 @@ class Jobs:
         nonce: str,
         models: Sequence[str] = (names.DEFAULT_MODEL,),
         only_to_end: bool = False,
+        others_first: bool = False,
+        on_clear: Callable[[], None] | None = None,
     ) -> Delivery | None:
         """Pop the most urgent message of `queues` and hold it under a new fencing token.
 
@@ -140,43 +145,43 @@ class Jobs:
 
         None when there is none. A call with the nonce of this worker's last one, whose reply was
         lost, returns the same delivery. No other take, of any worker at any time, may have that
-        nonce: it makes the token. `may_take_quarantined`: also one that a worker died with.
-        `only_to_end`: none but those of jobs that are to end without an engine.
+        nonce: it makes the token. `only_to_end`: none but those of jobs that are to end without an
+        engine.
+
+        `may_take_quarantined`: also a suspect, before the others of its queue, or with
+        `others_first` after them. A worker that may not, because it runs something, takes others,
+        with `others_first` in any case; without, only while no suspect waits: else it may be this
+        worker's turn to empty itself, which `on_clear` is told, and it gets nothing.
         """
         default_ms = int(self._lifetimes.deadline_seconds * 1000)
-        which = "end" if only_to_end else int(may_take_quarantined)
+        order = ("first", "last") if may_take_quarantined else ("clear", "no")
+        which = "end" if only_to_end else order[others_first]
         args: list[Any] = [worker, which, default_ms, self._kept, nonce]
         found = self._scripts.run("take", [*args, len(models), *models, *queues])
-        if found is None:
+        if found == "clear" and on_clear is not None:
+            on_clear()
+        if not isinstance(found, list):
             return None
         from local_llm_service.worker.store.outcomes import Delivery  # a producer needs none
 
-        queue, message, task_id, tag, token, queued, remaining, attempts, crashes, *more = found
-        cancelled, model, given_up = more
-        return Delivery(
-            queue=queue,
-            message=message,
-            task_id=task_id,
-            tag=tag,
-            token=token,
-            queued_seconds=None if queued < 0 else queued / 1000,
-            remaining_seconds=remaining / 1000,
-            attempts=attempts,
-            crashes=crashes,
-            cancelled=bool(cancelled),
-            model=model,
-            given_up=bool(given_up),
-        )
+        return Delivery.of(found)
 
     def release(
-        self, task_id: str, token: str, *, delay_seconds: float = 0.0, counts: bool = False
+        self,
+        task_id: str,
+        token: str,
+        *,
+        delay_seconds: float = 0.0,
+        counts: bool = False,
+        engine_died: EngineDeath = "",
     ) -> bool:
         """Put a held message and its followers back to the head of their queues.
 
-        They go at once or after a delay. `counts`: this was a try. False when no worker holds the
-        message under `token`.
+        They go at once or after a delay. `counts`: this was a try. `engine_died`: the
+        engine died while the job ran, beside others or alone; they become suspects. False when no
+        worker holds the message under `token`.
         """
-        args = [task_id, token, int(delay_seconds * 1000), int(counts)]
+        args = [task_id, token, int(delay_seconds * 1000), int(counts), engine_died]
         return bool(self._scripts.run("release", args))
 
     def pass_on(self, task_id: str, token: str, *, worker: str, model: str) -> PassedOn:

@@ -38,10 +38,10 @@ SERVED_SECONDS: Final = 86_400
 
 #: Numbers that scripts know by these names: the longest doorbell, of unreadable messages the
 #: largest and the most of them, the most that one take parks, how long it is known when a model was
-#: served last, the bounds of dead letters, how long statistics outlive the last job and the clock
-#: the last worker (longer than any deadline), and what Redis needs for a cache entry, and for a
-#: job, beside its own bytes (MEMORY USAGE of keys, values and indexes); and how many waiters one
-#: script answers.
+#: served last, the bounds of dead letters, how long one worker alone empties itself for a
+#: quarantined job, how long statistics outlive the last job and the clock the last worker (longer
+#: than any deadline), and what Redis needs for a cache entry, and for a job, beside its own bytes
+#: (MEMORY USAGE of keys, values and indexes); and how many waiters one script answers.
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_BYTES": 65_536,
@@ -50,6 +50,7 @@ NUMBERS: Final = {
     "SERVED_MS": SERVED_SECONDS * 1000,
     "DEAD_LETTERS_MS": DEAD_LETTERS_SECONDS * 1000,
     "DEAD_LETTERS_MOST": DEAD_LETTERS_MOST,
+    "CLEARING_MS": 5000,
     "STATS_SECONDS": 366 * 86_400,
     "CLOCK_SECONDS": 366 * 86_400,
     "CACHE_ENTRY_OVERHEAD_BYTES": 400,
@@ -96,7 +97,8 @@ class Keys:
     # --- Where a message is: in exactly one of these. No lifetime: each move empties one. ---
     #: List of messages, by queue name.
     queue_list = _Name("")
-    #: List, by queue name: messages of jobs that a worker died with; taken at most one at a time.
+    #: List, by queue name: messages of suspects, which ran when a worker or an engine died. Each
+    #: runs with nothing beside it.
     quarantine = _Name("quarantine:")
     #: List, by queue name: messages of jobs in a canvas that are cancelled or too late. A worker
     #: has only to end them, and takes them with a gate that Ollama's absence has closed, too.
@@ -158,6 +160,8 @@ class Keys:
     fence = _Name("fence")
     #: Hash, by worker: what it took last, should the reply have been lost. Lives an hour.
     last_take = _Name("take:")
+    #: String: the worker that empties itself for a quarantined job. Lives CLEARING_MS.
+    clearing = _Name("clearing")
     #: Hash: since when some worker has always reached Redis, in which run of it. Lives an hour.
     redis_up_since = _Name("redis_up_since")
     #: Hash: how far time has come, and by how much Redis's clock was set back meanwhile, ms. Lives

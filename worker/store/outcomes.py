@@ -6,9 +6,10 @@ a millisecond.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from local_llm_service.worker.store.states import JobState
 
@@ -70,10 +71,37 @@ class Delivery:
     attempts: int
     crashes: int
     cancelled: bool
+    engine_deaths: int = 0
     #: What a worker has to serve, a model or keys.DEFAULT_MODEL; empty where nobody knows.
     model: str = ""
     #: No worker could run it for MODEL_WAIT_SECONDS.
     given_up: bool = False
+
+    @classmethod
+    def of(cls, found: Sequence[Any]) -> Self:
+        """Read what take.lua returns."""
+        queue, message, task_id, tag, token, queued_ms, remaining_ms, *counts = found
+        attempts, crashes, cancelled, engine_deaths, model, given_up = counts
+        return cls(
+            queue=queue,
+            message=message,
+            task_id=task_id,
+            tag=tag,
+            token=token,
+            queued_seconds=None if queued_ms < 0 else queued_ms / 1000,
+            remaining_seconds=remaining_ms / 1000,
+            attempts=attempts,
+            crashes=crashes,
+            cancelled=bool(cancelled),
+            engine_deaths=engine_deaths,
+            model=model,
+            given_up=bool(given_up),
+        )
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether a worker or an engine died while the job ran: nothing may run beside it."""
+        return self.crashes > 0 or self.engine_deaths > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,9 @@ class JobRecord:
     #: reap. All waiters of a group share both.
     attempts: int = 0
     crashes: int = 0
+    #: How often an engine died while it ran: 1 makes it a suspect, and only deaths in a run with
+    #: nothing beside it add to that. Written by release, removed by replay; shared as above.
+    engine_deaths: int = 0
     #: Its worker is to stop it, or the next one to fail it. Written by cancel, and by whatever
     #: takes the last waiter out of a group whose leader's caller is gone; removed by replay.
     cancelled: bool = False
@@ -161,6 +164,7 @@ _READERS: Mapping[str, Any] = {
         bool,
     ),
     **dict.fromkeys(("submitted_ms", "deadline_ms", "starts", "attempts", "crashes"), int),
+    "engine_deaths": int,
 }
 
 

@@ -20,6 +20,7 @@ from local_llm_service.worker.engine.ollama.abandoned import PROBE, AbandonedPro
 from local_llm_service.worker.engine.ollama.client import OllamaClient
 from local_llm_service.worker.engine.ollama.contexts import Contexts
 from local_llm_service.worker.engine.ollama.errors import FOREIGN, FormatRefused, translate
+from local_llm_service.worker.engine.ollama.grammar import constraints
 from local_llm_service.worker.engine.ollama.model_turns import ModelTurns
 from local_llm_service.worker.engine.ollama.stream import TokenTimeouts, read_completion
 from local_llm_service.worker.engine.ollama.versions import concern
@@ -32,7 +33,7 @@ from local_llm_service.worker.errors import (
     ModelFailed,
     ModelMissing,
 )
-from local_llm_service.worker.prompt import Completion, JsonSchema, Model, Prompt
+from local_llm_service.worker.prompt import Completion, Model, Prompt
 from local_llm_service.worker.settings import Settings
 
 T = TypeVar("T")
@@ -56,7 +57,8 @@ class OllamaEngine:
         self._turns = ModelTurns(settings.ollama_max_loaded_models)
         self._abandoned = AbandonedPrompts(self._slot_is_free)
         self._tell_of_free_slot: Callable[[], None] = lambda: None
-        self._concern: str | None = None
+        #: As the server last said; None until it did. Presence asks every few seconds.
+        self._version: str | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self._thread.start()
@@ -74,10 +76,13 @@ class OllamaEngine:
         if stoppable is not None and stoppable.reason is not None:
             raise stoppable.reason  # before anything is sent
         feed = TextFeed(on_text)
+        formats = self._formats(prompt)  # here, because a large schema would hold up the loop
         wanted_seconds = None if stoppable is None else stoppable.wanted_seconds
         call = _Call(
             self._within(
-                remaining_seconds, lambda: self._answer(prompt, model, feed), wanted_seconds
+                remaining_seconds,
+                lambda: self._answer(prompt, model, feed, formats),
+                wanted_seconds,
             )
         )
         future = self._submit(call.run())
@@ -96,9 +101,8 @@ class OllamaEngine:
 
     def version(self) -> str:
         """See Engine.version."""
-        version = self._run(self._probe(self._client.version()))
-        self._concern = concern(version)
-        return version
+        self._version = self._run(self._probe(self._client.version()))
+        return self._version
 
     def models(self) -> list[Model]:
         """See Engine.models."""
@@ -157,7 +161,8 @@ class OllamaEngine:
         ]
 
     async def _notes(self) -> list[str]:
-        concerns = [] if self._concern is None else [self._concern]
+        said = None if self._version is None else concern(self._version)
+        concerns = [] if said is None else [said]
         return [*concerns, *self._contexts.notes, *self._abandoned.notes]
 
     async def _probe(self, call: Coroutine[Any, Any, T]) -> T:
@@ -192,13 +197,15 @@ class OllamaEngine:
             await asyncio.gather(running, return_exceptions=True)
         raise DeadlineExceeded("the deadline passed while the job was running")
 
-    async def _answer(self, prompt: Prompt, model: str, feed: TextFeed) -> Completion:
+    async def _answer(
+        self, prompt: Prompt, model: str, feed: TextFeed, formats: list[dict[str, object]]
+    ) -> Completion:
         """Ask with the schema as grammar; where Ollama cannot express it, with a looser one.
 
         Ollama refuses a grammar before the first token (tests/wire/chat_format_bad_*.json), so no
         text is handed out twice.
         """
-        for constraint in _constraints(prompt.schema):
+        for constraint in formats:
             try:
                 return await self._generate(prompt, model, constraint, feed)
             except FormatRefused as error:
@@ -256,6 +263,15 @@ class OllamaEngine:
             there = []
         return f"{hint}, or use one that is there: {', '.join(there)}." if there else f"{hint}."
 
+    def _formats(self, prompt: Prompt) -> list[dict[str, object]]:
+        """What to send as `format`, strictest first; empty for free text."""
+        if prompt.schema is None or not prompt.grammar:
+            return []
+        found = constraints(prompt.schema, self._version)
+        if found[0] is not prompt.schema:
+            logger.info("a JSON Schema goes out without what Ollama %s cannot take", self._version)
+        return found
+
 
 class _Call:
     """Work on the engine's loop that another thread may stop; it ends when the work has ended."""
@@ -275,15 +291,3 @@ class _Call:
         self._stopped = True
         if self._task is not None:
             self._task.cancel()
-
-
-def _constraints(schema: JsonSchema | None) -> list[object]:
-    """What to send as `format`, strictest first; empty for free text.
-
-    Ollama takes an object only, and `{}` as "any JSON object".
-    """
-    if schema is None:
-        return []
-    strict = schema if isinstance(schema, dict) else {}
-    kind = strict.get("type", "object")
-    return [strict, {"type": kind}] if isinstance(kind, str) else [strict]

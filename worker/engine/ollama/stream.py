@@ -1,8 +1,9 @@
 """Reads one streamed answer to its end, or says how it failed to get there.
 
 An answer ends with a record that has `done: true` (tests/wire/). Where that record is missing,
-either Ollama's guard against repetition stopped the model (more than 30 equal chunks in a row), or
-the stream is broken; so is one that holds an error line.
+either Ollama's guard against repetition stopped the model (more than 30 chunks in a row that are
+equal but for the white space around them), or the stream is broken; so is one that holds an error
+line.
 """
 
 from __future__ import annotations
@@ -49,10 +50,14 @@ class _Text:
 
     chunks: list[str] = field(default_factory=list)
     repeats: int = 0
+    last: str = ""
     white_space_run: int = 0
 
     def add(self, chunk: str) -> None:
-        self.repeats = self.repeats + 1 if self.chunks and self.chunks[-1] == chunk else 0
+        # As Ollama's guard: white space of changing length is all the same to it.
+        trimmed = chunk.strip()
+        self.repeats = self.repeats + 1 if trimmed == self.last else 0
+        self.last = trimmed
         self.chunks.append(chunk)
         kept = chunk.rstrip()
         trailing = len(chunk) - len(kept)

@@ -4,10 +4,12 @@
 -- ARGV[2] fencing token
 -- ARGV[3] delay, ms; 0 = back to the queue
 -- ARGV[4] 1 if this counts as a try
+-- ARGV[5] "beside" or "alone" (others ran, or none did) if its engine died while it ran; else ""
 -- Returns 1, or 0 when the message is not held under this token.
--- uses: JOB_RECORD, UNACKED, clock, defer, disband, end_delivery, leads, put_back, read
--- uses: share_count, unwrap
+-- uses: JOB_RECORD, UNACKED, clock, count_engine_death, defer, disband, end_delivery, leads
+-- uses: put_back, read, share_count, unwrap
 local id, token, delay_ms, counts = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
+local engine_died = ARGV[5]
 local record = JOB_RECORD .. id
 
 local job = read(record, 'token', 'tag', 'fingerprint', 'caller_left')
@@ -16,10 +18,12 @@ local entry = redis.call('HGET', UNACKED, job.tag)
 if not entry then return 0 end
 local due = delay_ms > 0 and clock() + delay_ms or nil
 local attempts = counts and redis.call('HINCRBY', record, 'attempts', 1) or nil
+local deaths = engine_died ~= '' and count_engine_death(record, engine_died == 'alone')
 local leading = job.fingerprint and leads(job.fingerprint, id, token)
 end_delivery(job.tag)
 redis.call('HDEL', record, 'token', 'tag', 'worker')
 if attempts and job.fingerprint then share_count(job.fingerprint, id, 'attempts', attempts) end
+if deaths and job.fingerprint then share_count(job.fingerprint, id, 'engine_deaths', deaths) end
 if leading then disband(job.fingerprint, due, attempts) end
 if job.caller_left then  -- only the others go on
   redis.call('HDEL', record, 'caller_left')

@@ -1,51 +1,40 @@
 -- Pops one message and records its delivery in one step: the message is in a queue or held, never
 -- neither. What this worker cannot run is parked on the way.
 -- ARGV[1] worker
--- ARGV[2] 1 if it may take a quarantined message; "end" = it takes only what it has to end
+-- ARGV[2] quarantined messages: "first", "last" (others of their queue before them), "no", or
+--         "clear" (not now, and others only while none waits); "end" = only what it has to end
 -- ARGV[3] deadline of a job that has none, ms from now
 -- ARGV[4] lifetime of a result, s
 -- ARGV[5] nonce of this take, new for ever: one that is repeated, as its reply was lost, gets the
 --         same message
 -- ARGV[6] number of models that the worker serves
--- ARGV[7..] these models, as the consensus names them; then queues, most urgent first: before each
---         comes its quarantine, then what is parked in it for one of the models
--- Returns nil, or {queue, message, task id, delivery tag, fencing token, ms in the queue or -1
--- where nobody knows, ms to its deadline, attempts so far, crashes so far, 1 if it is cancelled,
--- its model or "" where nobody knows, 1 if nobody can run it}.
--- The message is never re-encoded.
--- uses: DEADLINES, FENCE, JOB_RECORD, LAST_TAKE, PARK_AT_ONCE, QUARANTINE, QUEUE_LIST, TO_END
--- uses: UNACKED, UNACKED_INDEX, UNACKED_JOBS, UNREADABLE, UNREADABLE_BYTES, UNREADABLE_MOST, clock
--- uses: decode, elapsed, join_backlog, leave_backlog, may_run, next_parked, park, read
+-- ARGV[7..] these models, as the consensus names them; then queues, most urgent first; what is
+--         parked in a queue for one of the models comes before it
+-- Returns nil; "clear" when the worker is to empty itself for a quarantined message; or {queue,
+-- message, task id, delivery tag, fencing token, ms in the queue or -1 where nobody knows, ms to
+-- its deadline, attempts so far, crashes so far, 1 if it is cancelled, deaths of engines so far,
+-- its model or "" where nobody knows, 1 if nobody can run it}. The message is never re-encoded.
+-- uses: FENCE, JOB_RECORD, LAST_TAKE, PARK_AT_ONCE, QUARANTINE, QUEUE_LIST, TO_END, UNACKED
+-- uses: UNACKED_INDEX, UNACKED_JOBS, clock, decode, elapsed, expect_by_name, is_over
+-- uses: is_suspect, may_run, must_clear, next_parked, park, put_unreadable, read
 -- uses: ring_for_the_rest, ring_to_end, unpark, unwrap, whole
-local worker, which, default_deadline_ms = ARGV[1], ARGV[2], ARGV[3]
+local worker, quarantined, default_deadline_ms = ARGV[1], ARGV[2], ARGV[3]
 local kept_ms, nonce, serves, words = ARGV[4] * 1000, ARGV[5], tonumber(ARGV[6]), {unpack(ARGV, 7)}
 local models, queues = {unpack(words, 1, serves)}, {unpack(words, serves + 1)}
-local may_take_quarantined, only_to_end = which == '1', which == 'end'
 local now, last_take, parked = clock(), LAST_TAKE .. worker, 0
 local served = {}
 for _, model in ipairs(models) do served[model] = true end
 
 local function read_job(id)
   return read(JOB_RECORD .. id, 'settled', 'tag', 'token', 'submitted_ms', 'deadline_ms',
-    'attempts', 'crashes', 'cancelled', 'model', 'failed_by', 'given_up')
+    'attempts', 'crashes', 'cancelled', 'engine_deaths', 'model', 'failed_by', 'given_up')
 end
 
 local function reply(job, queue, message, id, tag, token)
   return {queue, message, id, tag, token, elapsed(job.submitted_ms, now) or -1,
     job.deadline_ms - now, tonumber(job.attempts or 0), tonumber(job.crashes or 0),
-    job.cancelled and 1 or 0, job.model or '', job.given_up and 1 or 0}
-end
-
--- Tells whether a message is of no use: its job has ended, or a worker holds another copy of it. A
--- job that was admitted and has no record ended long ago, or its caller was told that it failed.
-local function is_over(headers, job)
-  if job.settled then return true end
-  if job.tag and redis.call('HEXISTS', UNACKED, job.tag) == 1 then return true end
-  if not headers.llm_submitted or redis.call('EXISTS', JOB_RECORD .. headers.id) == 1 then
-    return false
-  end
-  leave_backlog(headers.id)
-  return true
+    job.cancelled and 1 or 0, tonumber(job.engine_deaths or 0), job.model or '',
+    job.given_up and 1 or 0}
 end
 
 local function deliver(raw, message, queue)
@@ -58,18 +47,17 @@ local function deliver(raw, message, queue)
     parked = parked + 1
     return nil
   end
+  if is_suspect(job) and (quarantined == 'no' or quarantined == 'clear') then
+    redis.call('LPUSH', QUARANTINE .. queue, raw)  -- it shares the count of its group
+    return nil
+  end
   -- The count alone comes again when Redis has lost its last second.
   local token = redis.call('INCR', FENCE) .. '-' .. nonce
   redis.call('ZADD', UNACKED_INDEX, string.format('%.3f', now / 1000), tag)
   redis.call('HSET', UNACKED, tag, '[' .. raw .. ', "", "' .. queue .. '"]')
   redis.call('HSET', UNACKED_JOBS, tag, id)
-  if not job.deadline_ms then  -- another application sent it by name
-    local task = type(headers.task) == 'string' and headers.task or ''
-    job.deadline_ms = whole(now + default_deadline_ms)
-    redis.call('HSET', record, 'kind', string.sub(task, 5), 'deadline_ms', job.deadline_ms)
-    redis.call('ZADD', DEADLINES, job.deadline_ms, id)
-    join_backlog(id, queue, string.len(raw))
-  end
+  job.deadline_ms = job.deadline_ms
+    or expect_by_name(id, headers.task, queue, string.len(raw), now + default_deadline_ms)
   redis.call('PEXPIRE', record, whole(math.max(0, job.deadline_ms - now) + kept_ms))
   redis.call('HSET', record, 'state', 'running', 'queue', queue, 'worker', worker,
     'token', token, 'tag', tag)
@@ -86,17 +74,13 @@ local function take_from(list, queue)
     local message = decode(raw)
     local delivery = message and deliver(raw, message, queue)
     if delivery then return delivery end
-    if not message then
-      redis.call('LPUSH', UNREADABLE, string.sub(raw, 1, UNREADABLE_BYTES))
-      redis.call('LTRIM', UNREADABLE, 0, UNREADABLE_MOST - 1)
-    end
+    if not message then put_unreadable(raw) end
   end
 end
 
 local function take_parked(queue)
   local id = next_parked(queue, models, function(one)
-    local job = read_job(one)
-    return (may_take_quarantined or not job.crashes) and may_run(job, worker, served, now)
+    return may_run(read_job(one), worker, served, now)
   end)
   local raw = id and unpark(id)
   return raw and (deliver(raw, decode(raw), queue) or take_parked(queue)) or nil
@@ -112,21 +96,15 @@ if last_nonce == nonce then
     return reply(job, queue, message, last_id, job.tag, job.token)
   end
 end
-local to_end
-for _, queue in ipairs(queues) do to_end = to_end or take_from(TO_END .. queue, queue) end
-if to_end or only_to_end then
-  ring_to_end(queues)
-  if to_end then ring_for_the_rest(queues, models) end
-  return to_end
-end
-for _, queue in ipairs(queues) do
-  local delivery = may_take_quarantined and take_from(QUARANTINE .. queue, queue)
+local found
+for _, queue in ipairs(queues) do found = found or take_from(TO_END .. queue, queue) end
+for _, queue in ipairs(quarantined ~= 'end' and queues or {}) do
+  if found then break end
+  if quarantined == 'clear' and must_clear(queue, worker) then return 'clear' end
+  found = quarantined == 'first' and take_from(QUARANTINE .. queue, queue)
     or take_parked(queue) or take_from(QUEUE_LIST .. queue, queue)
-  if delivery then
-    ring_to_end(queues)
-    ring_for_the_rest(queues, models)
-    return delivery
-  end
+    or quarantined == 'last' and take_from(QUARANTINE .. queue, queue)
 end
-if parked >= PARK_AT_ONCE then ring_for_the_rest(queues, models) end
-return nil
+if found or quarantined == 'end' then ring_to_end(queues) end
+if found or parked >= PARK_AT_ONCE then ring_for_the_rest(queues, models) end
+return found

@@ -22,6 +22,13 @@ local function ring()
   redis.call('LTRIM', DOORBELL, 0, DOORBELL_MOST - 1)
 end
 
+-- Keeps a message that nobody can read, or its beginning, among the newest of these.
+-- uses: UNREADABLE, UNREADABLE_BYTES, UNREADABLE_MOST
+local function put_unreadable(raw)
+  redis.call('LPUSH', UNREADABLE, string.sub(raw, 1, UNREADABLE_BYTES))
+  redis.call('LTRIM', UNREADABLE, 0, UNREADABLE_MOST - 1)
+end
+
 -- Ends the delivery of a message: no worker holds it any more.
 -- uses: UNACKED, UNACKED_INDEX, UNACKED_JOBS
 local function end_delivery(tag)
@@ -30,11 +37,11 @@ local function end_delivery(tag)
   redis.call('HDEL', UNACKED_JOBS, tag)
 end
 
--- Puts a message at the head of its queue, or of its quarantine when a worker died with it.
--- uses: QUARANTINE, QUEUE_LIST, is_to_end, push_to_end, ring
+-- Puts a message at the head of its queue, or of its quarantine when the job is a suspect.
+-- uses: QUARANTINE, QUEUE_LIST, is_suspect, is_to_end, push_to_end, read, ring
 local function push_first(record, queue, message)
   if is_to_end(record) then return push_to_end(record, queue, message) end
-  local quarantined = redis.call('HEXISTS', record, 'crashes') == 1
+  local quarantined = is_suspect(read(record, 'crashes', 'engine_deaths'))
   redis.call('RPUSH', (quarantined and QUARANTINE or QUEUE_LIST) .. queue, message)
   ring()
 end
