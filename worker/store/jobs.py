@@ -69,13 +69,17 @@ class Jobs:
         *,
         delay_seconds: float,
         canvas: bool,
+        deadline_seconds: float | None = None,
     ) -> bool:
         """Queue a message that was sent by name, once per id; False when the job exists already.
 
-        `canvas`: others wait for the job in a chain or chord.
+        `canvas`: others wait for the job in a chain or chord. `deadline_seconds`: from now; None
+        for the default.
         """
-        default_ms = int(self._lifetimes.deadline_seconds * 1000)
-        args: list[Any] = [task_id, queue, message, kind, int(delay_seconds * 1000), default_ms]
+        if deadline_seconds is None:
+            deadline_seconds = self._lifetimes.deadline_seconds
+        deadline_ms = max(0, int(deadline_seconds * 1000))
+        args: list[Any] = [task_id, queue, message, kind, int(delay_seconds * 1000), deadline_ms]
         return bool(self._scripts.run("collect", [*args, self._kept, int(canvas)]))
 
     def put_unreadable(self, message: str) -> None:
@@ -148,6 +152,19 @@ class Jobs:
         """
         args = [task_id, token, int(delay_seconds * 1000), int(counts)]
         return bool(self._scripts.run("release", args))
+
+    def note_wishes(
+        self, task_id: str, token: str, *, deadline_seconds: float, canvas: bool
+    ) -> float | None:
+        """Note what only the message of a job sent by name says: its deadline, from now on, and
+        whether others wait for it in a chain or chord.
+
+        Returns the seconds to its deadline, which may have been known before; None when this worker
+        does not hold it.
+        """
+        args: list[Any] = [task_id, token, int(deadline_seconds * 1000), int(canvas), self._kept]
+        remaining_ms = self._scripts.run("note_wishes", args)
+        return None if remaining_ms is None else int(remaining_ms) / 1000
 
     def drop(self, task_id: str, tag: str, token: str) -> None:
         """End the delivery of a message that has no job; nothing when it has another token."""
@@ -240,6 +257,11 @@ class Jobs:
             for queue in named:
                 pipe.llen(self._keys.queue(queue))
             return dict(zip(named, pipe.execute(), strict=True))
+
+    @property
+    def default_deadline_seconds(self) -> float:
+        """The deadline of a job that asks for none."""
+        return self._lifetimes.deadline_seconds
 
     @property
     def _kept(self) -> int:
