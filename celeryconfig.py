@@ -35,6 +35,9 @@ task_acks_late = True
 worker_prefetch_multiplier = 1
 # The transport counts in-flight deliveries; after a reconnection Celery would count them twice.
 worker_enable_prefetch_count_reduction = False
+# Celery would hold limited messages in memory, where neither a cancel nor a deadline reaches them.
+# A rate limit is refused, see celery_ext/rate_limits.py.
+worker_disable_rate_limits = True
 worker_concurrency = _settings.concurrency
 # Threads, as jobs wait for HTTP: a slot costs 0.03 MB, against 23 MB with processes. Our pool also
 # frees the slot after an error.

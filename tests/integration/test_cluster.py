@@ -208,7 +208,7 @@ def leave_groups(site: Site) -> None:
 
 
 def send_again(site: Site) -> None:
-    """collect, cancel, settle by nobody; a dead letter, drop_letter and replay."""
+    """collect, note_wishes, cancel, settle by nobody; a dead letter, drop_letter and replay."""
     task_id = uuid4().hex
     assert site.jobs.collect(
         QUEUE, message(task_id), task_id, "generate", delay_seconds=0, canvas=False
@@ -217,6 +217,9 @@ def send_again(site: Site) -> None:
         QUEUE, message(task_id), task_id, "generate", delay_seconds=0, canvas=False
     )
     delivery = site.take()
+    noted = site.jobs.note_wishes(task_id, delivery.token, deadline_seconds=1, canvas=False)
+    assert noted is not None
+    assert noted > 1, "its deadline is known since it was collected"
     assert site.fail(task_id, delivery.token) is Settled.STORED
     assert [letter.task_id for letter in site.store.dead_letters.all()] == [task_id]
     assert not site.jobs.drop_letter("another")

@@ -17,7 +17,7 @@ import redis
 from redis.client import NEVER_DECODE
 
 from local_llm_service.worker.celery_ext import plain_json
-from local_llm_service.worker.celery_ext.delay import delay_seconds
+from local_llm_service.worker.celery_ext.by_name import Wishes, wishes
 from local_llm_service.worker.lease.turns import turn
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.store import Store
@@ -28,18 +28,13 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 300
 
 
-#: Members of a task message's third part that name what Celery calls after the job.
-_CANVAS = ("callbacks", "errbacks", "chain", "chord")
-
-
 @dataclass(frozen=True, slots=True)
 class _Call:
     """A message that a worker can run. `text` has no `eta`, as Redis does the wait."""
 
     task_id: str
     kind: str
-    delay_seconds: float
-    canvas: bool
+    wishes: Wishes
     text: str
 
 
@@ -80,8 +75,9 @@ def _copy(store: Store, queue: str, raw: str) -> None:
         call.text,
         call.task_id,
         call.kind,
-        delay_seconds=call.delay_seconds,
-        canvas=call.canvas,
+        delay_seconds=call.wishes.delay_seconds,
+        canvas=call.wishes.canvas,
+        deadline_seconds=call.wishes.deadline(store.jobs.default_deadline_seconds),
     )
     if not is_new:
         logger.info("job %s exists already: a message sent under its id is dropped", call.task_id)
@@ -95,13 +91,12 @@ def _read(raw: str) -> _Call | None:
         task_id, task = headers["id"], headers["task"]
         if not isinstance(task_id, str) or not isinstance(properties["delivery_tag"], str):
             return None
-        delay = delay_seconds(headers)
+        wanted = wishes(message)
+        if wanted.delay_seconds > 0:
+            headers["eta"] = None
     except Exception:  # noqa: BLE001  # an edge: such a list can hold anything
         return None
-    canvas = _is_canvas(message)
-    if delay > 0:
-        headers["eta"] = None
-    return _Call(task_id, str(task).removeprefix("llm."), delay, canvas, _text(message))
+    return _Call(task_id, str(task).removeprefix("llm."), wanted, _text(message))
 
 
 def _text(message: Any) -> str:
@@ -110,12 +105,3 @@ def _text(message: Any) -> str:
         return plain_json.dumps(plain_json.with_plain_body(message))
     except Exception:  # noqa: BLE001  # an edge, as above
         return plain_json.dumps(message)
-
-
-def _is_canvas(message: Any) -> bool:
-    """Whether Celery calls something after the job. A body that nobody can read has nothing."""
-    try:
-        _, _, embed = plain_json.loads(plain_json.body_text(message))
-        return any(embed.get(word) for word in _CANVAS)
-    except Exception:  # noqa: BLE001  # an edge: the worker that takes it refuses it
-        return False

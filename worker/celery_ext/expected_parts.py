@@ -7,6 +7,7 @@ from typing import Any
 from celery.exceptions import ImproperlyConfigured
 
 from local_llm_service.worker.celery_ext.pool import TaskPool
+from local_llm_service.worker.celery_ext.rate_limits import limited
 from local_llm_service.worker.celery_ext.result_backend import Backend
 from local_llm_service.worker.store.old_keys import old_keys
 
@@ -31,9 +32,11 @@ def check_parts(worker: Any) -> None:
             ("task_acks_late must be on", conf.task_acks_late is True),
             ("worker_prefetch_multiplier must be 1", worker.prefetch_multiplier == 1),
             ("priority_steps", conf.broker_transport_options.get("priority_steps") == [0]),
+            ("worker_disable_rate_limits must be on", conf.worker_disable_rate_limits is True),
         )
         if not right
     ]
+    wrong += limited(worker.app)
     if wrong:
         raise ImproperlyConfigured(
             f"delivery would lose or repeat jobs: {'; '.join(wrong)}. Use celeryconfig.py as it is."

@@ -234,11 +234,19 @@ class Channel(kombu_redis.Channel):
 
     def _hand_over(self, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> None:
         """Give the message to Celery, with the runtime and the delivery that its job needs."""
+        # Imported here, because a producer needs none of it.
+        from local_llm_service.worker.celery_ext.by_name import goes_on, is_unfit
+
         delivery = in_flight.delivery
         try:
             message = plain_json.loads(delivery.message)
-        except ValueError:  # cjson accepts numbers that are not JSON
+        except (ValueError, RecursionError):  # cjson accepts numbers that are not JSON
             _refuse(runtime, delivery)
+            return
+        if is_unfit(message):
+            _refuse(runtime, delivery)
+            return
+        if not goes_on(runtime, in_flight, message):
             return
         # In this process the fencing token is the delivery tag, as it is new for each delivery. The
         # message in Redis keeps its own tag, which is the same for all of its deliveries.

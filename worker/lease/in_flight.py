@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.store.outcomes import Delivery, Work
@@ -52,6 +53,11 @@ class InFlightDelivery:
     def is_overdue(self) -> bool:
         """Whether the job's own deadline has passed."""
         return time.monotonic() > self._deadline
+
+    def set_deadline(self, remaining_seconds: float) -> None:
+        """Take this for the time to the job's deadline, before the work on it begins."""
+        self.delivery = replace(self.delivery, remaining_seconds=remaining_seconds)
+        self._deadline = time.monotonic() + remaining_seconds
 
     def request_stop(self, reason: ServiceError) -> None:
         """Stop the work with `reason`; only the first reason counts. Returns at once."""

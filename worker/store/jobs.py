@@ -90,13 +90,17 @@ class Jobs:
         *,
         delay_seconds: float,
         canvas: bool,
+        deadline_seconds: float | None = None,
     ) -> bool:
         """Queue a message that was sent by name, once per id; False when the job exists already.
 
-        `canvas`: others wait for the job in a chain or chord.
+        `canvas`: others wait for the job in a chain or chord. `deadline_seconds`: from now; None
+        for the default.
         """
-        default_ms = int(self._lifetimes.deadline_seconds * 1000)
-        args: list[Any] = [task_id, queue, message, kind, int(delay_seconds * 1000), default_ms]
+        if deadline_seconds is None:
+            deadline_seconds = self._lifetimes.deadline_seconds
+        deadline_ms = max(0, int(deadline_seconds * 1000))
+        args: list[Any] = [task_id, queue, message, kind, int(delay_seconds * 1000), deadline_ms]
         return bool(self._scripts.run("collect", [*args, self._kept, int(canvas)]))
 
     def put_unreadable(self, message: str) -> None:
@@ -193,6 +197,19 @@ class Jobs:
 
         done, *failed_by = self._scripts.run("pass_on", [task_id, token, worker, model])
         return PassedOn(done >= 0, tuple(failed_by[0].split()) if failed_by else ())
+
+    def note_wishes(
+        self, task_id: str, token: str, *, deadline_seconds: float, canvas: bool
+    ) -> float | None:
+        """Note what only the message of a job sent by name says: its deadline, from now on, and
+        whether others wait for it in a chain or chord.
+
+        Returns the seconds to its deadline, which may have been known before; None when this worker
+        does not hold it.
+        """
+        args: list[Any] = [task_id, token, int(deadline_seconds * 1000), int(canvas), self._kept]
+        remaining_ms = self._scripts.run("note_wishes", args)
+        return None if remaining_ms is None else int(remaining_ms) / 1000
 
     def drop(self, task_id: str, tag: str, token: str) -> None:
         """End the delivery of a message that has no job; nothing when it has another token."""
@@ -336,6 +353,11 @@ class Jobs:
             queue: Backlog(*(int(found.get(f"{queue}:{word}", 0)) for word in ("jobs", "bytes")))
             for queue in queues
         }
+
+    @property
+    def default_deadline_seconds(self) -> float:
+        """The deadline of a job that asks for none."""
+        return self._lifetimes.deadline_seconds
 
     @property
     def _kept(self) -> int:

@@ -85,14 +85,16 @@ class JobRecord:
     state: JobState = JobState.UNKNOWN
     #: Names the call that submitted it, so that a repeated call is known. Written by submit.
     nonce: str = ""
-    #: Its message was put, so that a repeated put is known. Written by put and collect.
+    #: Its message was put, so that a repeated put is known. Written by put and collect, and by
+    #: note_wishes, which reads a message sent by name that was not collected.
     put: bool = False
     #: When it was admitted. Written by submit and replay; missing for a job sent by name.
     submitted_ms: int | None = None
-    #: When it is too late. Written by submit and replay; of a job sent by name, by collect or take.
+    #: When it is too late. Written by submit and replay; of a job sent by name, by collect, or by
+    #: take and note_wishes.
     deadline_ms: int | None = None
-    #: A chain, a chord or a callback waits for it, so a worker has to end it. Written by submit and
-    #: claim.
+    #: A chain, a chord or a callback waits for it, so a worker has to end it. Written by submit,
+    #: claim, collect and note_wishes.
     canvas: bool = False
     #: Of its single-flight group. Written by submit and claim, removed by detach.
     fingerprint: str | None = None
