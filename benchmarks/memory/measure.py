@@ -37,7 +37,7 @@ AT_ONCE = 500
 
 PING = """
 import sys, threading, time, redis
-client = redis.Redis.from_url(sys.argv[1])
+client = redis.Redis.from_url(sys.argv[1], socket_timeout=120)
 client.ping()
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()

@@ -160,6 +160,24 @@ def test_jobs_of_an_older_version_count_while_they_are_queued(
     assert backlog() == (0, 0)
 
 
+def test_jobs_that_an_older_worker_ended_do_not_fill_a_queue_for_ever(
+    site: Site, redis_client: redis.Redis, start_worker: StartWorker
+) -> None:
+    """While versions mix, some jobs end without leaving the backlog; a new worker mends that."""
+    for number in range(120):
+        task_id = site.ask(delay=600)
+        if number < 60:
+            redis_client.hset(KEYS.job(task_id), "settled", "1")
+        elif number < 110:
+            redis_client.delete(KEYS.job(task_id))
+    assert backlog()[0] == 120
+    redis_client.delete(KEYS.worker("w"))  # its presence is none
+    start_worker()
+    wait_until(lambda: backlog()[0] == 10, "those who wait are counted, and nobody else")
+    size = sum(int(str(e).split()[1]) for e in redis_client.hvals(KEYS.backlog_jobs))
+    assert backlog()[1] == size
+
+
 # --- bytes ----------------------------------------------------------------------------------
 
 

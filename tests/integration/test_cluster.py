@@ -229,12 +229,13 @@ def send_again(site: Site) -> None:
 
 
 def answer_many(site: Site) -> None:
-    """settle of a group that is answered by answer_waiters."""
+    """settle of a group that is answered by answer_waiters; mend_backlog."""
     ids = [site.ask("many") for _ in range(102)]
     leader = site.start("many", Claim.LEAD)
     assert site.jobs.settle(leader.task_id, leader.token, ending())[0] is Settled.STORED
     assert all(site.store.client.exists(site.store.keys.result(one)) for one in ids)
     assert site.jobs.open_fan_outs(0) == []
+    assert site.jobs.mend_backlog() == 0
 
 
 def leave_to_others(site: Site) -> None:

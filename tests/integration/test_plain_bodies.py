@@ -81,6 +81,12 @@ def test_a_result_that_cannot_be_read_harms_nobody_else(
             assert waiting.result()["text"] == "Hello."
 
 
+def test_a_header_may_look_like_a_type_of_kombu(worker: WorkerProcess) -> None:
+    """The message as a whole is read as plain JSON, not only its body."""
+    sent = tasks.generate.apply_async(("with a header",), headers={"trace": JUNK})
+    assert sent.get(timeout=20)["text"] == "Hello."
+
+
 def test_a_failure_keeps_its_shape(worker: WorkerProcess, redis_client: redis.Redis) -> None:
     """Celery's: type, arguments, module; other Celery clients read it, too."""
     failed = tasks.generate.delay("x", model="absent:1b")

@@ -107,6 +107,7 @@ def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
         (
             *chores(runtime.store, reaper, model_wait, watchdog, lease_seconds),
             partial(collect_all, runtime.store),
+            jobs.mend_backlog,
             # Celery's consumer, which knows whom to tell, is made later.
             lambda: finish_fan_outs(runtime.store, runtime.tell_of_followers),
         ),

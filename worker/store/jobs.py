@@ -289,6 +289,10 @@ class Jobs:
         """Leave this job out of `Endings.expired` from now on."""
         self._client.zrem(self._keys.deadlines, task_id)
 
+    def mend_backlog(self, most: int = 50) -> int:
+        """Look at some jobs of the backlog and take out those that have ended; returns how many."""
+        return int(self._scripts.run("mend_backlog", [most]))
+
     def open_fan_outs(self, idle_seconds: float) -> list[str]:
         """Return the fan-outs that nobody has gone on with for so long."""
         seconds, micros = self._client.time()
