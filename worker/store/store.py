@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import redis
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store.connection import HURRY_SECONDS, connect, database_of
+from local_llm_service.worker.store.eviction import EvictionCheck
 from local_llm_service.worker.store.jobs import Jobs
 from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.scripts import Scripts
@@ -36,6 +38,11 @@ class Store:
         self.scripts = Scripts(client, self.keys)
         self.jobs = Jobs(self.scripts, lifetimes, cache)
         self._lifetimes, self._cache = lifetimes, cache
+
+    @cached_property
+    def eviction(self) -> EvictionCheck:
+        """Whether this Redis may drop jobs, for producers."""
+        return EvictionCheck(self.client)
 
     @cached_property
     def single_flight(self) -> SingleFlight:
@@ -73,3 +80,6 @@ class Store:
 def process_store() -> Store:
     """The store on this process's REDIS_URL. Workers and producers use the same one."""
     return Store.of(lazy_settings())
+
+
+os.register_at_fork(after_in_child=process_store.cache_clear)

@@ -1,5 +1,5 @@
 -- Admits one job: refuses an id that exists, answers it from the cache, refuses it when its queue
--- is full, or writes its record.
+-- is full, or writes its record. An id whose job has ended and whose result is gone does not exist.
 -- ARGV[1] task id
 -- ARGV[2] nonce of this call: one that is repeated, as its reply was lost, has the same; the task
 --         id where that was made up for this call
@@ -17,20 +17,35 @@
 -- ARGV[14] what stands after it
 -- Returns {"queue", 0}, {"exists", 0}, {"full", length of the queue}, {"hit", answer} when the
 -- result is stored, or {"stale", consensus} when nothing was done as the caller was wrong about it.
--- uses: CACHE, CONSENSUS, DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_CHANNEL, RESULT_META, STATS
--- uses: STATS_SECONDS, clock, whole
+-- uses: CACHE, CONSENSUS, DEADLINES, DEAD_LETTERS, DEAD_LETTER_MESSAGES, JOB_RECORD, QUEUE_LIST
+-- uses: RESULT_CHANNEL, RESULT_META, STATS, STATS_SECONDS, clock, whole
 local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local deadline_ms, kept_seconds, in_canvas = ARGV[6], ARGV[7], ARGV[8] == '1'
 local model, consensus, fingerprint = ARGV[9], ARGV[10], ARGV[11]
 local hit_seconds, before, after = ARGV[12], ARGV[13], ARGV[14]
 local record, result_key = JOB_RECORD .. id, RESULT_META .. id
 
+local is_over = false  -- there is a record of no use to anybody
 if redis.call('EXISTS', record, result_key) > 0 then
-  local earlier, put, settled = unpack(redis.call('HMGET', record, 'nonce', 'put', 'settled'))
-  if not earlier or put or settled then return {'exists', 0} end
-  if earlier == nonce then return {'queue', 0} end  -- the same call again
-  redis.call('DEL', record)  -- left by a caller that died before it put the message
+  local earlier, put, settled, token = unpack(
+    redis.call('HMGET', record, 'nonce', 'put', 'settled', 'token'))
+  if settled then
+    -- Its result has expired or was forgotten: a caller would wait for it forever.
+    is_over = not token and redis.call('EXISTS', result_key) == 0
+    if not is_over then return {'exists', 0} end
+  else
+    if not earlier or put then return {'exists', 0} end
+    if earlier == nonce then return {'queue', 0} end  -- the same call again
+    is_over = true  -- left by a caller that died before it put the message
+  end
+end
+
+local function clear()
+  if not is_over then return end
+  redis.call('DEL', record)
   redis.call('ZREM', DEADLINES, id)
+  redis.call('ZREM', DEAD_LETTERS, id)  -- the new call takes its place
+  redis.call('HDEL', DEAD_LETTER_MESSAGES, id)
 end
 
 if model == '' then
@@ -44,6 +59,7 @@ if entry then
   local prompt_tokens, completion_tokens, place = string.match(entry, '^(%d+) (%d+) ()')
   local answer = string.sub(entry, place)
   local result = before .. answer .. after
+  clear()
   redis.call('SET', result_key, result, 'EX', hit_seconds)
   -- Nobody can listen for an id that was made up just now. A hit leaves nothing but its result.
   if nonce ~= id then redis.call('PUBLISH', RESULT_CHANNEL .. id, result) end
@@ -59,6 +75,7 @@ local length, most = redis.call('LLEN', QUEUE_LIST .. queue), tonumber(max_lengt
 if most > 0 and length >= most then return {'full', length} end
 local now = clock()
 local deadline = whole(now + deadline_ms)
+clear()
 redis.call('HSET', record, 'kind', kind, 'queue', queue, 'state', 'queued', 'nonce', nonce,
   'submitted_ms', whole(now), 'deadline_ms', deadline)
 if in_canvas then redis.call('HSET', record, 'canvas', '1') end
