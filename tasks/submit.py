@@ -131,8 +131,12 @@ def _new_job(
 
 
 def _admit(kind: Kind, new: NewJob, request: JobRequest, shares: bool) -> Admitted:
-    jobs = process_store().jobs
+    store = process_store()
+    jobs = store.jobs
     try:
+        # A worker that continues a chain has asked at its start.
+        if not (new.continued or lazy_settings().allow_eviction):
+            store.eviction.refuse_jobs()
         # Two tries, because the first call of a process, or after a model was pulled, only learns
         # the workers' consensus. If that changes again in between, the call goes without the cache.
         for _ in range(2 if shares else 0):

@@ -4,6 +4,7 @@
     ├── InvalidRequest               invalid_request      no    the caller's input is wrong
     ├── QueueFull                    queue_full           yes   the queue holds all that it may
     ├── BrokerUnreachable            broker_unreachable   yes   Redis does not answer
+    ├── BrokerUnsafe                 broker_unsafe        no    Redis may drop accepted jobs
     ├── OllamaUnreachable            ollama_unreachable   yes   nothing answers at OLLAMA_HOST
     ├── OllamaBusy                   ollama_busy          yes   503: Ollama is loading or full
     ├── ModelMissing                 model_missing        no    `ollama pull` has not been run
@@ -68,6 +69,16 @@ class BrokerUnreachable(ServiceError):
     code = "broker_unreachable"
     retryable = True
     default_hint = "Start Redis (or `make up`) and check REDIS_URL."
+
+
+class BrokerUnsafe(ServiceError):
+    """Redis is set to drop keys when its memory runs out; nothing was queued."""
+
+    code = "broker_unsafe"
+    default_hint = (
+        "Set `maxmemory-policy noeviction` in Redis, use another Redis, or insist with "
+        "ALLOW_EVICTION=1."
+    )
 
 
 class OllamaUnreachable(ServiceError):

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
         DEFAULT_PREFIX,
         description="Beginning of every key in Redis: a hash tag in braces, and `:` at its end",
     )
+    allow_eviction: bool = Field(
+        False, description="Use a Redis that drops keys, and accepted jobs, when memory runs out"
+    )
     ollama_host: str = Field("http://127.0.0.1:11434", description="Ollama beside the worker")
     model_name: str = Field(
         "llama3.1:8b-instruct-q4_K_M", min_length=1, description="Model for calls that name none"

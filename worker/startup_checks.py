@@ -9,6 +9,7 @@ from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.connection import reachable
+from local_llm_service.worker.store.eviction import dropping_policy, unsafe
 from local_llm_service.worker.store.old_keys import old_keys
 from local_llm_service.worker.store.presence import Presence, read_all
 from local_llm_service.worker.store.store import Store
@@ -21,23 +22,22 @@ MINIMUM_REDIS = (6, 2)
 def redis_conflict(settings: Settings) -> str | None:
     """Why this worker must not run on this Redis, and what to do; None when it may.
 
-    Logs a warning for a server that is too old or may drop jobs. Raises BrokerUnreachable.
+    Logs a warning for a server that is too old. Raises BrokerUnreachable.
     """
     with reachable(settings.redis_url) as client:
         server = client.info("server")
-        policy = client.info("memory").get("maxmemory_policy")
+        policy = dropping_policy(client)
         is_old = old_keys(client)
         others = read_all(Store.of(settings))
     if _numbers(str(server["redis_version"])) < MINIMUM_REDIS:
         logger.warning(
             "Redis %s is older than 6.2, which Celery 5.7 needs", server["redis_version"]
         )
-    if policy not in (None, "noeviction"):
-        logger.warning(
-            "Redis drops keys when memory runs out (maxmemory-policy %s): jobs can be lost. "
-            "Set maxmemory-policy noeviction.",
-            policy,
-        )
+    if policy is not None:
+        error = unsafe(policy)
+        if not settings.allow_eviction:
+            return f"{error.message}. {error.hint.removesuffix('.')}"
+        logger.warning("%s: jobs can be lost. ALLOW_EVICTION is set", error.message)
     return is_old or lease_conflict(settings, others)
 
 

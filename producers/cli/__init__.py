@@ -16,6 +16,7 @@ from local_llm_service.producers.cli import dead, jobs, look
 from local_llm_service.producers.cli.output import Exit, fail
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
+    BrokerUnsafe,
     InvalidRequest,
     NotFound,
     NotReady,
@@ -27,6 +28,7 @@ from local_llm_service.worker.errors import (
 _EXITS: dict[type[ServiceError], Exit] = {
     InvalidRequest: Exit.BAD_INPUT,
     BrokerUnreachable: Exit.UNREACHABLE,
+    BrokerUnsafe: Exit.UNREACHABLE,
     QueueFull: Exit.UNREACHABLE,
     NotReady: Exit.NOT_READY,
     NotFound: Exit.UNKNOWN_ID,

@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
 
 from local_llm_service.producers.client import Handle
 from local_llm_service.producers.service import workers
 from local_llm_service.tasks.answer import Answer
+from local_llm_service.worker.errors import BrokerUnreachable
+
+A = TypeVar("A", bound=Answer)
 
 #: The pause between two changes of the line on the terminal.
 TICK_SECONDS = 0.25
 
 
-def wait(handle: Handle[Any], timeout: float) -> Answer:
+def wait(handle: Handle[A], timeout: float) -> A:
     """Wait for the answer of `handle`, at most `timeout` seconds. Raises as `Handle.get` does."""
-    begin = time.monotonic()
-    shown = sys.stderr.isatty()
-    try:
-        while True:
-            waited = time.monotonic() - begin
-            if waited >= timeout:
-                raise TimeoutError
+    with _shown(handle) if sys.stderr.isatty() else nullcontext():
+        return handle.get(timeout=timeout)
+
+
+@contextmanager
+def _shown(handle: Handle[Any]) -> Iterator[None]:
+    """Show the state of a job, from a thread: the wait itself must not wait for that."""
+    begin, ended = time.monotonic(), threading.Event()
+
+    def show() -> None:
+        while not ended.wait(TICK_SECONDS):
             try:
-                answer: Answer = handle.get(timeout=min(TICK_SECONDS, timeout - waited))
-                return answer
-            except TimeoutError:
-                if shown:
-                    _line(f"{handle.status()}  {waited:.0f} s")
+                state = str(handle.status())
+            except BrokerUnreachable:
+                state = "Redis is away"
+            if not ended.is_set():
+                _line(f"{state}  {time.monotonic() - begin:.0f} s")
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
     finally:
-        if shown:
-            _line("")
+        ended.set()
+        thread.join(TICK_SECONDS)
+        _line("")
 
 
 def obstacle() -> str | None:

@@ -27,6 +27,7 @@ CODES = {
     "deadline_exceeded",
     "cancelled",
     "crashed_too_often",
+    "broker_unsafe",
     "not_found",
     "not_ready",
 }

@@ -19,6 +19,7 @@ VARIABLES: dict[str, tuple[Any, str, Any]] = {
         "rediss://cache:6380/3?ssl_cert_reqs=required",
     ),
     "KEY_PREFIX": ("{llm}:", "{staging}llm:", "{staging}llm:"),
+    "ALLOW_EVICTION": (False, "1", True),
     "OLLAMA_HOST": ("http://127.0.0.1:11434", "https://gpu:443", "https://gpu:443"),
     "MODEL_NAME": ("llama3.1:8b-instruct-q4_K_M", "smollm2:135m", "smollm2:135m"),
     "OLLAMA_NUM_PARALLEL": (1, "3", 3),
@@ -206,14 +207,9 @@ def test_a_password_is_masked_for_the_log(
     assert "hunter2" not in repr(masked)
 
 
-@pytest.mark.parametrize(
-    "url", ["redis://:hunt@er2@there:6379/0", "redis://there:6379/0?password=hunt@er2"]
-)
-def test_a_password_is_masked_wherever_redis_py_reads_one(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """redis-py accepts a password that contains an @, and a password in the query."""
-    monkeypatch.setenv("REDIS_URL", url)
+def test_a_password_is_masked_wherever_redis_py_reads_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """redis-py accepts a password that contains an @; one behind the `?` is refused."""
+    monkeypatch.setenv("REDIS_URL", "redis://:hunt@er2@there:6379/0")
     assert "er2" not in repr(Settings().masked())
 
 

@@ -6,11 +6,13 @@ by a dotted path, and would show no queues.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from celery.app.amqp import AMQP as CeleryAMQP
-from kombu import Exchange, Queue
+from kombu import Exchange, Queue, pools
 from kombu.connection import Connection as KombuConnection
 
 from local_llm_service.worker.lazy_settings import lazy_settings
@@ -18,6 +20,10 @@ from local_llm_service.worker.store import keys
 
 #: The queues as Celery declares them.
 QUEUES = [Queue(name, Exchange(name, type="direct"), routing_key=name) for name in keys.QUEUES]
+
+
+#: What a forked child never uses and never closes.
+_LEFT: list[Any] = []
 
 
 class Connection(KombuConnection):
@@ -33,6 +39,25 @@ class AMQP(CeleryAMQP):
     """The AMQP class of the app; its connections are of the class above."""
 
     Connection = Connection
+    _producer_pool: Any
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        os.register_at_fork(after_in_child=self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """Leave the pools of connections to the parent; its threads may have held their locks.
+
+        kombu and Celery do this only for children of billiard, which `os.fork` does not make.
+        """
+        if self._producer_pool is None:
+            return
+        own = self.app.connection_for_write()
+        for group in (pools.producers, pools.connections):
+            with suppress(KeyError):
+                _LEFT.append(group[own])
+                del group[own]
+        self._producer_pool = self.app._pool = None
 
 
 def _scheme() -> str:

@@ -43,6 +43,44 @@ IDLE_SECONDS = 30.0
 BATCH = 500
 
 
+class Bell:
+    """Wakes a thread that sleeps until there is something to read on a socket."""
+
+    def __init__(self) -> None:
+        self._end, self._other = socket.socketpair()
+        self._end.setblocking(False)
+        self._other.setblocking(False)
+        self._watched: socket.socket | None = None
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._end, selectors.EVENT_READ)
+
+    def ring(self) -> None:
+        """End the sleep, or the next one."""
+        with suppress(BlockingIOError):  # it is full of rings
+            self._other.send(b"1")
+
+    def watch(self, watched: socket.socket | None) -> None:
+        """Wake up for this socket from now on, and for no other."""
+        if self._watched is not None:
+            self._selector.unregister(self._watched)
+        self._watched = watched
+        if watched is not None:
+            self._selector.register(watched, selectors.EVENT_READ)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep until the bell rings or there is something to read; `seconds` at most."""
+        for key, _ in self._selector.select(seconds):
+            if key.fileobj is self._end:
+                with suppress(BlockingIOError):
+                    self._end.recv(4096)
+
+    def close(self) -> None:
+        """End it."""
+        self._selector.close()
+        self._end.close()
+        self._other.close()
+
+
 class ResultListener:
     """Serves the waits of one process on one Redis; threads share it. A fork begins anew."""
 
@@ -62,12 +100,10 @@ class ResultListener:
         self._asked_at: float | None = None
         self._connection: Any = None
         self._subscribed: set[str] = set()
+        #: Jobs for which a wait has begun since the thread looked here.
+        self._begun: set[str] = set()
         self._look_now = False
-        self._bell, self._ring = socket.socketpair()
-        for end in (self._bell, self._ring):
-            end.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._bell: Bell | None = None
 
     # --- callers -----------------------------------------------------------------------------
 
@@ -79,12 +115,14 @@ class ResultListener:
         with self._lock:
             for task_id in ids:
                 self._waits.setdefault(task_id, []).append(wait)
-            if self._thread is None:
+            self._begun.update(ids)
+            if self._bell is None:
+                self._bell = Bell()
                 self._thread = threading.Thread(
-                    target=self._run, name="result-listener", daemon=True
+                    target=self._run, args=(self._bell,), name="result-listener", daemon=True
                 )
                 self._thread.start()
-        self._wake()
+            self._bell.ring()
         try:
             yield wait
         finally:
@@ -109,38 +147,42 @@ class ResultListener:
     def look_soon(self) -> None:
         """Read all results again: somebody could not reach Redis."""
         self._look_now = True
-        self._wake()
+        with self._lock:
+            if self._bell is not None:
+                self._bell.ring()
 
-    def _wake(self) -> None:
-        with suppress(BlockingIOError):  # full: it is awake
-            self._ring.send(b"1")
+    def leave_to_the_parent(self) -> None:
+        """Begin as a forked child."""
+        if self._bell is not None:
+            self._bell.close()
+        self._begin()
 
     # --- the thread --------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, bell: Bell) -> None:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                self._connect()
+                self._connect(bell)
                 pause = FIRST_PAUSE_SECONDS
-                self._listen()
+                self._listen(bell)
                 return
             except (redis.RedisError, OSError, ValueError) as error:
-                self._lose(error)
+                self._lose(bell, error)
             except Exception as error:  # noqa: BLE001  # the edge of the thread
                 # Whatever it is: others wait, too.
                 logger.critical("result listener: unexpected %s", type(error).__name__)
-                self._lose(error)
-            self._sleep(pause)
+                self._lose(bell, error)
+            bell.sleep(pause)
             pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
 
-    def _connect(self) -> None:
+    def _connect(self, bell: Bell) -> None:
         """Connect and read everything that somebody waits for."""
         self._connection = open_connection(self.url)
         self._subscribed = set()
         self._asks()
         self._connection.connect()
-        self._selector.register(self._connection._sock, selectors.EVENT_READ)
+        bell.watch(self._connection._sock)
         self._subscribe()
         self._look(self._ids())
 
@@ -152,25 +194,25 @@ class ResultListener:
         self._asked_at = None
         self._away = None
 
-    def _lose(self, error: Exception) -> None:
+    def _lose(self, bell: Bell, error: Exception) -> None:
         """Close the connection and tell everybody; nothing of it is used again."""
         connection, self._connection = self._connection, None
         now = monotonic()
         since = self._away.since if self._away else self._asked_at or now
         self._away, self._asked_at = Away(since, now, error), None
+        bell.watch(None)
         self._close(connection)
         with self._lock:
             waits = {id(wait): wait for waits in self._waits.values() for wait in waits}
         for wait in waits.values():
             wait.redis_is_away()
 
-    def _listen(self) -> None:
+    def _listen(self, bell: Bell) -> None:
         """Serve until nobody has waited for a while. Raises redis-py's errors, and OSError."""
         poll_at, ping_at = monotonic() + POLL_SECONDS, monotonic() + PING_SECONDS
         idle_since = monotonic()
         while True:
-            self._subscribe()
-            rung = self._hear()
+            rung = self._subscribe() | self._hear()
             now = monotonic()
             if poll_at <= now or self._look_now:
                 self._look_now = False
@@ -179,27 +221,25 @@ class ResultListener:
             self._look(rung)
             if self._subscribed:
                 idle_since = now
-            elif now - idle_since > IDLE_SECONDS and self._ends():
+            elif now - idle_since > IDLE_SECONDS and self._ends(bell):
                 return
             if ping_at <= now:
                 ping_at = now + PING_SECONDS
                 self._ask_for_a_sign()
-            self._sleep(max(0.0, min(poll_at, ping_at) - monotonic()))
+            bell.sleep(max(0.0, min(poll_at, ping_at) - monotonic()))
 
-    def _ends(self) -> bool:
+    def _ends(self, bell: Bell) -> bool:
         with self._lock:
             if self._waits:
                 return False
-            self._thread = None
             connection, self._connection = self._connection, None
-        self._asked_at = None
+            self._asked_at = None
+            self._bell = self._thread = None
+            bell.close()
         self._close(connection)
         return True
 
     def _close(self, connection: Any) -> None:
-        for key in list(self._selector.get_map().values()):
-            if key.fileobj is not self._bell:
-                self._selector.unregister(key.fileobj)
         if connection is not None:
             with suppress(Exception):
                 connection.disconnect()
@@ -214,18 +254,22 @@ class ResultListener:
         with self._lock:
             return set(self._waits)
 
-    def _subscribe(self) -> None:
+    def _subscribe(self) -> set[str]:
         """Listen for what somebody waits for now, and for nothing else.
 
-        What is new is read when Redis confirms that it will tell of it: see _read.
+        What is new is read when Redis confirms that it will tell of it: see _read. Returns those
+        for which one more wait has begun, which are to be read at once.
         """
-        wanted = self._ids()
+        with self._lock:
+            wanted, begun = set(self._waits), self._begun
+            self._begun = set()
         fresh, gone = wanted - self._subscribed, self._subscribed - wanted
         for command, ids in (("SUBSCRIBE", sorted(fresh)), ("UNSUBSCRIBE", sorted(gone))):
             for start in range(0, len(ids), BATCH):
                 channels = [self._keys.announced(one) for one in ids[start : start + BATCH]]
                 self._connection.send_command(command, *channels, check_health=False)
         self._subscribed = wanted
+        return begun - fresh
 
     def _hear(self) -> set[str]:
         """The jobs that Redis has told of by now."""
@@ -257,13 +301,6 @@ class ResultListener:
                 for wait in waits:
                     wait.looked_up(task_id, text)
 
-    def _sleep(self, seconds: float) -> None:
-        """Until there is something to read, or a caller wakes the thread."""
-        for key, _ in self._selector.select(seconds):
-            if key.fileobj is self._bell:
-                with suppress(BlockingIOError):
-                    self._bell.recv(4096)
-
 
 _LISTENERS: weakref.WeakSet[ResultListener] = weakref.WeakSet()
 
@@ -277,7 +314,7 @@ def process_listener() -> ResultListener:
 def _begin_anew() -> None:
     """A forked child has its parent's sockets and locks, and not its thread."""
     for listener in list(_LISTENERS):
-        listener._begin()
+        listener.leave_to_the_parent()
 
 
 os.register_at_fork(after_in_child=_begin_anew)

@@ -12,15 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import redis
 
 from local_llm_service.worker.errors import BrokerUnreachable
 from local_llm_service.worker.store.connection import unreachable
-
-if TYPE_CHECKING:
-    from local_llm_service.worker.celery_ext.result_listener import ResultListener
 
 #: A wait that has not reached Redis yet ends after this time. One that has reached it goes on while
 #: Redis restarts.
@@ -51,14 +48,26 @@ class Away:
     error: Exception | None = None
 
 
+class Listener(Protocol):
+    """What a wait needs of the ResultListener that serves it."""
+
+    url: str
+
+    def away(self, patience: float = ...) -> Away | None:
+        """What is known of a Redis that has been silent for `patience` seconds, or refuses."""
+
+    def look_soon(self) -> None:
+        """Read all results again."""
+
+
 class NoResult(Exception):
     """The time of a wait is over, and Redis is there."""
 
 
 class Wait:
-    """One call's wait for the results of `task_ids`, which a ResultListener serves."""
+    """One call's wait for the results of `task_ids`, which a listener serves."""
 
-    def __init__(self, listener: ResultListener, task_ids: Iterable[str]) -> None:
+    def __init__(self, listener: Listener, task_ids: Iterable[str]) -> None:
         self._listener = listener
         #: Those whose result has not come.
         self.missing = set(task_ids)

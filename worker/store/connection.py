@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ def connect(
 
     The second try is for a pooled connection that died with the last Redis.
     """
-    return redis.Redis.from_url(
+    client = redis.Redis.from_url(
         url,
         decode_responses=decoded,
         encoding_errors="replace",  # whatever another app has put into a queue can be read
@@ -45,6 +46,26 @@ def connect(
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), tries - 1),
     )
+    _MADE.append(client)
+    return client
+
+
+#: All clients of this process and of those that it was forked from.
+_MADE: list[redis.Redis] = []
+
+
+def _begin_anew() -> None:
+    """Leave the clients to the parent. A forked child makes its own.
+
+    redis-py knows of forks, but a pool whose lock a thread of the parent held would hang the child:
+    at its use, and when it is closed. So they are kept, and closed by nobody.
+    """
+    for client in _MADE:
+        client.auto_close_connection_pool = False
+    connect.cache_clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def open_connection(url: str) -> Any:
@@ -53,13 +74,13 @@ def open_connection(url: str) -> Any:
     Its owner has to know of each break, as what is published meanwhile is not heard. The first
     command connects and raises redis-py's errors.
     """
-    pool = redis.Redis.from_url(
+    pool = redis.ConnectionPool.from_url(
         url,
         protocol=2,  # later versions of redis-py take RESP3, where messages come another way
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),
-    ).connection_pool
+    )
     return pool.connection_class(**pool.connection_kwargs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import redis
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store.connection import HURRY_SECONDS, connect, database_of
+from local_llm_service.worker.store.eviction import EvictionCheck
 from local_llm_service.worker.store.jobs import Jobs
 from local_llm_service.worker.store.keys import DEAD_LETTERS_BYTES, Keys
 from local_llm_service.worker.store.scripts import Scripts
@@ -39,6 +41,11 @@ class Store:
         self.jobs = Jobs(self.scripts, lifetimes, cache, dead_letters_bytes)
         self._lifetimes, self._cache = lifetimes, cache
         self._dead_letters_bytes = dead_letters_bytes
+
+    @cached_property
+    def eviction(self) -> EvictionCheck:
+        """Whether this Redis may drop jobs, for producers."""
+        return EvictionCheck(self.client)
 
     @cached_property
     def single_flight(self) -> SingleFlight:
@@ -85,3 +92,6 @@ class Store:
 def process_store() -> Store:
     """The store on this process's REDIS_URL. Workers and producers use the same one."""
     return Store.of(lazy_settings())
+
+
+os.register_at_fork(after_in_child=process_store.cache_clear)

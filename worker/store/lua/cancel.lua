@@ -4,11 +4,12 @@
 -- that takes it next fails it, or the one that runs it does so at its end; "shared" when it runs
 -- and others wait for its answer (it is not marked: its caller has to leave the group), "waiting"
 -- while nobody holds it, "ended" when it has its result.
--- uses: CANCEL_CHANNEL, JOB_RECORD, leads, let_end, others_wait, read
+-- uses: CANCEL_CHANNEL, DEADLINES, JOB_RECORD, leads, let_end, others_wait, read
 local id = ARGV[1]
 local record = JOB_RECORD .. id
 
 if redis.call('EXISTS', record) == 0 then return 'unknown' end
+redis.call('ZREM', DEADLINES, '')  -- A first write that needs no memory, as in renew.lua.
 local job = read(record, 'settled', 'token', 'canvas', 'fingerprint', 'queue', 'to_end')
 if job.settled then return 'ended' end
 local leading = job.token and job.fingerprint and leads(job.fingerprint, id, job.token)

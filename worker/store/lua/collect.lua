@@ -8,13 +8,21 @@
 -- ARGV[7] lifetime of a result, s
 -- ARGV[8] 1 if others wait for the job in a canvas: a worker has to end it
 -- Returns 1, or 0 when there is such a job: the message was copied before, or its id is taken.
--- uses: DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_META, clock, defer, join_backlog, ring, whole
+-- uses: DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_META, clock, defer, drop_letter, join_backlog
+-- uses: ring, whole
 local id, queue, message, kind = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local delay_ms, deadline_ms, kept_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] * 1000
 local in_canvas = ARGV[8] == '1'
 local record = JOB_RECORD .. id
 
-if redis.call('EXISTS', record, RESULT_META .. id) > 0 then return 0 end
+if redis.call('EXISTS', RESULT_META .. id) == 1 then return 0 end
+if redis.call('EXISTS', record) == 1 then
+  local settled, token = unpack(redis.call('HMGET', record, 'settled', 'token'))
+  if not settled or token then return 0 end
+  -- Its result has expired or was forgotten: a caller would wait for it forever.
+  redis.call('DEL', record)
+  drop_letter(id)
+end
 local now = clock()
 local deadline = whole(now + deadline_ms)
 redis.call('HSET', record, 'kind', kind, 'queue', queue, 'put', '1', 'deadline_ms', deadline,

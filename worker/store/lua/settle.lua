@@ -44,8 +44,9 @@ if by_holder and job.token ~= token then
   count_undelivered(ending)
   return {job.settled and 0 or -1}
 end
-local caller_left = by_holder and job.settled and job.caller_left  -- and the work went on
-if job.settled and not caller_left then return {0} end
+local went_on = by_holder and job.settled and job.caller_left  -- its own caller has left
+if job.settled and not went_on then return {0} end
+local caller_left = went_on and redis.call('EXISTS', RESULT_META .. id) == 1  -- not forgotten
 -- A cache hit has a result and no record.
 if not job.state and redis.call('EXISTS', RESULT_META .. id) == 1 then return {0} end
 local leaves_group = not by_holder and job.token

@@ -1,5 +1,5 @@
 -- Admits one job: refuses an id that exists, answers it from the cache, refuses it when its queue
--- is full, or writes its record.
+-- is full, or writes its record. An id whose job has ended and whose result is gone does not exist.
 -- ARGV[1] task id
 -- ARGV[2] nonce of this call: one that is repeated, as its reply was lost, has the same; the task
 --         id where that was made up for this call
@@ -21,7 +21,7 @@
 -- the result is stored, or {"stale", consensus} when nothing was done as the caller was wrong
 -- about it.
 -- uses: CACHE, CONSENSUS, DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_CHANNEL, RESULT_META, STATS
--- uses: STATS_SECONDS, backlog_of, clock, join_backlog, leave_backlog, whole
+-- uses: STATS_SECONDS, backlog_of, clock, drop_letter, join_backlog, leave_backlog, whole
 local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local deadline_ms, kept_seconds, in_canvas = ARGV[6], ARGV[7], ARGV[8] == '1'
 local model, consensus, fingerprint = ARGV[9], ARGV[10], ARGV[11]
@@ -29,13 +29,27 @@ local hit_seconds, before, after, max_bytes = ARGV[12], ARGV[13], ARGV[14], ARGV
 local needed_model = ARGV[16]
 local record, result_key = JOB_RECORD .. id, RESULT_META .. id
 
+local is_over = false  -- there is a record of no use to anybody
 if redis.call('EXISTS', record, result_key) > 0 then
-  local earlier, put, settled = unpack(redis.call('HMGET', record, 'nonce', 'put', 'settled'))
-  if not earlier or put or settled then return {'exists', 0} end
-  if earlier == nonce then return {'queue', 0} end  -- the same call again
-  redis.call('DEL', record)  -- left by a caller that died before it put the message
+  local earlier, put, settled, token = unpack(
+    redis.call('HMGET', record, 'nonce', 'put', 'settled', 'token'))
+  if settled then
+    -- Its result has expired or was forgotten: a caller would wait for it forever.
+    is_over = not token and redis.call('EXISTS', result_key) == 0
+    if not is_over then return {'exists', 0} end
+  else
+    if not earlier or put then return {'exists', 0} end
+    if earlier == nonce then return {'queue', 0} end  -- the same call again
+    is_over = true  -- left by a caller that died before it put the message
+  end
+end
+
+local function clear()
+  if not is_over then return end
+  redis.call('DEL', record)
   redis.call('ZREM', DEADLINES, id)
   leave_backlog(id)
+  drop_letter(id)  -- the new call takes its place
 end
 
 if model == '' then
@@ -49,6 +63,7 @@ if entry then
   local prompt_tokens, completion_tokens, place = string.match(entry, '^(%d+) (%d+) ()')
   local answer = string.sub(entry, place)
   local result = before .. answer .. after
+  clear()
   redis.call('SET', result_key, result, 'EX', hit_seconds)
   -- Nobody can listen for an id that was made up just now. A hit leaves nothing but its result.
   if nonce ~= id then redis.call('PUBLISH', RESULT_CHANNEL .. id, result) end
@@ -66,6 +81,7 @@ jobs = math.max(jobs, redis.call('LLEN', QUEUE_LIST .. queue))  -- also what nob
 if most_jobs > 0 and jobs >= most_jobs or most_bytes > 0 and bytes >= most_bytes then
   return {'full', jobs, bytes}
 end
+clear()
 join_backlog(id, queue, 0)  -- `put` knows how large its message is
 local now = clock()
 local deadline = whole(now + deadline_ms)

@@ -1,0 +1,93 @@
+"""A Redis behind TLS: `rediss://` works, and what goes wrong with it is said."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from local_llm_service.worker.embedded.processes.ports import free_port
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
+from tests.conftest import wait_until
+from tests.integration.conftest import run_python
+
+#: Every kind of connection: our own, kombu's, the listener's, and the result backend's.
+USE = """
+from local_llm_service import tasks
+from local_llm_service.worker import errors
+from local_llm_service.worker.app import app
+try:
+    job = tasks.generate.delay("hi")
+    app.backend.fail(job.id, errors.ModelFailed("the answer"))
+    job.get(timeout=20, propagate=False)
+    print(job.result, job.state)
+    print(app.AsyncResult("other").state)
+    try:
+        app.AsyncResult("other").get(timeout=0.5)
+    except Exception as error:
+        print(type(error).__name__)
+except errors.BrokerUnreachable as error:
+    print(error.message, error.hint)
+"""
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed one for 127.0.0.1; its key is beside it."""
+    folder = tmp_path_factory.mktemp("tls")
+    name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *files, *name],
+        check=True,
+        capture_output=True,
+    )
+    return folder / "cert.pem"
+
+
+@pytest.fixture(scope="module")
+def address(certificate: Path) -> Iterator[str]:
+    """Host and port of a Redis that speaks TLS only."""
+    binary, port = shutil.which("redis-server"), free_port()
+    if binary is None:
+        pytest.fail("there is no redis-server on PATH")
+    options = ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no", "--save", ""]
+    options += ["--tls-cert-file", str(certificate), "--tls-ca-cert-file", str(certificate)]
+    options += ["--tls-key-file", str(certificate.with_name("key.pem"))]
+    log = certificate.with_name("log")
+    with (
+        log.open("w") as file,
+        subprocess.Popen([binary, *options], cwd=certificate.parent, stdout=file) as server,
+    ):
+        wait_until(lambda: "Ready to accept" in log.read_text() or server.poll(), "Redis starts")
+        yield f"127.0.0.1:{port}"
+        server.terminate()
+
+
+def test_every_connection_speaks_tls(address: str, certificate: Path) -> None:
+    """With the authority named, or without a check."""
+    for option in (f"ssl_ca_certs={quote(str(certificate), safe='')}", "ssl_cert_reqs=none"):
+        done = run_python("-W", "ignore", "-c", USE, REDIS_URL=f"rediss://{address}/0?{option}")
+        assert done.stdout.splitlines() == ["the answer FAILURE", "PENDING", "TimeoutError"], (
+            done.stderr
+        )
+
+
+def test_a_certificate_that_is_not_trusted_is_said(address: str) -> None:
+    """Not "no answer"; the hint names the option."""
+    done = run_python("-c", USE, REDIS_URL=f"rediss://{address}/0")
+    assert "no TLS connection (CERTIFICATE_VERIFY_FAILED)" in done.stdout, done.stderr
+    assert "ssl_ca_certs" in done.stdout
+
+
+def test_a_redis_without_tls_is_said() -> None:
+    """It takes the handshake for commands and answers nothing that a client understands."""
+    with RedisProcess() as plain:
+        url = plain.url.replace("redis://", "rediss://")
+        done = run_python("-c", USE, REDIS_URL=url)
+    assert "no TLS connection" in done.stdout, done.stderr
+    assert "rediss://" in done.stdout
