@@ -11,6 +11,7 @@ from tests.doubles.ollama import FakeOllama, Script
 
 SHARED_WORKER = {
     "MAX_ATTEMPTS": "2",
+    "MODEL_WAIT_SECONDS": "60",
     "FIRST_TOKEN_SECONDS": "0.5",
     "NEXT_TOKEN_SECONDS": "0.5",
 }
@@ -41,6 +42,8 @@ def test_each_fault_of_ollama_has_its_own_error(
 
     What dies each time is given up after three deaths (test_engine_death.py).
     """
+    shared_ollama.respond = lambda _: Script()
+    tasks.generate.delay("works", cache=False).get(timeout=30)  # closes the breaker of the model
     shared_ollama.respond = lambda _: script
     shared_ollama.seen.clear()
     with pytest.raises(error) as caught:
