@@ -125,6 +125,14 @@ class Schedules(RuleBasedStateMachine):
     def fail(self, which: int, how: int, then: int) -> None:
         self._play("fail", which, how, then)
 
+    @precondition(lambda self: self._moves.can("finish"))
+    @rule(which=_FEW)
+    def die(self, which: int) -> None:
+        """Let an engine die under a job, which then runs again, alone."""
+        self._play("fail", which, 2, 1)
+        self._play("take", which)
+        self._play("step", _LAST, _TO_THE_END)
+
     @precondition(lambda self: self._moves.can("cancel"))
     @rule(which=_FEW, steps=st.sampled_from((0, 0, 1)))
     def cancel(self, which: int, steps: int) -> None:
