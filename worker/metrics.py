@@ -16,6 +16,7 @@ RELEASES = Counter(
     "local_llm_jobs_released", "Jobs that went back without a result", ["cause"]
 )  # cause: outage, interrupted, retry
 REAPED = Counter("local_llm_jobs_reaped", "Jobs taken from dead workers")
+SLOTS_REPLACED = Counter("local_llm_slots_replaced", "Slots that did not end with their job")
 IN_FLIGHT = Gauge("local_llm_jobs_in_flight", "Jobs that this worker holds now")
 GATE_OPEN = Gauge("local_llm_gate_open", "1 while this worker takes jobs")
 BREAKER_CLOSED = Gauge("local_llm_breaker_closed", "1 while Ollama counts as reachable")
