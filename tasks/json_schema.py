@@ -1,26 +1,44 @@
 """JSON Schemas from callers: refuses invalid ones, and checks model answers against valid ones.
 
-`jsonschema` is imported where it is used, as its import takes 60 ms and a backend that only
-summarizes never needs it.
+A hostile schema must hang nobody: all that is done in this process is linear in the schema, and is
+counted before it is done (schema_work.py). What counts as more than a few milliseconds is evaluated
+in a process of its own, which the job's deadline and cancel kill.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
-from typing import TYPE_CHECKING, Annotated, Any
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, ValidationInfo
 
+from local_llm_service.tasks import schema_verdict, schema_work
+from local_llm_service.tasks.bounded import run_bounded
 from local_llm_service.tasks.request import check_chars, check_unicode, limits_of
-from local_llm_service.worker.errors import InvalidOutput
+from local_llm_service.tasks.schema_graph import SchemaGraph, UnresolvedReference
+from local_llm_service.worker.errors import InternalError, InvalidOutput, InvalidRequest
 from local_llm_service.worker.prompt import Completion, JsonSchema
 
-if TYPE_CHECKING:
-    from jsonschema.protocols import Validator
-
-_FENCE = re.compile(r"^\s*```(?:json)?\s*(.*?)\s*```\s*$", re.DOTALL)
+#: Bounds of a schema: characters, as it goes into the prompt; subschemas written in it; how many of
+#: them may be evaluated for one value, as a reference repeats its target; characters of a pattern,
+#: and the weight of all patterns (schema_work.py).
+MOST_SCHEMA_CHARS = 100_000
+MOST_SUBSCHEMAS = 5000
+MOST_ON_ONE_VALUE = 100_000
+MOST_PATTERN_CHARS = 10_000
+MOST_PATTERN_WEIGHT = 1_000_000
+#: Units (20 ns each, see schema_work.py). Up to 5 ms, which is also how long Python lets a thread
+#: run, are done in this process; above ten seconds nothing is done.
+UNITS_HERE = 250_000
+UNITS_AT_ALL = 500_000_000
+#: Finding the keyword that an instance breaks takes this much longer than finding that it does.
+_NAMING = 350
+#: Bounds of counting the work, and of the program that evaluates.
+_MOST_STEPS = 20_000
+_CPU_SECONDS = 30
 
 
 def check_schema(schema: Any, info: ValidationInfo) -> JsonSchema:
@@ -28,7 +46,7 @@ def check_schema(schema: Any, info: ValidationInfo) -> JsonSchema:
     if not isinstance(schema, dict | bool):
         raise ValueError("must be a JSON Schema: an object, true or false")
     limit = limits_of(info).max_schema_depth
-    if _deeper_than(limit, schema):
+    if _deeper_than(limit, schema, info):
         raise ValueError(f"nested at most {limit} deep (MAX_SCHEMA_DEPTH)")
     try:
         text = json.dumps(schema, allow_nan=False, ensure_ascii=False)
@@ -36,18 +54,15 @@ def check_schema(schema: Any, info: ValidationInfo) -> JsonSchema:
         raise ValueError("must be plain JSON") from None
     check_unicode(text)
     check_chars(len(text), info)
+    if len(text) > MOST_SCHEMA_CHARS:
+        raise ValueError(f"at most {MOST_SCHEMA_CHARS} characters, got {len(text)}")
     if schema is False:
         raise ValueError("false allows no answer")
-    try:
-        _check_meaning(schema)
-    except (AttributeError, TypeError):
-        # jsonschema and referencing do not check the types of `$id`, `$schema` and of the values
-        # that a reference passes through.
-        raise ValueError("is not a valid JSON Schema: a keyword has a wrong type") from None
+    _check_meaning(text)
     return schema
 
 
-#: A JSON Schema of any draft that jsonschema knows; 2020-12 if `$schema` names none.
+#: A JSON Schema of draft 4 or later; 2020-12 if `$schema` names none.
 Schema = Annotated[Any, AfterValidator(check_schema)]
 
 
@@ -61,87 +76,174 @@ def read_instance(completion: Completion, schema: JsonSchema) -> Any:
         raise InvalidOutput(
             f"the JSON was cut at {completion.completion_tokens} tokens (MAX_OUTPUT_TOKENS)"
         )
-    fenced = _FENCE.match(completion.text)
     try:
-        text = fenced[1] if fenced else completion.text
-        instance = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        instance = json.loads(
+            _unfenced(completion.text), parse_constant=_refuse, parse_float=_finite
+        )
     except (ValueError, RecursionError):
         raise InvalidOutput("the model's answer is not JSON") from None
-    try:
-        error = next(iter(_validator(schema).iter_errors(instance)), None)
-    except (RecursionError, re.error):
-        raise InvalidOutput("the schema cannot be evaluated: it never ends") from None
-    if error is not None:
-        raise InvalidOutput(f"the model's JSON breaks the schema's {error.validator!r}")
+    broken = _broken_keyword(_Reading.of(json.dumps(schema)), instance)
+    if broken is not None:
+        which = f"'s {broken!r}" if broken else ""
+        raise InvalidOutput(f"the model's JSON breaks the schema{which}")
     return instance
 
 
-def _validator(schema: JsonSchema) -> Validator:
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import validator_for
-    from referencing import Registry
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A schema as the validator is to read it, and its graph."""
 
-    # Without an empty registry, jsonschema would fetch remote references over the network.
-    return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
+    draft: str
+    schema: Any
+    graph: SchemaGraph
+
+    @classmethod
+    def of(cls, text: str) -> _Reading:
+        """Read a schema, which need not be a valid one. Raises ValueError."""
+        schema = json.loads(text)  # a copy that shares no parts and may be changed
+        named = schema.get("$schema") if isinstance(schema, dict) else None
+        address = named.rstrip("#") if isinstance(named, str) else ""
+        if address == "http://json-schema.org/draft-03/schema":
+            raise ValueError("is of draft 3; write it in draft 4 or later")
+        draft = schema_verdict.DRAFTS.get(address, schema_verdict.NEWEST)
+        legacy = draft in schema_verdict.LEGACY
+        graph = SchemaGraph(schema, legacy=legacy, most=MOST_SUBSCHEMAS)
+        for node in graph:
+            other = node.schema.get("$schema")
+            if isinstance(other, str) and other.rstrip("#") not in schema_verdict.DRAFTS:
+                del node.schema["$schema"]  # a metaschema of somebody's own counts as the newest
+            if legacy:  # two words that say something and demand nothing
+                node.schema.pop("contentMediaType", None)
+                node.schema.pop("contentEncoding", None)
+        return cls(draft, schema, graph)
 
 
-def _check_meaning(schema: JsonSchema) -> None:
-    """Raise ValueError if `schema`, or a target of its references, is not a valid schema.
+def _check_meaning(text: str) -> None:
+    """Raise ValueError if a schema is invalid, costs too much, or a reference leads out of it."""
+    reading = _Reading.of(text)
+    _check_draft(reading.schema)
+    graph = reading.graph
+    try:
+        graph.resolve()
+    except UnresolvedReference as error:
+        raise ValueError(f"{error} must point inside the schema (put it under $defs)") from None
+    for target in graph.hidden:
+        # A reference turns its target into a schema, even where no draft looks for one.
+        if not isinstance(target, dict | bool):
+            raise ValueError("is not a valid JSON Schema: a reference points at a plain value")
+        _check_draft(target)
+    if schema_work.circle(graph):
+        raise ValueError("refers to itself for the same value, which never ends")
+    most = schema_work.most_on_one_value(graph)
+    if most > MOST_ON_ONE_VALUE:
+        raise ValueError(
+            f"is too large with its references followed: at most {MOST_ON_ONE_VALUE} subschemas "
+            "for one value"
+        )
+    if any(len(one) > MOST_PATTERN_CHARS for node in graph for one in node.patterns):
+        raise ValueError(f"has a pattern of more than {MOST_PATTERN_CHARS} characters")
+    if schema_work.building(graph) <= UNITS_HERE:
+        _check_build(reading)
+    else:
+        _check_patterns(graph)
 
-    The target of a `$ref` becomes a schema by the reference, even at a place where a draft does not
-    look for schemas.
+
+def _check_draft(schema: Any) -> None:
+    from jsonschema_rs import ReferencingError, ValidationError, meta
+
+    try:
+        meta.validate(schema)
+    except ValidationError as error:
+        raise ValueError(f"is not a valid JSON Schema at {_place(error)}") from None
+    except (ReferencingError, ValueError):
+        raise ValueError("is not a valid JSON Schema: a keyword has a wrong type") from None
+
+
+def _check_build(reading: _Reading) -> None:
+    from jsonschema_rs import ReferencingError, ValidationError
+
+    try:
+        schema_verdict.validator(reading.draft, reading.schema)
+    except ValidationError as error:
+        raise ValueError(f"is not a valid JSON Schema at {_place(error)}") from None
+    except (ReferencingError, ValueError):
+        raise ValueError("is not a valid JSON Schema: a keyword has a wrong type") from None
+
+
+def _check_patterns(graph: SchemaGraph) -> None:
+    """Compile the patterns one at a time, once it is known that all take no longer than 0.1 s."""
+    from jsonschema_rs import ValidationError
+
+    if schema_work.pattern_weight(graph) > MOST_PATTERN_WEIGHT:
+        raise ValueError(
+            "has patterns that are too large with their repeats written out: shorten them, or use "
+            "minLength and maxLength"
+        )
+    for pattern in {pattern for node in graph for pattern in node.patterns}:
+        try:
+            schema_verdict.validator(schema_verdict.NEWEST, {"pattern": pattern})
+        except ValidationError:
+            raise ValueError("is not a valid JSON Schema: a pattern is wrong or huge") from None
+
+
+def _place(error: Any) -> str:
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
+    return "$" + "".join(steps)
+
+
+def _broken_keyword(reading: _Reading, instance: Any) -> str | None:
+    """The keyword that an instance breaks, "" if finding it takes too long; None if it breaks none.
+
+    Raises InvalidRequest if the schema makes too much work, and the reasons of `run_bounded`.
     """
-    from referencing import Registry, Resource
-    from referencing.jsonschema import DRAFT202012
-
-    validator = type(_validator(schema))
-    _check_draft(validator, schema)
-    root: Resource[Any] = Resource.from_contents(schema, default_specification=DRAFT202012)
-    registry: Registry[Any] = Registry().with_resource("", root).crawl()
-    waiting = [(root, registry.resolver_with_root(root))]
-    seen: set[int] = set()
-    while waiting:
-        resource, resolver = waiting.pop()
-        if id(resource.contents) in seen:
-            continue
-        seen.add(id(resource.contents))
-        for keyword, reference in _references(resource.contents):
-            found = _look_up(resolver, keyword, reference)
-            _check_draft(validator, found.contents)
-            target = Resource.from_contents(found.contents, default_specification=DRAFT202012)
-            waiting.append((target, found.resolver))
-        waiting += [(part, resolver.in_subresource(part)) for part in resource.subresources()]
+    graph = reading.graph
+    graph.resolve()
+    units = schema_work.evaluating(graph, instance, most_steps=_MOST_STEPS)
+    if schema_work.CEILING > units > UNITS_AT_ALL:
+        raise _too_much()
+    if units + schema_work.building(graph) > UNITS_HERE:
+        return _judge_elsewhere(reading, instance)
+    built = schema_verdict.validator(reading.draft, reading.schema)
+    if built.is_valid(instance):
+        return None
+    if units * _NAMING > UNITS_HERE:
+        return _judge_elsewhere(reading, instance)
+    return schema_verdict.broken_keyword(built, instance)
 
 
-def _check_draft(validator: type[Validator], schema: Any) -> None:
-    from jsonschema.exceptions import SchemaError
-
-    if not isinstance(schema, dict | bool):
-        raise ValueError("is not a valid JSON Schema: a reference points at a plain value")
-    try:
-        validator.check_schema(schema)  # type: ignore[arg-type]  # true is one too
-    except SchemaError as error:
-        raise ValueError(f"is not a valid JSON Schema at {error.json_path}") from None
-
-
-def _references(schema: Any) -> list[tuple[str, str]]:
-    if not isinstance(schema, dict):
-        return []
-    keywords = ("$ref", "$dynamicRef", "$recursiveRef")
-    return [(word, schema[word]) for word in keywords if isinstance(schema.get(word), str)]
+def _judge_elsewhere(reading: _Reading, instance: Any) -> str | None:
+    """`_broken_keyword` in a process of its own."""
+    command = [sys.executable, "-P", schema_verdict.__file__, str(_CPU_SECONDS)]
+    question = json.dumps([reading.draft, reading.schema, instance])
+    code, output = run_bounded(command, question)
+    verdict, _, keyword = output.partition("\n")
+    if verdict == "valid":
+        return None
+    if verdict == "invalid":
+        return keyword if code == 0 else ""
+    if code < 0:  # its bounds of CPU seconds or memory
+        raise _too_much()
+    raise InternalError("the check of the answer against its schema failed")
 
 
-def _look_up(resolver: Any, keyword: str, reference: str) -> Any:
-    from referencing.exceptions import Unresolvable
-
-    try:
-        return resolver.lookup(reference)
-    except (Unresolvable, ValueError, TypeError):
-        raise ValueError(f"{keyword} must point inside the schema (put it under $defs)") from None
+def _too_much() -> InvalidRequest:
+    return InvalidRequest("schema: checking the model's answer against it would take too long")
 
 
-def _deeper_than(limit: int, value: object) -> bool:
-    """Whether lists and objects nest deeper than `limit`; level by level, without recursion."""
+def _unfenced(text: str) -> str:
+    """The text without Markdown's fence around it, if there is one."""
+    text = text.strip()
+    if len(text) < 6 or not text.startswith("```") or not text.endswith("```"):
+        return text
+    return text[3:-3].removeprefix("json").strip()
+
+
+def _deeper_than(limit: int, value: object, info: ValidationInfo) -> bool:
+    """Whether lists and objects nest deeper than `limit`; level by level, without recursion.
+
+    Raises ValueError if a level alone is larger than MAX_PROMPT_CHARS: parts that share Python
+    objects can double at each level, and are never written out.
+    """
     level: list[object] = [value]
     for _ in range(limit + 1):
         level = [
@@ -154,6 +256,7 @@ def _deeper_than(limit: int, value: object) -> bool:
         ]
         if not level:
             return False
+        check_chars(2 * len(level), info)
     return True
 
 

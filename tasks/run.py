@@ -18,6 +18,7 @@ from celery.exceptions import CeleryError, Ignore
 
 from local_llm_service.tasks import engine_death, retry
 from local_llm_service.tasks.answer import Timings, Usage
+from local_llm_service.tasks.bounded import bounded_by
 from local_llm_service.tasks.elsewhere import given_up_error, pass_on
 from local_llm_service.tasks.kind import JobTask, Kind
 from local_llm_service.tasks.request import JobRequest
@@ -122,9 +123,10 @@ class _Run:
             return shared
         completion = self._complete(request, request.model or settings.model_name)
         queued_seconds = self._delivery.queued_seconds
-        outcome = read_answer(
-            self._job, request, completion, settings, queued_seconds=queued_seconds
-        )
+        with bounded_by(self._in_flight):
+            outcome = read_answer(
+                self._job, request, completion, settings, queued_seconds=queued_seconds
+            )
         # A model that was pulled again in the meantime is a different one.
         if revision is None or self._runtime.catalog.revision(model) != revision:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))

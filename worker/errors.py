@@ -53,6 +53,13 @@ class InvalidRequest(ServiceError):
     code = "invalid_request"
     default_hint = "Correct the named argument and send the request again."
 
+    def __repr__(self) -> str:
+        """What Celery writes into a worker's log and into events, where Flower shows it.
+
+        The message may hold names that the caller made up, and is for the caller alone.
+        """
+        return "InvalidRequest('the caller is told what to correct')"
+
 
 class QueueFull(ServiceError):
     """The queue has MAX_QUEUE_LENGTH jobs without a result, or MAX_QUEUE_BYTES of them; nothing was

@@ -19,6 +19,7 @@ REAPED = Counter("local_llm_jobs_reaped", "Jobs taken from dead workers")
 UNKNOWN_ERRORS = Counter(
     "local_llm_ollama_unknown_errors", "Errors of Ollama in words that are not known", ["kind"]
 )  # kind: refused (4xx), failed (any other status), midway (in a stream)
+SLOTS_REPLACED = Counter("local_llm_slots_replaced", "Slots that did not end with their job")
 IN_FLIGHT = Gauge("local_llm_jobs_in_flight", "Jobs that this worker holds now")
 GATE_OPEN = Gauge("local_llm_gate_open", "1 while this worker takes jobs")
 BREAKER_CLOSED = Gauge("local_llm_breaker_closed", "1 while Ollama counts as reachable")

@@ -2,7 +2,8 @@
 
 CHAOS_POINT names the point; the worker dies there once per run and leaves a file with the time of
 death in CHAOS_DIRECTORY. With CHAOS_POISON=1 it dies at every prompt that contains the word POISON.
-With neither it is `python -m worker`.
+With CHAOS_PAUSES it writes into that file for how long its threads do not run
+(pauses.py). With none of them it is `python -m worker`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.chaos import pauses
 from benchmarks.chaos.prompts import POISON
 
 #: Point → module of `worker`, class, method, and whether death comes before the method or after it
@@ -45,6 +47,8 @@ def main() -> int:
         _wrap(point)
     if os.environ.get("CHAOS_POISON"):
         _poison()
+    if file := os.environ.get("CHAOS_PAUSES"):
+        pauses.watch_here(Path(file))
     from local_llm_service.worker.__main__ import main as worker_main
 
     return worker_main(sys.argv[1:])

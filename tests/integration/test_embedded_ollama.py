@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import jsonschema
+import jsonschema_rs
 import ollama
 import pytest
 
@@ -135,7 +135,7 @@ def test_a_schema_is_kept(client: httpx.Client) -> None:
     record = answer(client, chat("Describe Ada, aged 36, as JSON.", schema, num_predict=150))
     assert record["done_reason"] == "stop"
     data = json.loads(record["message"]["content"])
-    jsonschema.validate(data, schema)
+    jsonschema_rs.validate(schema, data)
     assert list(data) == list(properties)  # the order of the schema is kept
 
 

@@ -165,3 +165,33 @@ def test_a_pickled_message_is_refused_and_its_waiter_told(
     start_worker()
     with pytest.raises(InvalidRequest):
         app.AsyncResult(sent.id).get(timeout=20)
+
+
+def test_names_that_a_caller_made_up_stay_private_too(
+    start_worker: StartWorker, redis_client: redis.Redis, events: list[dict[str, Any]]
+) -> None:
+    """Property names of a schema and unknown arguments: the caller reads them, nobody else."""
+    schemas = [
+        {"properties": {CANARY: {"minLength": "x"}}},
+        {"properties": {"a": {"$ref": f"#/{CANARY}"}}},
+        {"properties": {CANARY: {"pattern": "("}}},
+    ]
+    calls: list[dict[str, Any]] = [
+        *({"prompt": "p", "schema": schema} for schema in schemas),
+        {"prompt": "p", "schema": True, CANARY: 1},
+    ]
+    worker = start_worker(LOG_LEVEL="DEBUG")
+    sent = [
+        other_app().send_task("llm.structured_output", kwargs=kwargs, queue="llm.high")
+        for kwargs in calls
+    ]
+    raised = [app.AsyncResult(one.id).get(timeout=20, propagate=False) for one in sent]
+    assert all(isinstance(error, InvalidRequest) for error in raised)
+    assert sum(CANARY in error.message for error in raised) >= 2, "the caller is told the place"
+    wait_until(
+        lambda: sum(event["type"] == "task-failed" for event in events) >= len(calls),
+        "an event for each end",
+    )
+    worker.stop()
+    assert CANARY not in worker.log_path.read_text(), "the worker's log"
+    assert CANARY not in json.dumps(events), "events, which Flower shows"

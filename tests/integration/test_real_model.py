@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from local_llm_service.producers import Client
 from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess

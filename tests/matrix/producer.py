@@ -234,7 +234,7 @@ def test_the_service_can_be_asked_about(fresh: Callable[[str], str]) -> None:
 
 
 def test_bad_input_is_refused_in_the_caller() -> None:
-    """By name of the field, with this set's pydantic and jsonschema."""
+    """By name of the field, with this set's pydantic and jsonschema-rs."""
     with pytest.raises(errors.InvalidRequest, match="max_tokens"):
         tasks.generate.delay("x", max_tokens=0)
     with pytest.raises(errors.InvalidRequest, match="not a valid JSON Schema"):

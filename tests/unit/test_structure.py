@@ -14,7 +14,7 @@ BIN = Path(sys.executable).parent
 HEAVY = (
     "flower",
     "httpx",
-    "jsonschema",
+    "jsonschema_rs",
     "local_llm_service.worker.embedded",
     "local_llm_service.worker.engine",
     "local_llm_service.worker.settings",

@@ -45,6 +45,10 @@ class TaskPool(ThreadsPool):
         future.add_done_callback(partial(_report, error_callback))
         return ApplyResult(future)
 
+    def replace_slot(self) -> None:
+        """Allow one thread more, for one that never ends. The transport bounds how many work."""
+        self.executor._max_workers += 1
+
     def terminate_job(self, pid: int, signal: Any = None) -> None:
         """Do nothing: the lease heartbeat stops a cancelled job (lease/heartbeat.py)."""
 

@@ -29,6 +29,12 @@ class PrivateRequest(Request):
         # The tracer reads these two from the dict when it logs an error.
         self._request_dict["argsrepr"] = self._request_dict["kwargsrepr"] = HIDDEN
 
+    def send_event(self, type: str, **fields: Any) -> None:
+        """Send an event without the traceback, whose last line is the error's message."""
+        if "traceback" in fields:
+            fields["traceback"] = ""
+        super().send_event(type, **fields)
+
     def info(self, safe: bool = False) -> dict[str, Any]:
         """The reply to `inspect active|reserved|scheduled|query_task`, never with the arguments."""
         return {**super().info(safe=True), "args": HIDDEN, "kwargs": HIDDEN}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,10 +19,11 @@ from local_llm_service.worker.engine import open_engine
 from local_llm_service.worker.intake.gate import Reason
 from local_llm_service.worker.intake.publisher import Publisher
 from local_llm_service.worker.lease.chores import chores
-from local_llm_service.worker.lease.drain import drain
+from local_llm_service.worker.lease.drain import drain, end_late
 from local_llm_service.worker.lease.fan_outs import finish_fan_outs
 from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
 from local_llm_service.worker.lease.model_wait import ModelWait
+from local_llm_service.worker.lease.overdue import Overdue
 from local_llm_service.worker.lease.reaper import Reaper
 from local_llm_service.worker.lease.watchdog import Watchdog
 from local_llm_service.worker.runtime import WorkerRuntime
@@ -55,7 +59,8 @@ class LeaseStep(bootsteps.StartStopStep):
         """Check Celery's parts and begin to renew leases."""
         check_parts(parent)
         runtime: WorkerRuntime = parent.llm_runtime
-        heartbeat = lease_heartbeat(runtime)
+        heartbeat = lease_heartbeat(runtime, parent.pool.replace_slot)
+        gc.freeze()  # a full collection over all that is imported stopped every thread for 32 ms
         heartbeat.start()
         runtime.catalog.look()  # without its models, no job would be taken for the first second
         gate = runtime.gate
@@ -68,10 +73,15 @@ class LeaseStep(bootsteps.StartStopStep):
         signals.task_success.connect(_count_success)
         signals.task_failure.connect(_count_failure)
 
+        ended = threading.Event()
+
         def begin_drain(**_: Any) -> None:
-            drain(gate, runtime.in_flight, runtime.settings.drain_seconds)
+            drain_seconds = runtime.settings.drain_seconds
+            drain(gate, runtime.in_flight, drain_seconds)
+            end_late(runtime.store.jobs, runtime.in_flight, ended, drain_seconds)
 
         def end(**_: Any) -> None:
+            ended.set()
             heartbeat.stop()
 
         # Of this worker alone: Celery sends the first with its name, the second with itself.
@@ -95,12 +105,15 @@ class PresenceStep(bootsteps.StartStopStep):
         signals.worker_shutdown.connect(end, sender=parent, weak=False)
 
 
-def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
+def lease_heartbeat(
+    runtime: WorkerRuntime, replace_slot: Callable[[], None] = lambda: None
+) -> LeaseHeartbeat:
     """A worker's heartbeat with all its chores, not yet started."""
     jobs, in_flight, gate = runtime.store.jobs, runtime.in_flight, runtime.gate
     reaper = Reaper(runtime.settings, runtime.store, gate, partial(fail, runtime))
     model_wait = ModelWait(runtime.settings, runtime.store, partial(fail, runtime))
     watchdog = Watchdog(jobs, runtime.consumption, lambda: runtime.could_take)
+    overdue = Overdue(jobs, in_flight, replace_slot, runtime.slots)
     lease_seconds = runtime.settings.lease_seconds
     return LeaseHeartbeat(
         runtime.store, in_flight, lease_seconds,
@@ -110,6 +123,7 @@ def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
             jobs.mend_backlog,
             # Celery's consumer, which knows whom to tell, is made later.
             lambda: finish_fan_outs(runtime.store, runtime.tell_of_followers),
+            overdue.look,
         ),
     )  # fmt: skip
 

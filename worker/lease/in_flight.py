@@ -59,6 +59,14 @@ class InFlightDelivery:
         self.delivery = replace(self.delivery, remaining_seconds=remaining_seconds)
         self._deadline = time.monotonic() + remaining_seconds
 
+    def wanted_for(self) -> float:
+        """Seconds for which somebody wants the answer: the caller, then the others. May ask Redis.
+
+        Zero or less: nobody does any more.
+        """
+        own = self._deadline - time.monotonic()
+        return own if own > 0 else self.wanted_seconds()
+
     def request_stop(self, reason: ServiceError) -> None:
         """Stop the work with `reason`; only the first reason counts. Returns at once."""
         with self._lock:
