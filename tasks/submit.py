@@ -27,6 +27,7 @@ from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import unreachable
 from local_llm_service.worker.store.states import Admission, Admitted, CacheQuery, NewJob
 from local_llm_service.worker.store.store import process_store
+from local_llm_service.worker.task_id import MOST_CHARACTERS, is_usable
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ def submit(
     if not lazy_settings().enable_cache:
         request = request.model_copy(update={"cache": False})  # in the worker, too
     _refuse_integer_priority(options)
+    if task_id and not continued:
+        _refuse_unusable_id(task_id)
     new = _new_job(job.kind, request, task_id, options, continued=continued)
     admitted = _patiently(continued, _admit, job.kind, new, request, _may_share(request, options))
     if admitted.decision is Admission.HIT:
@@ -195,6 +198,14 @@ def _refuse_integer_priority(options: Mapping[str, Any]) -> None:
         raise InvalidRequest(
             "priority: a queue is chosen by a word, not by Celery's integer",
             'Give kwargs priority="high", "normal" or "low", or queue="llm.low".',
+        )
+
+
+def _refuse_unusable_id(task_id: object) -> None:
+    if not is_usable(task_id):
+        raise InvalidRequest(
+            f"task_id: must be printable text of at most {MOST_CHARACTERS} characters",
+            "Leave it out, and each job gets a new one.",
         )
 
 

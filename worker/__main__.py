@@ -13,6 +13,8 @@ import sys
 from pydantic import ValidationError
 
 from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.log_lines import quote_log_lines
+from local_llm_service.worker.log_output import unblock_output
 from local_llm_service.worker.settings import Settings, get_settings
 from local_llm_service.worker.startup_checks import check_ollama, redis_conflict
 
@@ -56,6 +58,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _begin_log(settings: Settings) -> None:
+    quote_log_lines()
+    unblock_output()
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )

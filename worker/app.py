@@ -9,6 +9,7 @@ app = Celery(
     set_as_current=False,
     # By name, not by import: the worker loads the tasks; this package does not depend on them.
     include=["local_llm_service.tasks"],
+    task_cls="local_llm_service.worker.celery_ext.private_task:PrivateTask",
     control="local_llm_service.worker.celery_ext.control:Control",
     amqp="local_llm_service.worker.celery_ext.amqp:AMQP",
     # Django's, the only built-in fixup, would import Celery's whole worker into each producer.

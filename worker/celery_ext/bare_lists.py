@@ -21,6 +21,7 @@ from redis.client import NEVER_DECODE
 from local_llm_service.worker.celery_ext.delay import delay_seconds
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.store import Store
+from local_llm_service.worker.task_id import is_usable
 
 logger = logging.getLogger(__name__)
 
@@ -83,12 +84,12 @@ def _copy(store: Store, queue: str, raw: str) -> None:
 
 
 def _read(raw: str) -> _Call | None:
-    """The call; None for a message that take.lua could not read either."""
+    """The call; None for one that take.lua could not read either, or whose id no log can show."""
     try:
         message: Any = loads(raw)  # type: ignore[no-untyped-call]
         headers, properties = message["headers"], message["properties"]
         task_id, task = headers["id"], headers["task"]
-        if not isinstance(task_id, str) or not isinstance(properties["delivery_tag"], str):
+        if not is_usable(task_id) or not isinstance(properties["delivery_tag"], str):
             return None
         delay = delay_seconds(headers)
     except Exception:  # noqa: BLE001  # an edge: such a list can hold anything

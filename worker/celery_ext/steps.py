@@ -20,6 +20,8 @@ from local_llm_service.worker.lease.drain import drain
 from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
 from local_llm_service.worker.lease.reaper import Reaper
 from local_llm_service.worker.lease.watchdog import Watchdog
+from local_llm_service.worker.log_lines import quote_log_lines
+from local_llm_service.worker.log_output import unblock_output
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import get_settings, renamed_variables
 from local_llm_service.worker.store.store import process_store
@@ -37,6 +39,9 @@ class LeaseStep(bootsteps.StartStopStep):
 
     def create(self, parent: Any) -> None:
         """Make the runtime of `parent`, Celery's worker, before its consumer is made."""
+        # Here also for `celery -A`, whose own handlers are set up by now.
+        quote_log_lines()
+        unblock_output()
         settings = get_settings()
         for old, new in renamed_variables().items():
             logger.warning("%s is now called %s; the old name is still read", old, new)
