@@ -10,9 +10,7 @@ import logging
 import os
 import sys
 
-from pydantic import ValidationError
-
-from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.errors import InvalidSetting, ServiceError
 from local_llm_service.worker.log_lines import quote_log_lines
 from local_llm_service.worker.log_output import unblock_output
 from local_llm_service.worker.settings import Settings, get_settings
@@ -36,10 +34,8 @@ def main(arguments: list[str]) -> int:
     """
     try:
         settings = get_settings()
-    except ValidationError as error:
-        for problem in error.errors(include_input=False, include_url=False):
-            name = ".".join(str(part) for part in problem["loc"]).upper()
-            print(f"setting {name}: {problem['msg']}", file=sys.stderr)
+    except InvalidSetting as error:
+        print(f"{error.message}. {error.hint}", file=sys.stderr)
         return EXIT_SETTINGS
     _begin_log(settings)
     try:

@@ -2,6 +2,7 @@
 
     ServiceError                     code                 retryable
     ├── InvalidRequest               invalid_request      no    the caller's input is wrong
+    ├── InvalidSetting               invalid_setting      no    a variable of this process is wrong
     ├── QueueFull                    queue_full           yes   MAX_QUEUE_LENGTH jobs wait already
     ├── BrokerUnreachable            broker_unreachable   yes   Redis does not answer
     ├── OllamaUnreachable            ollama_unreachable   yes   nothing answers at OLLAMA_HOST
@@ -51,6 +52,13 @@ class InvalidRequest(ServiceError):
 
     code = "invalid_request"
     default_hint = "Correct the named argument and send the request again."
+
+
+class InvalidSetting(ServiceError):
+    """Environment variables of this process are wrong; the message names them without a value."""
+
+    code = "invalid_setting"
+    default_hint = "Correct the environment variable; docs/settings.md lists them all."
 
 
 class QueueFull(ServiceError):

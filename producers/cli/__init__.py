@@ -10,13 +10,13 @@ import sys
 from typing import Any
 
 import click
-from pydantic import ValidationError
 
 from local_llm_service.producers.cli import dead, jobs, look
 from local_llm_service.producers.cli.output import Exit, fail
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     InvalidRequest,
+    InvalidSetting,
     NotFound,
     NotReady,
     QueueFull,
@@ -26,6 +26,7 @@ from local_llm_service.worker.errors import (
 #: The exit code of a command that could not do its part; a job's own failure is JOB_FAILED.
 _EXITS: dict[type[ServiceError], Exit] = {
     InvalidRequest: Exit.BAD_INPUT,
+    InvalidSetting: Exit.BAD_INPUT,
     BrokerUnreachable: Exit.UNREACHABLE,
     QueueFull: Exit.UNREACHABLE,
     NotReady: Exit.NOT_READY,
@@ -61,10 +62,6 @@ def main(arguments: list[str] | None = None) -> None:
         code = fail(InvalidRequest(error.format_message(), "See --help."), as_json, Exit.BAD_INPUT)
     except ServiceError as error:
         code = fail(error, as_json, _EXITS.get(type(error), Exit.JOB_FAILED))
-    except ValidationError as error:  # of the settings; any other has become InvalidRequest
-        problem = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in problem["loc"]).upper()
-        code = fail(InvalidRequest(f"setting {name}: {problem['msg']}"), as_json, Exit.BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
         code = Exit.INTERRUPTED
     sys.exit(code or Exit.ANSWER)
