@@ -24,6 +24,7 @@ from local_llm_service.tasks.submit import submit
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.private_task import PrivateTask
 from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.worker_packages import worker_packages
 
 
 class Job(PrivateTask):
@@ -51,8 +52,8 @@ class Job(PrivateTask):
     def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Do the job in this process and return the answer. Raises errors of `worker.errors`."""
         # Imported here, because a backend that only sends jobs does not need the worker's half.
-        from local_llm_service.tasks.run import run
-
+        with worker_packages():
+            from local_llm_service.tasks.run import run
         return run(self, args, kwargs)
 
     def parse(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> JobRequest:

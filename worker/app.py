@@ -18,5 +18,5 @@ app = Celery(
 # By name, so that the environment is read at the first call and not at import.
 app.config_from_object("local_llm_service.celeryconfig")
 # By name too: only a worker process loads it.
-app.steps["worker"].add("local_llm_service.worker.celery_ext.steps:LeaseStep")
-app.steps["worker"].add("local_llm_service.worker.celery_ext.steps:PresenceStep")
+app.steps["worker"].add("local_llm_service.worker.celery_ext.entry:LeaseStep")
+app.steps["worker"].add("local_llm_service.worker.celery_ext.entry:PresenceStep")

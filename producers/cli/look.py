@@ -6,7 +6,7 @@ import celery.exceptions
 import click
 
 from local_llm_service.producers import service
-from local_llm_service.producers.cli.output import Exit, fail, show_answer, show_json
+from local_llm_service.producers.cli.output import Exit, fail, say, show_answer, show_json
 from local_llm_service.worker.app import app
 from local_llm_service.worker.errors import Cancelled, NotFound, NotReady, ServiceError
 from local_llm_service.worker.settings import get_settings
@@ -51,7 +51,7 @@ def _known(state: JobState) -> JobState:
 def status(task_id: str, as_json: bool) -> Exit:
     """Print the state of job TASK_ID: queued, running, succeeded, failed, ..."""
     state = _known(service.status(task_id))
-    show_json({"task_id": task_id, "status": state}) if as_json else print(state)
+    show_json({"task_id": task_id, "status": state}) if as_json else say(state)
     return Exit.ANSWER
 
 
@@ -62,7 +62,7 @@ def cancel(task_id: str, as_json: bool) -> Exit:
     """Cancel job TASK_ID, queued or running."""
     state = _known(service.cancel(task_id))
     word = "cancelling" if state is JobState.RUNNING else str(state)
-    show_json({"task_id": task_id, "status": word}) if as_json else print(word)
+    show_json({"task_id": task_id, "status": word}) if as_json else say(word)
     return Exit.ANSWER
 
 
@@ -75,7 +75,7 @@ def models(as_json: bool) -> Exit:
         show_json(found)
     for model in () if as_json else found:
         default = "  (default)" if model["default"] else ""
-        print(f"{model['name']}  {model['size_bytes'] / 1e9:.1f} GB{default}")
+        say(f"{model['name']}  {model['size_bytes'] / 1e9:.1f} GB{default}")
     return Exit.ANSWER if found else Exit.UNREACHABLE
 
 
@@ -87,12 +87,12 @@ def health(as_json: bool) -> Exit:
     if as_json:
         show_json(seen)
     else:
-        print(f"{seen['status']}  model {seen['model']}  {len(seen['workers'])} worker(s)")
+        say(f"{seen['status']}  model {seen['model']}  {len(seen['workers'])} worker(s)")
         for worker in seen["workers"]:
             version = worker["ollama_version"]
             ollama = f"Ollama {version}" if worker["ollama_reachable"] else "Ollama not reachable"
             ollama += "  draining" if "draining" in worker["closed_by"] else ""
-            print(f"  {worker['name']}  {worker['running']}/{worker['slots']} slots  {ollama}")
+            say(f"  {worker['name']}  {worker['running']}/{worker['slots']} slots  {ollama}")
     return Exit.UNREACHABLE if seen["status"] == "down" else Exit.ANSWER
 
 
@@ -104,7 +104,7 @@ def queues(as_json: bool) -> Exit:
     if as_json:
         show_json(waiting)
     for queue in () if as_json else waiting:
-        print(f"{queue['name']:12} {queue['waiting']}")
+        say(f"{queue['name']:12} {queue['waiting']}")
     return Exit.ANSWER
 
 
@@ -117,12 +117,19 @@ def stats(as_json: bool) -> Exit:
         show_json(seen)
         return Exit.ANSWER
     of = "answered from the cache" if seen["cache_enabled"] else "from the cache (now off)"
-    print(f"{seen['total_requests']} requests: {seen['misses']} ran, {seen['hits']} {of}, ", end="")
-    print(f"{seen['joined']} joined one that ran; hit rate {seen['hit_rate']:.1%}")
-    print(f"{seen['avg_latency_ms']:.0f} ms on average from submit to answer")
-    print(f"{seen['total_tokens_generated']} tokens generated", end="")
-    print(f", {service.answers_cached()} answers put into the cache")
-    print(f"saved {seen['cost_savings_usd']:.2f} USD ({get_settings().gpt4_prices_from})")
+    say(
+        f"{seen['total_requests']} requests: {seen['misses']} ran, {seen['hits']} {of}, "
+        f"{seen['joined']} joined one that ran; hit rate {seen['hit_rate']:.1%}"
+    )
+    say(f"{seen['avg_latency_ms']:.0f} ms on average from submit to answer")
+    say(
+        f"{seen['total_tokens_generated']} tokens generated, "
+        f"{service.answers_cached()} answers put into the cache"
+    )
+    say(
+        f"as many tokens as callers got would cost {seen['cost_savings_usd']:.2f} USD at the "
+        f"prices of {get_settings().gpt4_prices_from}: prices are compared, not models"
+    )
     return Exit.ANSWER
 
 
