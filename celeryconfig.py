@@ -79,8 +79,9 @@ result_backend_transport_options = {
 }
 
 # --- Results --------------------------------------------------------------------------------
-# With the stock threads pool, an error while storing a result would lose the slot forever.
-result_backend_always_retry = True
+# A worker sets this to true at its start (celery_ext/steps.py), as an answer must not be lost while
+# Redis is away. A caller must not hang.
+result_backend_always_retry = False
 result_backend_base_sleep_between_retries_ms = 100
 result_backend_max_sleep_between_retries_ms = 2000
 result_expires = _settings.result_ttl

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, cast
 
 import celery.exceptions
-import redis
 from celery.result import AsyncResult
 
 from local_llm_service import tasks
-from local_llm_service.producers.service import cancel, redis_url, status
+from local_llm_service.producers.service import cancel, status
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.compress import CompressAnswer
 from local_llm_service.tasks.extract_parameters import ExtractAnswer
@@ -24,8 +23,6 @@ from local_llm_service.tasks.request import Priority
 from local_llm_service.tasks.structured_output import StructuredAnswer
 from local_llm_service.tasks.summarize import SummarizeAnswer
 from local_llm_service.worker.app import app
-from local_llm_service.worker.celery_ext.send_errors import has_given_up
-from local_llm_service.worker.store.connection import unreachable
 from local_llm_service.worker.store.states import JobState
 
 A = TypeVar("A", bound=Answer)
@@ -53,16 +50,13 @@ class Handle(Generic[A]):
         """Wait for the answer, at most `timeout` seconds (None: forever).
 
         Raises the job's own error (a class of `worker.errors`), TimeoutError if there is no result
-        in time, BrokerUnreachable if Redis is away.
+        in time, BrokerUnreachable if Redis is away: within 5 s when it was away from the start. A
+        wait goes on while Redis restarts, without a timeout for a minute.
         """
         try:
             answer = self._result.get(timeout=timeout)
         except celery.exceptions.TimeoutError:
             raise TimeoutError(f"no result within {timeout} s") from None
-        except (redis.ConnectionError, redis.TimeoutError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not has_given_up(error):
-                raise  # e.g. Celery's, for a task that waits for another
-            raise unreachable(redis_url(), error) from None
         return self._answer.model_validate(answer)
 
     def cancel(self) -> JobState:

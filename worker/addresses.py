@@ -9,18 +9,20 @@ from urllib.parse import urlsplit
 
 from pydantic import RedisDsn, TypeAdapter, ValidationError
 
+from local_llm_service.worker.redis_url import check_redis_url
+
 DEFAULT_OLLAMA_PORT: Final = 11434
 _SCHEME: Final = re.compile(r"^https?://", re.IGNORECASE)
 
 
-def check_redis_url(url: str) -> str:
-    """Return `url`, or raise ValueError where it is none of Redis."""
+def check_redis_address(url: str) -> str:
+    """Return `url` as all who read it do, or raise ValueError where it is none of Redis."""
     try:
         TypeAdapter(RedisDsn).validate_python(url)
     except ValidationError as error:
         reason = error.errors(include_input=False, include_url=False)[0]["msg"]
     else:
-        return url
+        return check_redis_url(url)
     # Outside of `except`: pydantic's error holds the URL with its password.
     reason = reason.removeprefix("Input should be a valid URL, ").removeprefix("URL scheme ")
     raise ValueError(f"must be a URL such as redis://:password@host:6379/0 ({reason})")

@@ -14,7 +14,7 @@ from typing import Annotated, Self
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from local_llm_service.worker.addresses import check_ollama_host, check_redis_url
+from local_llm_service.worker.addresses import check_ollama_host, check_redis_address
 from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX, check_prefix
 
@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url_is_one(cls, url: str) -> str:
-        return check_redis_url(url)
+        return check_redis_address(url)
 
     @field_validator("ollama_host")
     @classmethod

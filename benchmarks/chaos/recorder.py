@@ -19,7 +19,7 @@ import redis
 
 from local_llm_service.worker.store.keys import Keys
 
-KEY = Keys().result_meta
+KEY, CHANNEL = Keys().result_meta, Keys().result_channel
 ANSWERED = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 POLL_SECONDS = 0.5
 
@@ -103,11 +103,11 @@ class Recorder:
     def _listen(self, client: redis.Redis) -> None:
         channel: Any = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         with channel:
-            channel.psubscribe(f"{KEY}*")
+            channel.psubscribe(f"{CHANNEL}*")
             while not self._stop.is_set():
                 message = channel.get_message(timeout=0.2)
                 if message is not None:
-                    job = str(message["channel"]).removeprefix(KEY)
+                    job = str(message["channel"]).removeprefix(CHANNEL)
                     self._note(job, str(message["data"]), announced=True)
 
     def _poll(self, client: redis.Redis) -> None:

@@ -27,7 +27,7 @@ class Watcher:
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> Self:
-        self._pubsub.psubscribe(f"{KEYS.result_meta}*")
+        self._pubsub.psubscribe(f"{KEYS.result_channel}*")
         self._pubsub.get_message(
             timeout=1
         )  # the confirmation: from here on no announcement is missed
@@ -54,5 +54,5 @@ class Watcher:
         while not self._stop.is_set():
             message = self._pubsub.get_message(timeout=0.2)
             if message is not None:
-                task_id = str(message["channel"]).removeprefix(KEYS.result_meta)
+                task_id = str(message["channel"]).removeprefix(KEYS.result_channel)
                 self._times.setdefault(task_id, time.monotonic())

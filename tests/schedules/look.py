@@ -17,7 +17,7 @@ KEYS = Keys()
 
 _LISTS = [name for q in keys.QUEUES for name in (KEYS.queue(q), KEYS.quarantine_of(q))]
 #: It begins like the channels of results and cancels; messages heard before it were sent before it.
-_MARK = f"{KEYS.prefix}c-mark"
+_MARK = f"{KEYS.prefix}/0.c-mark"
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Glass:
         script = Path(__file__).with_suffix(".lua").read_text()
         self._script = client.register_script(f"{known}\n{script}")
         self._pubsub = client.pubsub(ignore_subscribe_messages=True)
-        self._pubsub.psubscribe(f"{KEYS.prefix}c*")
+        self._pubsub.psubscribe(f"{KEYS.prefix}/0.[cr]*")
         self._pubsub.get_message(timeout=10)  # the confirmation of the subscription
 
     def look(self, ids: list[str]) -> Seen:
@@ -62,7 +62,7 @@ class Glass:
             if channel == KEYS.cancel_channel:
                 seen.cancels.append(data)
             else:
-                seen.announced.append((channel.removeprefix(KEYS.result_meta), data))
+                seen.announced.append((channel.removeprefix(KEYS.result_channel), data))
         return seen
 
     def _published(self) -> Iterator[tuple[str, str]]:

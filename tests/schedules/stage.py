@@ -113,7 +113,7 @@ def stage(client: redis.Redis, texts: dict[str, str] | None = None) -> Iterator[
     process_store.cache_clear()
     calls = Calls()
     logging.disable(logging.CRITICAL)
-    with mock.patch.object(scripts_module, "script_text", lambda name, _: given[name]):
+    with mock.patch.object(scripts_module, "script_text", lambda name, *_: given[name]):
         scripts = process_store().scripts
         for name in given:
             calls.scripts[client.script_load(given[name])] = name

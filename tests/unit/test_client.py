@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from celery.backends.asynchronous import E_RETRY_LIMIT_EXCEEDED
 
-from local_llm_service import Client, Handle, tasks
-from local_llm_service.tasks.generate import GenerateAnswer
-from local_llm_service.worker.errors import BrokerUnreachable
+from local_llm_service import Client, tasks
 
 
 class _Sent:
@@ -51,25 +48,3 @@ def test_zero_and_false_are_values(sent: list[dict[str, Any]]) -> None:
     """Temperature 0 and a cache turned off are choices, not omissions."""
     Client().generate("p", temperature=0, cache=False, priority="low")
     assert sent == [{"temperature": 0, "cache": False, "priority": "low"}]
-
-
-@pytest.mark.parametrize(
-    ("raised", "expected"),
-    [
-        (E_RETRY_LIMIT_EXCEEDED, BrokerUnreachable),
-        ("Never call result.get() within a task!", RuntimeError),
-    ],
-)
-def test_a_wait_that_celery_ends_says_why(
-    monkeypatch: pytest.MonkeyPatch, raised: str, expected: type[Exception]
-) -> None:
-    """Celery raises a RuntimeError for both; only the first says that Redis is away."""
-    handle = Handle("1", GenerateAnswer)
-
-    def get(**_: Any) -> None:
-        raise RuntimeError(raised)
-
-    monkeypatch.setattr(handle._result, "get", get)
-    with pytest.raises(Exception, match=r".") as caught:
-        handle.get(timeout=1)
-    assert type(caught.value) is expected

@@ -7,6 +7,8 @@ from typing import Any
 from celery.app.control import Control as CeleryControl
 
 from local_llm_service.worker.errors import Cancelled
+from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.store.connection import reachable
 from local_llm_service.worker.store.outcomes import Settled
 from local_llm_service.worker.store.states import Cancelling, JobState
 from local_llm_service.worker.store.store import process_store
@@ -46,9 +48,13 @@ class Control(CeleryControl):
     """Celery's control with `revoke` as this service's cancel."""
 
     def revoke(self, task_id: Any, *args: Any, **kwargs: Any) -> None:
-        """Cancel one id or a list of them, running or not, `terminate` or not."""
+        """Cancel one id or a list of them, running or not, `terminate` or not.
+
+        Raises BrokerUnreachable.
+        """
         for one in [task_id] if isinstance(task_id, str) else list(task_id or ()):
-            cancel(self.app, str(one))
+            with reachable(lazy_settings().redis_url):
+                cancel(self.app, str(one))
 
     def terminate(self, task_id: Any, *args: Any, **kwargs: Any) -> None:
         """The same as revoke: there is one way to cancel."""

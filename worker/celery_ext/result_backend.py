@@ -2,7 +2,7 @@
 
 One script stores and announces the result, ends the delivery and writes into the record how the job
 ended. So a worker cannot die between answer and acknowledgement, and a worker that has lost its
-lease cannot store a second answer.
+lease cannot store a second answer. How callers wait and read is in result_reading.py.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import redis
 from celery import states
-from celery.backends.redis import RedisBackend
 
 from local_llm_service.worker.celery_ext.result_format import result_text
+from local_llm_service.worker.celery_ext.result_reading import ReadsResults
 from local_llm_service.worker.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -41,7 +41,7 @@ _NO_LETTER = {Cancelled.code}
 _CALLERS_OWN = {Cancelled.code, DeadlineExceeded.code}
 
 
-class Backend(RedisBackend):
+class Backend(ReadsResults):
     """The backend that `result_backend` names."""
 
     def _add_global_keyprefix(self) -> None:
@@ -53,32 +53,6 @@ class Backend(RedisBackend):
     def exception_safe_to_retry(self, exc: Exception) -> bool:
         """Also try again while Redis says that it cannot write now: full, read-only, loading."""
         return isinstance(exc, _NOT_NOW) or _is_not_now(exc) or super().exception_safe_to_retry(exc)
-
-    def add_pending_result(
-        self, result: Any, weak: bool = False, start_drainer: bool = True
-    ) -> Any:
-        """Look once before subscribing: a result that exists needs no subscription."""
-        if not self._is_subscribed(result.id) and result.ready():
-            if not result.on_ready.ready:
-                result.on_ready(result)
-            return result
-        return super().add_pending_result(result, weak=weak, start_drainer=start_drainer)
-
-    def wait_for_pending(
-        self, result: Any, callback: Any = None, propagate: bool = True, **kwargs: Any
-    ) -> Any:
-        """Wait as Celery does, but do not ask again for a result that the handle holds already."""
-        if result._cache is not None:
-            return result.maybe_throw(callback=callback, propagate=propagate)
-        return super().wait_for_pending(result, callback=callback, propagate=propagate, **kwargs)
-
-    def on_result_fulfilled(self, result: Any) -> None:
-        """Unsubscribe, unless the answer was there at once and nothing was subscribed to."""
-        if self._is_subscribed(result.id):
-            super().on_result_fulfilled(result)
-
-    def _is_subscribed(self, task_id: str) -> bool:
-        return self.get_key_for_task(task_id) in self.result_consumer.subscribed_to
 
     def _store_result(
         self,
@@ -129,6 +103,12 @@ class Backend(RedisBackend):
         """
         meta = self._get_result_meta(self.prepare_exception(error), states.FAILURE, None, None)
         return _settle(process_store(), task_id, token, meta, error, Work())
+
+
+def try_without_end(app: Any) -> None:
+    """Let this process's backend try again while Redis is away: a worker's, never a caller's."""
+    app.conf.result_backend_always_retry = True
+    app.backend.always_retry = True
 
 
 def fail(runtime: Any, task_id: str, error: ServiceError, *, token: str = UNHELD) -> Settled:

@@ -5,14 +5,5 @@ from __future__ import annotations
 import redis
 from kombu.exceptions import OperationalError
 
-#: What sending a message raises. RuntimeError comes from Celery's result backend, see has_given_up.
-SEND_ERRORS = (OperationalError, redis.RedisError, RuntimeError)
-
-
-def has_given_up(error: RuntimeError) -> bool:
-    """Tell whether Celery's result backend has tried to reach Redis too often.
-
-    It has no class for that, only a text: E_RETRY_LIMIT_EXCEEDED in
-    celery/backends/asynchronous.py.
-    """
-    return "Retry limit exceeded" in str(error)
+#: What sending a message raises.
+SEND_ERRORS = (OperationalError, redis.RedisError)

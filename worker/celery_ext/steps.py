@@ -11,7 +11,7 @@ from celery import bootsteps, signals
 from local_llm_service.worker import metrics
 from local_llm_service.worker.celery_ext.bare_lists import collect
 from local_llm_service.worker.celery_ext.expected_parts import check_parts
-from local_llm_service.worker.celery_ext.result_backend import fail
+from local_llm_service.worker.celery_ext.result_backend import fail, try_without_end
 from local_llm_service.worker.engine import open_engine
 from local_llm_service.worker.intake.gate import Reason
 from local_llm_service.worker.intake.publisher import Publisher
@@ -43,6 +43,7 @@ class LeaseStep(bootsteps.StartStopStep):
         quote_log_lines()
         unblock_output()
         settings = get_settings()
+        try_without_end(parent.app)
         for old, new in renamed_variables().items():
             logger.warning("%s is now called %s; the old name is still read", old, new)
         parent.llm_runtime = WorkerRuntime.make(

@@ -118,15 +118,20 @@ class LeaseHeartbeat:
                 one.request_stop(Cancelled("the job was cancelled"))
 
     def listen(self) -> None:
-        """Wait one tick for ids of cancelled jobs and stop those. Raises redis-py's errors."""
+        """Wait one tick for ids of cancelled jobs and look at their records.
+
+        What is heard on a channel is a hint: only what the record says stops a job. Raises
+        redis-py's errors.
+        """
         if self._listener is None:
             self._listener = self._client.pubsub(ignore_subscribe_messages=True)
             self._listener.subscribe(self._cancel_channel)
-        message = self._listener.get_message(timeout=TICK_SECONDS)
+        message, is_ours = self._listener.get_message(timeout=TICK_SECONDS), False
         while message is not None:
-            for one in self._in_flight.of_job(str(message["data"])):
-                one.request_stop(Cancelled("the job was cancelled"))
+            is_ours = is_ours or bool(self._in_flight.of_job(str(message["data"])))
             message = self._listener.get_message(timeout=0)
+        if is_ours:
+            self.renew()
 
     def release_due(self) -> None:
         """Put back the messages that could not be put back before. Raises redis-py's errors."""

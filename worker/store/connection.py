@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
@@ -18,22 +20,49 @@ from local_llm_service.worker.store.refusals import refusal
 #: the caller knows within 4 s. redis-py's own defaults are 5 s and several tries.
 TIMEOUT_SECONDS = 2.0
 
+TLS_HINT = (
+    "rediss:// needs Redis's TLS port and a certificate that this host trusts: name its authority "
+    "with ?ssl_ca_certs=FILE, or use redis:// for a port without TLS."
+)
 
-@lru_cache(maxsize=4)
-def connect(url: str) -> redis.Redis:
-    """The process's client for `url`; threads share it.
+
+@lru_cache(maxsize=8)
+def connect(url: str, *, decoded: bool = True) -> redis.Redis:
+    """The process's client for `url`; threads share it. Its replies are text, or bytes.
 
     The second try is for a pooled connection that died with the last Redis.
     """
     return redis.Redis.from_url(
         url,
-        decode_responses=True,
+        decode_responses=decoded,
         encoding_errors="replace",  # whatever another app has put into a queue can be read
         max_connections=1024,  # the default of 100 fails the 101st thread of a healthy producer
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 1),
     )
+
+
+def open_connection(url: str) -> Any:
+    """A connection of its own, for channels: it is not tried twice, and speaks RESP2.
+
+    Its owner has to know of each break, as what is published meanwhile is not heard. The first
+    command connects and raises redis-py's errors.
+    """
+    pool = redis.Redis.from_url(
+        url,
+        protocol=2,  # later versions of redis-py take RESP3, where messages come another way
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    ).connection_pool
+    return pool.connection_class(**pool.connection_kwargs)
+
+
+def database_of(client: redis.Redis) -> int:
+    """The number of the database that `client` uses; 0 for a cluster, which has only that one."""
+    pool = getattr(client, "connection_pool", None)
+    return 0 if pool is None else int(pool.connection_kwargs.get("db") or 0)
 
 
 @contextmanager
@@ -50,8 +79,24 @@ def unreachable(url: str, error: Exception) -> BrokerUnreachable:
     """The error to raise for a Redis that does not answer. Passwords stay out of it."""
     parts = urlsplit(url)
     address = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
-    refused = refusal(error)
-    if refused is None:
+    if refused := refusal(error):
+        reason, hint = refused
+    elif problem := tls_problem(error):
+        reason, hint = f"no TLS connection ({problem})", TLS_HINT
+    else:
         return BrokerUnreachable(f"Redis at {address}: no answer")
-    reason, hint = refused
     return BrokerUnreachable(f"Redis at {address}: {reason}", hint)
+
+
+def tls_problem(error: BaseException | None) -> str | None:
+    """What went wrong in the TLS handshake that ended in `error`; None where it was not that.
+
+    OpenSSL's own word, such as CERTIFICATE_VERIFY_FAILED.
+    """
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return str(error.reason or type(error).__name__)
+        if isinstance(error, OSError) and "handshake" in str(error):
+            return "the handshake timed out"  # as with a Redis that speaks no TLS at this port
+        error = error.__cause__ or error.__context__
+    return None

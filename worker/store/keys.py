@@ -63,11 +63,21 @@ class _Name:
         return self if keys is None else keys.prefix + self.name
 
 
-class Keys:
-    """The names under one prefix. A name that ends in `:` or `-` is the beginning of many keys."""
+class _Channel(_Name):
+    """One channel of a database. Redis's channels know no databases, so its name has to."""
 
-    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
-        self.prefix = prefix
+    def __get__(self, keys: Keys | None, owner: type) -> Any:
+        return self if keys is None else f"{keys.prefix}/{keys.database}.{self.name}"
+
+
+class Keys:
+    """The names under one prefix in one database, which names of channels need.
+
+    A name that ends in `:`, `-` or `.` is the beginning of many.
+    """
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX, database: int = 0) -> None:
+        self.prefix, self.database = prefix, database
 
     # --- Where a message is: in exactly one of these. No lifetime: each move empties one. ---
     #: List of messages, by queue name.
@@ -96,8 +106,9 @@ class Keys:
     # --- Jobs ---
     #: Hash: the record of one job, see states.JobRecord. Lives to its deadline plus RESULT_TTL.
     job_record = _Name("job:")
-    #: String (JSON), and the channel on which it is announced: Celery's result of one job.
+    #: String (JSON): Celery's result of one job; and the channel on which it is announced.
     result_meta = _Name("celery-task-meta-")
+    result_channel = _Channel("result.")
     #: Sorted set task id → deadline, ms, of jobs that have no result yet.
     deadlines = _Name("deadlines")
     #: Set of jobs that were given up and whose failure is not stored yet.
@@ -111,7 +122,7 @@ class Keys:
     #: Hash: since when some worker has always reached Redis. Lives an hour.
     redis_up_since = _Name("redis_up_since")
     #: Channel on which the id of a cancelled job is published.
-    cancel_channel = _Name("cancel")
+    cancel_channel = _Channel("cancel")
 
     # --- Single flight, by fingerprint ---
     #: Hash leader, token: the job that runs.
@@ -147,8 +158,12 @@ class Keys:
         return f"{self.job_record}{task_id}"
 
     def result(self, task_id: str) -> str:
-        """The key, and the channel, of a job's result."""
+        """The key of a job's result."""
         return f"{self.result_meta}{task_id}"
+
+    def announced(self, task_id: str) -> str:
+        """The channel on which a job's result is announced."""
+        return f"{self.result_channel}{task_id}"
 
     def queue(self, name: str) -> str:
         """The key of a queue's list."""

@@ -23,12 +23,12 @@ _FUNCTION = "local function "
 
 
 @cache
-def script_text(name: str, prefix: str) -> str:
+def script_text(name: str, prefix: str, database: int = 0) -> str:
     """What Redis is given for the script `name`: the names and functions that it uses, then itself.
 
     Raises LookupError for a `-- uses:` line with a word that nobody defines.
     """
-    functions, constants = shared_functions(), Keys(prefix).constants()
+    functions, constants = shared_functions(), Keys(prefix, database).constants()
     parts: dict[str, str] = {}
 
     def define(word: str) -> None:
@@ -91,12 +91,13 @@ class Scripts:
         """
         known = self._hashes.get(name)
         if known is None:
-            text = script_text(name, self.keys.prefix)
+            text = script_text(name, self.keys.prefix, self.keys.database)
             known = self._hashes[name] = hashlib.sha1(text.encode()).hexdigest()
         call: Callable[..., Any] = self.client.execute_command
         try:
             return call("EVALSHA", known, 1, self.keys.prefix, *args)
         except redis.exceptions.NoScriptError:
             # A cluster's client sends it to all primaries.
-            self.client.script_load(script_text(name, self.keys.prefix))
+            text = script_text(name, self.keys.prefix, self.keys.database)
+            self.client.script_load(text)
             return call("EVALSHA", known, 1, self.keys.prefix, *args)

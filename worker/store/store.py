@@ -9,7 +9,7 @@ import redis
 
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.lazy_settings import lazy_settings
-from local_llm_service.worker.store.connection import connect
+from local_llm_service.worker.store.connection import connect, database_of
 from local_llm_service.worker.store.jobs import Jobs
 from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.scripts import Scripts
@@ -32,7 +32,7 @@ class Store:
         prefix: str = DEFAULT_PREFIX,
     ) -> None:
         self.client = client
-        self.keys = Keys(prefix)
+        self.keys = Keys(prefix, database_of(client))
         self.scripts = Scripts(client, self.keys)
         self.jobs = Jobs(self.scripts, lifetimes, cache)
         self._result_seconds = lifetimes.result_seconds

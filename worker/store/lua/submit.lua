@@ -17,8 +17,8 @@
 -- ARGV[14] what stands after it
 -- Returns {"queue", 0}, {"exists", 0}, {"full", length of the queue}, {"hit", answer} when the
 -- result is stored, or {"stale", consensus} when nothing was done as the caller was wrong about it.
--- uses: CACHE, CONSENSUS, DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_META, STATS, STATS_SECONDS
--- uses: clock, whole
+-- uses: CACHE, CONSENSUS, DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_CHANNEL, RESULT_META, STATS
+-- uses: STATS_SECONDS, clock, whole
 local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local deadline_ms, kept_seconds, in_canvas = ARGV[6], ARGV[7], ARGV[8] == '1'
 local model, consensus, fingerprint = ARGV[9], ARGV[10], ARGV[11]
@@ -46,7 +46,7 @@ if entry then
   local result = before .. answer .. after
   redis.call('SET', result_key, result, 'EX', hit_seconds)
   -- Nobody can listen for an id that was made up just now. A hit leaves nothing but its result.
-  if nonce ~= id then redis.call('PUBLISH', result_key, result) end
+  if nonce ~= id then redis.call('PUBLISH', RESULT_CHANNEL .. id, result) end
   -- Not by shared functions: a repeated question is to cost next to nothing.
   redis.call('HINCRBY', STATS, 'hits_at_call', 1)
   redis.call('HINCRBY', STATS, 'delivered_prompt_tokens', prompt_tokens)

@@ -1,10 +1,10 @@
 -- The end of one job. `ending` is the table that settle.lua makes of its arguments.
 
 -- Stores a result under its job's id and tells those who listen.
--- uses: RESULT_META
+-- uses: RESULT_CHANNEL, RESULT_META
 local function announce(id, result, kept_seconds)
   redis.call('SET', RESULT_META .. id, result, 'EX', kept_seconds)
-  redis.call('PUBLISH', RESULT_META .. id, result)
+  redis.call('PUBLISH', RESULT_CHANNEL .. id, result)
 end
 
 -- Marks a job as ended under a fencing token, '1' where nobody held it.
