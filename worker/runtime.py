@@ -7,7 +7,6 @@ there). Two workers can live in one process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import redis
@@ -20,10 +19,6 @@ from local_llm_service.worker.lease.consumption import Consumption
 from local_llm_service.worker.lease.in_flight import InFlightDeliveries
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.store import Store
-
-
-def _tell_nobody(_: Sequence[str], __: Exception | None) -> None:
-    """Stands in until the consumer sets the function that tells Flower."""
 
 
 @dataclass(eq=False)
@@ -40,8 +35,6 @@ class WorkerRuntime:
     breaker: CircuitBreaker
     in_flight: InFlightDeliveries = field(default_factory=InFlightDeliveries)
     consumption: Consumption = field(default_factory=Consumption)
-    #: Tells Flower that these followers have their result: an answer, or an error.
-    tell_of_followers: Callable[[Sequence[str], Exception | None], None] = _tell_nobody
 
     def __repr__(self) -> str:
         return f"<runtime of {self.name}>"

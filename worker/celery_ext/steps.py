@@ -115,7 +115,7 @@ def publisher(runtime: WorkerRuntime) -> Publisher:
     """A worker's publisher, not yet started."""
     return Publisher(
         runtime.name,
-        runtime.slots,
+        lambda: runtime.slots,
         running=lambda: len(runtime.in_flight),
         settings=runtime.settings,
         store=runtime.store,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from local_llm_service.worker.embedded.processes.ports import answers_http, free_port
 from local_llm_service.worker.embedded.processes.python_process import PythonProcess
-from local_llm_service.worker.flower import LOGIN, made_login
+from local_llm_service.worker.embedded.processes.flower_page import LOGIN, made_login
 
 
 class FlowerProcess(PythonProcess):
@@ -32,7 +32,7 @@ class FlowerProcess(PythonProcess):
         """See ChildProcess.command."""
         return [
             sys.executable,
-            *("-m", "local_llm_service.worker.flower"),
+            *("-m", "local_llm_service.worker.embedded.processes.flower_page"),
             *("--address=127.0.0.1", f"--port={self.port}"),
         ]
 

@@ -8,7 +8,8 @@
 -- ARGV[7] lifetime of a result, s
 -- ARGV[8] 1 if others wait for the job in a canvas: a worker has to end it
 -- Returns 1, or 0 when there is such a job: the message was copied before, or its id is taken.
--- uses: DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_META, clock, defer, ring, whole
+-- uses: DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_META, clock, defer, ring, sent_event
+-- uses: tell_flower, whole
 local id, queue, message, kind = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local delay_ms, deadline_ms, kept_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] * 1000
 local in_canvas = ARGV[8] == '1'
@@ -22,6 +23,7 @@ redis.call('HSET', record, 'kind', kind, 'queue', queue, 'put', '1', 'deadline_m
 if in_canvas then redis.call('HSET', record, 'canvas', '1') end
 redis.call('PEXPIRE', record, whole(deadline_ms + kept_ms))
 redis.call('ZADD', DEADLINES, deadline, id)
+tell_flower(id, sent_event(kind, queue))
 if delay_ms > 0 then
   defer(id, message, now + delay_ms)
 else

@@ -7,16 +7,17 @@
 -- ARGV[5] lifetime of a result, s
 -- Returns 1, or 0 when the job was put before (the reply was lost) or has its result already
 -- (somebody cancelled it by an id that its caller had chosen, or its time was over).
--- uses: JOB_RECORD, QUEUE_LIST, add_waiter, clock, defer, ring
+-- uses: JOB_RECORD, QUEUE_LIST, add_waiter, clock, defer, ring, sent_event, tell_flower
 local queue, message, id = ARGV[1], ARGV[2], ARGV[3]
 local delay_ms, kept_ms = tonumber(ARGV[4]), ARGV[5] * 1000
 local record = JOB_RECORD .. id
 
 local known = redis.call('EXISTS', record) == 1
 if known and redis.call('HSETNX', record, 'put', '1') == 0 then return 0 end
-local settled, fingerprint, deadline = unpack(
-  redis.call('HMGET', record, 'settled', 'fingerprint', 'deadline_ms'))
+local settled, fingerprint, deadline, kind = unpack(
+  redis.call('HMGET', record, 'settled', 'fingerprint', 'deadline_ms', 'kind'))
 if settled then return 0 end
+if kind then tell_flower(id, sent_event(kind, queue)) end
 if delay_ms > 0 then
   defer(id, message, clock() + delay_ms)
   if known then redis.call('HSET', record, 'state', 'deferred', 'queue', queue) end

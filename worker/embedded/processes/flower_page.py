@@ -1,4 +1,4 @@
-"""`python -m local_llm_service.worker.flower`: Flower with a login, without which no button works.
+"""`python -m …processes.flower_page`: Flower with a login, without which no button works.
 
 The login is FLOWER_BASIC_AUTH (`user:password`), Flower's own variable; where neither that nor
 another way to log in is given, one is made and printed. Flower's options are passed on.
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
     elif not os.environ.get(LOGIN):
         os.environ.pop(LOGIN, None)  # compose passes an unset variable as an empty one
     try:
-        import flower.command
+        import flower.command  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
         sys.exit(f"{error.name} is not installed: pip install 'local-llm-service[worker,flower]'")
     from celery.bin.celery import celery
