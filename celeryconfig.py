@@ -67,6 +67,9 @@ broker_connection_max_retries = None
 broker_pool_limit = 1024
 
 # --- Producers fail in seconds, not in 19 (Redis refuses) or never (Redis hangs) --------------
+# The transport's own client tries twice to put a message (worker/store/connection.py). kombu's
+# tries would come on top: 8 s when Redis falls silent between two commands of one call.
+task_publish_retry = False
 _short_retry = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2}
 task_publish_retry_policy = _short_retry
 redis_socket_timeout = 3

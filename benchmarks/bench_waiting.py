@@ -34,7 +34,9 @@ def main() -> int:
         for callers in CALLERS:
             times = sorted(wake_ups(callers))
             p50, p95 = (statistics.quantiles(times, n=100)[place - 1] for place in (50, 95))
-            print(f"{callers:3} callers: p50 {p50:.2f} ms  p95 {p95:.2f} ms  most {times[-1]:.2f} ms")
+            print(
+                f"{callers:3} callers: p50 {p50:.2f} ms  p95 {p95:.2f} ms  most {times[-1]:.2f} ms"
+            )
             found[f"{callers} callers"] = [round(one, 3) for one in times]
     machine = f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     RESULTS.write_text(json.dumps({"machine": machine, "milliseconds": found}) + "\n")

@@ -13,7 +13,11 @@ ROOT = Path(__file__).parents[2]
 
 #: Variable → (default, another value as the environment spells it, and as Settings reads it).
 VARIABLES: dict[str, tuple[Any, str, Any]] = {
-    "REDIS_URL": ("redis://127.0.0.1:6379/0", "rediss://cache:6380/3", "rediss://cache:6380/3?ssl_cert_reqs=required"),
+    "REDIS_URL": (
+        "redis://127.0.0.1:6379/0",
+        "rediss://cache:6380/3",
+        "rediss://cache:6380/3?ssl_cert_reqs=required",
+    ),
     "KEY_PREFIX": ("{llm}:", "{staging}llm:", "{staging}llm:"),
     "OLLAMA_HOST": ("http://127.0.0.1:11434", "https://gpu:443", "https://gpu:443"),
     "MODEL_NAME": ("llama3.1:8b-instruct-q4_K_M", "smollm2:135m", "smollm2:135m"),

@@ -66,6 +66,8 @@ class ResultListener:
         self._bell, self._ring = socket.socketpair()
         for end in (self._bell, self._ring):
             end.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._bell, selectors.EVENT_READ)
 
     # --- callers -----------------------------------------------------------------------------
 
@@ -138,9 +140,9 @@ class ResultListener:
         self._subscribed = set()
         self._asks()
         self._connection.connect()
+        self._selector.register(self._connection._sock, selectors.EVENT_READ)
         self._subscribe()
         self._look(self._ids())
-        self._is_there()
 
     def _asks(self) -> None:
         """Something is sent to Redis now: it is to answer."""
@@ -156,9 +158,7 @@ class ResultListener:
         now = monotonic()
         since = self._away.since if self._away else self._asked_at or now
         self._away, self._asked_at = Away(since, now, error), None
-        if connection is not None:
-            with suppress(Exception):
-                connection.disconnect()
+        self._close(connection)
         with self._lock:
             waits = {id(wait): wait for waits in self._waits.values() for wait in waits}
         for wait in waits.values():
@@ -169,14 +169,14 @@ class ResultListener:
         poll_at, ping_at = monotonic() + POLL_SECONDS, monotonic() + PING_SECONDS
         idle_since = monotonic()
         while True:
-            fresh = self._subscribe()
+            self._subscribe()
             rung = self._hear()
             now = monotonic()
             if poll_at <= now or self._look_now:
                 self._look_now = False
                 poll_at = now + POLL_SECONDS
                 rung = self._ids()
-            self._look(rung | fresh)
+            self._look(rung)
             if self._subscribed:
                 idle_since = now
             elif now - idle_since > IDLE_SECONDS and self._ends():
@@ -193,8 +193,16 @@ class ResultListener:
             self._thread = None
             connection, self._connection = self._connection, None
         self._asked_at = None
-        connection.disconnect()
+        self._close(connection)
         return True
+
+    def _close(self, connection: Any) -> None:
+        for key in list(self._selector.get_map().values()):
+            if key.fileobj is not self._bell:
+                self._selector.unregister(key.fileobj)
+        if connection is not None:
+            with suppress(Exception):
+                connection.disconnect()
 
     def _ask_for_a_sign(self) -> None:
         if self.away() is not None:
@@ -206,10 +214,10 @@ class ResultListener:
         with self._lock:
             return set(self._waits)
 
-    def _subscribe(self) -> set[str]:
-        """Listen for what somebody waits for now, and for nothing else; return what is new.
+    def _subscribe(self) -> None:
+        """Listen for what somebody waits for now, and for nothing else.
 
-        The new ones can be read at once, as Redis has confirmed that it will tell of them.
+        What is new is read when Redis confirms that it will tell of it: see _read.
         """
         wanted = self._ids()
         fresh, gone = wanted - self._subscribed, self._subscribed - wanted
@@ -218,10 +226,6 @@ class ResultListener:
                 channels = [self._keys.announced(one) for one in ids[start : start + BATCH]]
                 self._connection.send_command(command, *channels, check_health=False)
         self._subscribed = wanted
-        confirmed: set[str] = set()
-        while not fresh <= confirmed:
-            confirmed |= self._read(self._connection.read_response())
-        return confirmed
 
     def _hear(self) -> set[str]:
         """The jobs that Redis has told of by now."""
@@ -255,14 +259,10 @@ class ResultListener:
 
     def _sleep(self, seconds: float) -> None:
         """Until there is something to read, or a caller wakes the thread."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._bell, selectors.EVENT_READ)
-            if self._connection is not None:
-                selector.register(self._connection._sock, selectors.EVENT_READ)
-            selector.select(seconds)
-        with suppress(BlockingIOError):
-            while self._bell.recv(4096):
-                pass
+        for key, _ in self._selector.select(seconds):
+            if key.fileobj is self._bell:
+                with suppress(BlockingIOError):
+                    self._bell.recv(4096)
 
 
 _LISTENERS: weakref.WeakSet[ResultListener] = weakref.WeakSet()

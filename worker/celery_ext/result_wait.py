@@ -33,6 +33,8 @@ AWAY_SECONDS = 60.0
 #: A Redis that has been silent for this long is the reason when a wait ends.
 HURRY_SECONDS = 0.7
 
+#: A longer sleep than the platform's threads know would be an error; news wakes the caller anyway.
+LONGEST_SLEEP_SECONDS = 60.0
 #: What no second try changes.
 _FOR_GOOD = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
 
@@ -111,7 +113,8 @@ class Wait:
             if on_interval is not None and tick_at <= now:
                 self._tick(on_interval)
                 tick_at = monotonic() + interval
-            until = end if on_interval is None else min(end, tick_at)
+            until = min(end, now + LONGEST_SLEEP_SECONDS)
+            until = until if on_interval is None else min(until, tick_at)
             self._changed.wait(max(0.0, until - monotonic()))
 
     def done(self, task_id: str) -> None:
@@ -123,11 +126,10 @@ class Wait:
         end = float("inf") if timeout is None else began + timeout
         away = self._listener.away()
         if self._unseen:
-            has_tried = away is not None and away.tried_at >= began
-            if has_tried and isinstance(away.error, _FOR_GOOD):
-                return now
-            if not has_tried:
+            if away is None or away.tried_at < began:
                 end = max(end, began + LOOK_SECONDS)
+            elif isinstance(away.error, _FOR_GOOD):
+                return now
             return min(end, began + REACH_SECONDS)
         if timeout is None and away is not None:
             return away.since + AWAY_SECONDS
@@ -148,5 +150,3 @@ class Wait:
             on_interval()
         except BrokerUnreachable:
             self._listener.look_soon()
-
-

@@ -20,6 +20,9 @@ from local_llm_service.worker.store.refusals import refusal
 #: the caller knows within 4 s. redis-py's own defaults are 5 s and several tries.
 TIMEOUT_SECONDS = 2.0
 
+#: For what is tried once after a failure: the caller has waited long enough.
+HURRY_SECONDS = 0.4
+
 TLS_HINT = (
     "rediss:// needs Redis's TLS port and a certificate that this host trusts: name its authority "
     "with ?ssl_ca_certs=FILE, or use redis:// for a port without TLS."
@@ -27,7 +30,9 @@ TLS_HINT = (
 
 
 @lru_cache(maxsize=8)
-def connect(url: str, *, decoded: bool = True) -> redis.Redis:
+def connect(
+    url: str, *, decoded: bool = True, timeout_seconds: float = TIMEOUT_SECONDS, tries: int = 2
+) -> redis.Redis:
     """The process's client for `url`; threads share it. Its replies are text, or bytes.
 
     The second try is for a pooled connection that died with the last Redis.
@@ -37,9 +42,9 @@ def connect(url: str, *, decoded: bool = True) -> redis.Redis:
         decode_responses=decoded,
         encoding_errors="replace",  # whatever another app has put into a queue can be read
         max_connections=1024,  # the default of 100 fails the 101st thread of a healthy producer
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 1),
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), tries - 1),
     )
 
 

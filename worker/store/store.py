@@ -9,7 +9,7 @@ import redis
 
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.lazy_settings import lazy_settings
-from local_llm_service.worker.store.connection import connect, database_of
+from local_llm_service.worker.store.connection import HURRY_SECONDS, connect, database_of
 from local_llm_service.worker.store.jobs import Jobs
 from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.scripts import Scripts
@@ -35,14 +35,14 @@ class Store:
         self.keys = Keys(prefix, database_of(client))
         self.scripts = Scripts(client, self.keys)
         self.jobs = Jobs(self.scripts, lifetimes, cache)
-        self._result_seconds = lifetimes.result_seconds
+        self._lifetimes, self._cache = lifetimes, cache
 
     @cached_property
     def single_flight(self) -> SingleFlight:
         """The moves of single-flight groups, for workers. Imported at first use, as below."""
         from local_llm_service.worker.store.single_flight import SingleFlight
 
-        return SingleFlight(self.scripts, self._result_seconds)
+        return SingleFlight(self.scripts, self._lifetimes.result_seconds)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
@@ -50,6 +50,11 @@ class Store:
         from local_llm_service.worker.store.dead_letters import DeadLetters
 
         return DeadLetters(self.scripts, self.jobs)
+
+    def in_a_hurry(self, url: str) -> Jobs:
+        """The moves once more, over a client that gives up at once."""
+        client = connect(url, timeout_seconds=HURRY_SECONDS, tries=1)
+        return Jobs(Scripts(client, self.keys), self._lifetimes, self._cache)
 
     @classmethod
     def of(cls, settings: Settings) -> Store:
