@@ -84,6 +84,8 @@ class ResultListener:
                     target=self._run, name="result-listener", daemon=True
                 )
                 self._thread.start()
+        if not self._subscribed.isdisjoint(ids):
+            self._look_now = True  # Redis confirms no second subscription, so nobody would look
         self._wake()
         try:
             yield wait
