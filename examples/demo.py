@@ -67,17 +67,17 @@ def _submit() -> list[tuple[str, Any]]:
     book = json.loads((HERE / "book.schema.json").read_text())
     return [
         (
-            "generate",
-            client.generate(
-                "Explain in two sentences why a queue sits between a website and a slow service.",
-                max_tokens=90,
-                temperature=0,
-            ),
-        ),
-        (
             "extract_parameters",
             client.extract_parameters(
                 "Create a Python Fundamentals course for organization 5", function
+            ),
+        ),
+        (
+            "generate",
+            client.generate(
+                "Explain in two sentences why a queue sits between a website and a slow service.",
+                max_tokens=60,
+                temperature=0,
             ),
         ),
         (

@@ -45,12 +45,12 @@ def test_the_quick_kinds_come_first_and_each_at_once(ollama: FakeOllama) -> None
     process = demo(ollama)
     said, _ = process.communicate(timeout=90)
     kinds = [line.split()[1] for line in said.splitlines() if line.startswith("── ")]
-    assert kinds[0] == "generate"
+    assert kinds[:2] == ["extract_parameters", "generate"]
     assert kinds[-2:] == ["summarize", "compress"]
     assert said.splitlines()[1].startswith("Up in ")
 
 
-@pytest.mark.parametrize("after", ["Starting", "── generate"])
+@pytest.mark.parametrize("after", ["Starting", "── extract_parameters"])
 def test_ctrl_c_ends_the_demo_in_a_line(ollama: FakeOllama, after: str) -> None:
     """All its processes get the signal at once, Redis too; it was 124 lines of tracebacks."""
     ollama.respond = lambda _: Script(chunks=("a",) * 100, pause_seconds=1)

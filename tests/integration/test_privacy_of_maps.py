@@ -12,6 +12,7 @@ import redis
 
 from local_llm_service import tasks
 from local_llm_service.worker.app import app
+from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
@@ -26,6 +27,19 @@ MAPS = {
     "starmap": lambda: tasks.generate.starmap([(f"{CANARY} c",), (f"{CANARY} d",)]),
     "chunks": lambda: tasks.generate.chunks([(f"{CANARY} e",), (f"{CANARY} f",)], 2),
 }
+
+
+def test_a_name_that_a_sender_makes_up_is_not_shown(
+    worker: WorkerProcess, events: list[dict[str, Any]]
+) -> None:
+    """Celery shows a message's `shadow` in place of its task's name."""
+    sent = tasks.generate.apply_async(("hi",), shadow=CANARY)
+    assert sent.get(timeout=20)["text"] == "Hello."
+    wait_until(
+        lambda: any(event["type"] == "task-succeeded" for event in events), "an event at the end"
+    )
+    assert CANARY not in json.dumps(events)
+    assert CANARY not in worker.log_path.read_text()
 
 
 @pytest.mark.parametrize("name", MAPS)

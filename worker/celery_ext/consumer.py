@@ -34,7 +34,7 @@ class Consumer(CeleryConsumer):
         self._runtime: WorkerRuntime = self.controller.llm_runtime
 
     def add_task_queue(self, queue: Any, *args: Any, **kwargs: Any) -> Any:
-        """Consume one more of this service's queues, and no other, whatever Flower's button says."""
+        """Consume one more of our queues, and no other, whatever Flower's button says."""
         if getattr(queue, "name", queue) not in QUEUES:
             logger.warning("queue %s is not consumed: only %s", queue, ", ".join(QUEUES))
             return None

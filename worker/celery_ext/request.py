@@ -28,6 +28,9 @@ class PrivateRequest(Request):
             # Without this, a body that is not (args, kwargs, embed) would end the whole consumer.
             raise InvalidTaskError("the body is not [args, kwargs, options]") from None
         self._argsrepr = self._kwargsrepr = HIDDEN
+        # Not the sender's `shadow`, a free text that Celery would show in its place.
+        self.name = self._request_dict["task"]
+        self._request_dict["shadow"] = None
         # Storing the result ends the delivery, so it cannot be left out.
         self._ignore_result = self._request_dict["ignore_result"] = False
         # The tracer reads these two from the dict when it logs an error.
@@ -43,7 +46,8 @@ class PrivateRequest(Request):
         """Tell Flower; a job that was cancelled or is too late is REVOKED, not a fault."""
         if type == "task-failed" and isinstance(self._error, TaskRevokedError):
             expired = isinstance(self._error, DeadlineExceeded)
-            type, fields = "task-revoked", {"terminated": True, "signum": None, "expired": expired}
+            ending = {"terminated": True, "signum": None, "expired": expired}
+            return super().send_event("task-revoked", **ending)
         return super().send_event(type, **fields)
 
     def info(self, safe: bool = False) -> dict[str, Any]:

@@ -4,9 +4,9 @@ import os
 import sys
 from collections.abc import Mapping
 
+from local_llm_service.worker.embedded.processes.flower_page import LOGIN, made_login
 from local_llm_service.worker.embedded.processes.ports import answers_http, free_port
 from local_llm_service.worker.embedded.processes.python_process import PythonProcess
-from local_llm_service.worker.embedded.processes.flower_page import LOGIN, made_login
 
 
 class FlowerProcess(PythonProcess):
