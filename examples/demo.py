@@ -1,7 +1,7 @@
 """`make demo` runs the five kinds on real text, from an empty machine to a real model's answers.
 
 It starts Redis and a model server if they are missing, and a worker; sends one job of each kind
-from examples/; shows each answer with its cost; and stops all that it started.
+from examples/; shows each answer with its cost, the quick kinds first; stops all that it started.
 """
 
 from __future__ import annotations
@@ -22,14 +22,26 @@ TIMEOUT_SECONDS = 600.0
 WIDTH = 100
 
 
+#: The exit code of a shell's command that Ctrl-C ended.
+INTERRUPTED = 130
+
+
 def main() -> int:
     """Run the demo; return 0 when all five kinds were answered."""
+    try:
+        return _demo()
+    except KeyboardInterrupt:
+        print("\nStopped.", flush=True)
+        return INTERRUPTED
+
+
+def _demo() -> int:
     begin = time.monotonic()
     print("Starting Redis, a model server and a worker ...", flush=True)
     try:
         with Stack() as stack:
             os.environ.update(stack.environment)
-            print(f"Up in {time.monotonic() - begin:.1f} s.", flush=True)
+            print(f"Up in {time.monotonic() - begin:.1f} s. Five jobs are sent ...", flush=True)
             answered = [_show(name, handle) for name, handle in _submit()]
     except EmbeddedUnavailable as error:
         print(error, file=sys.stderr)
@@ -41,7 +53,10 @@ def main() -> int:
 
 
 def _submit() -> list[tuple[str, Any]]:
-    """Send all five at once, as a backend would; they wait in their queues."""
+    """Send all five at once, as a backend would; they wait in their queues.
+
+    The first three are of the urgent queue, and run in this order.
+    """
     # Imported here because the address of Redis is known only now.
     from local_llm_service.producers import Client
 
@@ -51,8 +66,6 @@ def _submit() -> list[tuple[str, Any]]:
     function = json.loads((HERE / "create_course.json").read_text())
     book = json.loads((HERE / "book.schema.json").read_text())
     return [
-        ("summarize", client.summarize(document, max_summary_tokens=120)),
-        ("compress", client.compress(conversation, target_tokens=150)),
         (
             "extract_parameters",
             client.extract_parameters(
@@ -60,17 +73,19 @@ def _submit() -> list[tuple[str, Any]]:
             ),
         ),
         (
-            "structured_output",
-            client.structured_output("Describe the novel Moby-Dick by Herman Melville.", book),
-        ),
-        (
             "generate",
             client.generate(
                 "Explain in two sentences why a queue sits between a website and a slow service.",
-                max_tokens=90,
+                max_tokens=60,
                 temperature=0,
             ),
         ),
+        (
+            "structured_output",
+            client.structured_output("Describe the novel Moby-Dick by Herman Melville.", book),
+        ),
+        ("summarize", client.summarize(document, max_summary_tokens=120)),
+        ("compress", client.compress(conversation, target_tokens=150)),
     ]
 
 
@@ -97,9 +112,11 @@ def _show(name: str, handle: Any) -> bool:
 def _paragraph(text: str) -> None:
     import textwrap
 
+    from local_llm_service.producers.cli.terminal import write
+
     wrap: Callable[[str], list[str]] = textwrap.TextWrapper(width=WIDTH).wrap
     for line in text.splitlines():
-        print("\n".join(f"   {part}" for part in wrap(line) or [""]))
+        write("\n".join(f"   {part}" for part in wrap(line) or [""]), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -16,27 +16,24 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from celery import Task
 from celery.result import AsyncResult
 
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Limits, parse
 from local_llm_service.tasks.submit import submit
 from local_llm_service.worker.app import app
-from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.celery_ext.private_task import PrivateTask
 from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.worker_packages import worker_packages
 
 
-class Job(Task):
+class Job(PrivateTask):
     """A Celery task that checks calls in the caller's process and keeps their text private."""
 
     abstract = True
     kind: Kind
 
-    Request = "local_llm_service.worker.celery_ext.request:PrivateRequest"
-    throws = (ServiceError,)  # logged as one line, without a traceback
     typing = False  # our own check names the field and the limit
-    resultrepr_maxsize = 0  # no answer in the log, in events, in Flower
 
     def apply_async(
         self,
@@ -55,8 +52,8 @@ class Job(Task):
     def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Do the job in this process and return the answer. Raises errors of `worker.errors`."""
         # Imported here, because a backend that only sends jobs does not need the worker's half.
-        from local_llm_service.tasks.run import run
-
+        with worker_packages():
+            from local_llm_service.tasks.run import run
         return run(self, args, kwargs)
 
     def parse(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> JobRequest:

@@ -215,8 +215,7 @@ class _Run:
             if not cancelled and not self._in_flight.is_overdue:
                 return outcome
             backend = self._job.backend
-            followers = backend.settle_waiters(task_id, token, outcome.result, outcome.work)
-            self._runtime.tell_of_followers(followers, None)
+            backend.settle_waiters(task_id, token, outcome.result, outcome.work)
         except redis.RedisError:
             return outcome  # the job is answered as if it had not been cancelled
         if cancelled:

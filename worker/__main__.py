@@ -10,11 +10,12 @@ import logging
 import os
 import sys
 
-from pydantic import ValidationError
-
-from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.errors import InvalidSetting, ServiceError
+from local_llm_service.worker.log_lines import quote_log_lines
+from local_llm_service.worker.log_output import unblock_output
 from local_llm_service.worker.settings import Settings, get_settings
 from local_llm_service.worker.startup_checks import check_ollama, redis_conflict
+from local_llm_service.worker.store import keys
 
 try:
     from local_llm_service.worker import metrics
@@ -34,10 +35,8 @@ def main(arguments: list[str]) -> int:
     """
     try:
         settings = get_settings()
-    except ValidationError as error:
-        for problem in error.errors(include_input=False, include_url=False):
-            name = ".".join(str(part) for part in problem["loc"]).upper()
-            print(f"setting {name}: {problem['msg']}", file=sys.stderr)
+    except InvalidSetting as error:
+        print(f"{error.message}. {error.hint}", file=sys.stderr)
         return EXIT_SETTINGS
     _begin_log(settings)
     try:
@@ -49,13 +48,28 @@ def main(arguments: list[str]) -> int:
         print(f"{conflict}.", file=sys.stderr)
         return EXIT_SETTINGS
     check_ollama(settings)
-    if settings.metrics_port:
-        metrics.serve(settings.metrics_port)
+    if settings.metrics_port and (problem := _serve_metrics(settings.metrics_port)):
+        print(problem, file=sys.stderr)
+        return EXIT_SETTINGS
 
     return _run_celery(settings, arguments)
 
 
+def _serve_metrics(port: int) -> str | None:
+    """Serve metrics; why that cannot be, and what to do, or None."""
+    try:
+        metrics.serve(port)
+    except OSError as error:
+        return (
+            f"METRICS_PORT {port}: {error.strerror or error}. Give each worker of a host a port "
+            "of its own, or 0 for none."
+        )
+    return None
+
+
 def _begin_log(settings: Settings) -> None:
+    quote_log_lines()
+    unblock_output()
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
@@ -66,7 +80,9 @@ def _begin_log(settings: Settings) -> None:
 
 
 def _run_celery(settings: Settings, arguments: list[str]) -> int:
+    import click
     from celery.bin.celery import celery
+    from celery.exceptions import ImproperlyConfigured
 
     from local_llm_service.worker.app import app
 
@@ -76,7 +92,14 @@ def _run_celery(settings: Settings, arguments: list[str]) -> int:
     # Not `app.worker_main`, which would lose the exit code of a worker that could not run.
     celery.params[0].default = app
     words = ["worker", "--loglevel", settings.log_level, "--without-mingle", *arguments]
-    return int(celery.main(args=words, standalone_mode=False) or 0)
+    try:
+        return int(celery.main(args=words, standalone_mode=False) or 0)
+    except click.ClickException as error:
+        print(f"{error.format_message()} See --help.", file=sys.stderr)
+    except ImproperlyConfigured as error:  # -Q with a queue that is not ours
+        reason = " ".join(str(error).partition("\n\n")[0].split())
+        print(f"{reason} Queues here: {','.join(keys.QUEUES)}.", file=sys.stderr)
+    return EXIT_SETTINGS
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     ServiceError                     code                 retryable
     ├── InvalidRequest               invalid_request      no    the caller's input is wrong
+    ├── InvalidSetting               invalid_setting      no    a variable of this process is wrong
     ├── QueueFull                    queue_full           yes   the queue holds all that it may
     ├── BrokerUnreachable            broker_unreachable   yes   Redis does not answer
     ├── BrokerUnsafe                 broker_unsafe        no    Redis may drop accepted jobs
@@ -59,6 +60,13 @@ class InvalidRequest(ServiceError):
         The message may hold names that the caller made up, and is for the caller alone.
         """
         return "InvalidRequest('the caller is told what to correct')"
+
+
+class InvalidSetting(ServiceError):
+    """Environment variables of this process are wrong; the message names them without a value."""
+
+    code = "invalid_setting"
+    default_hint = "Correct the environment variable; docs/settings.md lists them all."
 
 
 class QueueFull(ServiceError):

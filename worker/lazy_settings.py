@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=1)
 def lazy_settings() -> Settings:
-    """This process's settings. Raises pydantic's ValidationError; see settings.get_settings."""
+    """This process's settings. Raises InvalidSetting; see settings.get_settings."""
     from local_llm_service.worker.settings import get_settings
 
     return get_settings()

@@ -7,7 +7,6 @@ there). Two workers can live in one process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import redis
@@ -23,10 +22,6 @@ from local_llm_service.worker.lease.isolation import Isolation
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.jobs import EngineDeath
 from local_llm_service.worker.store.store import Store
-
-
-def _tell_nobody(_: Sequence[str], __: Exception | None) -> None:
-    """Stands in until the consumer sets the function that tells Flower."""
 
 
 @dataclass(eq=False)
@@ -45,8 +40,6 @@ class WorkerRuntime:
     consumption: Consumption = field(default_factory=Consumption)
     #: The models that this worker takes jobs for, of the parts above.
     served: ServedModels = field(init=False)
-    #: Tells Flower that these followers have their result: an answer, or an error.
-    tell_of_followers: Callable[[Sequence[str], Exception | None], None] = _tell_nobody
 
     def __post_init__(self) -> None:
         def held() -> list[str]:

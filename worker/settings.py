@@ -11,11 +11,12 @@ import re
 from functools import lru_cache
 from typing import Annotated, Self
 
-from pydantic import AliasChoices, Field, RedisDsn, TypeAdapter, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from local_llm_service.worker.addresses import check_ollama_host, check_redis_address
+from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX, check_prefix
-from local_llm_service.worker.redis_url import check_redis_url
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -28,6 +29,7 @@ class Settings(BaseSettings):
         frozen=True,
         populate_by_name=True,
         protected_namespaces=(),  # pydantic-settings before 2.7 warns of MODEL_NAME
+        hide_input_in_errors=True,  # a URL may hold a password
         env_ignore_empty=True,  # docker-compose passes an unset variable as an empty one
     )
 
@@ -135,18 +137,12 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url_is_one(cls, url: str) -> str:
-        TypeAdapter(RedisDsn).validate_python(url)
-        return check_redis_url(url)
+        return check_redis_address(url)
 
     @field_validator("ollama_host")
     @classmethod
     def _host_with_scheme(cls, host: str) -> str:
-        """Accept what `ollama` itself accepts: a bare host and port, or a URL."""
-        if not host.strip():
-            raise ValueError("must not be empty")
-        if re.match(r"^https?://", host, re.IGNORECASE):
-            return host
-        return f"http://{host}" if re.search(r":\d+(/|$)", host) else f"http://{host}:11434"
+        return check_ollama_host(host)
 
     @model_validator(mode="after")
     def _answer_fits_context(self) -> Self:
@@ -183,6 +179,23 @@ def _mask(url: str) -> str:
 def get_settings() -> Settings:
     """Read the environment once per process.
 
-    Raises pydantic's ValidationError, which names each variable that is wrong.
+    Raises InvalidSetting, which names each variable that is wrong and shows no value.
     """
-    return Settings()  # type: ignore[call-arg]  # mypy's pydantic plugin is not used
+    try:
+        return Settings()  # type: ignore[call-arg]  # mypy's pydantic plugin is not used
+    except ValidationError as error:
+        problems = _problems(error)
+    # Outside of `except`: a traceback would show pydantic's error too, with what it was given.
+    raise InvalidSetting("; ".join(problems))
+
+
+def _problems(error: ValidationError) -> list[str]:
+    """One text for each variable that is wrong."""
+    found = []
+    for problem in error.errors(include_input=False, include_url=False, include_context=False):
+        if problem["type"] == "default_factory_not_called":
+            continue  # its default is made from a variable that is wrong itself
+        name = ".".join(str(part) for part in problem["loc"]).upper()
+        text = problem["msg"].removeprefix("Value error, ")
+        found.append(f"setting {name}: {text}" if name else f"settings: {text}")
+    return found

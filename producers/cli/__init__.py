@@ -1,7 +1,7 @@
 """The command line, `local-llm` or `python -m producers`: the five kinds, and commands that look.
 
 Exit codes: 0 answer, 1 the job failed, 2 bad input, 3 Redis or workers cannot be reached or the
-queue is full, 4 not ready or timed out, 5 unknown id, 130 Ctrl-C.
+queue is full, 4 not ready or timed out, 5 unknown id, 6 output not written, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import sys
 from typing import Any
 
 import click
-from pydantic import ValidationError
 
 from local_llm_service.producers.cli import dead, jobs, look
-from local_llm_service.producers.cli.output import Exit, fail
+from local_llm_service.producers.cli.output import Exit, fail, note, say
+from local_llm_service.producers.cli.terminal import abandon, prepare_streams
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     BrokerUnsafe,
     InvalidRequest,
+    InvalidSetting,
     NotFound,
     NotReady,
     QueueFull,
@@ -27,6 +28,7 @@ from local_llm_service.worker.errors import (
 #: The exit code of a command that could not do its part; a job's own failure is JOB_FAILED.
 _EXITS: dict[type[ServiceError], Exit] = {
     InvalidRequest: Exit.BAD_INPUT,
+    InvalidSetting: Exit.BAD_INPUT,
     BrokerUnreachable: Exit.UNREACHABLE,
     BrokerUnsafe: Exit.UNREACHABLE,
     QueueFull: Exit.UNREACHABLE,
@@ -35,7 +37,26 @@ _EXITS: dict[type[ServiceError], Exit] = {
 }
 
 
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        say(f"local-llm {_version()}")
+        context.exit()
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("local-llm-service")
+    except PackageNotFoundError:
+        return "(a checkout that is not installed)"
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version,
+    help="Show the version and exit.",
+)  # fmt: skip
 def cli() -> None:
     """Ask language models on your own hardware, through queues.
 
@@ -53,20 +74,32 @@ for command in (*jobs.COMMANDS, *look.COMMANDS, dead.dead):
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with its code."""
     words = sys.argv[1:] if arguments is None else arguments
+    prepare_streams()
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except OSError as error:
+        abandon(sys.stdout)
+        if not isinstance(error, BrokenPipeError):  # `| head` has what it wants
+            hint = "Free space, then read it again: local-llm result ID."
+            note(f"cannot write the output: {error.strerror or error}. {hint}")
+        code = Exit.NOT_WRITTEN
+    sys.exit(code or Exit.ANSWER)
+
+
+def _run(words: list[str]) -> int:
+    """Run one command and return its code. Raises OSError where stdout cannot be written."""
     as_json = "--json" in words
     try:
-        code = cli.main(words, prog_name="local-llm", standalone_mode=False)
+        return int(cli.main(words, prog_name="local-llm", standalone_mode=False) or 0)
     except _NO_ARGUMENTS as error:
-        click.echo(error.format_message(), err=True)
-        code = Exit.BAD_INPUT
+        note(error.format_message())
+        return Exit.BAD_INPUT
     except click.ClickException as error:
-        code = fail(InvalidRequest(error.format_message(), "See --help."), as_json, Exit.BAD_INPUT)
+        return fail(InvalidRequest(error.format_message(), "See --help."), as_json, Exit.BAD_INPUT)
     except ServiceError as error:
-        code = fail(error, as_json, _EXITS.get(type(error), Exit.JOB_FAILED))
-    except ValidationError as error:  # of the settings; any other has become InvalidRequest
-        problem = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in problem["loc"]).upper()
-        code = fail(InvalidRequest(f"setting {name}: {problem['msg']}"), as_json, Exit.BAD_INPUT)
+        return fail(error, as_json, _EXITS.get(type(error), Exit.JOB_FAILED))
     except (KeyboardInterrupt, click.Abort):
-        code = Exit.INTERRUPTED
-    sys.exit(code or Exit.ANSWER)
+        return Exit.INTERRUPTED
+    except SystemExit:  # so click ends when nobody reads its output
+        raise BrokenPipeError from None

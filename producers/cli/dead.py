@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import click
 
 from local_llm_service.producers import service
-from local_llm_service.producers.cli.output import Exit, note, show_json
+from local_llm_service.producers.cli.output import Exit, note, say, show_json
 from local_llm_service.worker.errors import InvalidRequest, NotFound
+from local_llm_service.worker.log_lines import one_line
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
@@ -33,7 +34,7 @@ def list_(as_json: bool) -> Exit:
     if as_json:
         show_json([asdict(letter) for letter in found])
     for letter in () if as_json else found:
-        print(_line(letter))
+        say(_line(letter))
     return Exit.ANSWER
 
 
@@ -51,7 +52,7 @@ def show(task_id: str, with_request: bool, as_json: bool) -> Exit:
     if as_json:
         show_json({**asdict(letter), **({"request": request} if with_request else {})})
         return Exit.ANSWER
-    print(_line(letter))
+    say(_line(letter))
     if with_request:
         show_json(request)
     return Exit.ANSWER
@@ -101,7 +102,8 @@ def _replay(task_id: str) -> bool:
 def _line(letter: DeadLetter) -> str:
     when = datetime.fromtimestamp(letter.died_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
     counts = f"started {letter.starts}, crashed {letter.crashes}"
-    return f"{letter.task_id}  {letter.kind}  {letter.error}  {letter.queue}  {counts}  {when} UTC"
+    names = one_line(f"{letter.task_id}  {letter.kind}  {letter.error}  {letter.queue}")
+    return f"{names}  {counts}  {when} UTC"
 
 
 def _no_letter() -> NotFound:

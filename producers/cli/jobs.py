@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from local_llm_service.producers.cli.output import Exit, fail, note, show_answer, show_json
+from local_llm_service.producers.cli.output import Exit, fail, note, say, show_answer, show_json
+from local_llm_service.producers.cli.reading import SECONDS, read_argument, read_json, read_text
 from local_llm_service.producers.cli.waiting import obstacle, wait
 from local_llm_service.producers.client import Client, Handle
 from local_llm_service.tasks.compress import CompressRequest
@@ -19,7 +17,6 @@ from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.summarize import SummarizeRequest
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
-    InvalidRequest,
     NotReady,
     ServiceError,
 )
@@ -51,7 +48,7 @@ _OPTIONS = (
 _WAITING = (
     click.option("--no-wait", is_flag=True, help="Print the task id and exit."),
     click.option(
-        "--timeout", type=float, default=300.0, show_default=True, help="Seconds to wait."
+        "--timeout", type=SECONDS, default=300.0, show_default=True, help="Seconds to wait."
     ),
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
 )
@@ -72,7 +69,7 @@ def _kind(submit: Callable[..., Handle[Any]]) -> Command:
 
 def _finish(handle: Handle[Any], no_wait: bool, timeout: float, as_json: bool) -> Exit:
     if no_wait:
-        show_json({"task_id": handle.task_id}) if as_json else print(handle.task_id)
+        show_json({"task_id": handle.task_id}) if as_json else say(handle.task_id)
         return Exit.ANSWER
     later = f"Read it later: local-llm result {handle.task_id}"
     try:
@@ -92,30 +89,10 @@ def _finish(handle: Handle[Any], no_wait: bool, timeout: float, as_json: bool) -
     return Exit.ANSWER
 
 
-def read_text(path: str) -> str:
-    """The text of a file, or of stdin for `-`. Raises InvalidRequest."""
-    try:
-        if path == "-":
-            return sys.stdin.read()
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequest(f"{path}: {error.strerror}", "Give a file that exists.") from None
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"{path}: is not UTF-8 text") from None
-
-
-def read_json(path: str) -> Any:
-    """The JSON document in a file or on stdin. Raises InvalidRequest, which names the line."""
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InvalidRequest(f"{path}: is not JSON at line {error.lineno}") from None
-
-
 @_kind
 def _generate(prompt: str, **options: Any) -> Handle[Any]:
     """Write free text for PROMPT (- reads it from stdin)."""
-    return Client().generate(read_text("-") if prompt == "-" else prompt, **options)
+    return Client().generate(read_argument(prompt), **options)
 
 
 @_kind
@@ -133,13 +110,13 @@ def _compress(file: str, **options: Any) -> Handle[Any]:
 @_kind
 def _extract(message: str, schema: str, **options: Any) -> Handle[Any]:
     """Read the arguments of a function (--schema FILE) out of MESSAGE."""
-    return Client().extract_parameters(message, read_json(schema), **options)
+    return Client().extract_parameters(read_argument(message), read_json(schema), **options)
 
 
 @_kind
 def _structured(prompt: str, schema: str, **options: Any) -> Handle[Any]:
     """Answer PROMPT with an instance of a JSON Schema (--schema FILE)."""
-    return Client().structured_output(prompt, read_json(schema), **options)
+    return Client().structured_output(read_argument(prompt), read_json(schema), **options)
 
 
 def _command(name: str, body: Command, *parameters: Callable[[Command], Command]) -> click.Command:

@@ -6,7 +6,7 @@ import celery.exceptions
 import click
 
 from local_llm_service.producers import service
-from local_llm_service.producers.cli.output import Exit, fail, show_answer, show_json
+from local_llm_service.producers.cli.output import Exit, fail, say, show_answer, show_json
 from local_llm_service.producers.explain import explain
 from local_llm_service.worker.app import app
 from local_llm_service.worker.errors import Cancelled, NotFound, NotReady, ServiceError
@@ -57,7 +57,7 @@ def status(task_id: str, as_json: bool) -> Exit:
     if as_json:
         show_json({"task_id": task_id, "status": state, **({"reason": reason} if reason else {})})
     else:
-        print(f"{state}: {reason}" if reason else state)
+        say(f"{state}: {reason}" if reason else state)
     return Exit.ANSWER
 
 
@@ -68,7 +68,7 @@ def cancel(task_id: str, as_json: bool) -> Exit:
     """Cancel job TASK_ID, queued or running."""
     state = _known(service.cancel(task_id))
     word = "cancelling" if state is JobState.RUNNING else str(state)
-    show_json({"task_id": task_id, "status": word}) if as_json else print(word)
+    show_json({"task_id": task_id, "status": word}) if as_json else say(word)
     return Exit.ANSWER
 
 
@@ -81,7 +81,7 @@ def models(as_json: bool) -> Exit:
         show_json(found)
     for model in () if as_json else found:
         default = "  (default)" if model["default"] else ""
-        print(f"{model['name']}  {model['size_bytes'] / 1e9:.1f} GB{default}")
+        say(f"{model['name']}  {model['size_bytes'] / 1e9:.1f} GB{default}")
     return Exit.ANSWER if found else Exit.UNREACHABLE
 
 
@@ -93,16 +93,16 @@ def health(as_json: bool) -> Exit:
     if as_json:
         show_json(seen)
     else:
-        print(f"{seen['status']}  model {seen['model']}  {len(seen['workers'])} worker(s)")
+        say(f"{seen['status']}  model {seen['model']}  {len(seen['workers'])} worker(s)")
         for worker in seen["workers"]:
             version = worker["ollama_version"]
             ollama = server_name(version) if version else "Ollama not reachable"
             ollama += "  draining" if "draining" in worker["closed_by"] else ""
-            print(f"  {worker['name']}  {worker['running']}/{worker['slots']} slots  {ollama}")
+            say(f"  {worker['name']}  {worker['running']}/{worker['slots']} slots  {ollama}")
             for note in worker["notes"]:
-                print(f"    {note}")
+                say(f"    {note}")
         for reason in seen["reasons"]:
-            print(f"  {reason}")
+            say(f"  {reason}")
     return Exit.UNREACHABLE if seen["status"] == "down" else Exit.ANSWER
 
 
@@ -115,7 +115,7 @@ def queues(as_json: bool) -> Exit:
         show_json(waiting)
     for queue in () if as_json else waiting:
         all_of_it = f", {queue['unfinished']} unfinished, {queue['bytes'] / 1e6:.1f} MB"
-        print(f"{queue['name']:12} {queue['waiting']}{all_of_it if queue['unfinished'] else ''}")
+        say(f"{queue['name']:12} {queue['waiting']}{all_of_it if queue['unfinished'] else ''}")
     return Exit.ANSWER
 
 
@@ -128,12 +128,19 @@ def stats(as_json: bool) -> Exit:
         show_json(seen)
         return Exit.ANSWER
     of = "answered from the cache" if seen["cache_enabled"] else "from the cache (now off)"
-    print(f"{seen['total_requests']} requests: {seen['misses']} ran, {seen['hits']} {of}, ", end="")
-    print(f"{seen['joined']} joined one that ran; hit rate {seen['hit_rate']:.1%}")
-    print(f"{seen['avg_latency_ms']:.0f} ms on average from submit to answer")
-    print(f"{seen['total_tokens_generated']} tokens generated", end="")
-    print(f", {service.answers_cached()} answers put into the cache")
-    print(f"saved {seen['cost_savings_usd']:.2f} USD ({get_settings().gpt4_prices_from})")
+    say(
+        f"{seen['total_requests']} requests: {seen['misses']} ran, {seen['hits']} {of}, "
+        f"{seen['joined']} joined one that ran; hit rate {seen['hit_rate']:.1%}"
+    )
+    say(f"{seen['avg_latency_ms']:.0f} ms on average from submit to answer")
+    say(
+        f"{seen['total_tokens_generated']} tokens generated, "
+        f"{service.answers_cached()} answers put into the cache"
+    )
+    say(
+        f"as many tokens as callers got would cost {seen['cost_savings_usd']:.2f} USD at the "
+        f"prices of {get_settings().gpt4_prices_from}: prices are compared, not models"
+    )
     return Exit.ANSWER
 
 

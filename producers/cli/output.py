@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any
 
+from local_llm_service.producers.cli.terminal import write
 from local_llm_service.tasks.answer import text_of
 from local_llm_service.worker.errors import ServiceError
 
@@ -20,17 +22,25 @@ class Exit(IntEnum):
     UNREACHABLE = 3
     NOT_READY = 4
     UNKNOWN_ID = 5
+    NOT_WRITTEN = 6
     INTERRUPTED = 130
+
+
+def say(text: str) -> None:
+    """Print a text on stdout; on a terminal, control characters are shown as escapes."""
+    write(text, sys.stdout)
 
 
 def show_json(value: object) -> None:
     """Print one JSON document."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    say(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def note(text: str) -> None:
-    """Print a remark beside the answer, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a remark beside the answer, on stderr; nothing if that cannot be written."""
+    with suppress(OSError):
+        write(text, sys.stderr)
+        sys.stderr.flush()
 
 
 def fail(error: ServiceError, as_json: bool, code: Exit) -> Exit:
@@ -38,7 +48,7 @@ def fail(error: ServiceError, as_json: bool, code: Exit) -> Exit:
     if as_json:
         show_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
     else:
-        note(f"{error.code}: {error.message}. {error.hint}".rstrip())
+        note(f"{error.code}: {error.message.removesuffix('.')}. {error.hint}".rstrip())
     return code
 
 
@@ -47,22 +57,28 @@ def show_answer(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(answer)
         return
-    print(text_of(answer, indent=2))
+    say(text_of(answer, indent=2))
     note(f"task {answer['task_id']}  {numbers(answer)}")
 
 
 def numbers(answer: dict[str, Any]) -> str:
-    """One line about an answer: model, tokens, seconds, how it ended."""
+    """One line about an answer: model, origin, tokens, seconds, how it ended."""
     usage, timings = answer["usage"], answer["timings"]
     seconds = sum(value for name, value in timings.items() if name != "queued_seconds")
     parts = [
         answer["model"],
+        *_ORIGINS.get(answer["origin"], ()),
         f"{usage['prompt_tokens']} + {usage['completion_tokens']} tokens",
         f"{seconds:.1f} s",
         f"{timings['queued_seconds'] or 0:.1f} s in the queue",
     ]
     if "tokens_saved" in answer:
-        parts.append(f"{answer['tokens_saved']} tokens saved")
+        saved = answer["tokens_saved"]
+        parts.append(f"{saved} tokens saved" if saved >= 0 else f"{-saved} tokens more than before")
     if answer["finish_reason"] == "length":
         parts.append("stopped at its token budget")
     return "  ".join(parts)
+
+
+#: What the line says of an answer that was not generated for this job.
+_ORIGINS = {"cached": ("from the cache",), "joined": ("joined to an identical job",)}

@@ -13,6 +13,7 @@ from local_llm_service.producers.client import Handle
 from local_llm_service.producers.service import workers
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.worker.errors import BrokerUnreachable
+from local_llm_service.worker.lazy_settings import lazy_settings
 
 A = TypeVar("A", bound=Answer)
 
@@ -54,7 +55,11 @@ def obstacle() -> str | None:
     """Why a job cannot start now, and what to do; None when a worker can take it."""
     there = workers()
     if not there:
-        return "no worker is running. Start one with `python -m local_llm_service.worker`"
+        return (
+            "no worker is running on this Redis under KEY_PREFIX "
+            f"{lazy_settings().key_prefix}. Start one with `python -m local_llm_service.worker`, "
+            "or give both the same REDIS_URL and KEY_PREFIX"
+        )
     if not any(worker.ollama_reachable for worker in there):
         host = there[0].ollama_host
         return f"Ollama is not running at {host}. Start it with `ollama serve`"

@@ -114,9 +114,7 @@ class Worker:
             "reap": self.reaper.reap,
             "answer": self.reaper.answer,
             "sift": lambda: self.runtime.store.endings.sift(keys.QUEUES),
-            "fan_out": lambda: finish_fan_outs(
-                self.runtime.store, self.runtime.tell_of_followers, idle_seconds=0
-            ),
+            "fan_out": lambda: finish_fan_outs(self.runtime.store, idle_seconds=0),
             "unserved": self.model_wait.end,
         }[which]()
 

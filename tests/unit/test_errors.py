@@ -14,6 +14,7 @@ from local_llm_service.worker.errors import Cancelled, DeadlineExceeded, Service
 #: The codes that callers rely on; add a new one here and in the callers' documentation.
 CODES = {
     "invalid_request",
+    "invalid_setting",
     "queue_full",
     "broker_unreachable",
     "ollama_unreachable",

@@ -109,6 +109,17 @@ def test_compose_passes_every_setting_on() -> None:
     assert "      - KEY_PREFIX\n" in flower
 
 
+def test_no_container_has_capabilities() -> None:
+    """Each service says so itself, or has it from the anchor that all of this package share."""
+    compose = (ROOT / "docker-compose.yml").read_text()
+    shared, _, services = compose.partition("\nservices:\n")
+    for service in re.split(r"\n(?=  \w+:)", services.partition("\nvolumes:\n")[0]):
+        said = shared if "<<: *local-llm" in service else service
+        assert "cap_drop: [ALL]" in said, service
+        assert "no-new-privileges:true" in said, service
+        assert "cap_add" not in service
+
+
 def test_there_is_one_version() -> None:
     """Compose starts the image of this version."""
     image = f"image: {PROJECT['name']}:{PROJECT['version']}\n"

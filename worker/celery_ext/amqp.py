@@ -36,8 +36,12 @@ class Connection(KombuConnection):
 
 
 class AMQP(CeleryAMQP):
-    """The AMQP class of the app; its connections are of the class above."""
+    """The AMQP class of the app; its connections are of the class above.
 
+    No message shows a `repr` of its arguments, which Celery would put into its headers.
+    """
+
+    argsrepr_maxsize = kwargsrepr_maxsize = 0
     Connection = Connection
     _producer_pool: Any
 

@@ -21,6 +21,7 @@ from local_llm_service.worker.celery_ext.by_name import Wishes, wishes
 from local_llm_service.worker.lease.turns import turn
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.store import Store
+from local_llm_service.worker.task_id import is_usable
 
 logger = logging.getLogger(__name__)
 
@@ -84,12 +85,12 @@ def _copy(store: Store, queue: str, raw: str) -> None:
 
 
 def _read(raw: str) -> _Call | None:
-    """The call; None for a message that take.lua could not read either."""
+    """The call; None for one that take.lua could not read either, or whose id no log can show."""
     try:
         message: Any = plain_json.loads(raw)
         headers, properties = message["headers"], message["properties"]
         task_id, task = headers["id"], headers["task"]
-        if not isinstance(task_id, str) or not isinstance(properties["delivery_tag"], str):
+        if not is_usable(task_id) or not isinstance(properties["delivery_tag"], str):
             return None
         wanted = wishes(message)
         if wanted.delay_seconds > 0:

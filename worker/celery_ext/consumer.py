@@ -14,10 +14,10 @@ from celery.app.task import Context as CeleryContext
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 
-from local_llm_service.worker.celery_ext.events import FollowerEvents
 from local_llm_service.worker.celery_ext.transport import OPTION
 from local_llm_service.worker.errors import InvalidRequest, ServiceError
 from local_llm_service.worker.runtime import WorkerRuntime
+from local_llm_service.worker.store.keys import QUEUES
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +32,24 @@ class Consumer(CeleryConsumer):
         super().__init__(*args, **kwargs)
         self._flush_at = 0.0
         self._runtime: WorkerRuntime = self.controller.llm_runtime
-        self._runtime.tell_of_followers = FollowerEvents(self).tell
         self._runtime.engine.on_free(self._look_again)
 
     def _look_again(self) -> None:
         """Look into the queues now: the hub would see only within a second that a slot is free."""
         if self.hub is not None:
             self.hub.call_soon(lambda: None)
+
+    def add_task_queue(self, queue: Any, *args: Any, **kwargs: Any) -> Any:
+        """Consume one more of our queues, and no other, whatever Flower's button says."""
+        if getattr(queue, "name", queue) not in QUEUES:
+            logger.warning("queue %s is not consumed: only %s", queue, ", ".join(QUEUES))
+            return None
+        return super().add_task_queue(queue, *args, **kwargs)
+
+    def _update_prefetch_count(self, index: int = 0) -> Any:
+        """After Flower's "pool grow" and "shrink": the worker has so many slots from now on."""
+        self._runtime.slots = max(1, self._runtime.slots + index)
+        return super()._update_prefetch_count(index)
 
     def connection_for_read(self, heartbeat: Any = None) -> Any:
         """A connection whose channels know this worker."""

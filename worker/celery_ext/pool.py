@@ -49,6 +49,22 @@ class TaskPool(ThreadsPool):
         """Allow one thread more, for one that never ends. The transport bounds how many work."""
         self.executor._max_workers += 1
 
+    def grow(self, n: int = 1) -> None:
+        """Run `n` more jobs at once. Ollama runs OLLAMA_NUM_PARALLEL; the rest wait in it."""
+        self._resize(n)
+
+    def shrink(self, n: int = 1) -> None:
+        """Run `n` jobs less at once, at least one. What runs goes on."""
+        self._resize(-n)
+
+    def _resize(self, change: int) -> None:
+        if self.limit + change < 1:
+            raise ValueError("a worker has one slot at least; shut it down instead")
+        self.limit += change
+        # It starts threads up to this number; those that it has stay, and are idle: the transport
+        # takes no more messages than there are slots.
+        self.executor._max_workers = max(self.executor._max_workers, self.limit)
+
     def terminate_job(self, pid: int, signal: Any = None) -> None:
         """Do nothing: the lease heartbeat stops a cancelled job (lease/heartbeat.py)."""
 

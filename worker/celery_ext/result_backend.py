@@ -92,11 +92,10 @@ class Backend(ReadsResults):
             result=result, state=state, traceback=traceback, request=request
         )
         store = process_store() if runtime is None else runtime.store
-        settled, followers = _settle(store, task_id, token, meta, error, work)
+        settled, _ = _settle(store, task_id, token, meta, error, work)
         if settled is not Settled.STORED:
             logger.warning("job %s: result not stored: %s", task_id, settled)
         if runtime is not None:
-            runtime.tell_of_followers(followers, error)
             runtime.in_flight.end(token)
         return result
 
@@ -129,14 +128,13 @@ def try_without_end(app: Any) -> None:
 
 
 def fail(runtime: Any, task_id: str, error: ServiceError, *, token: str = UNHELD) -> Settled:
-    """Backend.fail for a worker, which also tells Flower of the followers.
+    """Backend.fail for a worker.
 
     Raises redis-py's errors.
     """
     from local_llm_service.worker.app import app
 
-    settled, followers = app.backend.fail(task_id, error, token=token)
-    runtime.tell_of_followers(followers, error)
+    settled, _ = app.backend.fail(task_id, error, token=token)
     return Settled(settled)
 
 

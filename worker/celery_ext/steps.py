@@ -26,6 +26,8 @@ from local_llm_service.worker.lease.model_wait import ModelWait
 from local_llm_service.worker.lease.overdue import Overdue
 from local_llm_service.worker.lease.reaper import Reaper
 from local_llm_service.worker.lease.watchdog import Watchdog
+from local_llm_service.worker.log_lines import quote_log_lines
+from local_llm_service.worker.log_output import unblock_output
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import get_settings, renamed_variables
 from local_llm_service.worker.store.store import process_store
@@ -43,6 +45,9 @@ class LeaseStep(bootsteps.StartStopStep):
 
     def create(self, parent: Any) -> None:
         """Make the runtime of `parent`, Celery's worker, before its consumer is made."""
+        # Here also for `celery -A`, whose own handlers are set up by now.
+        quote_log_lines()
+        unblock_output()
         settings = get_settings()
         try_without_end(parent.app)
         for old, new in renamed_variables().items():
@@ -121,8 +126,7 @@ def lease_heartbeat(
             *chores(runtime.store, reaper, model_wait, watchdog, lease_seconds),
             partial(collect_all, runtime.store),
             jobs.mend_backlog,
-            # Celery's consumer, which knows whom to tell, is made later.
-            lambda: finish_fan_outs(runtime.store, runtime.tell_of_followers),
+            partial(finish_fan_outs, runtime.store),
             overdue.look,
         ),
     )  # fmt: skip
@@ -132,7 +136,7 @@ def publisher(runtime: WorkerRuntime) -> Publisher:
     """A worker's publisher, not yet started."""
     return Publisher(
         runtime.name,
-        runtime.slots,
+        lambda: runtime.slots,
         running=lambda: len(runtime.in_flight),
         settings=runtime.settings,
         store=runtime.store,

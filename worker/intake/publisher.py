@@ -29,12 +29,15 @@ logger = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Writes the Presence of one worker until stopped. `running` returns its number of jobs now."""
+    """Writes the Presence of one worker until stopped.
+
+    `slots` and `running` return its numbers of now.
+    """
 
     def __init__(
         self,
         name: str,
-        slots: int,
+        slots: Callable[[], int],
         *,
         running: Callable[[], int],
         settings: Settings,
@@ -81,7 +84,7 @@ class Publisher:
                 self._breaker.trip()
         presence = Presence(
             name=self._name,
-            slots=self._slots,
+            slots=self._slots(),
             running=self._running(),
             model=self._settings.model_name,
             ollama_host=self._settings.masked_ollama_host,

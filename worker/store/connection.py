@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from local_llm_service.worker.errors import BrokerUnreachable
+from local_llm_service.worker.store.refusals import refusal
 
 #: Two seconds to connect and two to answer, tried twice: with Redis away or its packets dropped,
 #: the caller knows within 4 s. redis-py's own defaults are 5 s and several tries.
@@ -104,15 +105,12 @@ def unreachable(url: str, error: Exception) -> BrokerUnreachable:
     """The error to raise for a Redis that does not answer. Passwords stay out of it."""
     parts = urlsplit(url)
     address = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
-    hint = None
-    if isinstance(error, redis.AuthenticationError):
-        reason = "refuses the password"
-    elif isinstance(error, redis.ResponseError):
-        reason = f"refuses the command ({type(error).__name__})"  # out of memory, read-only
+    if refused := refusal(error):
+        reason, hint = refused
     elif problem := tls_problem(error):
         reason, hint = f"no TLS connection ({problem})", TLS_HINT
     else:
-        reason = "no answer"
+        return BrokerUnreachable(f"Redis at {address}: no answer")
     return BrokerUnreachable(f"Redis at {address}: {reason}", hint)
 
 

@@ -170,6 +170,10 @@ class Keys:
     #: Channel on which the id of a cancelled job is published.
     cancel_channel = _Channel("cancel")
 
+    #: Channel of Celery's events, as kombu names it, and kombu's table of who listens to them.
+    event_channel = _Channel(f"{EVENT_EXCHANGE}/task.multi")
+    event_listeners = _Name(f"binding.{EVENT_EXCHANGE}")
+
     # --- Single flight, by fingerprint ---
     #: Hash leader, token: the job that runs.
     group = _Name("group:")

@@ -36,7 +36,7 @@ def _say(stack: Stack) -> None:
     exports = "\n".join(f"  export {name}={value}" for name, value in stack.environment.items())
     print(
         f"Up. Ctrl-C stops everything.\n\n"
-        f"  Flower       {stack.flower.url}\n"
+        f"  Flower       {stack.flower.url}  login {stack.flower.login or 'as you set it'}\n"
         f"  worker log   {stack.worker.log_path}\n\n"
         f"In another shell:\n{exports}\n"
         f"  .venv/bin/local-llm summarize examples/document.md\n"

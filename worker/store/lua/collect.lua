@@ -9,7 +9,7 @@
 -- ARGV[8] 1 if others wait for the job in a canvas: a worker has to end it
 -- Returns 1, or 0 when there is such a job: the message was copied before, or its id is taken.
 -- uses: DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_META, clock, defer, drop_letter, join_backlog
--- uses: ring, whole
+-- uses: ring, sent_event, tell_flower, whole
 local id, queue, message, kind = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local delay_ms, deadline_ms, kept_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] * 1000
 local in_canvas = ARGV[8] == '1'
@@ -31,6 +31,7 @@ if in_canvas then redis.call('HSET', record, 'canvas', '1') end
 redis.call('PEXPIRE', record, whole(deadline_ms + kept_ms))
 redis.call('ZADD', DEADLINES, deadline, id)
 join_backlog(id, queue, string.len(message))
+tell_flower(id, sent_event(kind, queue))
 if delay_ms > 0 then
   defer(id, message, now + delay_ms)
 else

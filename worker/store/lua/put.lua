@@ -10,14 +10,15 @@
 -- (somebody cancelled it by an id that its caller had chosen, or its time was over). For a message
 -- that is too much for the backlog, {jobs, bytes} that are there.
 -- uses: JOB_RECORD, QUEUE_LIST, add_waiter, backlog_of, clock, defer, join_backlog, ring
+-- uses: sent_event, tell_flower
 local queue, message, id = ARGV[1], ARGV[2], ARGV[3]
 local delay_ms, kept_ms, most_bytes = tonumber(ARGV[4]), ARGV[5] * 1000, tonumber(ARGV[6])
 local record = JOB_RECORD .. id
 
 local known = redis.call('EXISTS', record) == 1
 if known and redis.call('HSETNX', record, 'put', '1') == 0 then return 0 end
-local settled, fingerprint, deadline = unpack(
-  redis.call('HMGET', record, 'settled', 'fingerprint', 'deadline_ms'))
+local settled, fingerprint, deadline, kind = unpack(
+  redis.call('HMGET', record, 'settled', 'fingerprint', 'deadline_ms', 'kind'))
 if settled then return 0 end
 local jobs, bytes = backlog_of(queue)
 if most_bytes > 0 and bytes + string.len(message) > most_bytes then
@@ -25,6 +26,7 @@ if most_bytes > 0 and bytes + string.len(message) > most_bytes then
   return {jobs, bytes}
 end
 join_backlog(id, queue, string.len(message))
+if kind then tell_flower(id, sent_event(kind, queue)) end
 if delay_ms > 0 then
   defer(id, message, clock() + delay_ms)
   if known then redis.call('HSET', record, 'state', 'deferred', 'queue', queue) end

@@ -21,7 +21,8 @@
 -- the result is stored, or {"stale", consensus} when nothing was done as the caller was wrong
 -- about it.
 -- uses: CACHE, CONSENSUS, DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_CHANNEL, RESULT_META, STATS
--- uses: STATS_SECONDS, backlog_of, clock, drop_letter, join_backlog, leave_backlog, whole
+-- uses: STATS_SECONDS, backlog_of, clock, drop_letter, end_event, join_backlog, leave_backlog
+-- uses: sent_event, tell_flower, whole
 local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local deadline_ms, kept_seconds, in_canvas = ARGV[6], ARGV[7], ARGV[8] == '1'
 local model, consensus, fingerprint = ARGV[9], ARGV[10], ARGV[11]
@@ -72,6 +73,7 @@ if entry then
   redis.call('HINCRBY', STATS, 'delivered_prompt_tokens', prompt_tokens)
   redis.call('HINCRBY', STATS, 'delivered_completion_tokens', completion_tokens)
   redis.call('EXPIRE', STATS, STATS_SECONDS)
+  tell_flower(id, sent_event(kind, queue), end_event(''))
   return {'hit', answer}
 end
 

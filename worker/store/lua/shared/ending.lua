@@ -7,11 +7,13 @@ local function announce(id, result, kept_seconds)
   redis.call('PUBLISH', RESULT_CHANNEL .. id, result)
 end
 
--- Marks a job as ended under a fencing token, '1' where nobody held it.
+-- Marks a job as ended under a fencing token, '1' where nobody held it: no worker tells of that.
+-- uses: JOB_RECORD, end_event, tell_flower
 local function mark_ended(record, token, ending)
   redis.call('HSET', record, 'settled', token, 'state', ending.state)
   if ending.error ~= '' then redis.call('HSET', record, 'error', ending.error) end
   redis.call('EXPIRE', record, ending.kept_seconds)
+  if token == '1' then tell_flower(string.sub(record, #JOB_RECORD + 1), end_event(ending.error)) end
 end
 
 -- Removes a job's message from wherever it is held, parked or deferred, and what watches over it.
