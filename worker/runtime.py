@@ -26,6 +26,10 @@ def _tell_nobody(_: Sequence[str], __: Exception | None) -> None:
     """Stands in until the consumer sets the function that tells Flower."""
 
 
+def _nothing() -> None:
+    """Stands in until a step has started the thread that does afterwork."""
+
+
 @dataclass(eq=False)
 class WorkerRuntime:
     """One worker's parts. `name` is Celery's node name, `slots` the number of jobs at once."""
@@ -42,6 +46,8 @@ class WorkerRuntime:
     consumption: Consumption = field(default_factory=Consumption)
     #: Tells Flower that these followers have their result: an answer, or an error.
     tell_of_followers: Callable[[Sequence[str], Exception | None], None] = _tell_nobody
+    #: Lets what follows a result be done now: celery_ext/afterwork.py.
+    nudge_afterwork: Callable[[], None] = _nothing
 
     def __repr__(self) -> str:
         return f"<runtime of {self.name}>"

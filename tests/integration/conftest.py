@@ -33,6 +33,7 @@ _WITHOUT_TTL = (
     *(f"{KEYS.prefix}{name}" for name in ("binding", "llm.", "_kombu")),
     *(KEYS.quarantine, KEYS.unacked, KEYS.deferred, KEYS.deadlines, KEYS.unanswered),
     *(KEYS.dead_letters, KEYS.dead_letter_messages, KEYS.unreadable, KEYS.fence, KEYS.doorbell),
+    *(KEYS.afterwork, KEYS.afterwork_messages),  # end with their jobs' results
 )
 
 

@@ -9,8 +9,10 @@ from typing import Any
 from celery import bootsteps, signals
 
 from local_llm_service.worker import metrics
+from local_llm_service.worker.celery_ext.afterwork import AfterworkThread
 from local_llm_service.worker.celery_ext.bare_lists import collect
 from local_llm_service.worker.celery_ext.expected_parts import check_parts
+from local_llm_service.worker.celery_ext.plain_app import callback_redis
 from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.engine import open_engine
 from local_llm_service.worker.intake.gate import Reason
@@ -54,6 +56,9 @@ class LeaseStep(bootsteps.StartStopStep):
         runtime: WorkerRuntime = parent.llm_runtime
         heartbeat = lease_heartbeat(runtime)
         heartbeat.start()
+        afterwork = afterwork_thread(runtime, parent.app)
+        afterwork.start()
+        runtime.nudge_afterwork = afterwork.nudge
         gate = runtime.gate
         metrics.watch(
             in_flight=lambda: len(runtime.in_flight),
@@ -69,6 +74,7 @@ class LeaseStep(bootsteps.StartStopStep):
 
         def end(**_: Any) -> None:
             heartbeat.stop()
+            afterwork.stop()
 
         # Of this worker alone: Celery sends the first with its name, the second with itself.
         signals.worker_shutting_down.connect(begin_drain, sender=parent.hostname, weak=False)
@@ -103,6 +109,17 @@ def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
         runtime.store, in_flight, lease_seconds,
         (*chores(runtime.store, reaper, watchdog, lease_seconds), partial(collect, runtime.store)),
     )  # fmt: skip
+
+
+def afterwork_thread(runtime: WorkerRuntime, app: Any) -> AfterworkThread:
+    """A worker's thread for afterwork, not yet started.
+
+    It also collects what other apps' workers put on their own broker for us.
+    """
+    store = runtime.store
+    elsewhere = callback_redis(runtime.settings)
+    chores = [] if elsewhere is None else [partial(collect, store, elsewhere)]
+    return AfterworkThread(store.afterwork, lambda: app.backend, chores)
 
 
 def publisher(runtime: WorkerRuntime) -> Publisher:

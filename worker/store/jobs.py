@@ -165,7 +165,8 @@ class Jobs:
 
         result, work, cache = ending.result, ending.work, self._cache
         args: list[Any] = [task_id, token, ending.settle_for.value, ending.state.value]
-        args += [ending.error, int(ending.keep_letter), self._kept]
+        follows = {True: "n", False: "", None: "c"}[ending.followed]
+        args += [ending.error, "d" * ending.keep_letter + follows, self._kept]
         args += [result.shared, result.before, result.after]
         args += [work.counter, work.prompt_tokens, work.completion_tokens]
         args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]

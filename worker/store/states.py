@@ -86,6 +86,9 @@ class JobRecord:
     submitted_ms: int | None = None
     #: When it is too late. Written by submit and replay; of a job sent by name, by collect or take.
     deadline_ms: int | None = None
+    #: Another application sent it by name, and looks for its result elsewhere. Written by collect
+    #: or take.
+    by_name: bool = False
     #: A chain, a chord or a callback waits for it, so a worker has to end it. Written by submit and
     #: claim.
     canvas: bool = False
@@ -136,7 +139,9 @@ class JobRecord:
 
 _READERS: Mapping[str, Any] = {
     "state": JobState,
-    **dict.fromkeys(("put", "canvas", "cancelled", "cancel_requested", "caller_left"), bool),
+    **dict.fromkeys(
+        ("put", "by_name", "canvas", "cancelled", "cancel_requested", "caller_left"), bool
+    ),
     **dict.fromkeys(("submitted_ms", "deadline_ms", "starts", "attempts", "crashes"), int),
 }
 

@@ -17,6 +17,7 @@ from local_llm_service.worker.store.states import NO_CACHE, CacheBounds, Lifetim
 
 if TYPE_CHECKING:
     from local_llm_service.worker.settings import Settings
+    from local_llm_service.worker.store.afterwork import Afterwork
     from local_llm_service.worker.store.dead_letters import DeadLetters
     from local_llm_service.worker.store.single_flight import SingleFlight
 
@@ -43,6 +44,13 @@ class Store:
         from local_llm_service.worker.store.single_flight import SingleFlight
 
         return SingleFlight(self.scripts, self._result_seconds)
+
+    @cached_property
+    def afterwork(self) -> Afterwork:
+        """What follows results, for workers."""
+        from local_llm_service.worker.store.afterwork import Afterwork
+
+        return Afterwork(self.scripts)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:

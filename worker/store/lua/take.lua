@@ -47,7 +47,10 @@ local function deliver(raw, message, queue)
   if not job.deadline_ms then  -- another application sent it by name
     local task = type(headers.task) == 'string' and headers.task or ''
     job.deadline_ms = whole(now + default_deadline_ms)
-    redis.call('HSET', record, 'kind', string.sub(task, 5), 'deadline_ms', job.deadline_ms)
+    redis.call('HSET', record, 'kind', string.match(task, '^llm%.(.+)$') or task,
+      'deadline_ms', job.deadline_ms)
+    -- Celery's own task for `generate.map(...)` has no record either, and is ours.
+    if not string.find(task, '^celery%.') then redis.call('HSET', record, 'by_name', '1') end
     redis.call('ZADD', DEADLINES, job.deadline_ms, id)
   end
   redis.call('PEXPIRE', record, whole(math.max(0, job.deadline_ms - now) + kept_ms))

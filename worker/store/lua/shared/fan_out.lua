@@ -27,11 +27,11 @@ local function hand_off(id, deadline_ms, ending, now)
 end
 
 -- Gives the outcome to one waiter. Returns the entry of a follower that has its result now.
--- uses: FOLLOWERS, JOB_RECORD, announce, count_end, elapsed, hand_off, mark_ended, put_back, read
--- uses: remove_message, waiter_result
+-- uses: FOLLOWERS, JOB_RECORD, announce, count_end, elapsed, hand_off, mark_ended, owe, put_back
+-- uses: read, remove_message, waiter_result
 local function answer_waiter(fingerprint, id, ending, now)
   local record = JOB_RECORD .. id
-  local job = read(record, 'settled', 'tag', 'canvas', 'submitted_ms', 'deadline_ms')
+  local job = read(record, 'settled', 'tag', 'canvas', 'submitted_ms', 'deadline_ms', 'by_name')
   if job.settled or not job.deadline_ms then return nil end
   local entry = redis.call('HGET', FOLLOWERS .. fingerprint, id)
   if job.canvas then
@@ -41,6 +41,7 @@ local function answer_waiter(fingerprint, id, ending, now)
   end
   local took_ms = elapsed(job.submitted_ms, now)
   announce(id, waiter_result(id, took_ms, ending), ending.kept_seconds)
+  owe(id, job, '', now)
   mark_ended(record, '1', ending)
   redis.call('HDEL', record, 'token', 'tag')
   remove_message(id, job.tag)
