@@ -88,7 +88,7 @@ class _OfItsKind:
 
     @classmethod
     def model_validate(cls, answer: dict[str, Any]) -> Answer:
-        """Return the typed answer. Raises InternalError for a kind that only newer versions have."""
+        """Return the typed answer. Raises InternalError for a kind that this version lacks."""
         task = getattr(tasks, str(answer.get("kind")), None)
         if not isinstance(task, Job):
             raise InternalError("the answer's kind is not known here", "Update local-llm-service.")

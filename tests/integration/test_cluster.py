@@ -204,7 +204,7 @@ def leave_groups(site: Site) -> None:
 
 
 def send_again(site: Site) -> None:
-    """collect, cancel, settle by nobody; a dead letter, and replay."""
+    """collect, cancel, settle by nobody; take_afterwork, end_afterwork; a dead letter, replay."""
     task_id = uuid4().hex
     assert site.jobs.collect(
         QUEUE, message(task_id), task_id, "generate", delay_seconds=0, canvas=False
@@ -214,6 +214,9 @@ def send_again(site: Site) -> None:
     )
     delivery = site.take()
     assert site.fail(task_id, delivery.token) is Settled.STORED
+    assert [entry.task_id for entry in site.store.afterwork.take_afterwork(9)] == [task_id]
+    assert site.store.afterwork.take_afterwork(9) == [], "due again in seconds"
+    site.store.afterwork.end_afterwork(task_id)
     assert [letter.task_id for letter in site.store.dead_letters.all()] == [task_id]
     assert site.jobs.replay(task_id, deadline_seconds=60, default_queue=QUEUE)
     assert site.jobs.cancel(task_id) is Cancelling.WAITING

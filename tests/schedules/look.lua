@@ -32,7 +32,7 @@ end)
 each(WAITERS, function(fingerprint, key)
   seen.waiters[fingerprint] = redis.call('ZRANGE', key, 0, -1)
 end)
-seen.waiting = seen.waiting + redis.call('SCARD', UNANSWERED)
+seen.waiting = seen.waiting + redis.call('SCARD', UNANSWERED) + redis.call('ZCARD', AFTERWORK)
 for _, id in ipairs(ARGV) do
   seen.results[id] = redis.call('GET', RESULT_META .. id) or nil
   local fields = redis.call('HGETALL', JOB_RECORD .. id)

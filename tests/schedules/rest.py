@@ -48,6 +48,7 @@ def _pass_time(site: Site) -> None:
         if not worker.alive:
             site.expire_leases(worker)
     site.end_pauses()
+    site.end_afterworks_pause()
 
 
 def _go_on(site: Site) -> None:

@@ -198,6 +198,11 @@ class Site:
             self.glass.client.zadd(KEYS.deferred, {task_id: place}, xx=True)
         return bool(ids)
 
+    def end_afterworks_pause(self) -> None:
+        """Let enough time pass to make all afterwork due again."""
+        for task_id in self.glass.client.zrange(KEYS.afterwork, 0, -1):
+            self.glass.client.zadd(KEYS.afterwork, {task_id: 0}, xx=True)
+
     def pass_deadline(self, job: Job) -> None:
         """Move the job's deadline to a minute ago."""
         job.late = True

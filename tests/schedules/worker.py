@@ -17,6 +17,7 @@ from kombu.transport.virtual import Message
 from local_llm_service.tasks import submit
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext import transport
+from local_llm_service.worker.celery_ext.afterwork import AfterworkThread
 from local_llm_service.worker.celery_ext.request import PrivateRequest
 from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.celery_ext.steps import publisher
@@ -29,8 +30,8 @@ from local_llm_service.worker.store.store import process_store
 from tests.schedules.actors import here
 from tests.schedules.engine import Engine
 
-#: The chores of a worker's heartbeat, done one at a time.
-CHORES = ("renew", "listen", "wake", "expire", "reap", "answer")
+#: The chores of a worker's heartbeat, done one at a time, and what its thread for afterwork does.
+CHORES = ("renew", "listen", "wake", "expire", "reap", "answer", "afterwork")
 
 
 class Channel(transport.Channel):
@@ -75,6 +76,7 @@ class Worker:
         self.runtime = WorkerRuntime.make(name, slots, settings, store, engine)  # type: ignore[arg-type]
         self.reaper = Reaper(settings, store, self.runtime.gate, partial(fail, self.runtime))
         self.heartbeat = LeaseHeartbeat(store, self.runtime.in_flight, settings.lease_seconds)
+        self.afterwork = AfterworkThread(store.afterwork, lambda: app.backend, ())
         self.inbox = Inbox()
         self.heartbeat._listener = self.inbox
         self._qos = transport.QoS.__new__(transport.QoS)
@@ -110,6 +112,7 @@ class Worker:
             "expire": self.reaper.expire,
             "reap": self.reaper.reap,
             "answer": self.reaper.answer,
+            "afterwork": self.afterwork.do_all,
         }[which]()
 
     def hear(self) -> None:

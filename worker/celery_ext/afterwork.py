@@ -59,7 +59,7 @@ class AfterworkThread:
     def _run(self) -> None:
         while True:
             stopped = self._stopped.is_set()
-            for chore in (self._do_all, *self._chores):
+            for chore in (self.do_all, *self._chores):
                 self._safely(chore)
             if stopped:
                 return
@@ -75,7 +75,8 @@ class AfterworkThread:
                 logger.warning("afterwork: %s", type(error).__name__)
             self._failing = True
 
-    def _do_all(self) -> None:
+    def do_all(self) -> None:
+        """Do all that is due. What fails is done again later. Raises redis-py's errors."""
         while True:
             entries = self._afterwork.take_afterwork(AT_ONCE)
             for entry in entries:
@@ -86,7 +87,7 @@ class AfterworkThread:
                     name = type(error).__name__
                     logger.warning("job %s: what follows it is done later: %s", entry.task_id, name)
                 else:
-                    self._afterwork.end(entry.task_id)
+                    self._afterwork.end_afterwork(entry.task_id)
             if len(entries) < AT_ONCE:
                 return
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from local_llm_service.worker.store.scripts import Scripts
 
 #: After a take, another worker takes the same again only when this is over. Seconds.
-AGAIN_SECONDS = 10.0
+AGAIN_SECONDS = 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Afterwork:
     """The afterwork of one store. Every call raises redis-py's errors."""
 
     def __init__(self, scripts: Scripts) -> None:
-        self._scripts, self._client, self._keys = scripts, scripts.client, scripts.keys
+        self._scripts = scripts
 
     def take_afterwork(self, most: int) -> list[AfterworkEntry]:
         """Return up to `most` entries that are due; each is due again after AGAIN_SECONDS.
@@ -41,9 +41,6 @@ class Afterwork:
             for task_id, message, result, by_name in found
         ]
 
-    def end(self, task_id: str) -> None:
+    def end_afterwork(self, task_id: str) -> None:
         """Drop an entry: all of it is done."""
-        with self._client.pipeline() as pipe:
-            pipe.zrem(self._keys.afterwork, task_id)
-            pipe.hdel(self._keys.afterwork_messages, task_id)
-            pipe.execute()
+        self._scripts.run("end_afterwork", [task_id])
