@@ -6,6 +6,7 @@ note each run in a Redis list, so that a test sees which ran and how often.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -41,6 +42,15 @@ def make_app(broker: str, backend: str, current: bool = False) -> Celery:
     app.finalize()
     app.tasks["my.own"].queue = "own"
     return app
+
+
+def close(app: Celery) -> None:
+    """Close all connections of an app of this process, after its last handles unsubscribed."""
+    gc.collect()
+    app.pool.force_close_all()
+    app.close()
+    app.backend.result_consumer.stop()
+    app.backend.client.connection_pool.disconnect()
 
 
 def _note(*what: Any) -> None:

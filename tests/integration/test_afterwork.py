@@ -13,7 +13,6 @@ from celery import Celery, chain, chord
 
 from local_llm_service import tasks
 from local_llm_service.worker.app import app as our_app
-from local_llm_service.worker.celery_ext.plain_app import plain_app
 from local_llm_service.worker.errors import ModelMissing
 from local_llm_service.worker.store.afterwork import Afterwork
 from local_llm_service.worker.store.keys import Keys
@@ -22,7 +21,7 @@ from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
 from tests.doubles.dying_worker import POINTS, DyingWorker
 from tests.doubles.ollama import FakeOllama, Script
-from tests.doubles.plain_backend import PlainWorker, make_app, runs
+from tests.doubles.plain_backend import PlainWorker, close, make_app, runs
 from tests.integration.conftest import StartWorker, _beside
 
 KEYS = Keys()
@@ -52,10 +51,11 @@ def dying(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[Any]:
 @pytest.fixture
 def mine(redis_client: redis.Redis) -> Iterator[Celery]:
     """A backend's own app on the same Redis, with its worker."""
-    plain_app.cache_clear()
     url = os.environ["REDIS_URL"]
+    app = make_app(url, url)
     with PlainWorker(url, url, url):
-        yield make_app(url, url)
+        yield app
+    close(app)
 
 
 def asked(ollama: FakeOllama) -> list[str]:

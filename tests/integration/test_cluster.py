@@ -214,7 +214,7 @@ def send_again(site: Site) -> None:
     )
     delivery = site.take()
     assert site.fail(task_id, delivery.token) is Settled.STORED
-    assert [entry.task_id for entry in site.store.afterwork.take_afterwork(9)] == [task_id]
+    assert task_id in [entry.task_id for entry in site.store.afterwork.take_afterwork(9)]
     assert site.store.afterwork.take_afterwork(9) == [], "due again in seconds"
     site.store.afterwork.end_afterwork(task_id)
     assert [letter.task_id for letter in site.store.dead_letters.all()] == [task_id]

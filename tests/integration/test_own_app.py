@@ -26,7 +26,12 @@ from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
-from tests.doubles.plain_backend import PlainWorker, database, make_app, runs
+from tests.doubles.plain_backend import PlainWorker, close, database, make_app, runs
+
+#: Celery leaves sockets of an app that is thrown away, as each case does, to the collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
 KEYS = Keys()
 #: An argument that the kind refuses, in a worker as well.
@@ -56,6 +61,8 @@ class Site:
 
 def forget_caches() -> None:
     """Let this process read its settings anew."""
+    if plain_app.cache_info().currsize:
+        close(plain_app())
     for cached in (get_settings, lazy_settings, plain_app):
         cached.cache_clear()
 
@@ -64,7 +71,8 @@ def forget_caches() -> None:
 def site(request: pytest.FixtureRequest, redis_process: RedisProcess) -> Iterator[Site]:
     """Both workers; one pair serves all tests of a case."""
     url = redis_process.url
-    redis.Redis.from_url(url).flushall()
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
     other = RedisProcess(port=free_port()) if request.param == "another Redis" else None
     settings = {}
     broker = url
@@ -85,7 +93,9 @@ def site(request: pytest.FixtureRequest, redis_process: RedisProcess) -> Iterato
         theirs = PlainWorker(url, broker, broker)
         ours.start()
         theirs.start()
-        yield Site(make_app(broker, broker), url)
+        app = make_app(broker, broker)
+        yield Site(app, url)
+        close(app)
         theirs.kill()
         ours.kill()
     if other is not None:
@@ -225,14 +235,14 @@ def test_a_task_of_theirs_in_our_queue_is_refused_by_its_name(site: Site) -> Non
     sent = site.app.send_task("my.store", ["x"], queue="llm.normal")
     with pytest.raises(InvalidRequest, match="no task of this name"):
         sent.get(timeout=20)
-    client = redis.Redis.from_url(site.url, decode_responses=True)
-    assert client.hget(KEYS.job(sent.id), "kind") == "my.store"
+    with redis.Redis.from_url(site.url, decode_responses=True) as client:
+        assert client.hget(KEYS.job(sent.id), "kind") == "my.store"
 
 
 def test_nothing_stays_behind(site: Site) -> None:
     """All afterwork is done, and no list holds a message that nobody reads."""
-    client = redis.Redis.from_url(site.url, decode_responses=True)
-    wait_until(lambda: not client.exists(KEYS.afterwork, KEYS.afterwork_messages), "it is done")
-    lists = [key for key in client.scan_iter() if client.type(key) == "list"]
+    with redis.Redis.from_url(site.url, decode_responses=True) as client:
+        wait_until(lambda: not client.exists(KEYS.afterwork, KEYS.afterwork_messages), "it is done")
+        lists = [key for key in client.scan_iter() if client.type(key) == "list"]
     assert set(lists) <= {KEYS.doorbell}, lists
     assert our_app.conf.task_default_queue == "llm.normal"
