@@ -11,7 +11,25 @@ from celery import Celery
 from local_llm_service.worker.task_names import is_foreign
 
 
-class ServiceApp(Celery):
+class OwnPoolApp(Celery):
+    """Celery's app with connections of its own.
+
+    kombu's pools have one limit for all apps of a process, which each app sets when it first sends:
+    a smaller one than ours fails while one of our connections is in use.
+    """
+
+    _pool: Any
+
+    @property
+    def pool(self) -> Any:
+        """The pool of connections; Celery puts it away after a fork."""
+        if self._pool is None:
+            self._ensure_after_fork()
+            self._pool = self.connection_for_write().Pool(self.conf.broker_pool_limit)
+        return self._pool
+
+
+class ServiceApp(OwnPoolApp):
     """Celery's app, which sends only this service's tasks to this service's queues."""
 
     def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:

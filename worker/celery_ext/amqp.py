@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from celery.app.amqp import AMQP as CeleryAMQP
 from kombu import Exchange, Queue
 from kombu.connection import Connection as KombuConnection
+from kombu.pools import ProducerPool
 
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
@@ -29,8 +30,22 @@ class Connection(KombuConnection):
         return f"{_scheme()}://{rest}"
 
 
-class AMQP(CeleryAMQP):
-    """The AMQP class of the app; its connections are of the class above."""
+class OwnPoolAMQP(CeleryAMQP):
+    """The AMQP class of an app with connections of its own (OwnPoolApp)."""
+
+    _producer_pool: Any
+
+    @property
+    def producer_pool(self) -> Any:
+        """Producers on the app's own connections; Celery puts it away after a fork."""
+        if self._producer_pool is None:
+            pool = self.app.pool
+            self._producer_pool = ProducerPool(pool, limit=pool.limit)
+        return self._producer_pool
+
+
+class AMQP(OwnPoolAMQP):
+    """The AMQP class of our app; its connections are of the class above."""
 
     Connection = Connection
 

@@ -16,7 +16,7 @@ import redis
 from celery import Celery
 from celery.backends.base import KeyValueStoreBackend
 
-from local_llm_service.worker.app import app as our_app
+from local_llm_service.worker.app import OwnPoolApp
 from local_llm_service.worker.celery_ext.amqp import Connection
 from local_llm_service.worker.celery_ext.patience import is_repeated, patience_seconds
 from local_llm_service.worker.celery_ext.send_errors import SEND_ERRORS
@@ -34,7 +34,7 @@ _REDIS_TIMEOUTS = {"socket_timeout": 3, "socket_connect_timeout": 2, "socket_kee
 _REDIS = ("redis", "rediss", "redis+socket", "sentinel")
 
 
-class PlainApp(Celery):
+class PlainApp(OwnPoolApp):
     """A Celery app without settings of ours, whose results only others wait for."""
 
     def _get_backend(self) -> Any:
@@ -52,11 +52,15 @@ def plain_app() -> Celery:
     """The app on CALLBACK_BROKER_URL and CALLBACK_RESULT_BACKEND; connects at the first use."""
     settings = lazy_settings()
     broker, backend = settings.callback_broker, settings.callback_backend
-    app = PlainApp("callbacks", set_as_current=False, fixups=[], broker=broker, backend=backend)
+    app = PlainApp(
+        "callbacks",
+        set_as_current=False,
+        fixups=[],
+        broker=broker,
+        backend=backend,
+        amqp="local_llm_service.worker.celery_ext.amqp:OwnPoolAMQP",
+    )
     app.conf.update(
-        # Celery has one limit for all pools of a process: another one than ours would shrink ours,
-        # which fails while one is in use.
-        broker_pool_limit=our_app.conf.broker_pool_limit,
         broker_connection_timeout=2,
         broker_transport_options=_REDIS_TIMEOUTS if _is_redis(broker) else {},
         task_publish_retry_policy=_SHORT_RETRY,
