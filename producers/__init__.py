@@ -13,7 +13,7 @@ if __name__ == "producers":  # in a checkout: the short name, see src/local_llm_
     alias(__name__)
 
 
-from local_llm_service.producers.client import Client, Handle
+from local_llm_service.producers.client import Client, Handle, job
 from local_llm_service.producers.explain import explain
 from local_llm_service.producers.service import cancel, health, models, queues, stats, status
 
@@ -23,6 +23,7 @@ __all__ = [
     "cancel",
     "explain",
     "health",
+    "job",
     "models",
     "queues",
     "stats",

@@ -23,6 +23,7 @@ from local_llm_service.tasks.request import Priority
 from local_llm_service.tasks.structured_output import StructuredAnswer
 from local_llm_service.tasks.summarize import SummarizeAnswer
 from local_llm_service.worker.app import app
+from local_llm_service.worker.errors import InternalError
 from local_llm_service.worker.store.states import JobState
 
 A = TypeVar("A", bound=Answer)
@@ -66,6 +67,26 @@ class Handle(Generic[A]):
     def status(self) -> JobState:
         """The job's state. Raises BrokerUnreachable."""
         return status(self.task_id)
+
+
+def job(task_id: str) -> Handle[Any]:
+    """The handle of a job that any process has submitted; its answer is of the job's kind.
+
+    Nothing is asked: of an id that nobody knows, `status()` is unknown.
+    """
+    return Handle(task_id, cast(type[Answer], _OfItsKind))
+
+
+class _OfItsKind:
+    """Stands in for a class of answers, and reads an answer as that of its kind."""
+
+    @classmethod
+    def model_validate(cls, answer: dict[str, Any]) -> Answer:
+        """Return the typed answer. Raises InternalError for a kind that this version lacks."""
+        task = getattr(tasks, str(answer.get("kind")), None)
+        if not isinstance(task, Job):
+            raise InternalError("the answer's kind is not known here", "Update local-llm-service.")
+        return task.kind.answer.model_validate(answer)
 
 
 class Client:

@@ -22,6 +22,7 @@ from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Limits, parse
 from local_llm_service.tasks.submit import submit
 from local_llm_service.worker.app import app
+from local_llm_service.worker.celery_ext.default_queue import name_queue
 from local_llm_service.worker.celery_ext.private_task import PrivateTask
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.worker_packages import worker_packages
@@ -48,6 +49,14 @@ class Job(PrivateTask):
         Raises InvalidRequest, QueueFull, or, within 5 s, BrokerUnreachable; then nothing is queued.
         """
         return submit(self, super().apply_async, args, kwargs, task_id, options)
+
+    def signature(self, *args: Any, **kwargs: Any) -> Any:
+        """Celery's signature of a call, which names its queue: another app's worker may send it."""
+        made = super().signature(*args, **kwargs)
+        name_queue(made, self.kind.default_priority)
+        return made
+
+    subtask = signature
 
     def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Do the job in this process and return the answer. Raises errors of `worker.errors`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeGuard, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -73,12 +73,19 @@ def _tokens(value: int, info: ValidationInfo) -> int:
     return value
 
 
+def _is_list_of_answers(value: object) -> TypeGuard[list[object]]:
+    """Whether a chord's header may have made it: parts of another app count where one is ours."""
+    if not isinstance(value, list) or not any(is_answer(item) for item in value):
+        return False
+    return all(isinstance(item, str) or is_answer(item) for item in value)
+
+
 def _from_answer(value: object) -> object:
     """Replace an answer of this service, or a list of them, by its text.
 
     A chain passes on one answer, a chord a list.
     """
-    if isinstance(value, list) and value and all(is_answer(item) for item in value):
+    if _is_list_of_answers(value):
         return "\n\n".join(str(_from_answer(item)) for item in value)
     if not is_answer(value):
         return value

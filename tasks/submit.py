@@ -24,6 +24,8 @@ from local_llm_service.tasks.options import (
     unsendable,
 )
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.worker.celery_ext import patience
+from local_llm_service.worker.celery_ext.default_queue import DefaultQueue
 from local_llm_service.worker.celery_ext.queue_full import queue_full
 from local_llm_service.worker.celery_ext.result_format import cached_meta, cached_result
 from local_llm_service.worker.celery_ext.send_errors import SEND_ERRORS, UNSENDABLE
@@ -37,9 +39,6 @@ from local_llm_service.worker.store.store import process_store
 from local_llm_service.worker.task_id import MOST_CHARACTERS, is_usable
 
 logger = logging.getLogger(__name__)
-
-#: How long a worker tries to send the next step of a chain while Redis is away.
-CONTINUE_SECONDS = 600.0
 
 #: Celery's options that make other tasks wait for a job.
 _CANVAS = ("chain", "chord", "link", "link_error")
@@ -64,7 +63,8 @@ def submit(
     """Answer a call from the cache, or queue it; see Job.apply_async."""
     # A worker makes this call for the next step of a chain or a callback. Nobody is there to catch
     # an exception, so bad input has to become the failure of the new job instead.
-    continued = options.get("parent_id") is not None
+    continued = options.get("parent_id") is not None or patience.is_repeated()
+    _prepare_canvas(options)
     try:
         request = job.parse(args, kwargs)
     except InvalidRequest:
@@ -222,7 +222,7 @@ def _patiently(continued: bool, call: Callable[..., T], *args: Any) -> T:
 
     The answer of the step before exists and must not be lost because the next cannot be sent now.
     """
-    end = time.monotonic() + CONTINUE_SECONDS
+    end = time.monotonic() + patience.patience_seconds()
     while True:
         try:
             return call(*args)
@@ -230,6 +230,17 @@ def _patiently(continued: bool, call: Callable[..., T], *args: Any) -> T:
             if not continued or time.monotonic() > end:
                 raise
             time.sleep(1)
+
+
+def _prepare_canvas(options: dict[str, Any]) -> None:
+    """Let steps of other apps know their queues, while their signatures still know their app."""
+    if not any(options.get(word) for word in _CANVAS):
+        return
+    from local_llm_service.worker.celery_ext.foreign_steps import resolve
+    from local_llm_service.worker.celery_ext.plain_app import is_ours
+
+    producer = options.get("producer")
+    resolve(options, by_other_app=producer is not None and not is_ours(producer))
 
 
 def _may_share(request: JobRequest, options: Mapping[str, Any]) -> bool:
@@ -256,7 +267,7 @@ def _refuse_unusable_id(task_id: object) -> None:
 def _queue_name(queue: Any, request: JobRequest, kind: Kind) -> str:
     """The name in Celery's `queue=` if given, otherwise the queue of the priority."""
     name = getattr(queue, "name", queue)
-    if name is None:
+    if name is None or isinstance(name, DefaultQueue):
         return keys.queue_of(request.priority or kind.default_priority)
     if name not in keys.QUEUES:
         raise InvalidRequest(

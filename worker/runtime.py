@@ -7,6 +7,7 @@ there). Two workers can live in one process.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import redis
@@ -22,6 +23,10 @@ from local_llm_service.worker.lease.isolation import Isolation
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.jobs import EngineDeath
 from local_llm_service.worker.store.store import Store
+
+
+def _nothing() -> None:
+    """Stands in until a step has started the thread that does afterwork."""
 
 
 @dataclass(eq=False)
@@ -40,6 +45,8 @@ class WorkerRuntime:
     consumption: Consumption = field(default_factory=Consumption)
     #: The models that this worker takes jobs for, of the parts above.
     served: ServedModels = field(init=False)
+    #: Lets what follows a result be done now: celery_ext/afterwork.py.
+    nudge_afterwork: Callable[[], None] = _nothing
 
     def __post_init__(self) -> None:
         def held() -> list[str]:

@@ -43,6 +43,13 @@ class Settings(BaseSettings):
     allow_eviction: bool = Field(
         False, description="Use a Redis that drops keys, and accepted jobs, when memory runs out"
     )
+    callback_broker_url: str | None = Field(
+        None, description="Broker of other apps' tasks in a canvas with ours; default: REDIS_URL"
+    )
+    callback_result_backend: str | None = Field(
+        None,
+        description="Where other apps look for results; default: CALLBACK_BROKER_URL, if a Redis",
+    )
     ollama_host: str = Field("http://127.0.0.1:11434", description="Ollama beside the worker")
     model_name: str = Field(
         "llama3.1:8b-instruct-q4_K_M", min_length=1, description="Model for calls that name none"
@@ -139,6 +146,13 @@ class Settings(BaseSettings):
     def _redis_url_is_one(cls, url: str) -> str:
         return check_redis_address(url)
 
+    @field_validator("callback_broker_url", "callback_result_backend")
+    @classmethod
+    def _names_a_scheme(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(r"^[A-Za-z][\w.+-]*:", url):
+            raise ValueError("must be a URL as Celery's setting of this name, redis://host/1")
+        return url
+
     @field_validator("ollama_host")
     @classmethod
     def _host_with_scheme(cls, host: str) -> str:
@@ -153,9 +167,23 @@ class Settings(BaseSettings):
     def masked(self) -> dict[str, object]:
         """All values for the log: passwords in URLs replaced by `***`."""
         values = self.model_dump()
-        values["redis_url"] = _mask(self.redis_url)
+        for name in ("redis_url", "callback_broker_url", "callback_result_backend"):
+            values[name] = values[name] and _mask(str(values[name]))
         values["ollama_host"] = self.masked_ollama_host
         return values
+
+    @property
+    def callback_broker(self) -> str:
+        """The broker of other apps' tasks."""
+        return self.callback_broker_url or self.redis_url
+
+    @property
+    def callback_backend(self) -> str:
+        """The result backend where other apps look."""
+        is_redis = self.callback_broker.startswith(("redis:", "rediss:", "sentinel:"))
+        return self.callback_result_backend or (
+            self.callback_broker if is_redis else self.redis_url
+        )
 
     @property
     def masked_ollama_host(self) -> str:

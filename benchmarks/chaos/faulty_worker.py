@@ -39,6 +39,13 @@ POINTS = {
     "before-ack": ("celery_ext.transport", "QoS", "ack", "before"),
 }
 
+#: The same for what follows a result.
+AFTERWORK_POINTS = {
+    "settled": ("celery_ext.afterwork", "AfterworkThread", "nudge", "before"),
+    "taken": ("store.afterwork", "Afterwork", "take_afterwork", "after"),
+    "counted": ("store.afterwork", "Afterwork", "end_afterwork", "before"),
+}
+
 
 def main() -> int:
     """Put the fault in place and become the worker."""
@@ -65,7 +72,7 @@ def poison_log(directory: Path) -> Path:
 
 
 def _wrap(point: str) -> None:
-    module, owner, name, when = POINTS[point]
+    module, owner, name, when = (POINTS | AFTERWORK_POINTS)[point]
     place = getattr(importlib.import_module(f"local_llm_service.worker.{module}"), owner)
     original: Callable[..., Any] = getattr(place, name)
 

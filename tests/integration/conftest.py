@@ -36,6 +36,7 @@ _WITHOUT_TTL = (
     *(KEYS.dead_letters, KEYS.dead_letter_messages, KEYS.unreadable, KEYS.fence, KEYS.doorbell),
     KEYS.backlog,  # and its jobs: an entry lives as long as its job
     KEYS.fan_outs,  # a name stays until all are answered
+    *(KEYS.afterwork, KEYS.afterwork_messages),  # end with their jobs' results
 )
 
 

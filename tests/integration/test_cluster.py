@@ -208,7 +208,8 @@ def leave_groups(site: Site) -> None:
 
 
 def send_again(site: Site) -> None:
-    """collect, note_wishes, cancel, settle by nobody; a dead letter, drop_letter and replay."""
+    """collect, note_wishes, cancel, settle by nobody; take_afterwork, end_afterwork; a dead letter,
+    drop_letter and replay."""
     task_id = uuid4().hex
     assert site.jobs.collect(
         QUEUE, message(task_id), task_id, "generate", delay_seconds=0, canvas=False
@@ -221,6 +222,9 @@ def send_again(site: Site) -> None:
     assert noted is not None
     assert noted > 1, "its deadline is known since it was collected"
     assert site.fail(task_id, delivery.token) is Settled.STORED
+    assert task_id in [entry.task_id for entry in site.store.afterwork.take_afterwork(9)]
+    assert site.store.afterwork.take_afterwork(9) == [], "due again in seconds"
+    site.store.afterwork.end_afterwork(task_id)
     assert [letter.task_id for letter in site.store.dead_letters.all()] == [task_id]
     assert not site.jobs.drop_letter("another")
     assert site.jobs.replay(task_id, deadline_seconds=60, default_queue=QUEUE)

@@ -18,12 +18,12 @@ from uuid import uuid4
 
 import celery
 import pytest
-from celery import chain, chord, group
+from celery import Celery, chain, chord, group
 from celery.exceptions import TaskRevokedError
 from celery.exceptions import TimeoutError as CeleryTimeout
 
 from local_llm_service import Client, tasks
-from local_llm_service.producers import cancel, health, models, queues, stats, status
+from local_llm_service.producers import cancel, health, job, models, queues, stats, status
 from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
 
@@ -54,6 +54,35 @@ def test_the_environment_is_the_one_that_was_asked_for() -> None:
 def test_a_producer_needs_nothing_of_the_worker(name: str) -> None:
     """All the tests below pass without it."""
     assert find_spec(name) is None
+
+
+# --- beside another app ---------------------------------------------------------------------------
+
+
+def test_a_step_of_another_app_goes_to_its_queue(fresh: Callable[[str], str]) -> None:
+    """As that app's routes say, in plain Celery's format; also from a group that ours begins."""
+    url = os.environ["REDIS_URL"]
+    mine = Celery("mine", broker=url, backend=url, set_as_current=False)
+    queue = fresh("queue")
+    mine.conf.task_routes = {"my.store": queue}
+    store = mine.task(print, name="my.store")
+    first = chain(tasks.generate.s(fresh("step")), store.s()).apply_async().parent
+    assert tasks.generate.AsyncResult(first.id).get(timeout=WAIT_SECONDS)["text"]
+    group(tasks.generate.s(fresh("group")), store.s("x")).apply_async()
+    with mine.connection_for_read() as connection:
+        waiting = connection.SimpleQueue(queue)
+        messages = [waiting.get(timeout=WAIT_SECONDS) for _ in range(2)]
+        waiting.clear()
+    assert [one.headers["task"] for one in messages] == ["my.store"] * 2
+
+
+def test_a_job_that_another_app_sends_by_name(fresh: Callable[[str], str]) -> None:
+    """That app's own `.get()` has the answer, and any process has the typed one."""
+    url, word = os.environ["REDIS_URL"], fresh("by name")
+    mine = Celery("mine", broker=url, backend=url, set_as_current=False)
+    sent = mine.send_task("llm.generate", [word], queue="llm.normal")
+    assert sent.get(timeout=WAIT_SECONDS)["text"] == f"<{word}>."
+    assert job(sent.id).get(timeout=WAIT_SECONDS).text == f"<{word}>."
 
 
 # --- calls ----------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ for name, key in pairs({jobs = BACKLOG_JOBS, sums = BACKLOG}) do
   seen.backlog[name] = {}
   for place = 1, #fields, 2 do seen.backlog[name][fields[place]] = fields[place + 1] end
 end
-seen.waiting = seen.waiting + redis.call('SCARD', UNANSWERED)
+seen.waiting = seen.waiting + redis.call('SCARD', UNANSWERED) + redis.call('ZCARD', AFTERWORK)
 for _, id in ipairs(ARGV) do
   seen.results[id] = redis.call('GET', RESULT_META .. id) or nil
   local fields = redis.call('HGETALL', JOB_RECORD .. id)
@@ -58,5 +58,5 @@ for _, id in ipairs(ARGV) do
     for place = 1, #fields, 2 do seen.records[id][fields[place]] = fields[place + 1] end
   end
 end
-redis.call('PUBLISH', QUEUE_LIST .. 'c-mark', '')
+redis.call('PUBLISH', QUEUE_LIST .. '/0.c-mark', '')
 return cjson.encode(seen)

@@ -160,7 +160,7 @@ class Schedules(RuleBasedStateMachine):
         self._play("crash", which, how, last)
 
     @precondition(lambda self: self._moves.can("chore"))
-    @rule(which=_FEW, what=_FEW)
+    @rule(which=_FEW, what=st.integers(0, len(CHORES) - 1))
     def chore(self, which: int, what: int) -> None:
         self._play("chore", which, what)
 

@@ -119,6 +119,25 @@ MUTANTS = (
         "ask 1 5, ask 1 5",
     ),
     Mutant(
+        "what follows a result is not written down",
+        "shared/afterwork",
+        "  if message or job.by_name then redis.call('ZADD', AFTERWORK, whole(now), id) end\n",
+        "",
+        "the steps after a job that failed never end",
+        "ask 2 5, step 2 2, cancel 4",
+    ),
+    Mutant(
+        "what follows a result is taken for good",
+        "take_afterwork",
+        "    redis.call('ZADD', AFTERWORK, whole(now + again_ms), id)\n",
+        "",
+        "it is lost with the worker that took it",
+        (
+            "ask 0 5, step -1 0, take 0, step -1 0, fail 0 0 0, step -1 0, chore 0 6, step -1 1, "
+            "crash 0 0 0"
+        ),
+    ),
+    Mutant(
         "a handoff stays",
         "settle",
         "redis.call('DEL', HANDOFF .. id)\n",

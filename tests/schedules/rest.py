@@ -51,6 +51,7 @@ def _pass_time(site: Site) -> None:
     for worker in site.alive:  # only what every engine has failed ends for want of a model
         site.lack(worker, False)
     site.end_waits()
+    site.end_afterworks_pause()
 
 
 def _go_on(site: Site) -> None:

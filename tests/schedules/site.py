@@ -222,6 +222,11 @@ class Site:
         self.calls.changed = True
         return bool(ids)
 
+    def end_afterworks_pause(self) -> None:
+        """Let enough time pass to make all afterwork due again."""
+        for task_id in self.glass.client.zrange(KEYS.afterwork, 0, -1):
+            self.glass.client.zadd(KEYS.afterwork, {task_id: 0}, xx=True)
+
     def pass_deadline(self, job: Job) -> None:
         """Move the job's deadline to a minute ago."""
         job.late = True

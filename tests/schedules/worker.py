@@ -17,6 +17,7 @@ from kombu.transport.virtual import Message
 from local_llm_service.tasks import submit
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext import transport
+from local_llm_service.worker.celery_ext.afterwork import AfterworkThread
 from local_llm_service.worker.celery_ext.request import PrivateRequest
 from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.celery_ext.steps import publisher
@@ -31,8 +32,11 @@ from local_llm_service.worker.store.store import process_store
 from tests.schedules.actors import here
 from tests.schedules.engine import Engine
 
-#: The chores of a worker's heartbeat, done one at a time.
-CHORES = ("renew", "listen", "wake", "expire", "reap", "answer", "sift", "fan_out", "unserved")
+#: The chores of a worker's heartbeat, done one at a time, and what its thread for afterwork does.
+CHORES = (
+    *("renew", "listen", "wake", "expire", "reap", "answer", "sift", "fan_out", "unserved"),
+    "afterwork",
+)
 
 
 class Channel(transport.Channel):
@@ -80,6 +84,7 @@ class Worker:
         # Its pauses are real time. A worker that may not take a job is one that lacks the model.
         self.runtime.served.breakers.ended = lambda *_: None  # type: ignore[method-assign]
         self.heartbeat = LeaseHeartbeat(store, self.runtime.in_flight, settings.lease_seconds)
+        self.afterwork = AfterworkThread(store.afterwork, lambda: app.backend, ())
         self.inbox = Inbox()
         self.heartbeat._listener = self.inbox
         self._qos = transport.QoS.__new__(transport.QoS)
@@ -116,6 +121,7 @@ class Worker:
             "sift": lambda: self.runtime.store.endings.sift(keys.QUEUES),
             "fan_out": lambda: finish_fan_outs(self.runtime.store, idle_seconds=0),
             "unserved": self.model_wait.end,
+            "afterwork": self.afterwork.do_all,
         }[which]()
 
     def hear(self) -> None:

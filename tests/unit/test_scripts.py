@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from local_llm_service.worker.store import presence
+from local_llm_service.worker.store.afterwork import Afterwork
 from local_llm_service.worker.store.endings import Endings
 from local_llm_service.worker.store.jobs import Jobs
 from local_llm_service.worker.store.keys import DEFAULT_PREFIX, Keys
@@ -96,7 +97,7 @@ def test_every_argument_is_documented_and_has_a_name(name: str) -> None:
 @each_script
 def test_a_method_bears_the_name_of_its_script(name: str) -> None:
     """Who reads a call finds its script, and the other way round."""
-    rooms = (Jobs, SingleFlight, Endings, presence)
+    rooms = (Jobs, SingleFlight, Endings, Afterwork, presence)
     assert [room for room in rooms if callable(getattr(room, name, None))]
 
 

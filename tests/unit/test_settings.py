@@ -20,6 +20,8 @@ VARIABLES: dict[str, tuple[Any, str, Any]] = {
     ),
     "KEY_PREFIX": ("{llm}:", "{staging}llm:", "{staging}llm:"),
     "ALLOW_EVICTION": (False, "1", True),
+    "CALLBACK_BROKER_URL": (None, "redis://cache:6380/4", "redis://cache:6380/4"),
+    "CALLBACK_RESULT_BACKEND": (None, "db+sqlite:///results.db", "db+sqlite:///results.db"),
     "OLLAMA_HOST": ("http://127.0.0.1:11434", "https://gpu:443", "https://gpu:443"),
     "MODEL_NAME": ("llama3.1:8b-instruct-q4_K_M", "smollm2:135m", "smollm2:135m"),
     "OLLAMA_NUM_PARALLEL": (1, "3", 3),
@@ -63,6 +65,8 @@ VARIABLES: dict[str, tuple[Any, str, Any]] = {
 BAD = [
     ("REDIS_URL", "http://127.0.0.1:6379"),
     ("REDIS_URL", "not a url"),
+    ("CALLBACK_BROKER_URL", "there"),
+    ("CALLBACK_RESULT_BACKEND", "there"),
     ("OLLAMA_HOST", " "),
     ("CONCURRENCY", "0"),
     ("CONCURRENCY", "257"),
@@ -194,13 +198,15 @@ def test_an_answer_must_fit_into_the_context(monkeypatch: pytest.MonkeyPatch) ->
     assert "NUM_CTX" in words
 
 
-@pytest.mark.parametrize("name", ["REDIS_URL", "OLLAMA_HOST"])
+@pytest.mark.parametrize(
+    "name", ["REDIS_URL", "OLLAMA_HOST", "CALLBACK_BROKER_URL", "CALLBACK_RESULT_BACKEND"]
+)
 @pytest.mark.parametrize("login", ["user:hunter2", ":hunter2"])
 def test_a_password_is_masked_for_the_log(
     name: str, login: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The address stays readable; the login does not."""
-    scheme = VARIABLES[name][0].partition("://")[0]
+    scheme = str(VARIABLES[name][0] or "redis://").partition("://")[0]
     monkeypatch.setenv(name, f"{scheme}://{login}@there:1234")
     masked = Settings().masked()
     assert masked[name.lower()] == f"{scheme}://***@there:1234"
@@ -227,8 +233,13 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 
 def documented_default(name: str) -> str:
     """The default as docs/settings.md writes it, with numbers without a trailing `.0`."""
-    if name == "CONCURRENCY":
-        return "OLLAMA_NUM_PARALLEL"
+    other = {
+        "CONCURRENCY": "OLLAMA_NUM_PARALLEL",
+        "CALLBACK_BROKER_URL": "REDIS_URL",
+        "CALLBACK_RESULT_BACKEND": "CALLBACK_BROKER_URL",
+    }
+    if name in other:
+        return other[name]
     default = VARIABLES[name][0]
     return f"{default:g}" if isinstance(default, float) else str(default)
 

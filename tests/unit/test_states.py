@@ -18,6 +18,7 @@ FOUND = {
     "put": "1",
     "submitted_ms": "1732460000000",
     "deadline_ms": "1732463600000",
+    "by_name": "1",
     "canvas": "1",
     "fingerprint": "ab",
     "worker": "llm-1@host",
@@ -47,7 +48,7 @@ def test_a_record_is_read_with_its_types() -> None:
     assert (record.submitted_ms, record.deadline_ms) == (1732460000000, 1732463600000)
     assert (record.starts, record.attempts, record.crashes) == (2, 1, 1)
     assert record.engine_deaths == 2
-    assert record.put is record.canvas is record.cancelled is True
+    assert record.put is record.by_name is record.canvas is record.cancelled is True
     assert record.cancel_requested is record.caller_left is record.given_up is True
     assert (record.model, record.failed_by) == ("big:7b", "w1 w2")
     assert (record.token, record.settled, record.error) == ("17", "17", "timeout")

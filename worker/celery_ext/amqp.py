@@ -7,13 +7,13 @@ by a dotted path, and would show no queues.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from celery.app.amqp import AMQP as CeleryAMQP
-from kombu import Exchange, Queue, pools
+from kombu import Exchange, Queue
 from kombu.connection import Connection as KombuConnection
+from kombu.pools import ProducerPool
 
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
@@ -35,33 +35,40 @@ class Connection(KombuConnection):
         return f"{_scheme()}://{rest}"
 
 
-class AMQP(CeleryAMQP):
-    """The AMQP class of the app; its connections are of the class above.
+class OwnPoolAMQP(CeleryAMQP):
+    """The AMQP class of an app with connections of its own (OwnPoolApp)."""
 
-    No message shows a `repr` of its arguments, which Celery would put into its headers.
-    """
-
-    argsrepr_maxsize = kwargsrepr_maxsize = 0
-    Connection = Connection
     _producer_pool: Any
 
     def __init__(self, app: Any) -> None:
         super().__init__(app)
         os.register_at_fork(after_in_child=self._begin_anew)
 
+    @property
+    def producer_pool(self) -> Any:
+        """Producers on the app's own connections."""
+        if self._producer_pool is None:
+            pool = self.app.pool
+            self._producer_pool = ProducerPool(pool, limit=pool.limit)
+        return self._producer_pool
+
     def _begin_anew(self) -> None:
         """Leave the pools of connections to the parent; its threads may have held their locks.
 
         kombu and Celery do this only for children of billiard, which `os.fork` does not make.
         """
-        if self._producer_pool is None:
-            return
-        own = self.app.connection_for_write()
-        for group in (pools.producers, pools.connections):
-            with suppress(KeyError):
-                _LEFT.append(group[own])
-                del group[own]
+        _LEFT.append((self._producer_pool, self.app._pool))
         self._producer_pool = self.app._pool = None
+
+
+class AMQP(OwnPoolAMQP):
+    """The AMQP class of our app; its connections are of the class above.
+
+    No message shows a `repr` of its arguments, which Celery would put into its headers.
+    """
+
+    argsrepr_maxsize = kwargsrepr_maxsize = 0
+    Connection = Connection
 
 
 def _scheme() -> str:

@@ -44,13 +44,14 @@ def collect_all(store: Store) -> None:
     turn(lambda: collect(store) >= AT_ONCE)
 
 
-def collect(store: Store) -> int:
+def collect(store: Store, source: redis.Redis | None = None) -> int:
     """Move up to AT_ONCE messages from each bare list, oldest first; return how many.
 
-    A key of that name that is not a list is another application's, and stays. Raises redis-py's
-    errors.
+    The lists are in `source`, by default in the store's Redis. A key of that name that is not a
+    list is another application's, and stays. Raises redis-py's errors.
     """
-    call: Callable[..., Any] = store.client.execute_command
+    client = store.client if source is None else source
+    call: Callable[..., Any] = client.execute_command
     collected = 0
     for queue in keys.QUEUES:
         try:
@@ -61,7 +62,7 @@ def collect(store: Store) -> int:
             continue
         for raw in reversed(oldest):
             _copy(store, queue, raw.decode(errors="replace"))
-            store.client.lrem(queue, -1, cast(str, raw))
+            client.lrem(queue, -1, cast(str, raw))
             collected += 1
     return collected
 

@@ -8,6 +8,7 @@ lease cannot store a second answer. How callers wait and read is in result_readi
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from typing import Any
 
 import redis
@@ -24,6 +25,7 @@ from local_llm_service.worker.errors import (
 from local_llm_service.worker.store.outcomes import UNHELD, Ending, Settled, SettleFor, Work
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.store import Store, process_store
+from local_llm_service.worker.task_names import is_foreign
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +87,7 @@ class Backend(ReadsResults):
         # The transport has put both into the message of a job that runs here.
         in_flight = getattr(request, "llm_delivery", None)
         runtime = getattr(request, "llm_runtime", None)
+        followed = _is_followed(request, state)
         token = UNHELD if in_flight is None else in_flight.delivery.token
         work = Work() if in_flight is None else in_flight.work
         error = self.exception_to_python(result) if state != states.SUCCESS else None
@@ -92,12 +95,58 @@ class Backend(ReadsResults):
             result=result, state=state, traceback=traceback, request=request
         )
         store = process_store() if runtime is None else runtime.store
-        settled, _ = _settle(store, task_id, token, meta, error, work)
+        settled, followers = _settle(store, task_id, token, meta, error, work, followed=followed)
         if settled is not Settled.STORED:
             logger.warning("job %s: result not stored: %s", task_id, settled)
         if runtime is not None:
+            # What comes after the job is written down with its result: celery_ext/afterwork.py.
+            request.chord = request.chain = request.errbacks = None
+            if followed or followers or not getattr(request, "llm_submitted", False):
+                runtime.nudge_afterwork()
             runtime.in_flight.end(token)
         return result
+
+    def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> None:
+        """Say in the body where its parts are counted: here, or with another app's parts there."""
+        from local_llm_service.worker.celery_ext.foreign_steps import (
+            COUNTED,
+            ELSEWHERE,
+            HERE,
+            has_foreign_part,
+        )
+
+        if not has_foreign_part(header_result_args[1]):
+            body[COUNTED] = HERE
+            super().apply_chord(header_result_args, body, **kwargs)
+            return
+        body[COUNTED] = ELSEWHERE
+        self._counted_elsewhere.add(header_result_args[0])
+        self._plain_backend().apply_chord(header_result_args, body, **kwargs)
+
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        """Write down how many parts the chord has, where they are counted."""
+        if group_id in self._counted_elsewhere:
+            self._counted_elsewhere.discard(group_id)
+            self._plain_backend().set_chord_size(group_id, chord_size)
+        else:
+            super().set_chord_size(group_id, chord_size)
+
+    @cached_property
+    def _counted_elsewhere(self) -> set[str]:
+        """Groups that this process is about to send."""
+        return set()
+
+    def _plain_backend(self) -> Any:
+        from local_llm_service.worker.celery_ext.plain_app import plain_app
+
+        return plain_app().backend
+
+    def chord_error_from_stack(self, callback: Any, exc: Exception | None = None) -> Any:
+        """Fail a chord's body; one of another app gets the failure where that app looks."""
+        found = super().chord_error_from_stack(callback, exc)
+        if exc is not None and is_foreign(callback.task) and callback.id:
+            self._plain_backend().store_result(callback.id, exc, states.FAILURE)
+        return found
 
     def settle_waiters(
         self, task_id: str, token: str, answer: dict[str, Any], work: Work
@@ -146,6 +195,7 @@ def _settle(
     error: Exception | None,
     work: Work,
     settle_for: SettleFor | None = None,
+    followed: bool | None = None,
 ) -> tuple[Settled, list[str]]:
     code = "" if error is None else getattr(error, "code", InternalError.code)
     own = SettleFor.CALLER if code in _CALLERS_OWN else SettleFor.EVERYONE
@@ -156,8 +206,17 @@ def _settle(
         keep_letter=error is not None and code not in _NO_LETTER,
         result=result_text({**meta, "task_id": task_id}),
         work=work,
+        followed=followed,
     )
     return store.jobs.settle(task_id, token, ending)
+
+
+def _is_followed(request: Any, state: str) -> bool | None:
+    """Whether Celery calls something after a job has ended; None where the request does not say."""
+    if getattr(request, "task", None) is None:
+        return None
+    fails_others = state != states.SUCCESS and (request.chain or request.errbacks)
+    return bool(request.chord or fails_others)
 
 
 def _state(state: str, error: Exception | None) -> JobState:

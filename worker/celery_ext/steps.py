@@ -12,8 +12,10 @@ from typing import Any
 from celery import bootsteps, signals
 
 from local_llm_service.worker import metrics
-from local_llm_service.worker.celery_ext.bare_lists import collect_all
+from local_llm_service.worker.celery_ext.afterwork import AfterworkThread
+from local_llm_service.worker.celery_ext.bare_lists import collect, collect_all
 from local_llm_service.worker.celery_ext.expected_parts import check_parts
+from local_llm_service.worker.celery_ext.plain_app import callback_redis
 from local_llm_service.worker.celery_ext.result_backend import fail, try_without_end
 from local_llm_service.worker.engine import open_engine
 from local_llm_service.worker.intake.gate import Reason
@@ -68,6 +70,9 @@ class LeaseStep(bootsteps.StartStopStep):
         gc.freeze()  # a full collection over all that is imported stopped every thread for 32 ms
         heartbeat.start()
         runtime.catalog.look()  # without its models, no job would be taken for the first second
+        afterwork = afterwork_thread(runtime, parent.app)
+        afterwork.start()
+        runtime.nudge_afterwork = afterwork.nudge
         gate = runtime.gate
         metrics.watch(
             in_flight=lambda: len(runtime.in_flight),
@@ -88,6 +93,7 @@ class LeaseStep(bootsteps.StartStopStep):
         def end(**_: Any) -> None:
             ended.set()
             heartbeat.stop()
+            afterwork.stop()
 
         # Of this worker alone: Celery sends the first with its name, the second with itself.
         signals.worker_shutting_down.connect(begin_drain, sender=parent.hostname, weak=False)
@@ -130,6 +136,17 @@ def lease_heartbeat(
             overdue.look,
         ),
     )  # fmt: skip
+
+
+def afterwork_thread(runtime: WorkerRuntime, app: Any) -> AfterworkThread:
+    """A worker's thread for afterwork, not yet started.
+
+    It also collects what other apps' workers put on their own broker for us.
+    """
+    store = runtime.store
+    elsewhere = callback_redis(runtime.settings)
+    chores = [] if elsewhere is None else [partial(collect, store, elsewhere)]
+    return AfterworkThread(store.afterwork, lambda: app.backend, chores)
 
 
 def publisher(runtime: WorkerRuntime) -> Publisher:

@@ -27,6 +27,7 @@ from kombu.transport import virtual
 
 from local_llm_service.worker.celery_ext import plain_json
 from local_llm_service.worker.celery_ext.delay import delay_seconds
+from local_llm_service.worker.celery_ext.plain_app import republish
 from local_llm_service.worker.celery_ext.queue_full import queue_full
 from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.errors import InvalidRequest
@@ -35,6 +36,7 @@ from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.outcomes import Delivery
 from local_llm_service.worker.store.store import Store, process_store
+from local_llm_service.worker.task_names import is_foreign
 
 if TYPE_CHECKING:
     from local_llm_service.worker.runtime import WorkerRuntime
@@ -122,10 +124,13 @@ class Channel(kombu_redis.Channel):
 
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
         """Queue a message and ring the doorbell; a message with an `eta` is deferred."""
-        if queue not in keys.QUEUES:
-            super()._put(queue, message, **kwargs)
-            return
         headers = message.get("headers") or {}
+        if queue not in keys.QUEUES:
+            if "task" in headers and is_foreign(headers["task"]):
+                republish(queue, message)
+            else:
+                super()._put(queue, message, **kwargs)
+            return
         delay = delay_seconds(headers)
         if delay > 0:
             headers["eta"] = None  # the worker that takes the message later starts it at once

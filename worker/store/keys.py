@@ -131,6 +131,11 @@ class Keys:
     #: UNREADABLE_BYTES.
     unreadable = _Name("unreadable")
 
+    #: What has to happen after results are stored: sorted set task id → when it is due, ms; hash
+    #: task id → message, where Celery calls something after the job. Ends with the job's result.
+    afterwork = _Name("afterwork")
+    afterwork_messages = _Name("afterwork_messages")
+
     # --- Jobs ---
     #: Hash: the record of one job, see states.JobRecord. Lives to its deadline plus RESULT_TTL.
     job_record = _Name("job:")

@@ -161,7 +161,8 @@ class ResultText:
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a job ends. `error` is a code of `errors`, empty for an answer; with `keep_letter` the
-    message becomes a dead letter."""
+    message becomes a dead letter. `followed`: Celery calls something after the job, and its message
+    says what; None where only the record knows."""
 
     state: JobState
     error: str
@@ -169,6 +170,7 @@ class Ending:
     keep_letter: bool
     result: ResultText
     work: Work
+    followed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,9 @@ class JobRecord:
     #: When it is too late. Written by submit and replay; of a job sent by name, by collect, or by
     #: take and note_wishes.
     deadline_ms: int | None = None
+    #: Another application sent it by name, and looks for its result elsewhere. Written by collect
+    #: or take.
+    by_name: bool = False
     #: A chain, a chord or a callback waits for it, so a worker has to end it. Written by submit,
     #: claim, collect and note_wishes.
     canvas: bool = False
@@ -160,8 +163,8 @@ _READERS: Mapping[str, Any] = {
     "state": JobState,
     **dict.fromkeys(
         (
-            *("put", "canvas", "cancelled", "to_end", "cancel_requested", "caller_left"),
-            "given_up",
+            *("put", "by_name", "canvas", "cancelled", "to_end", "cancel_requested"),
+            *("caller_left", "given_up"),
         ),
         bool,
     ),

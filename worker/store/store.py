@@ -19,6 +19,7 @@ from local_llm_service.worker.store.states import NO_CACHE, CacheBounds, Lifetim
 
 if TYPE_CHECKING:
     from local_llm_service.worker.settings import Settings
+    from local_llm_service.worker.store.afterwork import Afterwork
     from local_llm_service.worker.store.dead_letters import DeadLetters
     from local_llm_service.worker.store.endings import Endings
     from local_llm_service.worker.store.single_flight import SingleFlight
@@ -60,6 +61,13 @@ class Store:
         from local_llm_service.worker.store.endings import Endings
 
         return Endings(self.scripts)
+
+    @cached_property
+    def afterwork(self) -> Afterwork:
+        """What follows results, for workers."""
+        from local_llm_service.worker.store.afterwork import Afterwork
+
+        return Afterwork(self.scripts)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:

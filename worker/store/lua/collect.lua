@@ -26,7 +26,7 @@ end
 local now = clock()
 local deadline = whole(now + deadline_ms)
 redis.call('HSET', record, 'kind', kind, 'queue', queue, 'put', '1', 'deadline_ms', deadline,
-  'state', delay_ms > 0 and 'deferred' or 'queued')
+  'by_name', '1', 'state', delay_ms > 0 and 'deferred' or 'queued')
 if in_canvas then redis.call('HSET', record, 'canvas', '1') end
 redis.call('PEXPIRE', record, whole(deadline_ms + kept_ms))
 redis.call('ZADD', DEADLINES, deadline, id)

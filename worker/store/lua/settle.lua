@@ -6,7 +6,8 @@
 --         wait), "waiters" (of the others; its own end comes later)
 -- ARGV[4] state
 -- ARGV[5] code of the error; "" for an answer
--- ARGV[6] most bytes of all dead letters, if the message becomes one; 0 = it does not
+-- ARGV[6] most bytes of all dead letters, if the message becomes one; 0 = it does not. Then a letter
+--         n or c, if something follows the job, see owe
 -- ARGV[7] lifetime of a result, s
 -- ARGV[8] answer or error, JSON: what all results share
 -- ARGV[9], ARGV[10] what stands before and after it in this job's result
@@ -23,8 +24,9 @@
 -- uses: DEADLINES, DEAD_LETTER_MESSAGES, HANDOFF, JOB_RECORD, RESULT_META, UNANSWERED, WAITERS
 -- uses: announce, bury, cache_answer, clock, count, count_end, count_undelivered, detach, disband
 -- uses: drop_old_letters, elapsed, fan_out, find_message, keep_until, latest_deadline, leader_of
--- uses: leads, leave_backlog, mark_ended, others_wait, read, remove_message
-local id, token, settle_for, letters_bytes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[6])
+-- uses: leads, leave_backlog, mark_ended, others_wait, owe, read, remove_message
+local id, token, settle_for, follows = ARGV[1], ARGV[2], ARGV[3], string.match(ARGV[6], '%a*$')
+local letters_bytes = tonumber(string.match(ARGV[6], '^%d+'))
 local keep_letter, before, after = letters_bytes > 0, ARGV[9], ARGV[10]
 local ending = {
   state = ARGV[4], error = ARGV[5], kept_seconds = tonumber(ARGV[7]), text = ARGV[8],
@@ -35,7 +37,7 @@ local ending = {
 }
 local record, now = JOB_RECORD .. id, clock()
 local job = read(record, 'settled', 'token', 'tag', 'fingerprint', 'caller_left', 'canvas',
-  'submitted_ms', 'state')
+  'submitted_ms', 'state', 'by_name')
 local fingerprint, by_holder = job.fingerprint, token ~= ''
 
 -- --- May this call end the job? ---
@@ -72,6 +74,7 @@ end
 local message = keep_letter and find_message(id, job.tag, fingerprint)
 if not caller_left then
   announce(id, before .. ending.text .. after, ending.kept_seconds)
+  owe(id, job, follows, now)
   -- Also without a record: the next step of a chain can fail before it is sent.
   mark_ended(record, by_holder and token or '1', ending)
   local origin = job.state == 'joined' and 'joined' or ending.origin

@@ -19,6 +19,10 @@ end
 local function expect_by_name(id, task, queue, message_bytes, deadline)
   local kind = type(task) == 'string' and (string.match(task, '^llm%.(.+)$') or task) or ''
   redis.call('HSET', JOB_RECORD .. id, 'kind', kind, 'deadline_ms', whole(deadline))
+  -- Celery's own task for `generate.map(...)` has no record either, and is ours.
+  if not string.find(kind, '^celery%.') then
+    redis.call('HSET', JOB_RECORD .. id, 'by_name', '1')
+  end
   redis.call('ZADD', DEADLINES, whole(deadline), id)
   join_backlog(id, queue, message_bytes)
   return deadline

@@ -26,11 +26,11 @@ local function hand_off(id, deadline_ms, ending, now)
 end
 
 -- Gives the outcome to one waiter. Returns the entry of a follower that has its result now.
--- uses: JOB_RECORD, announce, elapsed, hand_off, mark_ended, put_back, read, remove_message
+-- uses: JOB_RECORD, announce, elapsed, hand_off, mark_ended, owe, put_back, read, remove_message
 -- uses: waiter_result
 local function answer_waiter(followers, id, ending, now, tally)
   local record = JOB_RECORD .. id
-  local job = read(record, 'settled', 'tag', 'canvas', 'submitted_ms', 'deadline_ms')
+  local job = read(record, 'settled', 'tag', 'canvas', 'submitted_ms', 'deadline_ms', 'by_name')
   if job.settled or not job.deadline_ms then return nil end
   local entry = redis.call('HGET', followers, id)
   if job.canvas then
@@ -40,6 +40,7 @@ local function answer_waiter(followers, id, ending, now, tally)
   end
   local took_ms = elapsed(job.submitted_ms, now)
   announce(id, waiter_result(id, took_ms, ending), ending.kept_seconds)
+  owe(id, job, '', now)
   mark_ended(record, '1', ending)
   redis.call('HDEL', record, 'token', 'tag')
   remove_message(id, job.tag)
