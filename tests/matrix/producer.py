@@ -65,7 +65,11 @@ def test_a_step_of_another_app_goes_to_its_queue(fresh: Callable[[str], str]) ->
     mine = Celery("mine", broker=url, backend=url, set_as_current=False)
     queue = fresh("queue")
     mine.conf.task_routes = {"my.store": queue}
-    store = mine.task(print, name="my.store")
+
+    @mine.task(name="my.store")
+    def store(answer: object) -> object:
+        return answer
+
     first = chain(tasks.generate.s(fresh("step")), store.s()).apply_async().parent
     assert tasks.generate.AsyncResult(first.id).get(timeout=WAIT_SECONDS)["text"]
     group(tasks.generate.s(fresh("group")), store.s("x")).apply_async()
