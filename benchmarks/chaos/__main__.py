@@ -13,7 +13,7 @@ from local_llm_service.worker.embedded.processes.ports import free_port
 REDIS_PORT = free_port()
 os.environ["REDIS_URL"] = f"redis://127.0.0.1:{REDIS_PORT}/0"
 
-CASES = ("kill", "redis", "ollama", "cancel", "real", "poison", "drain")
+CASES = ("kill", "redis", "ollama", "cancel", "real", "poison", "drain", "waiting")
 
 
 def main() -> int:
