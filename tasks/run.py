@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,10 +17,10 @@ import redis
 from celery.exceptions import CeleryError, Ignore
 
 from local_llm_service.tasks import engine_death, retry
-from local_llm_service.tasks.answer import Timings, Usage
 from local_llm_service.tasks.bounded import bounded_by
 from local_llm_service.tasks.elsewhere import given_up_error, pass_on
-from local_llm_service.tasks.kind import JobTask, Kind
+from local_llm_service.tasks.kind import JobTask
+from local_llm_service.tasks.outcome import Outcome, read_answer, unexpected
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.submit import fingerprint_of
 from local_llm_service.worker import metrics
@@ -37,9 +37,8 @@ from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.prompt import Completion
 from local_llm_service.worker.runtime import WorkerRuntime
-from local_llm_service.worker.settings import Settings, get_settings
+from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store.outcomes import (
-    NO_WORK,
     Claim,
     SharedAnswer,
     SharedFailure,
@@ -47,14 +46,6 @@ from local_llm_service.worker.store.outcomes import (
 )
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The outcome of a job in this worker: an answer or an error, and the work done for it."""
-
-    result: dict[str, Any] | Exception
-    work: Work = NO_WORK
 
 
 def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +67,7 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
     except CeleryError:
         raise
     except Exception as error:  # noqa: BLE001  # an edge: a foreign error may quote the prompt
-        outcome = Outcome(_unexpected(job, error))
+        outcome = Outcome(unexpected(job, error))
     if in_flight is not None and runtime is not None:
         outcome = _final(outcome, runtime, in_flight)
         if _goes_back(outcome, runtime, in_flight):
@@ -237,66 +228,6 @@ class _Run:
             return 0.0
 
 
-def read_answer(
-    job: JobTask,
-    request: JobRequest,
-    completion: Completion,
-    settings: Settings,
-    *,
-    queued_seconds: float | None,
-) -> Outcome:
-    """Read the answer from the completion; the outcome is an error if there is none in it."""
-    kind: Kind = job.kind
-    work = Work(
-        prompt_tokens=completion.prompt_tokens,
-        completion_tokens=completion.completion_tokens,
-        generation_seconds=completion.load_seconds
-        + completion.prompt_seconds
-        + completion.generation_seconds,
-    )
-    try:
-        answer = _compose(job, request, completion, settings, queued_seconds)
-    except ServiceError as error:
-        return Outcome(error, work)
-    except Exception as error:  # noqa: BLE001  # an edge: what was generated counts all the same
-        return Outcome(_unexpected(job, error), work)
-    whole = kind.cut_is_answer or completion.finish_reason != "length"
-    return Outcome(answer, replace(work, cacheable=whole))
-
-
-def _compose(
-    job: JobTask,
-    request: JobRequest,
-    completion: Completion,
-    settings: Settings,
-    queued_seconds: float | None,
-) -> dict[str, Any]:
-    answer = job.kind.answer(
-        task_id=str(job.request.id),
-        kind=job.kind.name,
-        model=completion.model or request.model or settings.model_name,
-        origin="computed",
-        finish_reason=completion.finish_reason,
-        usage=Usage(
-            prompt_tokens=completion.prompt_tokens, completion_tokens=completion.completion_tokens
-        ),
-        timings=Timings(
-            queued_seconds=queued_seconds,
-            load_seconds=completion.load_seconds,
-            prompt_seconds=completion.prompt_seconds,
-            generation_seconds=completion.generation_seconds,
-        ),
-        **job.kind.read(request, completion),
-    )
-    return answer.model_dump(mode="json")
-
-
-def _unexpected(job: JobTask, error: Exception) -> InternalError:
-    """What the caller gets; the log gets the place, and neither gets the error's words."""
-    logger.error("job %s: unexpected %s", job.request.id, _place(error))
-    return InternalError(f"unexpected {type(error).__name__} in the worker")
-
-
 def _final(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> Outcome:
     """The outcome, or that the job is given up as it has killed too many engines."""
     error = outcome.result
@@ -340,12 +271,3 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
 @lru_cache(maxsize=1)
 def _direct_engine() -> Engine:
     return open_engine(get_settings())
-
-
-def _place(error: Exception) -> str:
-    """The type and innermost place of an error, without its message."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
-    return f"{type(error).__name__} at {where}"

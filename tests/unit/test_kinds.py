@@ -10,8 +10,8 @@ import pytest
 from local_llm_service import tasks
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import Job
+from local_llm_service.tasks.outcome import read_answer
 from local_llm_service.tasks.request import Limits, parse
-from local_llm_service.tasks.run import read_answer
 from local_llm_service.worker.errors import InternalError, InvalidOutput, InvalidRequest
 from local_llm_service.worker.prompt import Completion, Prompt
 from local_llm_service.worker.settings import Settings

@@ -6,8 +6,7 @@
 --         wait), "waiters" (of the others; its own end comes later)
 -- ARGV[4] state
 -- ARGV[5] code of the error; "" for an answer
--- ARGV[6] most bytes of all dead letters, if the message becomes one; 0 = it does not. Then a letter
---         n or c, if something follows the job, see owe
+-- ARGV[6] most bytes of all dead letters if the message becomes one, else 0; then n or c, see owe
 -- ARGV[7] lifetime of a result, s
 -- ARGV[8] answer or error, JSON: what all results share
 -- ARGV[9], ARGV[10] what stands before and after it in this job's result
