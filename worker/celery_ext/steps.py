@@ -66,7 +66,7 @@ class LeaseStep(bootsteps.StartStopStep):
         """Check Celery's parts and begin to renew leases."""
         check_parts(parent)
         runtime: WorkerRuntime = parent.llm_runtime
-        heartbeat = lease_heartbeat(runtime, parent.pool.replace_slot)
+        heartbeat = lease_heartbeat(runtime, lambda: parent.pool.replace_slot())
         gc.freeze()  # a full collection over all that is imported stopped every thread for 32 ms
         heartbeat.start()
         runtime.catalog.look()  # without its models, no job would be taken for the first second
