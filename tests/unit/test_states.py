@@ -27,6 +27,7 @@ FOUND = {
     "attempts": "1",
     "crashes": "1",
     "cancelled": "1",
+    "to_end": "1",
     "cancel_requested": "1",
     "caller_left": "1",
     "settled": "17",
@@ -43,7 +44,7 @@ def test_a_record_is_read_with_its_types() -> None:
     assert (record.submitted_ms, record.deadline_ms) == (1732460000000, 1732463600000)
     assert (record.starts, record.attempts, record.crashes) == (2, 1, 1)
     assert record.put is record.canvas is record.cancelled is True
-    assert record.cancel_requested is record.caller_left is True
+    assert record.to_end is record.cancel_requested is record.caller_left is True
     assert (record.token, record.settled, record.error) == ("17", "17", "timeout")
 
 
