@@ -29,6 +29,7 @@ FOUND = {
     "crashes": "1",
     "engine_deaths": "2",
     "cancelled": "1",
+    "to_end": "1",
     "cancel_requested": "1",
     "caller_left": "1",
     "settled": "17",
@@ -49,7 +50,8 @@ def test_a_record_is_read_with_its_types() -> None:
     assert (record.starts, record.attempts, record.crashes) == (2, 1, 1)
     assert record.engine_deaths == 2
     assert record.put is record.by_name is record.canvas is record.cancelled is True
-    assert record.cancel_requested is record.caller_left is record.given_up is True
+    assert record.to_end is record.cancel_requested is record.caller_left is True
+    assert record.given_up is True
     assert (record.model, record.failed_by) == ("big:7b", "w1 w2")
     assert (record.token, record.settled, record.error) == ("17", "17", "timeout")
 

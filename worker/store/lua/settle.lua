@@ -24,8 +24,8 @@
 -- uses: announce, bury, cache_answer, clock, count, count_end, count_undelivered, detach, disband
 -- uses: drop_old_letters, elapsed, fan_out, find_message, keep_until, latest_deadline, leader_of
 -- uses: leads, leave_backlog, mark_ended, others_wait, owe, read, remove_message
-local id, token, settle_for, follows = ARGV[1], ARGV[2], ARGV[3], string.match(ARGV[6], '%a*$')
-local letters_bytes = tonumber(string.match(ARGV[6], '^%d+'))
+local id, token, settle_for, after_it = ARGV[1], ARGV[2], ARGV[3], ARGV[6]
+local letters_bytes, follows = tonumber(string.match(after_it, '^%d+')), string.match(after_it, '%a*$')
 local keep_letter, before, after = letters_bytes > 0, ARGV[9], ARGV[10]
 local ending = {
   state = ARGV[4], error = ARGV[5], kept_seconds = tonumber(ARGV[7]), text = ARGV[8],

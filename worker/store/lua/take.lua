@@ -15,7 +15,7 @@
 -- its deadline, attempts so far, crashes so far, 1 if it is cancelled, deaths of engines so far,
 -- its model or "" where nobody knows, 1 if nobody can run it}. The message is never re-encoded.
 -- uses: FENCE, JOB_RECORD, LAST_TAKE, PARK_AT_ONCE, QUARANTINE, QUEUE_LIST, TO_END, UNACKED
--- uses: UNACKED_INDEX, UNACKED_JOBS, clock, decode, elapsed, expect_by_name, is_over
+-- uses: UNACKED_INDEX, UNACKED_JOBS, clock, decode, elapsed, expect_by_name, is_spent
 -- uses: is_suspect, may_run, must_clear, next_parked, park, put_unreadable, read
 -- uses: ring_for_the_rest, ring_to_end, unpark, unwrap, whole
 local worker, quarantined, default_deadline_ms = ARGV[1], ARGV[2], ARGV[3]
@@ -41,7 +41,7 @@ local function deliver(raw, message, queue)
   local headers, tag = message.headers, message.properties.delivery_tag
   local id = headers.id
   local record, job = JOB_RECORD .. id, read_job(id)
-  if is_over(headers, job) then return nil end
+  if is_spent(headers, job) then return nil end
   if not may_run(job, worker, served, now) then
     park(id, queue, job.model, raw, job.submitted_ms, now)
     parked = parked + 1

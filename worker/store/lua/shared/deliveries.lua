@@ -3,7 +3,7 @@
 -- Tells whether a message is of no use: its job has ended, or a worker holds another copy of it. A
 -- job that was admitted and has no record ended long ago, or its caller was told that it failed.
 -- uses: JOB_RECORD, UNACKED, leave_backlog
-local function is_over(headers, job)
+local function is_spent(headers, job)
   if job.settled then return true end
   if job.tag and redis.call('HEXISTS', UNACKED, job.tag) == 1 then return true end
   if not headers.llm_submitted or redis.call('EXISTS', JOB_RECORD .. headers.id) == 1 then

@@ -1,5 +1,6 @@
--- Jobs in a canvas that are cancelled, too late, or that nobody can run. A worker has to end them, with the message in
--- hand, and needs no engine for that: their messages wait apart, also for one with a closed gate.
+-- Jobs in a canvas that are cancelled, too late, or that nobody can run. A worker has to end them,
+-- with the message in hand, and needs no engine for that: their messages wait apart, also for one
+-- with a closed gate.
 
 -- Tells whether a job in a canvas has only to be ended.
 -- uses: clock, read
