@@ -16,6 +16,7 @@ from local_llm_service.worker import metrics
 from local_llm_service.worker.celery_ext import steps, transport
 from local_llm_service.worker.engine import open_engine
 from local_llm_service.worker.intake.gate import Reason
+from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import Settings, get_settings
 from local_llm_service.worker.store.store import process_store
@@ -29,6 +30,8 @@ class Consuming:
         engine = open_engine(settings)
         stack.callback(engine.close)
         self.runtime = WorkerRuntime.make(name, 1, settings, process_store(), engine)
+        # No Ollama is there: what it would have is what jobs are taken for.
+        self.runtime.catalog.note([Model(settings.model_name, "digest", 1, None)])
         options = {**celeryconfig.broker_transport_options, transport.OPTION: self.runtime}
         self.connection: Any = stack.enter_context(
             Connection(settings.redis_url, transport=transport.Transport, transport_options=options)
