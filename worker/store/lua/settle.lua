@@ -25,8 +25,8 @@
 -- uses: drop_old_letters, elapsed, fan_out, find_message, keep_until, latest_deadline, leader_of
 -- uses: leads, leave_backlog, mark_ended, others_wait, owe, read, remove_message
 local id, token, settle_for, after_it = ARGV[1], ARGV[2], ARGV[3], ARGV[6]
-local letters_bytes, follows = tonumber(string.match(after_it, '^%d+')), string.match(after_it, '%a*$')
-local keep_letter, before, after = letters_bytes > 0, ARGV[9], ARGV[10]
+local letters_bytes, follows = string.match(after_it, '^(%d+)(%a?)$')
+local keep_letter, before, after = letters_bytes ~= '0', ARGV[9], ARGV[10]
 local ending = {
   state = ARGV[4], error = ARGV[5], kept_seconds = tonumber(ARGV[7]), text = ARGV[8],
   origin = ARGV[11], prompt_tokens = tonumber(ARGV[12]), completion_tokens = tonumber(ARGV[13]),
@@ -116,5 +116,5 @@ if leading and ending.error == '' then cache_answer(fingerprint, ending, now) en
 if keep_letter and not caller_left then
   if message or redis.call('HEXISTS', DEAD_LETTER_MESSAGES, id) == 1 then bury(id, message, now) end
 end
-drop_old_letters(now, letters_bytes)
+drop_old_letters(now, tonumber(letters_bytes))
 return {1, open, unpack(followers)}
