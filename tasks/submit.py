@@ -107,7 +107,7 @@ def _submit(
     if admitted.decision is Admission.FULL:
         raise queue_full(new.queue, admitted.backlog)
     options["queue"] = new.queue
-    return _patiently(continued, _publish, send, request, new, options)
+    return _patiently(continued, _publish, send, request, new, options, admitted.nonce)
 
 
 def _new_job(
@@ -188,20 +188,22 @@ def _answered(job: JobTask, task_id: str, admitted: Admitted) -> AsyncResult:
     return result
 
 
-def _publish(send: Send, request: JobRequest, new: NewJob, options: dict[str, Any]) -> AsyncResult:
+def _publish(
+    send: Send, request: JobRequest, new: NewJob, options: dict[str, Any], nonce: str
+) -> AsyncResult:
     kwargs = request.model_dump(mode="json", by_alias=True, exclude_unset=True)
     options["headers"] = {**(options.get("headers") or {}), "llm_submitted": True}
     try:
         return send((), kwargs, new.task_id, **options, **_PRIVATE)
     except QueueFull:
-        _forget(new.task_id)
+        _forget(new.task_id, nonce)
         raise
     except BaseException as error:
         # Whatever is wrong, no message will come: nothing is left of the job but this error. A
         # worker that continues a chain sends it again: the record must be there then, as a message
         # without one is dropped. Should it give up, the job ends at its deadline.
         if not new.continued:
-            _forget(new.task_id)
+            _forget(new.task_id, nonce)
         if isinstance(error, UNSENDABLE):
             raise unsendable(error) from None
         if isinstance(error, SEND_ERRORS):
@@ -209,10 +211,10 @@ def _publish(send: Send, request: JobRequest, new: NewJob, options: dict[str, An
         raise
 
 
-def _forget(task_id: str) -> None:
+def _forget(task_id: str, nonce: str) -> None:
     try:
         # The send has taken up to 4 of the 5 s in which the caller is to be told.
-        process_store().in_a_hurry(lazy_settings().redis_url).forget(task_id)
+        process_store().in_a_hurry(lazy_settings().redis_url).forget(task_id, nonce)
     except redis.RedisError:
         logger.warning("the record of unsent job %s stays until it expires", task_id)
 

@@ -110,7 +110,7 @@ def test_each_way_to_end_leaves_the_backlog(site: Site) -> None:
     site.ask()
     cancelled, forgotten = site.ask(delay=600), site.ask()
     assert backlog()[0] == 6
-    site.jobs.forget(forgotten)
+    site.jobs.forget(forgotten, forgotten)
     assert cancel(cancelled) == "cancelled"
     assert backlog()[0] == 4
     assert site.jobs.settle(leader.task_id, leader.token, ending())[0] is Settled.STORED

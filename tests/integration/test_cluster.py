@@ -203,7 +203,7 @@ def leave_groups(site: Site) -> None:
     assert site.store.endings.sift([QUEUE]) == 1
     assert site.take().task_id == late
     forgotten = site.ask()
-    site.jobs.forget(forgotten)
+    site.jobs.forget(forgotten, forgotten)
     assert site.jobs.record(forgotten) is None  # and the next take drops its message
 
 

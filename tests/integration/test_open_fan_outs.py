@@ -241,7 +241,7 @@ def test_who_is_forgotten_meanwhile_is_no_obstacle(group: Group, redis_client: r
     """Its caller was told that it was not queued."""
     group.settle()
     task_id = a_follower(group)
-    group.jobs.forget(task_id)
+    group.jobs.forget(task_id, task_id)
     group.finish()
     assert group.answered() == {one for one in group.waiters if one != task_id}
     assert nothing_is_left(redis_client)

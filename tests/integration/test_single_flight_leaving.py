@@ -150,7 +150,7 @@ def test_a_job_whose_caller_was_told_it_was_not_sent_leads_no_group(
     slow(ollama, 4)
     start_worker(**SHORT_LEASE, CONCURRENCY="2")
     first, other = lead_and_join(ollama, 1)
-    process_store().jobs.forget(first.id)
+    process_store().jobs.forget(first.id, first.id)
     slow(ollama, 0.5)
     assert other.get(timeout=20)["origin"] == "computed"
     wait_until_nothing_is_left(redis_client)

@@ -94,7 +94,9 @@ class Actor:
     def call(self, call: Callable[[], Any]) -> Any:
         """Make one Redis call, in the actor's own thread, when the schedule says so."""
         while True:
-            if self._order is not Order.RUN or self.crashed:
+            if self.crashed:  # whoever is dead cleans nothing up
+                raise Crashed
+            if self._order is not Order.RUN:
                 self.wait("call")
             reply = call()
             if self._order is Order.RUN:

@@ -132,7 +132,10 @@ MUTANTS = (
         "    redis.call('ZADD', AFTERWORK, whole(now + again_ms), id)\n",
         "",
         "it is lost with the worker that took it",
-        "ask 0 4, step -1 1, again -1, step -1 0, take 2, crash 5 1 0",
+        (
+            "ask 0 5, step -1 0, take 0, step -1 0, fail 0 0 0, step -1 0, chore 0 9, step -1 1, "
+            "crash 0 0 0"
+        ),
     ),
     Mutant(
         "a handoff stays",
@@ -216,7 +219,7 @@ MUTANTS = (
         "if known and redis.call('HSETNX', record, 'put', '1') == 0 then return 0 end",
         "redis.call('HSETNX', record, 'put', '1')",
         "a call that is repeated becomes two messages",
-        "ask 1 2, step -1 2, lose -1",
+        "ask 5 1, step -1 2, lose -1",
     ),
     Mutant(
         "a queued job is not a waiter",
@@ -232,7 +235,7 @@ MUTANTS = (
         "if settled then return 0 end\n",
         "",
         "it is a waiter forever, and work goes on for it",
-        "ask 3 2, step -1 2, cancel -1, step -1 0",
+        "ask 2 2, step -1 2, cancel -1, step -1 0",
     ),
     Mutant(
         "a fan-out skips waiters",
@@ -275,7 +278,10 @@ MUTANTS = (
         "if ending then return {'handoff', handed_outcome(ending)} end\n",
         "",
         "a job runs again whose answer is there",
-        "lack 2, lack 1, ask 3 5, step -1 1, again -1, step -1 0, crash 5 0 0",
+        (
+            "ask 5 1, step -1 0, ask 5 3, step -1 0, ask 5 3, step -1 0, take 0, step -1 0, "
+            "fail 0 0 0, step 0 1, take 1, step -1 0, step 0 0"
+        ),
     ),
     Mutant(
         "an ended job stays in the backlog",

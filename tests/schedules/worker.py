@@ -177,6 +177,8 @@ def many_workers(settings: Settings) -> Iterator[None]:
         mock.patch.object(store, "lazy_settings", given),
         mock.patch.object(submit, "lazy_settings", given),
         mock.patch.object(submit, "uuid4", _new_id),
+        # Its calls are moves of the schedule, too.
+        mock.patch.object(store.Store, "in_a_hurry", lambda self, _: self.jobs),
         mock.patch.object(type(app.backend), "on_task_call", _listen_not),
     ]
     for patch in patches:

@@ -68,7 +68,7 @@ class Jobs(Upkeep):
         if isinstance(details[0], str):
             return Admitted(_ADMISSIONS[decision], text=details[0], date_done=query.date_done)
         backlog = Backlog(*details) if len(details) > 1 else None
-        return Admitted(_ADMISSIONS[decision], backlog)
+        return Admitted(_ADMISSIONS[decision], backlog, nonce=nonce)
 
     def put(
         self, queue: str, message: str, task_id: str, delay_seconds: float, max_bytes: int = 0
@@ -112,9 +112,12 @@ class Jobs(Upkeep):
             pipe.ltrim(self._keys.unreadable, 0, names.NUMBERS["UNREADABLE_MOST"] - 1)
             pipe.execute()
 
-    def forget(self, task_id: str) -> None:
-        """Remove a job whose caller was told that it was not queued."""
-        self._scripts.run("forget", [task_id])
+    def forget(self, task_id: str, nonce: str) -> None:
+        """Remove a job whose caller was told that it was not queued.
+
+        `nonce` is that of the call, as `submit` returned it; another call's job stays.
+        """
+        self._scripts.run("forget", [task_id, nonce])
 
     def cancel(self, task_id: str) -> Cancelling:
         """Mark a job as cancelled and tell the worker that runs it."""

@@ -251,10 +251,12 @@ NO_CACHE_QUERY = CacheQuery(model="")
 @dataclass
 class Admitted:
     """What became of a call. `backlog` is that of a FULL queue; `text` is the answer of a HIT, or
-    the workers' consensus when STALE; `date_done` is that of a HIT's result, ISO 8601.
+    the workers' consensus when STALE; `date_done` is that of a HIT's result, ISO 8601. `nonce`
+    names the call, for `Jobs.forget`.
     """
 
     decision: Admission
     backlog: Backlog | None = None
     text: str = ""
     date_done: str = ""
+    nonce: str = ""
