@@ -133,8 +133,8 @@ MUTANTS = (
         "",
         "it is lost with the worker that took it",
         (
-            "ask 0 5, step -1 0, take 0, step -1 0, fail 0 0 0, step -1 0, chore 0 9, step -1 1, "
-            "crash 0 0 0"
+            "ask 4 2, step -1 0, ask 2 3, step -1 0, ask 0 5, step 4 3, chore 1 9, take 3, "
+            "step -1 0, cancel 2, step -1 0, take 4, step -1 0, lose 4"
         ),
     ),
     Mutant(
@@ -279,8 +279,8 @@ MUTANTS = (
         "",
         "a job runs again whose answer is there",
         (
-            "ask 5 1, step -1 0, ask 5 3, step -1 0, ask 5 3, step -1 0, take 0, step -1 0, "
-            "fail 0 0 0, step 0 1, take 1, step -1 0, step 0 0"
+            "take 5, ask 0 4, take 1, step -1 0, ask 1 0, step -1 0, step 4 1, step 1 0, take 3, "
+            "ask 0 2, step -1 0, take 4, step 0 1, lack 5, step -1 0, again -1, step 2 2"
         ),
     ),
     Mutant(

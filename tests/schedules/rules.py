@@ -253,6 +253,10 @@ class Rules:
             assert by.shares, f"{job} got an answer of {by}"
             assert answer["origin"] in ("cached", "joined")
 
+    def _was_passed_on(self, job: Job) -> bool:
+        """Whether some worker's engine has failed the job."""
+        return "failed_by" in self._site.seen.records.get(job.id, {})
+
     def _failure_has_its_reason(self, job: Job, failure: dict[str, Any]) -> None:
         assert failure["exc_module"] == "local_llm_service.worker.errors", failure
         error, site = failure["exc_type"], self._site
@@ -264,7 +268,10 @@ class Rules:
             or self._deaths(job) >= LEAST_DEATHS
             or self._deaths(head) >= LEAST_DEATHS,
             "ModelMissing": site.lacked,
-            "ModelFailed": any(self._failed(one, "model_failed") for one in (job, head)),
+            # Also once the workers whose engines had failed it, with whatever, are the only ones.
+            "ModelFailed": any(
+                self._failed(one, "model_failed") or self._was_passed_on(one) for one in (job, head)
+            ),
             "OllamaBusy": any(self._failed(one, "ollama_busy") for one in (job, head)),
         }
         assert reasons.get(error), f"{job} failed with {error} for no reason"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from local_llm_service.worker.errors import ModelFailed, ModelMissing, ServiceError
 from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.intake.gate import Reason
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.presence import Presence
 from local_llm_service.worker.store.states import JobRecord
@@ -44,6 +45,7 @@ def can_be_run(record: JobRecord, workers: Iterable[Presence]) -> bool:
     for worker in workers:
         model = worker.model if record.model == keys.DEFAULT_MODEL else record.model
         fine = _has(worker, model) and full_name(model) not in worker.failing
-        if fine and worker.name not in tried:
+        drains = Reason.DRAINING in worker.closed_by
+        if fine and not drains and worker.name not in tried:
             return True
     return False
