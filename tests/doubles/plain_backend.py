@@ -47,7 +47,7 @@ def make_app(broker: str, backend: str, current: bool = False) -> Celery:
 def close(app: Celery) -> None:
     """Close all connections of an app of this process, after its last handles unsubscribed."""
     gc.collect()
-    app.pool.force_close_all()
+    app.pool.force_close_all(close_pool=False)  # other stock apps share it
     app.close()
     app.backend.result_consumer.stop()
     app.backend.client.connection_pool.disconnect()

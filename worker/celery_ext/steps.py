@@ -9,6 +9,7 @@ from typing import Any
 from celery import bootsteps, signals
 
 from local_llm_service.worker import metrics
+from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.afterwork import AfterworkThread
 from local_llm_service.worker.celery_ext.bare_lists import collect
 from local_llm_service.worker.celery_ext.expected_parts import check_parts
@@ -56,7 +57,7 @@ class LeaseStep(bootsteps.StartStopStep):
         runtime: WorkerRuntime = parent.llm_runtime
         heartbeat = lease_heartbeat(runtime)
         heartbeat.start()
-        afterwork = afterwork_thread(runtime, parent.app)
+        afterwork = afterwork_thread(runtime)
         afterwork.start()
         runtime.nudge_afterwork = afterwork.nudge
         gate = runtime.gate
@@ -111,7 +112,7 @@ def lease_heartbeat(runtime: WorkerRuntime) -> LeaseHeartbeat:
     )  # fmt: skip
 
 
-def afterwork_thread(runtime: WorkerRuntime, app: Any) -> AfterworkThread:
+def afterwork_thread(runtime: WorkerRuntime) -> AfterworkThread:
     """A worker's thread for afterwork, not yet started.
 
     It also collects what other apps' workers put on their own broker for us.
