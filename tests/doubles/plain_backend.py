@@ -15,6 +15,7 @@ from typing import Any
 
 import redis
 from celery import Celery
+from kombu import pools
 
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 
@@ -47,7 +48,7 @@ def make_app(broker: str, backend: str, current: bool = False) -> Celery:
 def close(app: Celery) -> None:
     """Close all connections of an app of this process, after its last handles unsubscribed."""
     gc.collect()
-    app.pool.force_close_all()
+    pools.reset()  # of all stock apps: they share theirs
     app.close()
     app.backend.result_consumer.stop()
     app.backend.client.connection_pool.disconnect()

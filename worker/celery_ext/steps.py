@@ -12,6 +12,7 @@ from typing import Any
 from celery import bootsteps, signals
 
 from local_llm_service.worker import metrics
+from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.afterwork import AfterworkThread
 from local_llm_service.worker.celery_ext.bare_lists import collect, collect_all
 from local_llm_service.worker.celery_ext.expected_parts import check_parts
@@ -70,7 +71,7 @@ class LeaseStep(bootsteps.StartStopStep):
         gc.freeze()  # a full collection over all that is imported stopped every thread for 32 ms
         heartbeat.start()
         runtime.catalog.look()  # without its models, no job would be taken for the first second
-        afterwork = afterwork_thread(runtime, parent.app)
+        afterwork = afterwork_thread(runtime)
         afterwork.start()
         runtime.nudge_afterwork = afterwork.nudge
         gate = runtime.gate
@@ -138,7 +139,7 @@ def lease_heartbeat(
     )  # fmt: skip
 
 
-def afterwork_thread(runtime: WorkerRuntime, app: Any) -> AfterworkThread:
+def afterwork_thread(runtime: WorkerRuntime) -> AfterworkThread:
     """A worker's thread for afterwork, not yet started.
 
     It also collects what other apps' workers put on their own broker for us.
