@@ -17,19 +17,19 @@ from celery.result import AsyncResult
 from local_llm_service.tasks.kind import JobTask
 from local_llm_service.worker.celery_ext.delay import delay_seconds
 from local_llm_service.worker.errors import InvalidRequest
+from local_llm_service.worker.task_id import MOST_CHARACTERS, is_usable
 
 #: Nesting of the `headers` option. Deeper ones end in a RecursionError in whoever reads them.
 MAX_HEADER_DEPTH = 20
 
 
 def check_task_id(task_id: object) -> None:
-    """Raise InvalidRequest for an id under which no worker would find the job."""
-    if task_id is None:
-        return
-    if not isinstance(task_id, str):
-        raise InvalidRequest("task_id: must be text", "Give str(task_id).")
-    if not _is_unicode(task_id):
-        raise InvalidRequest("task_id: holds half a character (a lone surrogate)")
+    """Raise InvalidRequest for an id that a log, a key or a terminal cannot show."""
+    if task_id not in (None, "") and not is_usable(task_id):
+        raise InvalidRequest(
+            f"task_id: must be printable text of at most {MOST_CHARACTERS} characters",
+            "Leave it out, and each job gets a new one.",
+        )
 
 
 def check_options(options: Mapping[str, Any], deadline_seconds: float) -> None:

@@ -36,7 +36,6 @@ from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import unreachable
 from local_llm_service.worker.store.states import Admission, Admitted, CacheQuery, NewJob
 from local_llm_service.worker.store.store import process_store
-from local_llm_service.worker.task_id import MOST_CHARACTERS, is_usable
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +94,6 @@ def _submit(
 ) -> AsyncResult:
     check_task_id(task_id)
     _refuse_integer_priority(options)
-    if task_id and not continued:
-        _refuse_unusable_id(task_id)
     new = _new_job(job.kind, request, task_id, options, continued=continued)
     check_options(options, new.deadline_seconds)
     admitted = _patiently(continued, _admit, job.kind, new, request, _may_share(request, options))
@@ -255,14 +252,6 @@ def _refuse_integer_priority(options: Mapping[str, Any]) -> None:
         raise InvalidRequest(
             "priority: a queue is chosen by a word, not by Celery's integer",
             'Give kwargs priority="high", "normal" or "low", or queue="llm.low".',
-        )
-
-
-def _refuse_unusable_id(task_id: object) -> None:
-    if not is_usable(task_id):
-        raise InvalidRequest(
-            f"task_id: must be printable text of at most {MOST_CHARACTERS} characters",
-            "Leave it out, and each job gets a new one.",
         )
 
 
