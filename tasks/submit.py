@@ -189,7 +189,7 @@ def _publish(
     send: Send, request: JobRequest, new: NewJob, options: dict[str, Any], nonce: str
 ) -> AsyncResult:
     kwargs = request.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    options["headers"] = {**(options.get("headers") or {}), "llm_submitted": True}
+    options["headers"] = {**(options.get("headers") or {}), "llm_submitted": nonce}
     try:
         return send((), kwargs, new.task_id, **options, **_PRIVATE)
     except QueueFull:

@@ -18,7 +18,7 @@ from local_llm_service.worker.intake.gate import Gate
 from local_llm_service.worker.intake.model_catalog import ModelCatalog
 from local_llm_service.worker.intake.served_models import ServedModels
 from local_llm_service.worker.lease.consumption import Consumption
-from local_llm_service.worker.lease.in_flight import InFlightDeliveries
+from local_llm_service.worker.lease.in_flight import InFlightDeliveries, Release
 from local_llm_service.worker.lease.isolation import Isolation
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.jobs import EngineDeath
@@ -54,7 +54,7 @@ class WorkerRuntime:
 
         self.served = ServedModels(self.settings, self.catalog, self.gate, held)
         #: What this worker may take, so that a suspect runs with nothing beside it.
-        self.isolation = Isolation(self.in_flight, self.slots)
+        self.isolation = Isolation(self.in_flight, self.slots, lambda: self.engine.occupied)
 
     @property
     def has_free_slot(self) -> bool:
@@ -94,14 +94,10 @@ class WorkerRuntime:
         engine_died: EngineDeath = "",
     ) -> None:
         """End a delivery: its message goes back now, or as soon as Redis can be reached."""
+        how = {"delay_seconds": delay_seconds, "counts": counts, "engine_died": engine_died}
+        release = Release(task_id, token, how)
         try:
-            self.store.jobs.release(
-                task_id,
-                token,
-                delay_seconds=delay_seconds,
-                counts=counts,
-                engine_died=engine_died,
-            )
+            self.store.jobs.release(task_id, token, **release.options)
         except redis.RedisError:
-            self.in_flight.release_later(task_id, token)
+            self.in_flight.release_later(release)
         self.in_flight.end(token)

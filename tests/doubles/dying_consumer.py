@@ -28,14 +28,17 @@ def die(*_: Any, **__: Any) -> None:
 
 
 def runtime() -> Any:
-    """A worker's runtime, with an engine that nobody asks."""
+    """A worker's runtime, with an engine that nobody asks; its Ollama is said to have the model."""
     from local_llm_service.worker.engine import open_engine
+    from local_llm_service.worker.prompt import Model
     from local_llm_service.worker.runtime import WorkerRuntime
     from local_llm_service.worker.settings import get_settings
     from local_llm_service.worker.store.store import process_store
 
     settings = get_settings()
-    return WorkerRuntime.make("dying", 1, settings, process_store(), open_engine(settings))
+    made = WorkerRuntime.make("dying", 1, settings, process_store(), open_engine(settings))
+    made.catalog.note([Model(settings.model_name, "digest", 1, None)])
+    return made
 
 
 def main(make: str, point: str) -> None:

@@ -119,7 +119,7 @@ class FakeOllama:
 
     def stop(self) -> None:
         """Cut off every connection, as a killed server does."""
-        cut_off(self._server, self._tasks, self._loop, self._thread)
+        cut_off(self._server, self._loop, self._thread)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

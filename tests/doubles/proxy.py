@@ -23,7 +23,6 @@ class Proxy:
         self._silent = threading.Event()
         self._lost: set[asyncio.StreamWriter] = set()
         self._open: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._cut_after: bytes | None = None
         self._cut: set[asyncio.StreamWriter] = set()
         #: How many connections were attempted during a silence.
@@ -40,7 +39,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        cut_off(self._server, self._tasks, self._loop, self._thread)
+        cut_off(self._server, self._loop, self._thread)
 
     def go_silent(self) -> None:
         """Carry nothing on existing or new connections."""
@@ -60,9 +59,6 @@ class Proxy:
         self._cut_after = words
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         self._open.add(writer)
         if self._silent.is_set():
             self.tries_in_silence += 1
@@ -78,7 +74,6 @@ class Proxy:
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            self._tasks.discard(task)
             self._open.discard(writer)
             self._lost.discard(writer)
             self._cut.discard(writer)

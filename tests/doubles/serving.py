@@ -7,18 +7,19 @@ import threading
 
 
 def cut_off(
-    server: asyncio.Server,
-    tasks: set[asyncio.Task[None]],
-    loop: asyncio.AbstractEventLoop,
-    thread: threading.Thread,
+    server: asyncio.Server, loop: asyncio.AbstractEventLoop, thread: threading.Thread
 ) -> None:
-    """Close `server`, cancel the `tasks` of its connections, and end its loop and `thread`."""
+    """Close `server`, end all that runs in its loop, and end the loop and its `thread`."""
 
     async def close() -> None:
         server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # Until nothing is left: a connection that was just accepted gets its task a little later.
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for _ in range(5):
+                await asyncio.sleep(0)
 
     asyncio.run_coroutine_threadsafe(close(), loop).result(5)
     loop.call_soon_threadsafe(loop.stop)

@@ -116,8 +116,10 @@ def test_an_ollama_that_goes_away_frees_the_slot(
         ask(engine, "long", seconds=0.3)
     assert engine.occupied == 1
     one_slot.stop()
-    wait_until(lambda: engine.occupied == 0, "the slot is free")
-    one_slot.start()
+    try:
+        wait_until(lambda: engine.occupied == 0, "the slot is free")
+    finally:
+        one_slot.start()
 
 
 def test_another_worker_takes_the_jobs_meanwhile(

@@ -65,9 +65,7 @@ def test_it_waits_and_holds_up_no_job_behind_it(
     assert json.loads(shown.stdout)["reason"] == explain(waits[0].id)
 
 
-def test_it_counts_in_the_length_of_its_queue(
-    start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_counts_in_the_length_of_its_queue(start_worker: StartWorker) -> None:
     """Otherwise a caller with a made-up name would fill Redis."""
     start_worker(MODEL_WAIT_SECONDS="3600")
     waits = [tasks.generate.delay(f"{n}", model="big:7b") for n in range(3)]
@@ -78,7 +76,7 @@ def test_it_counts_in_the_length_of_its_queue(
         "from local_llm_service import tasks; tasks.generate.delay('one more')",
         MAX_QUEUE_LENGTH="3",
     )
-    assert "holds 3 jobs already" in done.stderr
+    assert "QueueFull: llm.high holds 3 jobs (MAX_QUEUE_LENGTH=3)" in done.stderr
 
 
 def test_it_fails_when_its_wait_is_over(
@@ -121,7 +119,9 @@ def test_it_runs_when_a_worker_comes_up_with_the_model(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis, how: str
 ) -> None:
     """Pulled beside a worker, or with a new worker; the oldest job first."""
-    start_worker(MODEL_WAIT_SECONDS="3600")
+    # One slot: two send their jobs at the same time, and either may be the first to arrive.
+    one_slot = {"CONCURRENCY": "1", "MODEL_WAIT_SECONDS": "3600"}
+    start_worker(**one_slot)
     waits = [tasks.generate.delay(f"{n}", model="big:7b") for n in range(5)]
     for result in waits:
         parked(result)
@@ -131,7 +131,7 @@ def test_it_runs_when_a_worker_comes_up_with_the_model(
     else:
         answers = FakeOllama(models=("big:7b",))
         answers.start()
-        start_worker(OLLAMA_HOST=answers.host, MODEL_NAME="big:7b", MODEL_WAIT_SECONDS="3600")
+        start_worker(OLLAMA_HOST=answers.host, MODEL_NAME="big:7b", **one_slot)
     for result in waits:
         assert result.get(timeout=20)["text"] == "Hello."
     asked = [one.body["messages"][-1]["content"] for one in answers.seen]

@@ -71,10 +71,10 @@ def test_a_result_that_cannot_be_read_harms_nobody_else(
             slow = tasks.generate.delay(f"slow {place}")
             waiting = pool.submit(slow.get, timeout=20)
             wait_until(
-                lambda slow=slow: redis_client.pubsub_numsub(KEYS.result(slow.id))[0][1],
+                lambda slow=slow: redis_client.pubsub_numsub(KEYS.announced(slow.id))[0][1],
                 "somebody listens",
             )
-            redis_client.publish(KEYS.result(slow.id), junk)
+            redis_client.publish(KEYS.announced(slow.id), junk)
             redis_client.set(KEYS.result("bad"), junk, ex=60)
             with pytest.raises(InternalError, match="cannot be read"):
                 tasks.generate.AsyncResult("bad").get(timeout=5)

@@ -15,6 +15,7 @@ from local_llm_service import tasks
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext import result_listener
 from local_llm_service.worker.celery_ext.result_listener import ResultListener, process_listener
+from local_llm_service.worker.errors import InternalError
 from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
@@ -58,7 +59,7 @@ def test_a_result_that_cannot_be_read_harms_no_other_wait(redis_client: redis.Re
         wait_until(lambda: all_listen(redis_client, ids), "both listen")
         redis_client.set(KEYS.result("bad"), "{this is not JSON", ex=60)
         redis_client.publish(KEYS.announced("bad"), "")
-        with pytest.raises(Exception, match=r"JSON|Expecting"):
+        with pytest.raises(InternalError, match="cannot be read"):
             bad.result()
         store("good", "fine")
         assert good.result()["text"] == "fine"

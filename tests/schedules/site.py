@@ -155,7 +155,9 @@ class Site:
         made = replace(made, number=next(self._numbers), digest=worker.digest)
         self.made[made.number] = made
         generation = Generation(made, in_flight, worker, actor)
-        if job.shares and "fingerprint" in self.seen.records.get(made.job, {}):
+        # Not what was seen before this step: a worker that lacks the model has just removed it.
+        shares = self.glass.client.hexists(KEYS.job(made.job), "fingerprint")
+        if job.shares and shares:
             generation.key = (job.kind, made.content, job.scope, worker.digest)
         self.running.append(generation)
         return generation

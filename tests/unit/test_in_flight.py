@@ -9,6 +9,7 @@ from local_llm_service.worker.errors import Cancelled, ServiceError
 from local_llm_service.worker.lease.in_flight import (
     InFlightDeliveries,
     InFlightDelivery,
+    Release,
     Interrupted,
 )
 from local_llm_service.worker.store.outcomes import Delivery
@@ -99,8 +100,9 @@ def test_a_quarantined_job_in_flight_is_known() -> None:
 def test_due_releases_are_returned_once() -> None:
     """The caller releases them or remembers them again."""
     deliveries = InFlightDeliveries()
-    deliveries.release_later("job", "1")
-    assert deliveries.due_releases() == [("job", "1")]
+    release = Release("job", "1", {"counts": True})
+    deliveries.release_later(release)
+    assert deliveries.due_releases() == [release]
     assert deliveries.due_releases() == []
 
 

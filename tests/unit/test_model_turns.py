@@ -113,6 +113,25 @@ def test_a_caller_that_leaves_at_the_moment_of_its_turn_gives_it_back() -> None:
     asyncio.run(scene())
 
 
+def test_callers_that_leave_at_one_moment_leave_nothing_behind() -> None:
+    """All that a worker runs is stopped at once when Redis was away for most of a lease."""
+
+    async def scene() -> None:
+        seen = Requests(most=1)
+        await seen.send("a1", "b1", "a2", "c1")
+        tasks = [seen._tasks[name] for name in ("a1", "b1", "a2")]
+        for task in tasks:
+            task.cancel()
+        await settle()
+        assert all(task.cancelled() for task in tasks)
+        assert seen.running == ["c1"]
+        await seen.end("c1")
+        await seen.send("b2")
+        assert seen.running == ["b2"]
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize(("most", "running"), [(0, ["a1", "b1", "c1"]), (2, ["a1", "b1"])])
 def test_the_setting_says_how_many_models_there_are_at_once(most: int, running: list[str]) -> None:
     """0: Ollama decides, and nobody waits here."""

@@ -21,7 +21,7 @@ from celery.result import GroupResult, allow_join_result
 from local_llm_service.worker.celery_ext.foreign_steps import COUNTED, ELSEWHERE
 from local_llm_service.worker.celery_ext.plain_app import plain_app
 from local_llm_service.worker.celery_ext.send_errors import SEND_ERRORS
-from local_llm_service.worker.errors import BrokerUnreachable
+from local_llm_service.worker.errors import BrokerUnreachable, QueueFull
 from local_llm_service.worker.task_names import is_foreign
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ CLAIM_SECONDS = 6
 #: How long a chord whose body was called is remembered, so that a late repetition is ignored.
 DONE_SECONDS = 3600
 #: What passes: to be tried again.
-PASSING = (BrokerUnreachable, *SEND_ERRORS)
+PASSING = (BrokerUnreachable, QueueFull, *SEND_ERRORS)
 
 
 class NotYetError(Exception):

@@ -37,9 +37,9 @@ def resolve(options: MutableMapping[str, Any], *, by_other_app: bool) -> None:
     for step in _called_by(options):
         _resolve(step, None)
     if by_other_app:
-        steps = (step.get("options") or {} for step in _all(options.get("chain")))
-        for holder in (options, *steps):
-            chord = holder.get("chord")
+        steps = (step for step in _all(options.get("chain")) if isinstance(step, dict))
+        for holder in (options, *(step.get("options") for step in steps)):
+            chord = holder.get("chord") if isinstance(holder, MutableMapping) else None
             if isinstance(chord, dict):
                 chord.setdefault(COUNTED, ELSEWHERE)
 
@@ -60,10 +60,12 @@ def _is_of_ours(result: Any) -> bool:
 
 
 def _resolve(step: Any, app: Any) -> None:
-    if not isinstance(step, dict) or "task" not in step:
+    if not isinstance(step, dict) or not isinstance(step.get("task"), str):
         return
     app = _app_of(step) or app
     options, kwargs = step.setdefault("options", {}), step.get("kwargs") or {}
+    if not isinstance(options, dict) or not isinstance(kwargs, dict):
+        return
     inner = [kwargs.get(word) for word in _MEMBERS] if step["task"].startswith("celery.") else []
     for one in (*(one for group in inner for one in _all(group)), *_called_by(options)):
         _resolve(one, app)
@@ -130,6 +132,7 @@ def _called_by(options: MutableMapping[str, Any]) -> Iterator[Any]:
 
 
 def _all(value: Any) -> Iterable[Any]:
-    if value is None or isinstance(value, str):
-        return ()
-    return (value,) if isinstance(value, dict) else value
+    """The signatures in an option; what is none is left to tasks/options.py, which names it."""
+    if isinstance(value, dict):
+        return (value,)
+    return value if isinstance(value, Iterable) and not isinstance(value, str) else ()

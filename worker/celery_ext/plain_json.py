@@ -17,6 +17,7 @@ import json
 import re
 from typing import Any
 
+from kombu.compression import decompress
 from kombu.serialization import registry
 from kombu.utils.json import JSONEncoder
 
@@ -60,14 +61,18 @@ def with_plain_body(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def body_text(message: dict[str, Any]) -> str | bytes:
-    """The body of a message as Redis holds it: text, or base64 from stock senders.
+    """The body of a message: as Redis holds it, or without the base64 of stock senders and without
+    compression.
 
-    Raises ValueError for what is not base64.
+    Raises ValueError for what is not base64, and whatever a broken body raises.
     """
-    body: str = message["body"]
-    return (
-        base64.b64decode(body) if message["properties"].get("body_encoding") == "base64" else body
-    )
+    body: str | bytes = message["body"]
+    if message["properties"].get("body_encoding") == "base64":
+        body = base64.b64decode(body)
+    compression = message["headers"].get("compression")
+    if compression and isinstance(body, bytes):
+        body = decompress(body, compression)  # type: ignore[no-untyped-call]
+    return body
 
 
 registry.register(NAME, dumps, loads, CONTENT_TYPE, "utf-8")  # type: ignore[no-untyped-call]

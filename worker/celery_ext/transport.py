@@ -27,6 +27,7 @@ from kombu.transport import virtual
 
 from local_llm_service.worker.celery_ext import plain_json
 from local_llm_service.worker.celery_ext.delay import delay_seconds
+from local_llm_service.worker.celery_ext.patience import is_repeated
 from local_llm_service.worker.celery_ext.plain_app import republish
 from local_llm_service.worker.celery_ext.queue_full import queue_full
 from local_llm_service.worker.celery_ext.result_backend import fail
@@ -138,9 +139,12 @@ class Channel(kombu_redis.Channel):
         if message.get("content-type") == plain_json.CONTENT_TYPE:
             message = {**message, "content-type": plain_json.WIRE_TYPE}
         # A step that a worker sends has been paid for by the steps before it.
-        limit = 0 if headers.get("parent_id") else lazy_settings().max_queue_bytes
+        is_step = headers.get("parent_id") or is_repeated()
+        limit = 0 if is_step else lazy_settings().max_queue_bytes
         text = plain_json.dumps(message)
-        backlog = self._store.jobs.put(queue, text, str(task_id), delay, limit)
+        submitted = headers.get("llm_submitted")  # older versions wrote true
+        nonce = submitted if isinstance(submitted, str) else ""
+        backlog = self._store.jobs.put(queue, text, str(task_id), delay, limit, nonce)
         if backlog is not None:
             raise queue_full(queue, backlog, len(text.encode()))
 

@@ -10,6 +10,7 @@ import redis
 
 from local_llm_service.worker.intake.gate import Gate, Reason
 from local_llm_service.worker.lease.in_flight import InFlightDeliveries, Interrupted
+from local_llm_service.worker.log_output import drain_output
 from local_llm_service.worker.store.jobs import Jobs
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ def end_late(
             if ended.wait(TRY_SECONDS):
                 return
         logger.critical("a slot does not end: the worker ends without it")
+        drain_output()
         os._exit(1)
 
     threading.Thread(target=watch, name="end-late", daemon=True).start()

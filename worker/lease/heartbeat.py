@@ -60,11 +60,13 @@ class LeaseHeartbeat:
         """End the thread once no delivery is in flight, and put back what is due."""
         self._stopped.set()
         self._thread.join(timeout=5)
-        for task_id, token in self._in_flight.due_releases():
+        for due in self._in_flight.due_releases():
             try:
-                self._jobs.release(task_id, token)
+                self._jobs.release(due.task_id, due.token, **due.options)
             except redis.RedisError:
-                logger.warning("job %s not put back: it waits until its lease runs out", task_id)
+                logger.warning(
+                    "job %s not put back: it waits until its lease runs out", due.task_id
+                )
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -139,11 +141,11 @@ class LeaseHeartbeat:
 
     def release_due(self) -> None:
         """Put back the messages that could not be put back before. Raises redis-py's errors."""
-        for task_id, token in self._in_flight.due_releases():
+        for due in self._in_flight.due_releases():
             try:
-                self._jobs.release(task_id, token)
+                self._jobs.release(due.task_id, due.token, **due.options)
             except redis.RedisError:
-                self._in_flight.release_later(task_id, token)
+                self._in_flight.release_later(due)
                 raise
 
     def _redis_is_away(self, error: Exception) -> None:

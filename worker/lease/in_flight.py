@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.store.outcomes import Delivery, Work
@@ -19,6 +20,15 @@ class Interrupted(ServiceError):
     """The work stops without a result, and the message goes back for this or another worker."""
 
     code = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """How a message goes back: `options` are the keyword arguments of Jobs.release."""
+
+    task_id: str
+    token: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class InFlightDelivery:
@@ -95,8 +105,8 @@ class InFlightDeliveries:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._by_token: dict[str, InFlightDelivery] = {}
-        #: Messages to put back as soon as Redis can be reached: (task id, token).
-        self._to_release: list[tuple[str, str]] = []
+        #: Messages to put back as soon as Redis can be reached.
+        self._to_release: list[Release] = []
 
     def __len__(self) -> int:
         return len(self._by_token)
@@ -135,12 +145,12 @@ class InFlightDeliveries:
         with self._lock:
             return any(one.delivery.is_suspect for one in self._by_token.values())
 
-    def release_later(self, task_id: str, token: str) -> None:
+    def release_later(self, release: Release) -> None:
         """Remember to put this message back when Redis can be reached again."""
         with self._lock:
-            self._to_release.append((task_id, token))
+            self._to_release.append(release)
 
-    def due_releases(self) -> list[tuple[str, str]]:
+    def due_releases(self) -> list[Release]:
         """Remove and return the messages to put back now."""
         with self._lock:
             due, self._to_release = self._to_release, []

@@ -6,6 +6,8 @@ next death would again not tell which of them is guilty, and the innocent would 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from local_llm_service.worker.lease.in_flight import InFlightDeliveries
 from local_llm_service.worker.store.outcomes import Delivery
 
@@ -18,8 +20,11 @@ class Isolation:
     many places as the worker has slots, so that a row of suspects does not hold them up.
     """
 
-    def __init__(self, in_flight: InFlightDeliveries, slots: int) -> None:
-        self._in_flight, self._slots = in_flight, slots
+    def __init__(
+        self, in_flight: InFlightDeliveries, slots: int, occupied: Callable[[], int] = lambda: 0
+    ) -> None:
+        """`occupied` returns the slots that the engine still works in though no job does."""
+        self._in_flight, self._slots, self._occupied = in_flight, slots, occupied
         #: Places that the others have before the next suspect.
         self._owed = 0
         self._clearing = False
@@ -32,7 +37,11 @@ class Isolation:
     @property
     def may_take_quarantined(self) -> bool:
         """Whether a suspect may start now: the worker is empty."""
-        return len(self._in_flight) == 0
+        return not self._is_busy
+
+    @property
+    def _is_busy(self) -> bool:
+        return len(self._in_flight) + self._occupied() > 0
 
     @property
     def others_first(self) -> bool:
@@ -42,7 +51,7 @@ class Isolation:
     @property
     def holds_back(self) -> bool:
         """Whether this worker takes nothing on purpose though a slot is free."""
-        return not self.may_take or (self._clearing and len(self._in_flight) > 0)
+        return not self.may_take or (self._clearing and self._is_busy)
 
     def clear(self) -> None:
         """Note that this worker is to empty itself: its last take found a suspect waiting."""

@@ -71,7 +71,13 @@ class Jobs(Upkeep):
         return Admitted(_ADMISSIONS[decision], backlog, nonce=nonce)
 
     def put(
-        self, queue: str, message: str, task_id: str, delay_seconds: float, max_bytes: int = 0
+        self,
+        queue: str,
+        message: str,
+        task_id: str,
+        delay_seconds: float,
+        max_bytes: int = 0,
+        nonce: str = "",
     ) -> Backlog | None:
         """Queue the message of an admitted job; with a delay it waits among the deferred first.
 
@@ -79,7 +85,8 @@ class Jobs(Upkeep):
         this message, which then is not queued.
         """
         delay_ms = max(0, int(delay_seconds * 1000))
-        reply = self._scripts.run("put", [queue, message, task_id, delay_ms, self._kept, max_bytes])
+        args = [queue, message, task_id, delay_ms, self._kept, max_bytes, nonce]
+        reply = self._scripts.run("put", args)
         return Backlog(*reply) if isinstance(reply, list) else None
 
     def collect(

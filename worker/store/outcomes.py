@@ -74,7 +74,7 @@ class Delivery:
     engine_deaths: int = 0
     #: What a worker has to serve, a model or keys.DEFAULT_MODEL; empty where nobody knows.
     model: str = ""
-    #: No worker could run it for MODEL_WAIT_SECONDS.
+    #: No worker could run it for MODEL_WAIT_SECONDS, or by its deadline.
     given_up: bool = False
 
     @classmethod

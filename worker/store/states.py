@@ -138,8 +138,8 @@ class JobRecord:
     #: Names of the workers whose engine failed it, with spaces between. Written by pass_on, removed
     #: by replay.
     failed_by: str = ""
-    #: No worker could run it for MODEL_WAIT_SECONDS: the next one that takes it fails it. Written
-    #: by give_up, removed by replay.
+    #: No worker could run it for MODEL_WAIT_SECONDS, or by its deadline: the next one that takes it
+    #: fails it. Written by give_up and expired, removed by replay.
     given_up: bool = False
     #: Code of `errors`, once it failed. Written by settle and reap, removed by replay.
     error: str | None = None

@@ -44,10 +44,7 @@ class Upkeep:
 
     def open_fan_outs(self, idle_seconds: float) -> list[str]:
         """Return the fan-outs that nobody has gone on with for so long."""
-        seconds, micros = self._client.time()
-        idle_ms = seconds * 1000 + micros // 1000 - int(idle_seconds * 1000)
-        found = self._client.zrangebyscore(self._keys.fan_outs, "-inf", idle_ms)
-        return [str(name) for name in cast(list[str], found)]
+        return list(self._scripts.run("open_fan_outs", [int(idle_seconds * 1000)]))
 
     def unanswered(self) -> list[str]:
         """Return the jobs that were given up and whose failure is not stored yet."""

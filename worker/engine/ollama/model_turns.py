@@ -49,7 +49,8 @@ class ModelTurns:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled() or not turn.done():
-                self._waiting.remove(entry)
+                if entry in self._waiting:
+                    self._waiting.remove(entry)
                 self._admit()
             else:  # its turn came at the same moment
                 self._leave(model)
@@ -65,7 +66,11 @@ class ModelTurns:
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiting and self._may_run(self._waiting[0][0]):
-            model, turn = self._waiting.popleft()
-            self._running[model] += 1
-            turn.set_result(None)
+        while self._waiting:
+            model, turn = self._waiting[0]
+            if not turn.done() and not self._may_run(model):
+                return
+            self._waiting.popleft()
+            if not turn.done():  # several callers can leave at one moment
+                self._running[model] += 1
+                turn.set_result(None)

@@ -14,7 +14,7 @@ redis.call('ZREM', DEADLINES, '')  -- a first write that needs no memory, as in 
 for _, id in ipairs(due) do
   local record = JOB_RECORD .. id
   local job = read(record, 'settled', 'canvas', 'put', 'starts', 'token', 'to_end', 'fingerprint',
-    'queue')
+    'queue', 'state')
   redis.call('ZADD', DEADLINES, 'XX', whole(now + pause_ms), id)
   -- The caller of a job without a message has died before it put it: no worker will ever hold it.
   if not job.canvas or not (job.put or job.starts) then
@@ -22,6 +22,8 @@ for _, id in ipairs(due) do
   elseif job.settled then
     redis.call('ZREM', DEADLINES, id)
   elseif not job.token and not job.to_end then
+    -- Who ends it says what it waited for: a worker, not its turn.
+    if job.state == 'parked' then redis.call('HSET', record, 'given_up', '1') end
     let_end(id, record, job)
   end
 end

@@ -6,8 +6,8 @@
 -- ARGV[4] model that the worker ran it with, as the consensus names it
 -- Returns {1} when it is parked; {0} when the message is not held under this token; {-1, names of
 -- the workers whose engines failed it} when no other live worker can run it: nothing has moved.
--- uses: JOB_RECORD, UNACKED, WAITERS, can_run, clock, disband, end_delivery, has_failed, leads
--- uses: park, read, unwrap
+-- uses: JOB_RECORD, UNACKED, WAITERS, can_run, clock, disband, end_delivery, has_failed, is_to_end
+-- uses: leads, park, push_to_end, read, unwrap
 local id, token, worker, model = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local record = JOB_RECORD .. id
 
@@ -42,5 +42,9 @@ if job.caller_left then  -- only the others go on
   return {1}
 end
 local message, queue = unwrap(entry)
+if is_to_end(record) then
+  push_to_end(record, queue, message)
+  return {1}
+end
 park(id, queue, job.model or model, message, job.submitted_ms, clock())
 return {1}

@@ -6,6 +6,7 @@
 -- ARGV[4] delay, ms; 0 = none
 -- ARGV[5] lifetime of a result, s
 -- ARGV[6] most bytes of the queue's backlog; 0 = no limit
+-- ARGV[7] nonce of the submit, or ""; of two calls under one id the first to put has the job
 -- Returns 1, or 0 when the job was put before (the reply was lost) or has its result already
 -- (somebody cancelled it by an id that its caller had chosen, or its time was over). For a message
 -- that is too much for the backlog, {jobs, bytes} that are there.
@@ -13,13 +14,16 @@
 -- uses: sent_event, tell_flower
 local queue, message, id = ARGV[1], ARGV[2], ARGV[3]
 local delay_ms, kept_ms, most_bytes = tonumber(ARGV[4]), ARGV[5] * 1000, tonumber(ARGV[6])
-local record = JOB_RECORD .. id
+local record, nonce = JOB_RECORD .. id, ARGV[7]
 
 local known = redis.call('EXISTS', record) == 1
 if known and redis.call('HSETNX', record, 'put', '1') == 0 then return 0 end
-local settled, fingerprint, deadline, kind = unpack(
-  redis.call('HMGET', record, 'settled', 'fingerprint', 'deadline_ms', 'kind'))
+local settled, fingerprint, deadline, kind, its_nonce = unpack(
+  redis.call('HMGET', record, 'settled', 'fingerprint', 'deadline_ms', 'kind', 'nonce'))
 if settled then return 0 end
+if its_nonce and nonce ~= '' and its_nonce ~= nonce then
+  redis.call('HSET', record, 'nonce', nonce)
+end
 local jobs, bytes = backlog_of(queue)
 if most_bytes > 0 and bytes + string.len(message) > most_bytes then
   if known then redis.call('HDEL', record, 'put') end

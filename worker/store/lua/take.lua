@@ -27,7 +27,7 @@ for _, model in ipairs(models) do served[model] = true end
 
 local function read_job(id)
   return read(JOB_RECORD .. id, 'settled', 'tag', 'token', 'submitted_ms', 'deadline_ms',
-    'attempts', 'crashes', 'cancelled', 'engine_deaths', 'model', 'failed_by', 'given_up')
+    'attempts', 'crashes', 'cancelled', 'engine_deaths', 'model', 'failed_by', 'given_up', 'nonce')
 end
 
 local function reply(job, queue, message, id, tag, token)
@@ -37,7 +37,11 @@ local function reply(job, queue, message, id, tag, token)
     job.given_up and 1 or 0}
 end
 
-local function deliver(raw, message, queue)
+local function is_barred(job)
+  return is_suspect(job) and (quarantined == 'no' or quarantined == 'clear')
+end
+
+local function deliver(raw, message, queue, to_be_ended)
   local headers, tag = message.headers, message.properties.delivery_tag
   local id = headers.id
   local record, job = JOB_RECORD .. id, read_job(id)
@@ -47,7 +51,7 @@ local function deliver(raw, message, queue)
     parked = parked + 1
     return nil
   end
-  if is_suspect(job) and (quarantined == 'no' or quarantined == 'clear') then
+  if is_barred(job) and not to_be_ended then
     redis.call('LPUSH', QUARANTINE .. queue, raw)  -- it shares the count of its group
     return nil
   end
@@ -67,12 +71,12 @@ local function deliver(raw, message, queue)
   return reply(job, queue, raw, id, tag, token)
 end
 
-local function take_from(list, queue)
+local function take_from(list, queue, to_be_ended)
   for _ = 1, 1000 do  -- messages that are over or unreadable are dropped on the way
     local raw = parked < PARK_AT_ONCE and redis.call('RPOP', list)
     if not raw then return nil end
     local message = decode(raw)
-    local delivery = message and deliver(raw, message, queue)
+    local delivery = message and deliver(raw, message, queue, to_be_ended)
     if delivery then return delivery end
     if not message then put_unreadable(raw) end
   end
@@ -80,7 +84,8 @@ end
 
 local function take_parked(queue)
   local id = next_parked(queue, models, function(one)
-    return may_run(read_job(one), worker, served, now)
+    local job = read_job(one)
+    return not is_barred(job) and may_run(job, worker, served, now)
   end)
   local raw = id and unpark(id)
   return raw and (deliver(raw, decode(raw), queue) or take_parked(queue)) or nil
@@ -97,10 +102,12 @@ if last_nonce == nonce then
   end
 end
 local found
-for _, queue in ipairs(queues) do found = found or take_from(TO_END .. queue, queue) end
+for _, queue in ipairs(queues) do found = found or take_from(TO_END .. queue, queue, true) end
 for _, queue in ipairs(quarantined ~= 'end' and queues or {}) do
   if found then break end
-  if quarantined == 'clear' and must_clear(queue, worker) then return 'clear' end
+  if quarantined == 'clear' and must_clear(queue, worker, models, served, now) then
+    return 'clear'
+  end
   found = quarantined == 'first' and take_from(QUARANTINE .. queue, queue)
     or take_parked(queue) or take_from(QUEUE_LIST .. queue, queue)
     or quarantined == 'last' and take_from(QUARANTINE .. queue, queue)

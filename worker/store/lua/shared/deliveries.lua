@@ -6,7 +6,9 @@
 local function is_spent(headers, job)
   if job.settled then return true end
   if job.tag and redis.call('HEXISTS', UNACKED, job.tag) == 1 then return true end
-  if not headers.llm_submitted or redis.call('EXISTS', JOB_RECORD .. headers.id) == 1 then
+  local nonce = headers.llm_submitted  -- of an earlier call under the same id
+  if type(nonce) == 'string' and job.nonce and job.nonce ~= nonce then return true end
+  if not nonce or redis.call('EXISTS', JOB_RECORD .. headers.id) == 1 then
     return false
   end
   leave_backlog(headers.id)
