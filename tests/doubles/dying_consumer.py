@@ -45,7 +45,9 @@ def main(make: str, point: str) -> None:
     """Consume from llm.high and die at `point`."""
     module: Any = stock_redis
     options: dict[str, Any] = TRANSPORT_OPTIONS
+    accept = ["json"]
     if make == OURS:
+        from local_llm_service.celeryconfig import accept_content as accept
         from local_llm_service.celeryconfig import broker_transport_options
         from local_llm_service.worker.celery_ext import transport as module
 
@@ -62,7 +64,7 @@ def main(make: str, point: str) -> None:
     url = os.environ["REDIS_URL"]
     with Connection(url, transport=module.Transport, transport_options=options) as connection:
         queue = Queue("llm.high", channel=connection)
-        with Consumer(connection, [queue], callbacks=[die], accept=["json"]):
+        with Consumer(connection, [queue], callbacks=[die], accept=accept):
             try:
                 connection.drain_events(timeout=WAIT_SECONDS)
             except TimeoutError:

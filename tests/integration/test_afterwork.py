@@ -68,6 +68,12 @@ def is_done(client: redis.Redis) -> bool:
     return not client.exists(KEYS.afterwork, KEYS.afterwork_messages)
 
 
+def let_time_pass(client: redis.Redis) -> None:
+    """Let AGAIN_SECONDS be over for what a dead worker took. A claim of a body still holds."""
+    for task_id in client.zrange(KEYS.afterwork, 0, -1):
+        client.zadd(KEYS.afterwork, {task_id: 1}, xx=True)
+
+
 @pytest.mark.parametrize("point", [point for point in POINTS if point != "copied"])
 def test_the_body_of_a_chord_runs_once_wherever_a_worker_dies(
     point: str, dying: Any, start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
@@ -77,13 +83,15 @@ def test_the_body_of_a_chord_runs_once_wherever_a_worker_dies(
     parts = [tasks.generate.s(word) for word in "ab"]
     result = chord(parts)(tasks.generate.s(max_tokens=9).set(task_id="body"))
     wait_until(worker.has_died, f"the worker has {point}")
+    if point not in ("claimed", "called"):  # there the claim has to run out
+        let_time_pass(redis_client)
     start_worker(LEASE_SECONDS="3")
     assert result.get(timeout=60)["text"] == "<<a>.\n\n<b>.>."
     wait_until(lambda: is_done(redis_client), "all is done")
     assert asked(ollama).count("<a>.\n\n<b>.") == 1
 
 
-@pytest.mark.parametrize("point", ["settled", "taken", "claimed", "counted"])
+@pytest.mark.parametrize("point", ["settled", "claimed", "counted"])
 def test_a_body_of_another_app_runs_once(
     point: str, dying: Any, start_worker: StartWorker, mine: Celery, redis_client: redis.Redis
 ) -> None:
@@ -91,6 +99,8 @@ def test_a_body_of_another_app_runs_once(
     worker = dying(point)
     result = chord([tasks.generate.s(word) for word in "ab"])(mine.tasks["my.collect"].s())
     wait_until(worker.has_died, f"the worker has {point}")
+    if point not in ("claimed", "called"):  # there the claim has to run out
+        let_time_pass(redis_client)
     start_worker(LEASE_SECONDS="3")
     assert result.get(timeout=60) == ["<a>.", "<b>."]
     wait_until(lambda: is_done(redis_client), "all is done")
@@ -107,6 +117,8 @@ def test_later_steps_and_errbacks_hear_of_a_failure_wherever_a_worker_dies(
     first = tasks.generate.s("x", model="none").set(link_error=[errback])
     last = chain(first, tasks.generate.s(), tasks.generate.s()).apply_async()
     wait_until(worker.has_died, f"the worker has {point}")
+    if point not in ("claimed", "called"):  # there the claim has to run out
+        let_time_pass(redis_client)
     start_worker(LEASE_SECONDS="3")
     with pytest.raises(ModelMissing):
         our_app.AsyncResult(last.id).get(timeout=60)
@@ -123,6 +135,8 @@ def test_a_result_is_copied_wherever_a_worker_dies(
     worker = dying(point)
     sent = mine.send_task("llm.generate", ["hi"], queue="llm.normal")
     wait_until(worker.has_died, f"the worker has {point}")
+    if point not in ("claimed", "called"):  # there the claim has to run out
+        let_time_pass(redis_client)
     start_worker(LEASE_SECONDS="3")
     assert sent.get(timeout=60)["text"] == "<hi>."
     wait_until(lambda: is_done(redis_client), "all is done")
@@ -153,6 +167,7 @@ def test_the_body_of_a_chord_runs_though_redis_was_full_when_a_part_ended(
         )
     finally:
         redis_client.config_set("maxmemory", "0")
+    let_time_pass(redis_client)
     assert result.get(timeout=60)["text"] == "<<a>.\n\n<b>.>."
     assert len(ollama.seen) == 3
 

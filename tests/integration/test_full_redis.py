@@ -25,8 +25,9 @@ def test_a_redis_that_is_full_is_an_error_with_a_hint_and_loses_no_lease(
     wait_until(lambda: ollama.seen, "it runs")
     redis_client.config_set("maxmemory", "1")
     try:
-        with pytest.raises(errors.BrokerUnreachable, match="refuses the command"):
+        with pytest.raises(errors.BrokerUnreachable, match="is out of memory") as refused:
             tasks.generate.delay("more")
+        assert "maxmemory" in refused.value.hint
         assert running.get(timeout=30)["finish_reason"] == "stop"
     finally:
         redis_client.config_set("maxmemory", "0")

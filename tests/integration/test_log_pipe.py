@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import redis
@@ -44,6 +44,15 @@ def a_pipe_that_nobody_reads() -> Iterator[int]:
     os.close(writer)
 
 
+def fill(pipe: int) -> None:
+    """Leave no room for the shortest line, either."""
+    own = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(own, b"x")
+    os.close(own)
+
+
 @pytest.mark.parametrize("start", STARTS)
 def test_a_log_that_nobody_reads_stops_no_slot(
     start: str, redis_client: redis.Redis, ollama: FakeOllama
@@ -57,10 +66,12 @@ def test_a_log_that_nobody_reads_stops_no_slot(
         try:
             sent = [tasks.generate.delay(f"question {n}", cache=False) for n in range(60)]
             assert [one.get(timeout=40)["text"] for one in sent] == ["Hello."] * 60
+            fill(pipe)
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(timeout=30) == 0
         finally:
             worker.kill()
+            worker.wait()
 
 
 FORGED = "id\n2026-01-01 00:00:00,000 CRITICAL forged 7d1f\x1b[2J"

@@ -1,13 +1,13 @@
 """Our jobs beside the tasks of a backend's own Celery app, which a plain Celery worker runs.
 
-Each canvas runs with that app's broker and results in the same Redis and database, in another
-database, and in another Redis.
+That app's broker and results are in the same Redis and database; what depends on where they are is
+also tried with another database and with another Redis.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,20 @@ pytestmark = pytest.mark.filterwarnings(
 KEYS = Keys()
 #: An argument that the kind refuses, in a worker as well.
 BAD = {"max_tokens": 0}
+SITES = ["same database", "another database", "another Redis"]
+_everywhere: set[str] = set()
+
+
+def everywhere(test: Callable[[Site], None]) -> Callable[[Site], None]:
+    """Run a test at each of SITES; the others run at the first."""
+    _everywhere.add(test.__name__)
+    return test
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the sites of a test."""
+    sites = SITES if metafunc.function.__name__ in _everywhere else SITES[:1]
+    metafunc.parametrize("site", sites, indirect=True, scope="module")
 
 
 def echo(body: dict[str, Any]) -> Script:
@@ -67,7 +81,7 @@ def forget_caches() -> None:
         cached.cache_clear()
 
 
-@pytest.fixture(scope="module", params=["same database", "another database", "another Redis"])
+@pytest.fixture(scope="module")
 def site(request: pytest.FixtureRequest, redis_process: RedisProcess) -> Iterator[Site]:
     """Both workers; one pair serves all tests of a case."""
     url = redis_process.url
@@ -89,20 +103,24 @@ def site(request: pytest.FixtureRequest, redis_process: RedisProcess) -> Iterato
             environment.setenv(name, value)
         forget_caches()
         base = {"REDIS_URL": url, "OLLAMA_HOST": ollama.host, "MODEL_NAME": "fake:1b"}
-        ours = WorkerProcess({**base, "CONCURRENCY": "2", "RETRY_BASE_SECONDS": "0.05", **settings})
+        short = {"RETRY_BASE_SECONDS": "0.05", "MODEL_WAIT_SECONDS": "0.5"}
+        ours = WorkerProcess({**base, "CONCURRENCY": "2", **short, **settings})
         theirs = PlainWorker(url, broker, broker)
-        ours.start()
-        theirs.start()
-        app = make_app(broker, broker)
-        yield Site(app, url)
-        close(app)
-        theirs.kill()
-        ours.kill()
+        try:  # a worker that stays would work on the Redis of all tests that follow
+            ours.start()
+            theirs.start()
+            app = make_app(broker, broker)
+            yield Site(app, url)
+            close(app)
+        finally:
+            theirs.kill()
+            ours.kill()
     if other is not None:
         other.stop()
     forget_caches()
 
 
+@everywhere
 def test_the_next_step_of_a_chain(site: Site) -> None:
     """It runs in the backend's worker, and its result is where that app looks."""
     result = chain(tasks.generate.s("one"), site.task("store").s()).apply_async()
@@ -137,6 +155,7 @@ def test_an_errback(site: Site) -> None:
     wait_until(lambda: ["note", failed.id] in site.runs(), "the errback runs")
 
 
+@everywhere
 def test_a_step_after_a_failure(site: Site) -> None:
     """It has the failure as its result, where its own app looks."""
     result = chain(tasks.generate.s("x", model="none"), site.task("store").s()).apply_async()
@@ -144,6 +163,7 @@ def test_a_step_after_a_failure(site: Site) -> None:
         result.get(timeout=20)
 
 
+@everywhere
 def test_the_body_of_a_chord(site: Site) -> None:
     """It gets all answers in order."""
     parts = [tasks.generate.s(f"chord {word}") for word in "ab"]
@@ -183,6 +203,7 @@ def test_a_group_with_both(site: Site) -> None:
         assert texts == {"<both>.", "stored mine"}
 
 
+@everywhere
 def test_a_chord_with_parts_of_both(site: Site) -> None:
     """Both workers count in one place, whichever app sends it."""
     ours, theirs = tasks.generate.s("mixed"), site.task("store").s("mine")
@@ -191,6 +212,7 @@ def test_a_chord_with_parts_of_both(site: Site) -> None:
         assert sorted(texts) == ["<mixed>.", "stored mine"]
 
 
+@everywhere
 def test_our_body_for_parts_of_both(site: Site) -> None:
     """Whoever counts the last part sends it to the queue that the signature names."""
     ours, theirs = tasks.generate.s("one"), site.task("ask").s("two")
@@ -206,6 +228,7 @@ def test_the_reverse(site: Site) -> None:
     assert result.get(timeout=20)["text"] == "<prompt one>."
 
 
+@everywhere
 def test_there_and_back(site: Site) -> None:
     """A step of ours between two of theirs, and a chord of ours after one of theirs."""
     store, ask, collect = (site.task(name) for name in ("store", "ask", "collect"))
@@ -215,6 +238,7 @@ def test_there_and_back(site: Site) -> None:
     assert flow.apply_async().get(timeout=20) == ["<prompt 3>.", "<prompt 3>."]
 
 
+@everywhere
 def test_a_job_by_name_is_answered_where_its_app_looks(site: Site) -> None:
     """With the app's own `.get()`; a copy with a lifetime."""
     sent = site.app.send_task("llm.generate", ["by name"], queue="llm.normal")
@@ -230,6 +254,7 @@ def test_a_failure_by_name(site: Site) -> None:
         sent.get(timeout=20)
 
 
+@everywhere
 def test_a_task_of_theirs_in_our_queue_is_refused_by_its_name(site: Site) -> None:
     """It is never renamed, and its caller is told."""
     sent = site.app.send_task("my.store", ["x"], queue="llm.normal")
@@ -239,10 +264,11 @@ def test_a_task_of_theirs_in_our_queue_is_refused_by_its_name(site: Site) -> Non
         assert client.hget(KEYS.job(sent.id), "kind") == "my.store"
 
 
+@everywhere
 def test_nothing_stays_behind(site: Site) -> None:
     """All afterwork is done, and no list holds a message that nobody reads."""
     with redis.Redis.from_url(site.url, decode_responses=True) as client:
         wait_until(lambda: not client.exists(KEYS.afterwork, KEYS.afterwork_messages), "it is done")
         lists = [key for key in client.scan_iter() if client.type(key) == "list"]
-    assert set(lists) <= {KEYS.doorbell}, lists
+    assert set(lists) <= {KEYS.doorbell, KEYS.end_bell}, lists
     assert our_app.conf.task_default_queue == "llm.normal"

@@ -84,7 +84,7 @@ def test_prompts_and_answers_stay_private(
     redis_client.lpush(KEYS.queue("llm.high"), json.dumps(_not_a_call()))
     wait_until(lambda: len(ollama.seen) >= 4, "all four reach the model")
     replies = [
-        getattr(app.control.inspect(timeout=3), question)()
+        getattr(app.control.inspect(timeout=10, limit=1), question)()
         for question in ("active", "reserved", "scheduled", "stats")
     ]
     assert "llm.generate" in json.dumps(replies[0])

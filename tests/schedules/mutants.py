@@ -189,12 +189,24 @@ MUTANTS = (
     Mutant(
         "a suspect in a queue is taken beside others",
         "take",
-        "if is_suspect(job) and (quarantined == 'no' or quarantined == 'clear') then",
-        "if false then",
+        "return is_suspect(job) and (quarantined == 'no' or quarantined == 'clear')",
+        "return false",
         "the innocent die with it once more",
         "ask 0 2, step -1 0, take 0, step -1 0, ask 3 2, step -1 0, take 0, step -1 0, ask 0 0,"
         " step -1 0, fail 0 2 1, take 0, step -1 0",
         rare=True,
+    ),
+    Mutant(
+        "what is over in the quarantine is parked",
+        "shared/quarantine",
+        "    if not is_over then\n",
+        "    if true then\n",
+        "a job that has its result waits for a model",
+        (
+            "ask 0 2, step -1 0, take 2, ask 1 3, step -1 0, take 3, step 0 0, pull 4, step 5 0, "
+            "ask 2 1, step -1 0, expire 1, chore 2 4, step -1 0, take 5, step -1 0, finish 2 1, "
+            "lack 3, take 1"
+        ),
     ),
     Mutant(
         "a death is forgotten when the message goes back",
@@ -279,8 +291,8 @@ MUTANTS = (
         "",
         "a job runs again whose answer is there",
         (
-            "take 5, ask 0 4, take 1, step -1 0, ask 1 0, step -1 0, step 4 1, step 1 0, take 3, "
-            "ask 0 2, step -1 0, take 4, step 0 1, lack 5, step -1 0, again -1, step 2 2"
+            "drain 1, ask 0 0, step -1 0, take 0, step -1 0, ask 0 0, step -1 0, ask 0 0, step -1 "
+            "0, fail 0 0, step 0 2, take 0, step -1 0"
         ),
     ),
     Mutant(

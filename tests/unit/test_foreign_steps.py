@@ -33,12 +33,12 @@ def mine() -> Celery:
     """Another app, with every kind of route."""
     app = Celery("mine", broker="memory://", set_as_current=False, fixups=[])
     app.conf.task_routes = {
-        "my.routed": "routes",
-        "my.dict.*": {"queue": "globbed", "priority": 5},
-        "my.exchange": {"exchange": "media", "exchange_type": "topic", "routing_key": "video.hd"},
+        "their.routed": "routes",
+        "their.dict.*": {"queue": "globbed", "priority": 5},
+        "their.exchange": {"exchange": "media", "exchange_type": "topic", "routing_key": "video.hd"},
     }
     for name in ("plain", "routed", "dict.one", "exchange"):
-        app.task(same, name=f"my.{name}")
+        app.task(same, name=f"their.{name}", shared=False)
     app.finalize()
     return app
 
@@ -64,12 +64,12 @@ def test_a_step_has_the_queue_of_its_apps_routes(
     mine: Celery, name: str, options: dict[str, Any], word: str
 ) -> None:
     """In whatever place of the canvas it stands."""
-    assert resolved(mine.tasks[f"my.{name}"].s(), word) == options
+    assert resolved(mine.tasks[f"their.{name}"].s(), word) == options
 
 
 def test_an_exchange_is_kept(mine: Celery) -> None:
     """A worker publishes there what the route sends there."""
-    options = resolved(mine.tasks["my.exchange"].s())
+    options = resolved(mine.tasks["their.exchange"].s())
     assert (options["exchange"], options["exchange_type"]) == ("media", "topic")
     assert options["routing_key"] == "video.hd"
 
@@ -77,12 +77,12 @@ def test_an_exchange_is_kept(mine: Celery) -> None:
 @pytest.mark.parametrize("queue", ["mine", Queue("mine", Exchange("mine"), routing_key="mine")])
 def test_a_queue_of_the_step_goes_first(mine: Celery, queue: Any) -> None:
     """As a name, because a message holds only text."""
-    assert resolved(mine.tasks["my.routed"].s().set(queue=queue)) == {"queue": "mine"}
+    assert resolved(mine.tasks["their.routed"].s().set(queue=queue)) == {"queue": "mine"}
 
 
 def test_the_app_of_the_canvas_routes_what_is_only_a_name(mine: Celery) -> None:
     """A signature by name has no app of its own."""
-    inner = chain(signature("my.routed"), signature("my.plain"), app=mine)
+    inner = chain(signature("their.routed"), signature("their.plain"), app=mine)
     options: dict[str, Any] = {"link": [inner]}
     resolve(options, by_other_app=False)
     assert [step.options["queue"] for step in inner.tasks] == ["routes", "celery"]
@@ -90,12 +90,12 @@ def test_the_app_of_the_canvas_routes_what_is_only_a_name(mine: Celery) -> None:
 
 def test_a_name_that_no_app_knows_keeps_none() -> None:
     """A worker sends it to Celery's own default queue."""
-    assert resolved(signature("my.routed")) == {}
+    assert resolved(signature("their.routed")) == {}
 
 
 def test_nested_canvases_are_resolved(mine: Celery) -> None:
     """Members of groups, headers and bodies of chords, and what is linked to them."""
-    routed, plain = mine.tasks["my.routed"], mine.tasks["my.plain"]
+    routed, plain = mine.tasks["their.routed"], mine.tasks["their.plain"]
     body = routed.s()
     body.link(plain.s())
     flow = chord(group(plain.s(), tasks.generate.s("x")), body)
@@ -113,16 +113,16 @@ def test_a_queue_that_the_app_does_not_have_is_said_early(mine: Celery) -> None:
     strict.conf.update(
         task_create_missing_queues=False,
         task_queues=[Queue("there")],
-        task_routes={"my.lost": "nowhere"},
+        task_routes={"their.lost": "nowhere"},
     )
-    strict.task(same, name="my.lost")
-    with pytest.raises(InvalidRequest, match=r"my\.lost"):
-        resolve({"link": [strict.tasks["my.lost"].s()]}, by_other_app=False)
+    strict.task(same, name="their.lost", shared=False)
+    with pytest.raises(InvalidRequest, match=r"their\.lost"):
+        resolve({"link": [strict.tasks["their.lost"].s()]}, by_other_app=False)
 
 
 def test_a_chord_that_another_app_sends_says_where_it_is_counted(mine: Celery) -> None:
     """Also where its part is a chain of ours."""
-    body = mine.tasks["my.plain"].s()
+    body = mine.tasks["their.plain"].s()
     options = {"chord": body, "chain": [tasks.generate.s().set(chord=copy.copy(body))]}
     resolve(options, by_other_app=True)
     assert body[COUNTED] == ELSEWHERE
@@ -135,8 +135,8 @@ def test_a_chord_that_another_app_sends_says_where_it_is_counted(mine: Celery) -
         ("llm.generate", {}, False),
         ("celery.chord", {}, False),
         ("celery.map", {"task": {"task": "llm.generate"}}, False),
-        ("celery.starmap", {"task": {"task": "my.store"}}, True),
-        ("my.store", {}, True),
+        ("celery.starmap", {"task": {"task": "their.store"}}, True),
+        ("their.store", {}, True),
         ("llm", {}, True),
     ],
 )
@@ -166,9 +166,9 @@ def test_a_default_queue_survives_a_clone_as_one() -> None:
 
 def test_a_foreign_part_is_seen_in_any_nesting(mine: Celery) -> None:
     """By the handles of a chord's parts: a chain counts as its last step."""
-    ours, theirs = tasks.generate.s("x"), mine.tasks["my.plain"].s()
+    ours, theirs = tasks.generate.s("x"), mine.tasks["their.plain"].s()
     last_ours = chain(theirs, ours).freeze()
     last_theirs = chain(ours, theirs).freeze()
     assert not has_foreign_part([ours.freeze(), last_ours])
     assert has_foreign_part([ours.freeze(), last_theirs])
-    assert has_foreign_part([signature("my.plain", app=tasks.generate.app).freeze()])
+    assert has_foreign_part([signature("their.plain", app=tasks.generate.app).freeze()])

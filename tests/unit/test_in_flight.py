@@ -9,8 +9,8 @@ from local_llm_service.worker.errors import Cancelled, ServiceError
 from local_llm_service.worker.lease.in_flight import (
     InFlightDeliveries,
     InFlightDelivery,
-    Release,
     Interrupted,
+    Release,
 )
 from local_llm_service.worker.store.outcomes import Delivery
 

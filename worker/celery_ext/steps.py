@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
+import celery.apps.worker
 from celery import bootsteps, signals
 
 from local_llm_service.worker import metrics
@@ -51,6 +54,8 @@ class LeaseStep(bootsteps.StartStopStep):
         # Here also for `celery -A`, whose own handlers are set up by now.
         quote_log_lines()
         unblock_output()
+        # Celery's own writes to the descriptor itself, which blocks: SIGTERM ended no worker.
+        celery.apps.worker.safe_say = _say
         settings = get_settings()
         try_without_end(parent.app)
         for old, new in renamed_variables().items():
@@ -99,6 +104,12 @@ class LeaseStep(bootsteps.StartStopStep):
         # Of this worker alone: Celery sends the first with its name, the second with itself.
         signals.worker_shutting_down.connect(begin_drain, sender=parent.hostname, weak=False)
         signals.worker_shutdown.connect(end, sender=parent, weak=False)
+
+
+def _say(message: str, stream: TextIO | None = None) -> None:
+    """Print what Celery's signal handlers say, to `stream` or stderr; it may be lost."""
+    with suppress(OSError, ValueError):
+        print(f"\n{message}", file=sys.__stderr__ if stream is None else stream, flush=True)
 
 
 class PresenceStep(bootsteps.StartStopStep):

@@ -7,21 +7,24 @@ local function is_suspect(job)
 end
 
 -- Tells whether a suspect waits that a worker may run. One at the head of the quarantine that it
--- may not run is parked for those that may.
--- uses: JOB_RECORD, QUARANTINE, decode, is_suspect, may_run, next_parked, park, read
+-- may not run is parked for those that may, and one that is over is dropped.
+-- uses: JOB_RECORD, QUARANTINE, decode, is_spent, is_suspect, may_run, next_parked, park, read
 local function suspect_waits(queue, worker, models, served, now)
   local function read_job(id)
     return read(JOB_RECORD .. id, 'model', 'failed_by', 'given_up', 'cancelled', 'deadline_ms',
-      'crashes', 'engine_deaths', 'submitted_ms')
+      'crashes', 'engine_deaths', 'submitted_ms', 'settled', 'tag', 'nonce')
   end
   for _ = 1, 20 do
     local raw = redis.call('LINDEX', QUARANTINE .. queue, -1)
     local message = raw and decode(raw)
     if not message then break end
     local job = read_job(message.headers.id)
-    if may_run(job, worker, served, now) then return true end
+    local is_over = is_spent(message.headers, job)
+    if not is_over and may_run(job, worker, served, now) then return true end
     redis.call('RPOP', QUARANTINE .. queue)
-    park(message.headers.id, queue, job.model, raw, job.submitted_ms, now)
+    if not is_over then
+      park(message.headers.id, queue, job.model, raw, job.submitted_ms, now)
+    end
   end
   return next_parked(queue, models, function(id)
     local job = read_job(id)
