@@ -51,6 +51,7 @@ def close(app: Celery) -> None:
     pools.reset()  # of all stock apps: they share theirs
     app.close()
     app.backend.result_consumer.stop()
+    app.backend.result_consumer.subscribed_to.clear()  # else a late handle would connect again
     app.backend.client.connection_pool.disconnect()
 
 

@@ -71,7 +71,7 @@ def is_done(client: redis.Redis) -> bool:
 def let_time_pass(client: redis.Redis) -> None:
     """Let AGAIN_SECONDS be over for what a dead worker took. A claim of a body still holds."""
     for task_id in client.zrange(KEYS.afterwork, 0, -1):
-        client.zadd(KEYS.afterwork, {task_id: 1}, xx=True)
+        client.zadd(KEYS.afterwork, {str(task_id): 1}, xx=True)
 
 
 @pytest.mark.parametrize("point", [point for point in POINTS if point != "copied"])

@@ -294,6 +294,7 @@ MUTANTS = (
             "drain 1, ask 0 0, step -1 0, take 0, step -1 0, ask 0 0, step -1 0, ask 0 0, step -1 "
             "0, fail 0 0, step 0 2, take 0, step -1 0"
         ),
+        rare=True,
     ),
     Mutant(
         "an ended job stays in the backlog",

@@ -35,7 +35,11 @@ def mine() -> Celery:
     app.conf.task_routes = {
         "their.routed": "routes",
         "their.dict.*": {"queue": "globbed", "priority": 5},
-        "their.exchange": {"exchange": "media", "exchange_type": "topic", "routing_key": "video.hd"},
+        "their.exchange": {
+            "exchange": "media",
+            "exchange_type": "topic",
+            "routing_key": "video.hd",
+        },
     }
     for name in ("plain", "routed", "dict.one", "exchange"):
         app.task(same, name=f"their.{name}", shared=False)
