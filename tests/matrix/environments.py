@@ -59,8 +59,16 @@ class Environment:
     def _check(self) -> None:
         """What is installed is what the set says, and everybody's dependencies hold."""
         self._pip("check")
-        found = set(self._pip("freeze", "--exclude", DISTRIBUTION).split())
-        lines = [line for line in self.pins.read_text().splitlines() if not line.startswith("#")]
+        # A package may write its name with `_` where the index has `-`.
+        found = {
+            line.replace("_", "-")
+            for line in self._pip("freeze", "--exclude", DISTRIBUTION).split()
+        }
+        lines = [
+            line.replace("_", "-")
+            for line in self.pins.read_text().splitlines()
+            if not line.startswith("#")
+        ]
         everywhere = {line for line in lines if ";" not in line}
         unpinned = found - {line.partition(";")[0] for line in lines}
         if unpinned or everywhere - found:

@@ -150,9 +150,14 @@ class Channel(kombu_redis.Channel):
 
     def encode_body(self, body: Any, encoding: str | None = None) -> tuple[Any, str | None]:
         """Leave text as it is. Bytes (compressed, or not JSON) need base64."""
-        base64 = "base64" if isinstance(body, bytes) else encoding
-        encoded: tuple[Any, str | None] = super().encode_body(body, base64)
+        if isinstance(body, str) and encoding == self.body_encoding:
+            return body, encoding  # kombu before 5.5 has no codec of this name
+        encoded: tuple[Any, str | None] = super().encode_body(body, "base64")
         return encoded
+
+    def decode_body(self, body: Any, encoding: str | None = None) -> Any:
+        """Leave text as it is, which kombu before 5.5 cannot."""
+        return body if encoding == self.body_encoding else super().decode_body(body, encoding)
 
     def _job_queues(self) -> list[str]:
         """The job queues that this channel consumes, most urgent first.
