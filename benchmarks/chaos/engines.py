@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.chaos.prompts import Answers, job_of
-from tests.doubles.ollama import FakeOllama, Seen
+from tests.doubles.ollama import FakeOllama, Seen, is_probe
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Engine(FakeOllama):
         super().stop()
 
     async def _chat(self, body: dict[str, Any], reader: Any, writer: Any) -> bool:
+        if is_probe(body):  # it is no job's, and has no number among them
+            return await super()._chat(body, reader, writer)
         index = len(self.seen)
         try:
             return await super()._chat(body, reader, writer)

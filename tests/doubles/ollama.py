@@ -162,9 +162,9 @@ class FakeOllama:
         self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         seen = Seen(body, time.monotonic())
-        (self.probes if _is_probe(body) else self.seen).append(seen)
+        (self.probes if is_probe(body) else self.seen).append(seen)
         gone = asyncio.ensure_future(reader.read(1))
-        script = Script() if _is_probe(body) else self.respond(body)
+        script = Script() if is_probe(body) else self.respond(body)
         answer = asyncio.ensure_future(self._play(script, body, writer))
         try:
             await asyncio.wait({gone, answer}, return_when=asyncio.FIRST_COMPLETED)
@@ -256,7 +256,8 @@ class FakeOllama:
         ]
 
 
-def _is_probe(body: dict[str, Any]) -> bool:
+def is_probe(body: dict[str, Any]) -> bool:
+    """Whether a request only asks if a slot is free (engine/ollama/abandoned.py)."""
     return [dict(one) for one in PROBE.messages] == body["messages"] and (
         body["options"]["num_predict"] == PROBE.max_tokens
     )
