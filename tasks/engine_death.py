@@ -28,6 +28,11 @@ def how_it_ran(delivery: Delivery) -> EngineDeath:
     return "alone" if delivery.is_suspect else "beside"
 
 
+def is_charged(delivery: Delivery) -> bool:
+    """Whether a death in this run counts against the job: it is known as a suspect of one."""
+    return delivery.is_suspect and delivery.engine_deaths > 0
+
+
 def safer(prompt: Prompt, delivery: Delivery) -> Prompt:
     """The prompt without its grammar, if the job alone has killed an engine with it."""
     return replace(prompt, grammar=False) if delivery.engine_deaths >= GUILTY_DEATHS else prompt
@@ -41,7 +46,7 @@ def check(delivery: Delivery, max_crashes: int) -> None:
 
 def final(error: ServiceError, delivery: Delivery, max_crashes: int) -> ServiceError:
     """The error to go on with: CrashedTooOften instead of one death too many."""
-    if not isinstance(error, EngineDied) or not delivery.is_suspect or not delivery.engine_deaths:
+    if not isinstance(error, EngineDied) or not is_charged(delivery):
         return error
     deaths = delivery.engine_deaths + 1
     return _given_up(deaths) if deaths >= _most(max_crashes) else error

@@ -18,7 +18,7 @@ from celery.exceptions import CeleryError, Ignore
 
 from local_llm_service.tasks import engine_death, retry
 from local_llm_service.tasks.bounded import bounded_by
-from local_llm_service.tasks.elsewhere import given_up_error, pass_on
+from local_llm_service.tasks.elsewhere import given_up_error, leave_after_death, pass_on
 from local_llm_service.tasks.kind import JobTask
 from local_llm_service.tasks.outcome import Outcome, read_answer, unexpected
 from local_llm_service.tasks.request import JobRequest
@@ -255,6 +255,8 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         pause = again.delay_seconds
         logger.warning("job %s: %s; next try in %.1f s", delivery.task_id, error.code, pause)
     died = again.cause == "engine_died"
+    if died and engine_death.is_charged(delivery) and leave_after_death(error, runtime, in_flight):
+        return True
     if died:
         logger.warning("job %s: %s; it runs again alone", delivery.task_id, error.message)
     runtime.release(
