@@ -127,10 +127,11 @@ class _Run:
         """Let the engine generate, and note how it did."""
         served, began_at = self._runtime.served, time.monotonic()
         self._in_flight.model = full_name(model)
-        prompt = self._kind.prompt(request, self._runtime.settings.max_output_tokens)
+        asked = self._kind.prompt(request, self._runtime.settings.max_output_tokens)
+        prompt = engine_death.safer(asked, self._delivery)
         try:
             completion = self._runtime.engine.complete(
-                engine_death.safer(prompt, self._delivery),
+                prompt,
                 model=model,
                 remaining_seconds=self._delivery.remaining_seconds,
                 stoppable=self._in_flight,
@@ -139,6 +140,8 @@ class _Run:
             served.ended(model, error, began_at)
             raise
         served.ended(model, None, began_at)
+        if prompt is asked:
+            self._runtime.engine_deaths.acquit(self._delivery.task_id)
         return completion
 
     def _check_delivery(self) -> None:
@@ -233,7 +236,9 @@ def _final(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDelivery
     error = outcome.result
     if not isinstance(error, ServiceError):
         return outcome
-    final = engine_death.final(error, in_flight.delivery, runtime.settings.max_crashes)
+    final = engine_death.final(
+        error, in_flight.delivery, runtime.settings.max_crashes, runtime.engine_deaths
+    )
     return replace(outcome, result=final)
 
 
