@@ -28,7 +28,6 @@ from local_llm_service.worker.store.states import (
 
 if TYPE_CHECKING:
     from local_llm_service.worker.store.outcomes import Ending, Settled
-    from local_llm_service.worker.store.presence import Presence
 
 _ADMISSIONS = {str(word): word for word in Admission}
 
@@ -159,17 +158,6 @@ class Moves:
         """Return the results of several jobs, as `result` does."""
         found: list[str | None] = yield Command(("MGET", *map(self.keys.result, task_ids)))
         return found
-
-    def workers(self) -> Calls[list[Presence]]:
-        """Return all workers that are there now, by name."""
-        from local_llm_service.worker.store.presence import Presence
-
-        # Not by a scan for their keys: that takes seconds where there are many results.
-        there = sorted((yield Command(("ZRANGE", self.keys.catalog_until, 0, -1))))
-        if not there:
-            return []
-        found = yield Command(("MGET", *map(self.keys.worker, there)))
-        return [Presence.model_validate_json(text) for text in found if text is not None]
 
     @property
     def _kept(self) -> int:
