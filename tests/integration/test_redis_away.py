@@ -93,6 +93,7 @@ def answer(task_id):
 
 RESTART = """
 ids = [f"job-{number}" for number in range(12)]
+client.hset(keys.job(ids[8]), "state", "queued")
 with ThreadPoolExecutor(20) as threads:
     waits = [threads.submit(ending, lambda one=one: app.AsyncResult(one).get(timeout=90)["text"])
              for one in ids[:8]]
@@ -126,6 +127,7 @@ def test_all_waits_outlive_a_redis_that_restarts(away_seconds: float) -> None:
 GONE = """
 patience.AWAY_SECONDS = 1.0
 ids = ["short", "endless"]
+client.hset(keys.job("short"), "state", "queued")
 with ThreadPoolExecutor(2) as threads:
     waits = [
         threads.submit(ending, lambda: Client().job("short").result(4)),
