@@ -121,7 +121,7 @@ class Site:
         """Take the next message and claim it."""
         delivery = self.take()
         token, task_id = delivery.token, delivery.task_id
-        found, _ = self.single_flight.claim(task_id, token, fingerprint, canvas=canvas)
+        found, *_ = self.single_flight.claim(task_id, token, fingerprint, canvas=canvas)
         assert found is claim
         return delivery
 
@@ -192,7 +192,7 @@ def leave_groups(site: Site) -> None:
     assert site.jobs.cancel(leader.task_id) is Cancelling.SHARED
     assert site.jobs.settle(leader.task_id, leader.token, ending())[0] is Settled.STORED
     delivery = site.take()
-    claim, outcome = site.single_flight.claim(follower, delivery.token, "other", canvas=True)
+    claim, outcome, _ = site.single_flight.claim(follower, delivery.token, "other", canvas=True)
     assert (claim, type(outcome)) == (Claim.HANDOFF, SharedAnswer)
     site.single_flight.detach(follower)
     assert site.jobs.settle(follower, delivery.token, ending())[0] is Settled.STORED

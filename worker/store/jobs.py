@@ -64,6 +64,7 @@ class Jobs(Upkeep):
         args += [query.model, query.consensus, query.fingerprint]
         hit_seconds = self._kept if new.continued else self._lifetimes.hit_result_seconds
         args += [hit_seconds, query.before, query.after, new.max_bytes, new.model]
+        args += [int(new.stream)]
         decision, *details = self._scripts.run("submit", args)
         if isinstance(details[0], str):
             return Admitted(_ADMISSIONS[decision], text=details[0], date_done=query.date_done)

@@ -89,10 +89,7 @@ class Scripts:
         client of a cluster may stand in for `client`. As redis-py's Script, without its 10 µs:
         `.delay()` of a repeated question has few of them.
         """
-        known = self._hashes.get(name)
-        if known is None:
-            text = script_text(name, self.keys.prefix, self.keys.database)
-            known = self._hashes[name] = hashlib.sha1(text.encode()).hexdigest()
+        known = self._hashes.get(name) or self._hash(name)
         call: Callable[..., Any] = self.client.execute_command
         try:
             return call("EVALSHA", known, 1, self.keys.prefix, *args)
@@ -100,3 +97,24 @@ class Scripts:
             # Not SCRIPT LOAD and then EVALSHA: a SCRIPT FLUSH can come between the two.
             text = script_text(name, self.keys.prefix, self.keys.database)
             return call("EVAL", text, 1, self.keys.prefix, *args)
+
+    def run_all(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        """Call scripts in one round trip, each (name, arguments).
+
+        The reply of a call that Redis refuses is the error; only a Redis that is away raises.
+        """
+        with self.client.pipeline(transaction=False) as pipe:
+            for name, args in calls:
+                known = self._hashes.get(name) or self._hash(name)
+                call: Callable[..., Any] = pipe.execute_command
+                call("EVALSHA", known, 1, self.keys.prefix, *args)
+            replies = pipe.execute(raise_on_error=False)
+        return [
+            self.run(*call) if isinstance(reply, redis.exceptions.NoScriptError) else reply
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    def _hash(self, name: str) -> str:
+        text = script_text(name, self.keys.prefix, self.keys.database)
+        self._hashes[name] = hashlib.sha1(text.encode()).hexdigest()
+        return self._hashes[name]
