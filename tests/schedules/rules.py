@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
+from local_llm_service.tasks.answer import text_of
 from local_llm_service.tasks.engine_death import LEAST_DEATHS
 from local_llm_service.worker.engine import EngineDied
 from local_llm_service.worker.store.keys import NUMBERS, Keys
@@ -35,6 +36,8 @@ _FADES = (
         KEYS.cache_bytes,
         KEYS.stats,
         KEYS.dead_letter_bytes,
+        KEYS.text,
+        KEYS.text_wanted,
     ),
     *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.served, KEYS.presence, KEYS.last_take),
     *(KEYS.end_bell, KEYS.sifting, KEYS.clearing),
@@ -218,6 +221,7 @@ class Rules:
             if job.id in self._first:
                 self._answer_is_right(job, json.loads(self._first[job.id]))
         self._answers_are_announced_once()
+        self._texts_are_those_of_the_answers()
         let_deadlines_pass(site)
         self._nothing_is_left()
         self._all_are_counted()
@@ -295,6 +299,18 @@ class Rules:
         for task_id, result in self._first.items():
             new = self._site.jobs[task_id].new and '"origin": "cached"' in result
             assert told.get(task_id, result if new else "") == result, f"{task_id}: not announced"
+
+    def _texts_are_those_of_the_answers(self) -> None:
+        """A run that a record names wrote the job's answer, and nothing else."""
+        client = self._site.glass.client
+        for task_id, record in self._site.seen.records.items():
+            if record.get("run") is None or record["state"] != "succeeded":
+                continue
+            for place in (record.get("fingerprint", ""), task_id):
+                text = str(client.get(f"{KEYS.text}{place}") or "")
+                if text.startswith(f"c{record['run']}"):
+                    answer = json.loads(self._first[task_id])["result"]
+                    assert text[1 + len(record["run"]) :] == text_of(answer), f"{task_id}: {text}"
 
     def _nothing_is_left(self) -> None:
         client = self._site.glass.client

@@ -36,11 +36,8 @@ if delay_ms > 0 then
   if known then redis.call('HSET', record, 'state', 'deferred', 'queue', queue) end
   return 1
 end
-if fingerprint then
-  local now = clock()
-  add_waiter(fingerprint, id, deadline, kept_ms, now)
-  if stream then want_text(fingerprint, deadline + kept_ms, now) end
-end
+if fingerprint then add_waiter(fingerprint, id, deadline, kept_ms, clock()) end
+if fingerprint and stream then want_text(fingerprint, deadline + kept_ms, clock()) end
 redis.call('LPUSH', QUEUE_LIST .. queue, message)
 ring()
 return 1

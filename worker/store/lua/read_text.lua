@@ -9,13 +9,13 @@
 -- Without a state and a result there is no such job; a run is named only where its text is there.
 -- uses: GROUP, JOB_RECORD, RESULT_META, RUN_CHARACTERS, TEXT, leader_of, read, run_of
 local id, known_run, known_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local job = read(JOB_RECORD .. id, 'state', 'token', 'fingerprint', 'settled', 'run')
+local job = read(JOB_RECORD .. id, 'state', 'token', 'fingerprint', 'settled', 'run', 'error')
 local result = redis.call('GET', RESULT_META .. id)
 local has_ended = job.settled or not job.state and result
 
 local function current_run()
   -- What a failure left of a text is read to its end; an answer comes from a run that is known.
-  if has_ended then return job.run or job.state ~= 'succeeded' and known_run or '' end
+  if has_ended then return job.run or job.error and known_run or '' end
   if job.token then return run_of(job.token) end
   local is_led = job.fingerprint and leader_of(job.fingerprint)
   return is_led and run_of(redis.call('HGET', GROUP .. job.fingerprint, 'token')) or ''
