@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
@@ -53,12 +53,7 @@ class Presence(BaseModel):
 
 def read_all(store: Store) -> list[Presence]:
     """All workers that are there now, by name. Raises redis-py's errors."""
-    # Not by a scan for their keys: that takes seconds where there are many results.
-    client, keys_ = store.client, store.keys
-    there = sorted(cast(list[str], client.zrange(keys_.catalog_until, 0, -1)))
-    names = [keys_.worker(name) for name in there]
-    found = cast(list[str | None], client.mget(names)) if names else []
-    return [Presence.model_validate_json(text) for text in found if text is not None]
+    return store.drive(store.jobs.moves.workers())
 
 
 def publish(store: Store, worker: str, presence: str, catalog: str) -> None:

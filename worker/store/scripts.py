@@ -15,6 +15,7 @@ from typing import Any
 
 import redis
 
+from local_llm_service.worker.store.calls import Call, Command, Script
 from local_llm_service.worker.store.keys import Keys
 
 DIRECTORY = Path(__file__).parent / "lua"
@@ -89,14 +90,12 @@ class Scripts:
         client of a cluster may stand in for `client`. As redis-py's Script, without its 10 µs:
         `.delay()` of a repeated question has few of them.
         """
-        known = self._hashes.get(name) or self._hash(name)
         call: Callable[..., Any] = self.client.execute_command
         try:
-            return call("EVALSHA", known, 1, self.keys.prefix, *args)
+            return call("EVALSHA", self.hash_of(name), 1, self.keys.prefix, *args)
         except redis.exceptions.NoScriptError:
             # Not SCRIPT LOAD and then EVALSHA: a SCRIPT FLUSH can come between the two.
-            text = script_text(name, self.keys.prefix, self.keys.database)
-            return call("EVAL", text, 1, self.keys.prefix, *args)
+            return call("EVAL", self.text_of(name), 1, self.keys.prefix, *args)
 
     def run_all(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """Call scripts in one round trip, each (name, arguments).
@@ -105,16 +104,32 @@ class Scripts:
         """
         with self.client.pipeline(transaction=False) as pipe:
             for name, args in calls:
-                known = self._hashes.get(name) or self._hash(name)
                 call: Callable[..., Any] = pipe.execute_command
-                call("EVALSHA", known, 1, self.keys.prefix, *args)
+                call("EVALSHA", self.hash_of(name), 1, self.keys.prefix, *args)
             replies = pipe.execute(raise_on_error=False)
         return [
             self.run(*call) if isinstance(reply, redis.exceptions.NoScriptError) else reply
             for call, reply in zip(calls, replies, strict=True)
         ]
 
-    def _hash(self, name: str) -> str:
-        text = script_text(name, self.keys.prefix, self.keys.database)
-        self._hashes[name] = hashlib.sha1(text.encode()).hexdigest()
-        return self._hashes[name]
+    def answer(self, call: Call) -> Any:
+        """Make a call (calls.py), blocking; hurry is a matter of the client."""
+        if isinstance(call, Script):
+            return self.run(call.name, call.args)
+        if isinstance(call, Command):
+            command: Callable[..., Any] = self.client.execute_command
+            return command(*call.words)
+        call.sleeper.sleep(call.seconds)
+        return None
+
+    def hash_of(self, name: str) -> str:
+        """The hash by which Redis knows a script that it has."""
+        known = self._hashes.get(name)
+        if known is None:
+            text = self.text_of(name)
+            known = self._hashes[name] = hashlib.sha1(text.encode()).hexdigest()
+        return known
+
+    def text_of(self, name: str) -> str:
+        """What Redis is given for a script."""
+        return script_text(name, self.keys.prefix, self.keys.database)
