@@ -287,10 +287,11 @@ def read_along(site: Site) -> None:
     texts = site.store.texts
     assert texts.write_text(TextAddition(*said, 0, 0, b"Hel", False)) is Written.ADDED
     assert texts.write_text(TextAddition(*said, 3, 3, b"lo.", True)) is Written.ADDED
-    look = texts.read_text(task_id)
+    read = site.jobs.moves.read_text
+    look = site.store.drive(read(task_id))
     assert (look.text, look.is_complete, look.has_ended) == ("Hello.", True, False)
     assert site.jobs.settle(task_id, leader.token, ending())[0] is Settled.STORED
-    assert texts.read_text(task_id, look.run, 3).text == "lo."
+    assert site.store.drive(read(task_id, look.run, 3)).text == "lo."
 
 
 def test_every_script_runs_on_a_cluster(cluster: RedisCluster) -> None:

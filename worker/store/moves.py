@@ -29,6 +29,7 @@ from local_llm_service.worker.store.states import (
 if TYPE_CHECKING:
     from local_llm_service.worker.store.outcomes import Ending, Settled
     from local_llm_service.worker.store.presence import Presence
+    from local_llm_service.worker.store.texts import TextLook
 
 _ADMISSIONS = {str(word): word for word in Admission}
 
@@ -160,6 +161,12 @@ class Moves:
         """Return the results of several jobs, as `result` does."""
         found: list[str | None] = yield Command(("MGET", *map(self.keys.result, task_ids)))
         return found
+
+    def read_text(self, task_id: str, run: str = "", from_bytes: int = 0) -> Calls[TextLook]:
+        """Look at a job for a reader that has read `from_bytes` of the text of `run`."""
+        from local_llm_service.worker.store.texts import TextLook  # only readers need it
+
+        return TextLook.of((yield Script("read_text", [task_id, run, from_bytes])))
 
     def workers(self) -> Calls[list[Presence]]:
         """Return all workers that are there now, by name."""

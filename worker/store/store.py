@@ -69,7 +69,7 @@ class Store:
 
     @cached_property
     def texts(self) -> Texts:
-        """The texts of streamed jobs, for workers and readers."""
+        """The texts of streamed jobs, for workers."""
         from local_llm_service.worker.store.texts import Texts
 
         return Texts(self.scripts)

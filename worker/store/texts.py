@@ -86,7 +86,10 @@ class TextLook:
 
 
 class Texts:
-    """The moves of texts. Every call is one round trip and raises redis-py's errors."""
+    """A worker's moves of texts; a reader's is `Moves.read_text`.
+
+    Every call is one round trip and raises redis-py's errors.
+    """
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
@@ -100,7 +103,3 @@ class Texts:
         calls = [("write_text", addition.args) for addition in additions]
         replies = self._scripts.run_all(calls)
         return [one if isinstance(one, redis.RedisError) else Written(one) for one in replies]
-
-    def read_text(self, task_id: str, run: str = "", from_bytes: int = 0) -> TextLook:
-        """Look at a job for a reader that has read `from_bytes` of the text of `run`."""
-        return TextLook.of(self._scripts.run("read_text", [task_id, run, from_bytes]))
