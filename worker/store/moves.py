@@ -28,7 +28,6 @@ from local_llm_service.worker.store.states import (
 
 if TYPE_CHECKING:
     from local_llm_service.worker.store.outcomes import Ending, Settled
-    from local_llm_service.worker.store.presence import Presence
     from local_llm_service.worker.store.texts import TextLook
 
 _ADMISSIONS = {str(word): word for word in Admission}
@@ -167,17 +166,6 @@ class Moves:
         from local_llm_service.worker.store.texts import TextLook  # only readers need it
 
         return TextLook.of((yield Script("read_text", [task_id, run, from_bytes])))
-
-    def workers(self) -> Calls[list[Presence]]:
-        """Return all workers that are there now, by name."""
-        from local_llm_service.worker.store.presence import Presence
-
-        # Not by a scan for their keys: that takes seconds where there are many results.
-        there = sorted((yield Command(("ZRANGE", self.keys.catalog_until, 0, -1))))
-        if not there:
-            return []
-        found = yield Command(("MGET", *map(self.keys.worker, there)))
-        return [Presence.model_validate_json(text) for text in found if text is not None]
 
     @property
     def _kept(self) -> int:
