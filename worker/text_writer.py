@@ -54,6 +54,8 @@ class RunText:
         self._is_open, self._fits = True, True
         #: When it may be sent next; None while that is not planned.
         self.due: float | None = None
+        #: Held while something of it is sent.
+        self.sending = threading.Lock()
         self._not_before = float("-inf")
         self._sent_at = float("-inf")
         self._sent_pieces = self._sent_bytes = self._sent_characters = 0
@@ -91,6 +93,11 @@ class RunText:
     def is_written(self) -> bool:
         """Whether it goes to Redis."""
         return self._is_open and self._is_wanted
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something of it is to be sent."""
+        return self.is_written and self.unsent > 0
 
     def next_at(self, now: float) -> float:
         """When to send what there is."""
@@ -137,8 +144,6 @@ class TextWriter:
         self._texts, self._clock = texts, clock
         self._planned: set[RunText] = set()
         self._changed = threading.Condition()
-        #: Held while something is sent.
-        self._sending = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wakes_at = float("inf")
         self._is_away = False
@@ -162,7 +167,7 @@ class TextWriter:
         """Send the rest of a text in the caller's thread; see RunText.end."""
         with self._changed:
             self._planned.discard(text)
-        with self._sending:
+        with text.sending:
             tries = 2  # what is to be there may be gone, with a Redis that was restarted
             while text.is_written and tries and (is_complete or text.unsent):
                 tries -= 1
@@ -180,16 +185,20 @@ class TextWriter:
     def send_due(self) -> None:
         """Send all texts that are due, in one round trip."""
         now = self._clock()
-        with self._sending:
-            with self._changed:
-                due = [text for text in self._planned if (text.due or 0) <= now]
-                self._planned.difference_update(due)
-                for text in due:
-                    text.due = None
-            batch = [(text, *text.addition()) for text in due if text.is_written and text.unsent]
-            self._send(batch)
-        for text in due:
-            if text.is_written and text.unsent:
+        with self._changed:
+            due = [text for text in self._planned if (text.due or 0) <= now]
+            self._planned.difference_update(due)
+            for text in due:
+                text.due = None
+        # Who holds another one sends its rest just now, and that is the end of it.
+        mine = [text for text in due if text.sending.acquire(blocking=False)]
+        try:
+            self._send([(text, *text.addition()) for text in mine if text.has_news])
+        finally:
+            for text in mine:
+                text.sending.release()
+        for text in mine:
+            if text.has_news:
                 self.plan(text)
 
     def _send(self, batch: list[tuple[RunText, TextAddition, int]]) -> None:

@@ -34,6 +34,8 @@ class Seen:
     records: dict[str, dict[str, str]] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=dict)
     waiters: dict[str, list[str]] = field(default_factory=dict)
+    #: What runs have written, by fingerprint or job: a flag, the run, the text.
+    texts: dict[str, str] = field(default_factory=dict)
     #: `jobs` maps a job to "queue bytes", `sums` is what is counted of them.
     backlog: dict[str, dict[str, str]] = field(default_factory=dict)
     #: Jobs that wait in an open fan-out.
