@@ -16,6 +16,7 @@ from celery import states
 
 from local_llm_service.worker.app import app
 from local_llm_service.worker.errors import NotFound, NotReady
+from local_llm_service.worker.listening.ear import Ear
 from local_llm_service.worker.listening.wait import LONGEST_SLEEP_SECONDS, NoResult, Wait
 from local_llm_service.worker.store.calls import Calls, Rest
 from local_llm_service.worker.store.connection import unreachable
@@ -38,10 +39,13 @@ _UNKNOWN = "It was never submitted here, or its answer has expired (RESULT_TTL).
 
 
 class Listens(Protocol):
-    """What a wait needs of a listener."""
+    """What waits and streams need of a listener."""
 
     def wait(self, task_ids: Iterable[str]) -> AbstractContextManager[Wait[Any]]:
         """Look for these results until the end of the `with`."""
+
+    def hear(self, channels: Iterable[str]) -> AbstractContextManager[Ear[Any]]:
+        """Hear these channels until the end of the `with`."""
 
 
 class Site(Protocol):

@@ -12,19 +12,18 @@ from typing import Any, Generic
 
 import redis
 
+from local_llm_service.producers.result_wait import GONE_SECONDS, Site, not_found
 from local_llm_service.producers.stream_event import A, StreamEvent
 from local_llm_service.producers.text_reader import TextReader
-from local_llm_service.worker.errors import NotFound, ServiceError
+from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.listening.ear import Ear
 from local_llm_service.worker.listening.patience import AWAY_SECONDS
 from local_llm_service.worker.store.calls import Calls
 from local_llm_service.worker.store.connection import unreachable
-from local_llm_service.worker.store.moves import Moves
 from local_llm_service.worker.store.texts import TextLook
 
-#: An id that nobody knows may be one that was sent by name, and not collected yet.
-UNKNOWN_SECONDS = 2.5
-#: Between two looks at such an id, and where Redis refuses a look, or no channel may tell of news.
+#: Between two looks at an id that nobody knows, and where Redis refuses a look, or no channel may
+#: tell of news.
 UNKNOWN_PAUSE_SECONDS, PAUSE_SECONDS = 0.5, 1.0
 
 
@@ -33,15 +32,14 @@ class Stream(Generic[A]):
 
     def __init__(
         self,
+        site: Site,
         task_id: str,
-        moves: Moves,
-        url: str,
         outcome: Callable[[str], A | ServiceError | None],
         after: str | None = None,
     ) -> None:
-        """`url` is that of Redis, for errors. Raises InvalidRequest for an `after` that is none."""
+        """Raises InvalidRequest for an `after` that is no offset."""
         self._reader = TextReader[A](after)
-        self._task_id, self._moves, self._url, self._outcome = task_id, moves, url, outcome
+        self._site, self._task_id, self._outcome = site, task_id, outcome
         self._fingerprint = ""
         #: Until the next look, should nothing be heard; None: the ear says when.
         self._pause: float | None = None
@@ -52,7 +50,7 @@ class Stream(Generic[A]):
     @property
     def channels(self) -> set[str]:
         """Where news of the job may come from, as far as is known."""
-        keys = self._moves.keys
+        keys = self._site.moves.keys
         places = {self._task_id, self._fingerprint} - {""}
         return {keys.announced(self._task_id), *(f"{keys.text_channel}{one}" for one in places)}
 
@@ -77,11 +75,13 @@ class Stream(Generic[A]):
     def _look(self, ear: Ear[Any]) -> Calls[list[StreamEvent[A]]]:
         reader = self._reader
         try:
-            look = yield from self._moves.read_text(self._task_id, reader.run, reader.from_bytes)
+            look = yield from self._site.moves.read_text(
+                self._task_id, reader.run, reader.from_bytes
+            )
         except redis.RedisError as error:
             self._refused_since = self._refused_since or monotonic()
             if monotonic() - self._refused_since > AWAY_SECONDS:
-                raise unreachable(self._url, error) from None
+                raise unreachable(self._site.url, error) from None
             self._pause = PAUSE_SECONDS
             return []
         self._refused_since = None
@@ -93,8 +93,8 @@ class Stream(Generic[A]):
     def _wait_for_it(self) -> list[StreamEvent[A]]:
         now = monotonic()
         self._unknown_since = self._unknown_since or now
-        if now - self._unknown_since >= UNKNOWN_SECONDS:
-            raise NotFound("no job has this id")
+        if now - self._unknown_since >= GONE_SECONDS:
+            raise not_found()
         self._pause = UNKNOWN_PAUSE_SECONDS
         return []
 
