@@ -12,12 +12,13 @@ from typing import Any, Generic
 
 import redis
 
-from local_llm_service.producers.result_wait import GONE_SECONDS, Site, not_found
+from local_llm_service.producers.result_wait import Site, not_found
 from local_llm_service.producers.stream_event import A, StreamEvent
 from local_llm_service.producers.text_reader import TextReader
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.listening.ear import Ear
 from local_llm_service.worker.listening.patience import AWAY_SECONDS
+from local_llm_service.worker.listening.wait import GONE_SECONDS
 from local_llm_service.worker.store.calls import Calls
 from local_llm_service.worker.store.connection import unreachable
 from local_llm_service.worker.store.texts import TextLook
