@@ -99,13 +99,7 @@ def test_every_argument_is_documented_and_has_a_name(name: str) -> None:
 @each_script
 def test_a_method_bears_the_name_of_its_script(name: str) -> None:
     """Who reads a call finds its script, and the other way round."""
-<<<<<<< HEAD
-    rooms = (Jobs, SingleFlight, Endings, Afterwork, Moves, Texts, presence)
-||||||| b5f6be0
-    rooms = (Jobs, SingleFlight, Endings, Afterwork, presence)
-=======
-    rooms = (Jobs, SingleFlight, Endings, Afterwork, moves, presence)
->>>>>>> i10-core
+    rooms = (Jobs, SingleFlight, Endings, Afterwork, moves, Moves, Texts, presence)
     assert [room for room in rooms if callable(getattr(room, name, None))]
 
 
