@@ -73,7 +73,7 @@ def main() -> int:
         if "first" in given.parts:
             found["first"] = first_tokens(engine, 10 if given.short else 100)
         if "cost" in given.parts:
-            found["cost"] = costs(engine, worker, 4 if given.short else 40)
+            found["cost"] = costs(engine, worker, 4 if given.short else 30)
     RESULTS.write_text(json.dumps(found) + "\n")
     return 0
 
