@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from local_llm_service.producers.asks import Ask, Asks
 from local_llm_service.producers.faces import face_of
 from local_llm_service.producers.job_core import JobCore, JobFacts, submitting
+from local_llm_service.producers.stream_event import StreamEvent
+from local_llm_service.producers.streaming import Stream
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.listening.thread_listener import ThreadListener, process_listener
@@ -70,6 +72,23 @@ def _blocking(
     return method
 
 
+def _iterated(
+    declared: Callable[Concatenate[JobCore[A], P], Stream[A]],
+) -> Callable[Concatenate[Job[A], P], Iterator[StreamEvent[A]]]:
+    @face_of(declared, "Iterator[StreamEvent[{}]]")
+    def method(self: Job[A], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[StreamEvent[A]]:
+        return read_along(declared(JobCore(SITE, self._facts), *args, **kwargs))
+
+    return method
+
+
+def read_along(stream: Stream[A], until: float = float("inf")) -> Iterator[StreamEvent[A]]:
+    """The events of a stream as they come, to its end or to a monotonic time."""
+    with SITE.listener.hear(stream.channels) as ear:
+        while not stream.has_ended and (events := SITE.drive(stream.next_events(ear, until))):
+            yield from events
+
+
 def _submits(
     declared: Callable[Concatenate[Asks, P], Ask[A]],
 ) -> Callable[Concatenate[Client, P], Job[A]]:
@@ -101,7 +120,7 @@ class Job(Generic[A]):
     progress = _blocking(JobCore.progress)
     result = _blocking(JobCore.result)
     cancel = _blocking(JobCore.cancel)
-    # `stream` comes here: issue 10, helper "streams".
+    stream = _iterated(JobCore.stream)
 
 
 class Client:
