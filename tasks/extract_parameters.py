@@ -42,6 +42,8 @@ class Function(BaseModel):
 
 def _unwrap(value: object) -> object:
     """Accept OpenAI's `{"type": "function", "function": {…}}` and a bare `parameters` object."""
+    if callable(value):
+        raise ValueError("must be plain JSON; a Python function goes to Client only")
     if not isinstance(value, dict):
         return value
     inner = value.get("function")
