@@ -15,22 +15,10 @@ from typing_extensions import TypedDict  # pydantic refuses typing's before Pyth
 
 from local_llm_service.producers.docstring import read_docstring
 from local_llm_service.producers.model_schema import ModelSchema
-from local_llm_service.tasks.extract_parameters import ExtractAnswer
 from local_llm_service.worker.errors import InvalidRequest
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _HINT = "Give each parameter a name and a type that JSON has, or write the JSON Schema yourself."
-
-
-class FunctionAnswer(ExtractAnswer):
-    """`arguments` are the parameters as values of the function's own types.
-
-    >>> book_room(**answer.arguments)
-
-    A parameter that the model left out is not among them: the function's default stands.
-    """
-
-    arguments: dict[str, Any] = Field(exclude=True)
 
 
 class FunctionSchema:

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local_llm_service.tasks.answer import Answer
-
 #: Makes the answer that the caller's types ask for of the one that Redis holds.
-Reader = Callable[[Any], Answer]
+Reader = Callable[[Any], Any]
 
 
 def as_json(kind: str, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Reader | None]:
@@ -36,9 +34,8 @@ def _with_class(plain: dict[str, Any]) -> tuple[dict[str, Any], Reader | None]:
         return plain, None
     made = ModelSchema.of(plain["schema"])
 
-    def read(answer: Any) -> Answer:
-        typed: Answer = answer.model_copy(update={"data": made.read(answer.data)})
-        return typed
+    def read(answer: Any) -> Any:
+        return answer.model_copy(update={"data": made.read(answer.data)})
 
     return {**plain, "schema": made.schema}, read
 
@@ -46,18 +43,13 @@ def _with_class(plain: dict[str, Any]) -> tuple[dict[str, Any], Reader | None]:
 def _with_function(plain: dict[str, Any]) -> tuple[dict[str, Any], Reader | None]:
     if isinstance(plain.get("function_schema"), Mapping):
         return plain, None
-    from local_llm_service.producers.function_schema import (
-        FunctionAnswer,
-        FunctionSchema,
-        is_function,
-    )
+    from local_llm_service.producers.function_schema import FunctionSchema, is_function
 
     if not is_function(plain.get("function_schema")):
         return plain, None
     made = FunctionSchema(plain["function_schema"])
 
-    def read(answer: Any) -> Answer:
-        arguments = made.read(answer.parameters)
-        return FunctionAnswer.model_construct(**dict(answer), arguments=arguments)
+    def read(answer: Any) -> Any:
+        return answer.with_arguments(made.read(answer.parameters))
 
     return {**plain, "function_schema": made.schema}, read

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_llm_service.producers.bulk import Window, arguments_of, check_map, kind_of, window_for
+from local_llm_service import tasks
+from local_llm_service.producers.bulk import arguments_of, check_map
+from local_llm_service.producers.bulk_window import Window, window_for
 from local_llm_service.worker.errors import InvalidRequest, ServiceError
 
 
@@ -64,30 +66,44 @@ def test_a_slow_first_item_holds_up_the_order_but_not_the_slots() -> None:
 
 
 def test_an_item_is_the_first_argument_or_all_of_them() -> None:
-    """What an item says wins over what is said for all."""
-    kind = kind_of("generate")
-    options = {"max_tokens": 5, "priority": "low"}
-    assert arguments_of(kind, "Hi", options) == {"prompt": "Hi", **options}
-    item = {"prompt": "Hi", "max_tokens": 9}
-    assert arguments_of(kind, item, options) == {**item, "priority": "low"}
+    """A conversation is a list, and so a value."""
+    kind = tasks.generate.kind
+    assert arguments_of(kind, "Hi") == {"prompt": "Hi"}
+    assert arguments_of(kind, {"prompt": "Hi", "max_tokens": 9}) == {
+        "prompt": "Hi",
+        "max_tokens": 9,
+    }
     turns = [{"role": "user", "content": "Hi"}]
-    assert arguments_of(kind_of("compress"), turns, {}) == {"messages": turns}
-
-
-@pytest.mark.parametrize("name", ["", "Client", "llm.generate", "__all__", "run"])
-def test_an_unknown_kind_is_refused(name: str) -> None:
-    """Whatever else the module of the kinds has under that name."""
-    with pytest.raises(InvalidRequest, match="kind"):
-        kind_of(name)
+    assert arguments_of(tasks.compress.kind, turns) == {"messages": turns}
 
 
 @pytest.mark.parametrize(
-    ("window", "options"), [(0, {}), (-1, {}), (True, {}), (None, {"task_id": "a"})]
+    ("kind", "window", "options", "says"),
+    [
+        ("", None, {}, "kind"),
+        ("Client", None, {}, "kind"),
+        ("llm.generate", None, {}, "kind"),
+        ("__all__", None, {}, "kind"),
+        ("generate", 0, {}, "window"),
+        ("generate", -1, {}, "window"),
+        ("generate", 1.5, {}, "window"),
+        ("generate", True, {}, "window"),
+        ("generate", None, {"task_id": "a"}, "task_id"),
+        ("generate", None, {"max_token": 5}, "max_token: generate has no such"),
+        ("structured_output", None, {"json_schema": {}}, "json_schema"),
+    ],
 )
-def test_what_no_bulk_call_can_do_is_refused(window: Any, options: dict[str, Any]) -> None:
+def test_what_no_bulk_call_can_do_is_refused(
+    kind: str, window: Any, options: dict[str, Any], says: str
+) -> None:
     """Before anything is read or queued."""
-    with pytest.raises(InvalidRequest):
-        check_map(window, options)
+    with pytest.raises(InvalidRequest, match=says):
+        check_map(kind, window, options)
+
+
+def test_arguments_and_options_of_all_items_are_admitted() -> None:
+    """A schema for all, for example, by the name that callers know."""
+    check_map("structured_output", 5, {"schema": {}, "priority": "low", "cache": False})
 
 
 def test_the_window_is_twice_the_slots() -> None:

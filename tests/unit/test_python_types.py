@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from local_llm_service.producers.function_schema import FunctionAnswer
 from local_llm_service.producers.python_types import as_json
 from local_llm_service.tasks.extract_parameters import ExtractAnswer
 from local_llm_service.tasks.structured_output import StructuredAnswer
@@ -63,7 +62,8 @@ def test_a_function_becomes_its_schema_and_the_parameters_its_arguments() -> Non
         {**COMMON, "kind": "extract_parameters", "parameters": parameters}
     )
     typed = read(answer)
-    assert isinstance(typed, FunctionAnswer)
+    assert isinstance(typed, ExtractAnswer)
+    assert answer.arguments == parameters
     assert typed.arguments == {"to": "Bern", "day": dt.date(2026, 11, 28)}
     assert typed.parameters == parameters
     assert typed.model_dump(mode="json") == answer.model_dump(mode="json")
