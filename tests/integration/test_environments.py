@@ -1,7 +1,7 @@
 """The clients where backends run: uvicorn with uvloop, gunicorn, threads, gevent, many event loops.
 
-Each is a process of its own with all warnings as errors. Its connections have a name in Redis, so
-that what it leaves open is seen.
+Each is a process of its own with all warnings as errors, and a user of its own in Redis, so that
+the connections that it leaves open are seen.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ from tests.integration.conftest import ROOT, run_python
 SHARED_WORKER = {"CONCURRENCY": "8"}
 pytestmark = pytest.mark.usefixtures("echo")
 
-#: Warnings as errors, also those of objects that nobody collected in time.
-STRICT = ("-X", "dev", "-W", "error")
+STRICT = ("-W", "error")
 #: Said by each program of the tests that follow: what its garbage and its tasks complain of.
 COMPLAINTS = """
 import gc, json, sys
@@ -55,20 +54,22 @@ def echo(shared_worker: object, shared_ollama: FakeOllama) -> None:
     shared_ollama.respond = respond
 
 
-def named_url(name: str) -> str:
-    """This run's Redis; connections of who uses this URL have a name."""
-    return f"{os.environ['REDIS_URL']}?client_name={name}"
+def url_of(user: str) -> str:
+    """This run's Redis, for connections of that user."""
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        client.execute_command("ACL SETUSER", user, "on", "nopass", "~*", "&*", "+@all")
+    return os.environ["REDIS_URL"].replace("://", f"://{user}:-@")
 
 
-def connections(client: redis.Redis, name: str) -> int:
-    """The open connections of that name."""
+def connections(client: redis.Redis, user: str) -> int:
+    """The open connections of that user."""
     found: Any = client.client_list()
-    return sum(one["name"] == name for one in found)
+    return sum(one["user"] == user for one in found)
 
 
-def run_program(name: str, program: str) -> dict[str, Any]:
+def run_program(user: str, program: str) -> dict[str, Any]:
     """Run a program that ends with `end(...)`; returns what it found."""
-    done = run_python(*STRICT, "-c", COMPLAINTS + program, REDIS_URL=named_url(name), timeout=90)
+    done = run_python(*STRICT, "-c", COMPLAINTS + program, REDIS_URL=url_of(user), timeout=90)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stderr == ""
     found: dict[str, Any] = json.loads(done.stdout)
@@ -144,11 +145,12 @@ from local_llm_service import AsyncClient
 from local_llm_service.worker.lazy_settings import lazy_settings
 
 client = AsyncClient()
-look = redis.Redis.from_url(lazy_settings().redis_url.replace("client_name=loops", ""))
+url = lazy_settings().redis_url.replace("loops:-@", "")
+look = redis.Redis.from_url(url, decode_responses=True)
 left = []
 
 def count():
-    open_ = sum(one["name"] == "loops" for one in look.client_list())
+    open_ = sum(one["user"] == "loops" for one in look.client_list())
     left.append([open_, threading.active_count()])
 
 async def ask(name):
@@ -180,6 +182,7 @@ async def close():
     await asyncio.sleep(0)
     count()
 asyncio.run(close())
+look.close()
 end(answers=answers, left=left)
 """
 
@@ -294,13 +297,13 @@ def test_clients_made_before_gunicorn_forks_work_in_its_workers(
 
 @contextmanager
 def serving(
-    name: str, application: str, command: list[str], folder: Path
+    user: str, application: str, command: list[str], folder: Path
 ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """A server's process with its log; it is asked to end at the end of the `with`."""
     (folder / "application.py").write_text(application)
     log = folder / "log"
     path = os.pathsep.join([str(folder), str(ROOT / "src")])
-    environment = {**os.environ, "PYTHONPATH": path, "REDIS_URL": named_url(name)}
+    environment = {**os.environ, "PYTHONPATH": path, "REDIS_URL": url_of(user)}
     with (
         log.open("w") as file,
         subprocess.Popen(
