@@ -18,18 +18,20 @@ import redis
 from local_llm_service.producers.asks import Ask
 from local_llm_service.producers.bulk_window import Outcome, Window, window_for
 from local_llm_service.producers.job_core import JobCore, JobFacts, submitting, task_of
-from local_llm_service.producers.result_wait import Site, decoded, reaching
+from local_llm_service.producers.result_wait import Site, decoded, not_found, reaching
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     InvalidRequest,
-    NotReady,
     QueueFull,
     ServiceError,
 )
 from local_llm_service.worker.listening.ear import Ear, Heard
+from local_llm_service.worker.listening.interests import BATCH
 from local_llm_service.worker.listening.patience import AWAY_SECONDS
+from local_llm_service.worker.listening.wait import GONE_SECONDS
 from local_llm_service.worker.store.calls import Calls, Rest
+from local_llm_service.worker.store.moves import look
 from local_llm_service.worker.store.presence import workers
 
 #: Between two looks at how many slots the workers have.
@@ -38,8 +40,6 @@ SLOTS_SECONDS = 10.0
 AGAIN_SECONDS = 1.0
 #: The longest sleep, so that a bulk call notices a Redis that is away.
 LONGEST_SLEEP_SECONDS = 1.0
-#: A job without a result for so long is asked for, as Redis may have forgotten it.
-CHECK_SECONDS = 15.0
 
 
 class Step(Enum):
@@ -60,11 +60,11 @@ class _Waiting:
 
 @dataclass
 class _Running:
-    """An item's job, which has no outcome yet, and when to ask whether it is there."""
+    """An item's job, which has no outcome yet, and since when Redis does not know it."""
 
     index: int
     job: JobFacts[Any]
-    check_at: float
+    gone_since: float | None = None
 
 
 class Bulk:
@@ -157,11 +157,11 @@ class Bulk:
         self._waiting, self._was_reached, self._away_since = None, True, None
         channel = self._site.moves.keys.announced(job.task_id)
         if job.result is not None:
-            yield from self._end(_Running(index, job, 0.0))
+            yield from self._end(_Running(index, job))
         elif channel in self._running:
             self._window.end(index, InvalidRequest("task_id: an earlier item has this id"))
         else:
-            self._running[channel] = _Running(index, job, monotonic() + CHECK_SECONDS)
+            self._running[channel] = _Running(index, job)
             ear.listen_to(self._running)
 
     def _is_away_for_good(self) -> bool:
@@ -188,18 +188,24 @@ class Bulk:
         ear.listen_to(self._running)
 
     def _look(self, some: Sequence[_Running]) -> Calls[None]:
-        """Read the results of these. The ear knows whether Redis is away for too long."""
-        if not some:
-            return
+        """Look for the results of these. The ear knows whether Redis is away for too long."""
         with suppress(redis.RedisError):
-            texts = yield from self._site.moves.results([one.job.task_id for one in some])
-            for running, text in zip(some, texts, strict=True):
-                if text is not None:
-                    yield from self._found(running, text)
-                elif running.check_at <= monotonic():
-                    running.check_at = monotonic() + CHECK_SECONDS
-                    with suppress(BrokerUnreachable, NotReady):
-                        yield from self._end(running)
+            for start in range(0, len(some), BATCH):
+                batch = some[start : start + BATCH]
+                found = yield from look([running.job.task_id for running in batch])
+                for running, seen in zip(batch, found, strict=True):
+                    if seen.result is not None:
+                        yield from self._found(running, seen.result)
+                    elif seen.is_known:
+                        running.gone_since = None
+                    else:
+                        self._is_gone(running)
+
+    def _is_gone(self, running: _Running) -> None:
+        now = monotonic()
+        running.gone_since = running.gone_since or now
+        if now - running.gone_since >= GONE_SECONDS:
+            self._keep(running, not_found())
 
     def _found(self, running: _Running, text: str | bytes) -> Calls[None]:
         meta = decoded(text)
@@ -208,14 +214,13 @@ class Bulk:
             yield from self._end(running)
 
     def _end(self, running: _Running) -> Calls[None]:
-        """Keep an item's outcome. Raises NotReady or BrokerUnreachable where there is none yet."""
-        outcome: Outcome
+        """Read the result that is there."""
         try:
-            outcome = yield from JobCore(self._site, running.job).result(0)
+            self._keep(running, (yield from JobCore(self._site, running.job).result(0)))
         except ServiceError as error:
-            if running.job.result is None and isinstance(error, BrokerUnreachable | NotReady):
-                raise
-            outcome = error
+            self._keep(running, error)
+
+    def _keep(self, running: _Running, outcome: Outcome) -> None:
         self._running.pop(self._site.moves.keys.announced(running.job.task_id), None)
         self._window.end(running.index, outcome)
         if self._waiting is not None:

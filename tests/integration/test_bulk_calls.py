@@ -272,7 +272,7 @@ def test_a_job_that_redis_has_forgotten_is_a_failure(
     mapped: Mapped, shared_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would be waited for in vain."""
-    monkeypatch.setattr(bulk, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(bulk, "GONE_SECONDS", 0.0)
     submitting = bulk.submitting
 
     def forgotten(*args: Any) -> Any:
