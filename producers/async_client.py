@@ -23,6 +23,8 @@ from local_llm_service.producers.client import Client
 from local_llm_service.producers.faces import face_of
 from local_llm_service.producers.job_core import JobCore, JobFacts, submitting
 from local_llm_service.producers.loop_state import LoopState
+from local_llm_service.producers.stream_event import StreamEvent
+from local_llm_service.producers.streaming import Stream
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store.calls import Calls
@@ -45,6 +47,26 @@ def _awaited(
         return await here.drive(declared(JobCore(here, self._facts), *args, **kwargs))
 
     return method
+
+
+def _iterated(
+    declared: Callable[Concatenate[JobCore[A], P], Stream[A]],
+) -> Callable[Concatenate[AsyncJob[A], P], AsyncIterator[StreamEvent[A]]]:
+    @face_of(declared, "AsyncIterator[StreamEvent[{}]]")
+    def method(
+        self: AsyncJob[A], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncIterator[StreamEvent[A]]:
+        here = self._client.here()
+        return _events(here, declared(JobCore(here, self._facts), *args, **kwargs))
+
+    return method
+
+
+async def _events(here: LoopState, stream: Stream[A]) -> AsyncIterator[StreamEvent[A]]:
+    with here.listener.hear(stream.channels) as ear:
+        while not stream.has_ended:
+            for event in await here.drive(stream.next_events(ear)):
+                yield event
 
 
 def _submits(
@@ -80,7 +102,7 @@ class AsyncJob(Generic[A]):
     progress = _awaited(JobCore.progress)
     result = _awaited(JobCore.result)
     cancel = _awaited(JobCore.cancel)
-    # `stream` comes here: issue 10, helper "streams".
+    stream = _iterated(JobCore.stream)
 
 
 class AsyncClient:

@@ -15,6 +15,8 @@ from local_llm_service.producers.bulk import Bulk, Step, check_map
 from local_llm_service.producers.bulk_window import Outcome
 from local_llm_service.producers.faces import face_of
 from local_llm_service.producers.job_core import JobCore, JobFacts, submitting
+from local_llm_service.producers.stream_event import StreamEvent
+from local_llm_service.producers.streaming import Stream
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.listening.thread_listener import ThreadListener, process_listener
@@ -72,6 +74,22 @@ def _blocking(
     return method
 
 
+def _iterated(
+    declared: Callable[Concatenate[JobCore[A], P], Stream[A]],
+) -> Callable[Concatenate[Job[A], P], Iterator[StreamEvent[A]]]:
+    @face_of(declared, "Iterator[StreamEvent[{}]]")
+    def method(self: Job[A], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[StreamEvent[A]]:
+        return _events(declared(JobCore(SITE, self._facts), *args, **kwargs))
+
+    return method
+
+
+def _events(stream: Stream[A]) -> Iterator[StreamEvent[A]]:
+    with SITE.listener.hear(stream.channels) as ear:
+        while not stream.has_ended:
+            yield from SITE.drive(stream.next_events(ear))
+
+
 def _submits(
     declared: Callable[Concatenate[Asks, P], Ask[A]],
 ) -> Callable[Concatenate[Client, P], Job[A]]:
@@ -103,7 +121,7 @@ class Job(Generic[A]):
     progress = _blocking(JobCore.progress)
     result = _blocking(JobCore.result)
     cancel = _blocking(JobCore.cancel)
-    # `stream` comes here: issue 10, helper "streams".
+    stream = _iterated(JobCore.stream)
 
 
 class Client:

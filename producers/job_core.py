@@ -14,6 +14,7 @@ from local_llm_service.producers.asks import Ask
 from local_llm_service.producers.progress import Progress
 from local_llm_service.producers.python_types import Reader, as_json
 from local_llm_service.producers.result_wait import Site, decoded, reaching, wait_for
+from local_llm_service.producers.streaming import Stream
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import KindTask
 from local_llm_service.worker.app import app
@@ -108,8 +109,7 @@ class JobCore(Generic[A]):
         Redis is away: within 5 s when it was away from the start. A wait goes on while Redis
         restarts, without a timeout for a minute.
         """
-        answer = _typed(self._facts.answer, (yield from self.plain_result(timeout_seconds)))
-        return answer if self._facts.read is None else self._facts.read(answer)
+        return self._typed((yield from self.plain_result(timeout_seconds)))
 
     def plain_result(self, timeout_seconds: float | None = None) -> Calls[dict[str, Any]]:
         """The same answer as plain data, as `.delay().get()` returns it."""
@@ -117,6 +117,33 @@ class JobCore(Generic[A]):
         if facts.result is None:
             facts.result = yield from wait_for(self._site, facts.task_id, timeout_seconds)
         return _answer_in(facts.result)
+
+    def stream(self, after: str | None = None) -> Stream[A]:
+        """Read the job's text while it is written: events, the last of which says how it ended.
+
+        `after` is the `offset` of an earlier event, of any process; None: from the start. The text
+        is that of a job submitted with `stream=True`, or of one that waits for the same answer as
+        such a job; of any other it is one piece at its end. It can be read from its start while it
+        is written, and for 10 minutes after; later it is what the answer holds. A job that failed
+        ends in an event, not in an exception.
+
+        Raises InvalidRequest for an `after` that is no offset; NotFound for a job that nobody
+        knows; BrokerUnreachable if Redis is away: within 5 s when it was away from the start, else
+        after a minute.
+        """
+        return Stream(self._site, self._facts.task_id, self._outcome, after)
+
+    def _outcome(self, text: str) -> A | ServiceError | None:
+        """How a job has ended, by its result as Redis holds it; None: it has not."""
+        meta = decoded(text)
+        try:
+            return None if meta is None else self._typed(_answer_in(meta))
+        except ServiceError as error:
+            return error
+
+    def _typed(self, data: dict[str, Any]) -> A:
+        answer = _typed(self._facts.answer, data)
+        return answer if self._facts.read is None else self._facts.read(answer)
 
 
 def task_of(kind: str) -> KindTask:

@@ -23,16 +23,15 @@ ROUNDS = 5
 #: Between two results: the scripted storer is no faster than a site of many workers.
 PAUSE_SECONDS = 0.002
 MOST_WAKE_UP_SECONDS = 0.020
-#: The name of the client's connections in Redis.
-NAME = "waiter"
+#: The waiting process is a user of its own in Redis, so that its connections can be counted.
+USER = "waiter"
 
 
 def run(*, short: bool) -> tuple[list[Measure], dict[str, Any]]:
     """Run all rounds; return the bounds and the raw numbers."""
     rounds: list[dict[str, Any]] = []
     with RedisProcess() as server:
-        # Connections of the waiting process have a name, so that Redis can count them.
-        waiting = {"REDIS_URL": f"{server.url}?client_name={NAME}"}
+        waiting = {"REDIS_URL": url_of(server.url)}
         storing = {"REDIS_URL": server.url}
         with (
             Child("benchmarks.clients.waiter", waiting) as waiter,
@@ -86,21 +85,28 @@ def threads(pid: int) -> int:
     return int(line.split()[1])
 
 
-def _named(look: redis.Redis) -> list[dict[str, str]]:
+def url_of(url: str) -> str:
+    """The same Redis for USER, which may do everything."""
+    with redis.Redis.from_url(url) as client:
+        client.execute_command("ACL SETUSER", USER, "on", "nopass", "~*", "&*", "+@all")
+    return url.replace("://", f"://{USER}:-@")
+
+
+def _own(look: redis.Redis) -> list[dict[str, str]]:
     found = cast(list[dict[str, str]], look.client_list())
-    return [one for one in found if one["name"] == NAME]
+    return [one for one in found if one["user"] == USER]
 
 
 def connections(look: redis.Redis) -> int:
     """The open connections of the waiting process."""
-    return len(_named(look))
+    return len(_own(look))
 
 
 def listening(look: redis.Redis) -> int:
     """Those of them that have subscribed to channels."""
-    return sum(int(one["sub"]) > 0 for one in _named(look))
+    return sum(int(one["sub"]) > 0 for one in _own(look))
 
 
 def subscribed(look: redis.Redis) -> int:
     """The channels that the waiting process has subscribed to."""
-    return sum(int(one["sub"]) for one in _named(look))
+    return sum(int(one["sub"]) for one in _own(look))

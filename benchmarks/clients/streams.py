@@ -13,7 +13,7 @@ from typing import Any
 import redis
 
 from benchmarks.chaos.judge import Measure, percentile
-from benchmarks.clients.awaits import NAME, connections, listening, subscribed, threads
+from benchmarks.clients.awaits import connections, listening, subscribed, threads, url_of
 from benchmarks.dedupe.child import Child
 from benchmarks.dedupe.numbers import row
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
@@ -30,7 +30,7 @@ def run(*, short: bool) -> tuple[list[Measure], dict[str, Any]]:
     """Run it; return the bounds and the raw numbers."""
     streams = 100 if short else STREAMS
     with RedisProcess() as server:
-        reading = {"REDIS_URL": f"{server.url}?client_name={NAME}"}
+        reading = {"REDIS_URL": url_of(server.url)}
         with (
             Child("benchmarks.clients.reader", reading) as reader,
             Child("benchmarks.clients.writer", {"REDIS_URL": server.url}) as writer,
