@@ -44,9 +44,9 @@ def run(*, short: bool) -> tuple[list[Measure], dict[str, Any]]:
     return judge(rounds), {"waits": WAITS, "pause_seconds": PAUSE_SECONDS, "rounds": rounds}
 
 
-def one_round(waiter: Child, storer: Child, look: redis.Redis, name: str) -> dict[str, Any]:
+def one_round(waiter: Child, storer: Child, look: redis.Redis, label: str) -> dict[str, Any]:
     """Submit, wait for all at once, store all; returns what was seen."""
-    ids = waiter.call("submit", name=name, count=WAITS)
+    ids = waiter.call("submit", label=label, count=WAITS)
     before = connections(look)
     waiter.ask("wait", ids=ids)
     wait_until(lambda: subscribed(look) >= WAITS, "all are waited for", 60)

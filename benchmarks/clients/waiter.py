@@ -13,9 +13,9 @@ client = AsyncClient()
 loop = asyncio.new_event_loop()
 
 
-async def _submit(name: str, count: int) -> list[str]:
-    jobs = [await client.generate(f"{name}, job {number}") for number in range(count)]
-    return [job.id for job in jobs]
+async def _submit(label: str, count: int) -> list[str]:
+    asked = (client.generate(f"{label}, job {number}") for number in range(count))
+    return [job.id for job in await asyncio.gather(*asked)]
 
 
 async def _woken_at(task_id: str) -> float:
@@ -27,9 +27,9 @@ async def _wait(ids: list[str]) -> list[float]:
     return list(await asyncio.gather(*map(_woken_at, ids)))
 
 
-def submit(name: str, count: int) -> list[str]:
+def submit(label: str, count: int) -> list[str]:
     """Queue so many jobs; returns their ids."""
-    return loop.run_until_complete(_submit(name, count))
+    return loop.run_until_complete(_submit(label, count))
 
 
 def wait(ids: list[str]) -> list[float]:
