@@ -10,12 +10,16 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, overload
 
 from local_llm_service.producers.asks import Ask, Asks
+from local_llm_service.producers.async_bulk import map_items
+from local_llm_service.producers.bulk import check_map
+from local_llm_service.producers.bulk_window import Outcome
+from local_llm_service.producers.client import Client
 from local_llm_service.producers.faces import face_of
 from local_llm_service.producers.job_core import JobCore, JobFacts, submitting
 from local_llm_service.producers.loop_state import LoopState
@@ -115,7 +119,38 @@ class AsyncClient:
     extract_parameters = _submits(Asks.extract_parameters)
     structured_output = _submits(Asks.structured_output)
     submit = _submits(Asks.submit)
-    # `map` comes here: issue 10, helper "sugar".
+
+    @overload
+    def map(
+        self,
+        kind: str,
+        items: Iterable[Any] | AsyncIterable[Any],
+        window: int | None = None,
+        ordered: Literal[True] = True,
+        **options: Any,
+    ) -> AsyncIterator[Outcome]: ...
+
+    @overload
+    def map(
+        self,
+        kind: str,
+        items: Iterable[Any] | AsyncIterable[Any],
+        window: int | None = None,
+        *,
+        ordered: Literal[False],
+        **options: Any,
+    ) -> AsyncIterator[tuple[int, Outcome]]: ...
+
+    def map(
+        self,
+        kind: str,
+        items: Iterable[Any] | AsyncIterable[Any],
+        window: int | None = None,
+        ordered: bool = True,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        check_map(kind, window, options)
+        return map_items(self.here, kind, items, window, ordered, options)
 
     def __init__(self) -> None:
         self._states: States = {}
@@ -161,6 +196,9 @@ class AsyncClient:
         """Begin as a forked child: a loop's sockets are the parent's."""
         _LEFT.append(dict(self._states))
         self._states.clear()
+
+
+AsyncClient.map.__doc__ = Client.map.__doc__
 
 
 def _drop_closed(states: States) -> None:

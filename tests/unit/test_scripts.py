@@ -99,7 +99,7 @@ def test_every_argument_is_documented_and_has_a_name(name: str) -> None:
 @each_script
 def test_a_method_bears_the_name_of_its_script(name: str) -> None:
     """Who reads a call finds its script, and the other way round."""
-    rooms = (Jobs, SingleFlight, Endings, Afterwork, moves, Moves, Texts, presence)
+    rooms = (Jobs, SingleFlight, Endings, Afterwork, Texts, Moves, moves, presence)
     assert [room for room in rooms if callable(getattr(room, name, None))]
 
 
