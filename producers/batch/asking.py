@@ -1,0 +1,92 @@
+"""Sends the job of one line and waits for its answer, for as long as that takes.
+
+Redis away, a full queue, a job that Redis forgot: none of these is the line's failure. As the id of
+the job is always the same, sending it again joins or collects what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from local_llm_service.producers.batch.records import Ask
+from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.request import JobRequest
+from local_llm_service.worker.errors import (
+    BrokerUnreachable,
+    BrokerUnsafe,
+    NotFound,
+    NotReady,
+    QueueFull,
+    ServiceError,
+)
+
+#: The pause after a refusal, seconds: the first, and the longest, to which it doubles.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 5.0
+
+#: How often a job may vanish from Redis before its line fails: more is no accident.
+MOST_LOSSES: Final = 20
+
+
+class SentJob(Protocol):
+    """What is needed of `AsyncJob`."""
+
+    async def result(self, timeout_seconds: float | None = None) -> Any:
+        """The answer, or the job's own error."""
+
+
+class Sends(Protocol):
+    """What is needed of `AsyncClient`."""
+
+    async def submit(self, kind: str, arguments: Mapping[str, Any], **options: Any) -> SentJob:
+        """Send a job, or join the one of this id."""
+
+
+class Asker:
+    """Asks for all lines of a batch. `troubles` says what asks wait for now, beside their jobs."""
+
+    def __init__(self, client: Sends, kind: str) -> None:
+        self._client, self._kind = client, kind
+        self.troubles: Counter[str] = Counter()
+
+    async def ask(self, ask: Ask) -> Answer | ServiceError:
+        """Return the answer or the error of a line's job.
+
+        Raises BrokerUnsafe: Redis may drop accepted jobs, so the batch must not go on.
+        """
+        pause, losses = FIRST_PAUSE_SECONDS, 0
+        while True:
+            try:
+                return await self._once(ask)
+            except BrokerUnsafe:
+                raise
+            except (BrokerUnreachable, QueueFull) as error:
+                await self._wait(error, pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            except NotReady:
+                continue
+            except NotFound as error:  # a Redis that restarted may have lost the last second
+                losses += 1
+                if losses >= MOST_LOSSES:
+                    return error
+            except ServiceError as error:
+                return error
+
+    async def _once(self, ask: Ask) -> Answer:
+        options = {name: ask.arguments[name] for name in _OPTIONS if name in ask.arguments}
+        own = {name: value for name, value in ask.arguments.items() if name not in options}
+        job = await self._client.submit(self._kind, own, task_id=ask.task_id, **options)
+        answer: Answer = await job.result()
+        return answer
+
+    async def _wait(self, error: ServiceError, seconds: float) -> None:
+        self.troubles[error.code] += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.troubles[error.code] -= 1
+
+
+_OPTIONS: Final = tuple(JobRequest.model_fields)
