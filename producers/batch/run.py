@@ -68,6 +68,7 @@ class Run:
     def interrupt(self) -> None:
         """End now. What is in flight goes on, and the next run collects it."""
         self._end(End.INTERRUPTED)
+        self._wake.set()
 
     async def run(self) -> End:
         """Run to the end and return why it ended; `broken` says what was wrong with the input.
@@ -90,13 +91,18 @@ class Run:
     async def _turn(self, feed: Feed) -> None:
         self._wake.clear()
         self._collect()
+        self._look_at_limits()
         more = self._fill(feed)
+        if feed.ended:
+            self._broken = self._broken or feed.error
+            self._end(End.INPUT)
         if self.records.is_due():
             self.records.commit()
-        self._look_at_limits(feed)
         self._show(self)
         if not self._is_over():
-            await (asyncio.sleep(0) if more else self._wake.wait())
+            await asyncio.sleep(0)  # a wait for what has happened gives way to nobody
+            if not more:
+                await self._wake.wait()
 
     def _fill(self, feed: Feed) -> bool:
         """Send jobs while the window has room; True when there may be more to look at."""
@@ -139,20 +145,16 @@ class Run:
             else:
                 self.records.answered(ask, outcome)
 
-    def _look_at_limits(self, feed: Feed) -> None:
+    def _look_at_limits(self) -> None:
         run = self.records.run
         if self._failures.exceeded(run.failed, run.failed + run.answered):
             self._end(End.FAILURES)
         if self.hours.are_over():
             self._end(End.HOURS)
-        if feed.ended:
-            self._broken = self._broken or feed.error
-            self._end(End.INPUT)
 
     def _end(self, why: End) -> None:
         if self.end is None or why is End.INTERRUPTED:
             self.end = why
-        self._wake.set()
 
     def _is_over(self) -> bool:
         if self.end is End.INTERRUPTED:

@@ -84,9 +84,7 @@ def test_sharegpt() -> None:
     }
     reading = good("compress", line)
     assert reading.custom_id == "abc_0"
-    assert reading.arguments == {
-        "messages": [{"role": "system", "content": "Be brief."}, *TALK]
-    }
+    assert reading.arguments == {"messages": [{"role": "system", "content": "Be brief."}, *TALK]}
 
 
 def test_openais_chat() -> None:
@@ -126,7 +124,9 @@ def test_conversations_for_the_other_kinds() -> None:
     }
     reading = good("extract_parameters", {"messages": ask[1:]}, function_schema=FUNCTION)
     assert reading.arguments["user_message"] == "Hi"
-    assert good("structured_output", {"messages": ask[1:], "schema": {}}).arguments["prompt"] == "Hi"
+    assert (
+        good("structured_output", {"messages": ask[1:], "schema": {}}).arguments["prompt"] == "Hi"
+    )
 
 
 @pytest.mark.parametrize(
