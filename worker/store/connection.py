@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -83,6 +83,69 @@ def open_connection(url: str) -> Any:
         retry=Retry(NoBackoff(), 0),
     )
     return pool.connection_class(**pool.connection_kwargs)
+
+
+def connect_async(url: str, most: int, made: Callable[[], None]) -> Any:
+    """A client of redis.asyncio as `connect` makes them, for the running event loop alone.
+
+    It has `most` connections at most; a command that finds none free fails. `made` is called at
+    each new connection.
+    """
+    # Imported here: few processes have an event loop.
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry as AsyncRetry
+
+    async def connected(connection: Any) -> None:
+        await connection.on_connect()
+        made()
+
+    return Redis.from_url(
+        url,
+        redis_connect_func=connected,
+        decode_responses=True,
+        encoding_errors="replace",
+        max_connections=most,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=AsyncRetry(NoBackoff(), 1),
+    )
+
+
+def open_async_connection(url: str) -> Any:
+    """A connection of its own for channels, as `open_connection` makes them; `connect` it first.
+
+    It may be silent for as long as nobody asks.
+    """
+    from redis.asyncio import ConnectionPool
+    from redis.asyncio.retry import Retry as AsyncRetry
+
+    pool = ConnectionPool.from_url(
+        url,
+        protocol=2,
+        socket_timeout=None,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=AsyncRetry(NoBackoff(), 0),
+    )
+    return pool.connection_class(**pool.connection_kwargs)
+
+
+def drop(connection: Any, *, loop_runs: bool) -> None:
+    """Close a connection of redis.asyncio at once, without awaiting anything.
+
+    Also that of an event loop which runs no more. What redis-py and asyncio offer there warns of an
+    unclosed connection, or wants the loop.
+    """
+    writer = getattr(connection, "_writer", None)
+    if writer is None:
+        return
+    connection._writer = connection._reader = None
+    with suppress(RuntimeError):  # the loop is closed
+        writer.transport.abort()
+    # What `abort` would have the loop do.
+    rest = getattr(writer.transport, "_call_connection_lost", None)
+    if rest is not None and not loop_runs:
+        with suppress(RuntimeError):
+            rest(None)
 
 
 def database_of(client: redis.Redis) -> int:
