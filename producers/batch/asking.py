@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Unpack
 
-from local_llm_service.producers.batch.records import Ask
+from local_llm_service.producers.asks import Options
+from local_llm_service.producers.batch.records import LineJob
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.worker.errors import (
@@ -40,7 +41,9 @@ class SentJob(Protocol):
 class Sends(Protocol):
     """What is needed of `AsyncClient`."""
 
-    async def submit(self, kind: str, arguments: Mapping[str, Any], **options: Any) -> SentJob:
+    async def submit(
+        self, kind: str, arguments: Mapping[str, Any], **options: Unpack[Options]
+    ) -> SentJob:
         """Send a job, or join the one of this id."""
 
 
@@ -51,7 +54,7 @@ class Asker:
         self._client, self._kind = client, kind
         self.troubles: Counter[str] = Counter()
 
-    async def ask(self, ask: Ask) -> Answer | ServiceError:
+    async def ask(self, line_job: LineJob) -> Answer | ServiceError:
         """Return the answer or the error of a line's job.
 
         Raises BrokerUnsafe: Redis may drop accepted jobs, so the batch must not go on.
@@ -59,7 +62,7 @@ class Asker:
         pause, losses = FIRST_PAUSE_SECONDS, 0
         while True:
             try:
-                return await self._once(ask)
+                return await self._once(line_job)
             except BrokerUnsafe:
                 raise
             except (BrokerUnreachable, QueueFull) as error:
@@ -74,10 +77,12 @@ class Asker:
             except ServiceError as error:
                 return error
 
-    async def _once(self, ask: Ask) -> Answer:
-        options = {name: ask.arguments[name] for name in _OPTIONS if name in ask.arguments}
-        own = {name: value for name, value in ask.arguments.items() if name not in options}
-        job = await self._client.submit(self._kind, own, task_id=ask.task_id, **options)
+    async def _once(self, line_job: LineJob) -> Answer:
+        options = {
+            name: line_job.arguments[name] for name in _OPTIONS if name in line_job.arguments
+        }
+        own = {name: value for name, value in line_job.arguments.items() if name not in options}
+        job = await self._client.submit(self._kind, own, task_id=line_job.task_id, **options)
         answer: Answer = await job.result()
         return answer
 

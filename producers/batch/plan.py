@@ -39,7 +39,9 @@ class Plan:
         reading = read_line(text, self.of_kind, self.id_field)
         if reading.error is not None:
             return reading
-        arguments = {**reading.arguments, **self.arguments}
+        given = {**reading.arguments, **self.arguments}
+        # As for clients, None is the default. A row of a table has it where there is nothing.
+        arguments = {name: value for name, value in given.items() if value is not None}
         try:
             getattr(tasks, self.kind).parse((), arguments)
         except InvalidRequest as error:

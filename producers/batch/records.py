@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from local_llm_service.producers.batch.formats import Reading
 from local_llm_service.producers.batch.ledger import Entry, Ledger, LineState
 from local_llm_service.producers.batch.lines import Line
 from local_llm_service.producers.batch.output import ErrorLines
@@ -27,7 +28,7 @@ GROUP_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class LineJob:
     """A line that is to be a job."""
 
     entry: Entry
@@ -59,47 +60,58 @@ class Records:
         self.total, self.run = Tally(), Tally()
         #: Lines that an earlier run has ended, met again in this one.
         self.skipped = 0
+        #: Lines that are failed now, over all runs.
+        self.failed_now = 0
         self._uncommitted, self._group_began, self._began = 0, clock(), clock()
         self._seconds_before = 0.0
         self._number = 0
         self._open: set[str] = set()
 
-    def begin(self) -> None:
-        """Go back to the last commit. Raises InvalidRequest for another batch's files."""
+    def load(self) -> None:
+        """Read what earlier runs have done. Raises InvalidRequest for another batch's ledger."""
         self._ledger.keep_plan(self._plan.kept())
-        self._writing.begin()
         self.total = Tally.of(self._ledger.about("tally"))
         self._seconds_before = self.total.seconds
         self._number = self._ledger.last_number()
+        self.failed_now = self._ledger.count(LineState.FAILED)
+        self._began = self._clock()
+
+    def begin(self) -> None:
+        """Go back to the last commit. Raises InvalidRequest for another batch's files."""
+        self.load()
+        self._writing.begin()
         self._errors.rewrite(self._ledger.error_lines())
         self._ledger.keep("running", True)
         self._ledger.commit()
-        self._began = self._clock()
 
-    def look(self, line: Line) -> Ask | None:
+    def look(self, line: Line) -> LineJob | None:
         """The job of a line; None when it ended in an earlier run, or is no call.
 
         Raises InvalidRequest when the line is not the one that the ledger has in its place.
         """
         if self._keeps_order:
             known = self._ledger.by_number(line.number)
-            return self._look_anew(line) if known is None else self._look_again(known, line)
-        return self._look_at_row(line)
+            if known is not None:
+                return self._look_again(known, line)
+            return self._look_anew(line, self._plan.read(line.text))
+        return self._look_at_row(line, self._plan.read(line.text))
 
-    def answered(self, ask: Ask, answer: Answer) -> None:
+    def answered(self, line_job: LineJob, answer: Answer) -> None:
         """The line has its answer; it is written when its turn comes."""
-        number, custom_id = ask.entry.number, str(ask.entry.custom_id)
+        number, custom_id = line_job.entry.number, str(line_job.entry.custom_id)
         self._open.discard(custom_id)
         self._ledger.answer(number)
-        self._writing.add(number, custom_id, ask.task_id, answer.model_dump(mode="json"))
+        self._writing.add(number, custom_id, line_job.task_id, answer.model_dump(mode="json"))
         for tally in (self.total, self.run):
             tally.count_answer(answer)
         self._count()
 
-    def failed(self, ask: Ask, error: ServiceError) -> None:
+    def failed(self, line_job: LineJob, error: ServiceError) -> None:
         """The line has failed, until somebody says --retry-errors."""
-        self._open.discard(str(ask.entry.custom_id))
-        self._fail(ask.entry, ask.place, ask.entry.custom_id, error, ask.task_id)
+        self._open.discard(str(line_job.entry.custom_id))
+        self._fail(
+            line_job.entry, line_job.place, line_job.entry.custom_id, error, line_job.task_id
+        )
 
     def is_due(self) -> bool:
         """Whether a group should be kept now."""
@@ -130,12 +142,7 @@ class Records:
         self._ledger.commit()
         return self._writing.pay()
 
-    def failures(self) -> int:
-        """Lines that are failed now, over all runs."""
-        return self._ledger.count(LineState.FAILED)
-
-    def _look_anew(self, line: Line) -> Ask | None:
-        reading = self._plan.read(line.text)
+    def _look_anew(self, line: Line, reading: Reading) -> LineJob | None:
         custom_id, nth = reading.custom_id, 0
         if custom_id is None and self._plan.id_field is None:
             nth = self._ledger.equal_before(line.digest, line.number) + 1
@@ -148,9 +155,9 @@ class Records:
         if error is not None:
             self._fail(entry, line.place, custom_id, error)
             return None
-        return self._ask(entry, line, reading.arguments)
+        return self._job_of(entry, line, reading.arguments)
 
-    def _look_again(self, known: Entry, line: Line) -> Ask | None:
+    def _look_again(self, known: Entry, line: Line) -> LineJob | None:
         """Look at a line that the ledger has."""
         if known.digest != line.digest:
             raise _changed(line)
@@ -163,26 +170,27 @@ class Records:
             return None
         if known.state is LineState.FAILED:
             known = self._ledger.retry(known)
+            self.failed_now -= 1
         if reading.error is not None:
             self._fail(known, line.place, known.custom_id, reading.error)
             return None
-        return self._ask(known, line, reading.arguments)
+        return self._job_of(known, line, reading.arguments)
 
-    def _look_at_row(self, line: Line) -> Ask | None:
+    def _look_at_row(self, line: Line, reading: Reading) -> LineJob | None:
         """Look at a row of a table, whose place among the others says nothing."""
-        custom_id = self._plan.read(line.text).custom_id
+        custom_id = reading.custom_id
         known = None if custom_id is None else self._ledger.by_custom_id(custom_id)
         if known is None:
             self._number += 1
-            return self._look_anew(replace(line, number=self._number))
+            return self._look_anew(replace(line, number=self._number), reading)
         if custom_id in self._open and known.digest == line.digest:
             self.skipped += 1
             return None
         return self._look_again(known, line)
 
-    def _ask(self, entry: Entry, line: Line, arguments: Mapping[str, Any]) -> Ask:
+    def _job_of(self, entry: Entry, line: Line, arguments: Mapping[str, Any]) -> LineJob:
         self._open.add(str(entry.custom_id))
-        return Ask(entry, line.place, self._ledger.task_id(entry), arguments)
+        return LineJob(entry, line.place, self._ledger.task_id(entry), arguments)
 
     def _fail(
         self,
@@ -197,6 +205,7 @@ class Records:
         text = json_text({**ids, "error": said})
         self._ledger.fail(entry.number, text)
         self._errors.add(text)
+        self.failed_now += 1
         for tally in (self.total, self.run):
             tally.count_failure(error)
         self._count()

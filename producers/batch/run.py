@@ -15,7 +15,7 @@ from local_llm_service.producers.batch.asking import Asker
 from local_llm_service.producers.batch.feed import Feed
 from local_llm_service.producers.batch.limits import Hours, MostFailures
 from local_llm_service.producers.batch.lines import Source
-from local_llm_service.producers.batch.records import Ask, Records
+from local_llm_service.producers.batch.records import LineJob, Records
 from local_llm_service.producers.batch.window import Window
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.worker.errors import ServiceError
@@ -57,7 +57,7 @@ class Run:
         self.end: End | None = None
         self._broken: BaseException | None = None
         self._tasks: set[asyncio.Task[Outcome]] = set()
-        self._done: deque[tuple[Ask, asyncio.Task[Outcome]]] = deque()
+        self._done: deque[tuple[LineJob, asyncio.Task[Outcome]]] = deque()
         self._wake = asyncio.Event()
 
     @property
@@ -113,22 +113,22 @@ class Run:
             if line is None:
                 return False
             try:
-                ask = self.records.look(line)
+                line_job = self.records.look(line)
             except ServiceError as error:
                 self._broken = error
                 self._end(End.INPUT)
                 return False
-            if ask is not None:
-                self._send(ask)
+            if line_job is not None:
+                self._send(line_job)
         return True
 
-    def _send(self, ask: Ask) -> None:
-        task = asyncio.create_task(self.asker.ask(ask))
+    def _send(self, line_job: LineJob) -> None:
+        task = asyncio.create_task(self.asker.ask(line_job))
         self._tasks.add(task)
 
         def ended(task: asyncio.Task[Outcome]) -> None:
             self._tasks.discard(task)
-            self._done.append((ask, task))
+            self._done.append((line_job, task))
             self._wake.set()
 
         task.add_done_callback(ended)
@@ -136,14 +136,14 @@ class Run:
     def _collect(self) -> None:
         """Keep what has ended. Raises what is no failure of a line."""
         while self._done:
-            ask, task = self._done.popleft()
+            line_job, task = self._done.popleft()
             if task.cancelled():
                 continue
             outcome = task.result()
             if isinstance(outcome, ServiceError):
-                self.records.failed(ask, outcome)
+                self.records.failed(line_job, outcome)
             else:
-                self.records.answered(ask, outcome)
+                self.records.answered(line_job, outcome)
 
     def _look_at_limits(self) -> None:
         run = self.records.run
