@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol, Unpack
 
+import redis
+
 from local_llm_service.producers.asks import Options
+from local_llm_service.producers.async_client import AsyncClient
 from local_llm_service.producers.batch.records import LineJob
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.request import JobRequest
@@ -39,12 +43,34 @@ class SentJob(Protocol):
 
 
 class Sends(Protocol):
-    """What is needed of `AsyncClient`."""
+    """What a batch needs of the service."""
 
     async def submit(
         self, kind: str, arguments: Mapping[str, Any], **options: Unpack[Options]
     ) -> SentJob:
         """Send a job, or join the one of this id."""
+
+    async def clear(self, task_ids: Sequence[str]) -> None:
+        """Let Redis forget jobs whose answers are kept, if it can be reached."""
+
+
+class Service:
+    """This batch's door to the service: an AsyncClient, which can also clear up behind it."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def submit(
+        self, kind: str, arguments: Mapping[str, Any], **options: Unpack[Options]
+    ) -> SentJob:
+        """See Sends."""
+        return await self._client.submit(kind, arguments, **options)
+
+    async def clear(self, task_ids: Sequence[str]) -> None:
+        """See Sends."""
+        here = self._client.here()
+        with suppress(redis.RedisError):  # then they go with their lifetime
+            await here.drive(here.moves.clear(task_ids))
 
 
 class Asker:
@@ -76,6 +102,10 @@ class Asker:
                     return error
             except ServiceError as error:
                 return error
+
+    async def clear(self, task_ids: Sequence[str]) -> None:
+        """Let Redis forget jobs whose answers are kept: it is to hold no more than the window."""
+        await self._client.clear(task_ids)
 
     async def _once(self, line_job: LineJob) -> Answer:
         options = {

@@ -60,7 +60,6 @@ class Feed:
         with self._room:
             self._closed = True
             self._room.notify()
-        self._source.close()
 
     def _read(self) -> None:
         try:

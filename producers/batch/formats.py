@@ -54,23 +54,28 @@ def read_line(text: bytes | None, kind: Kind, id_field: str | None = None) -> Re
         return Reading(custom_id, error=error)
 
 
+_ONE_A_LINE: Final = "Write one JSON object a line, in UTF-8."
+
+
 def _object_of(text: bytes | None) -> dict[str, Any]:
     if text is None:
-        raise InvalidRequest("the line is longer than 32 MiB")
+        raise InvalidRequest("the line is longer than 32 MiB", _ONE_A_LINE)
     try:
         found = json.loads(text.decode())
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"the line is not UTF-8 at byte {error.start}") from None
+        raise InvalidRequest(f"the line is not UTF-8 at byte {error.start}", _ONE_A_LINE) from None
     except json.JSONDecodeError as error:
-        raise InvalidRequest(f"the line is not JSON at character {error.pos + 1}") from None
+        raise InvalidRequest(
+            f"the line is not JSON at character {error.pos + 1}", _ONE_A_LINE
+        ) from None
     except RecursionError:
-        raise InvalidRequest("the line is nested too deep") from None
+        raise InvalidRequest("the line is nested too deep", _ONE_A_LINE) from None
     except ValueError:  # Python reads no integer of more than 4,300 digits
-        raise InvalidRequest("the line has a number that is too long") from None
+        raise InvalidRequest("the line has a number that is too long", _ONE_A_LINE) from None
     if isinstance(found, list) and turns_of(found) is not None:
         return {"messages": found}
     if not isinstance(found, dict):
-        raise InvalidRequest("the line is not a JSON object")
+        raise InvalidRequest("the line is not a JSON object", _ONE_A_LINE)
     return found
 
 

@@ -38,13 +38,15 @@ class Line:
     """One line that is not blank.
 
     `number` counts from 1 over all inputs, blank lines left out; `place` says where it is, for
-    people. `text` is None for a line of more than MOST_LINE_BYTES.
+    people. `text` is None for a line of more than MOST_LINE_BYTES. `part` is the part of the input
+    that ends with it, 0 to 1; None where nobody can know.
     """
 
     number: int
     place: str
     text: bytes | None
     digest: bytes
+    part: float | None = None
 
 
 class Source(Protocol):
@@ -57,12 +59,6 @@ class Source(Protocol):
 
     def lines(self) -> Iterator[Line]:
         """All lines, once."""
-
-    def progress(self) -> float | None:
-        """The part of the input that has been read, 0 to 1; None where nobody can know."""
-
-    def close(self) -> None:
-        """Let go of the input, also while another thread reads it."""
 
 
 class Files:
@@ -88,15 +84,12 @@ class Files:
             yield from self._lines_of(path)
             self._earlier, self._current = self._earlier + (size or 0), 0
 
-    def progress(self) -> float | None:
-        """See Source.progress; compressed bytes count as they are."""
+    def _part(self) -> float | None:
+        """The part that has been read; compressed bytes count as they are."""
         if None in self._sizes:
             return None
         total = sum(size or 0 for size in self._sizes)
         return min(1.0, (self._earlier + self._current) / total) if total else 1.0
-
-    def close(self) -> None:
-        """See Source.close. The files are closed by who reads them."""
 
     def _lines_of(self, path: str) -> Iterator[Line]:
         name = name_of(path)
@@ -114,7 +107,7 @@ class Files:
                     if at == 1:
                         _refuse_document(text, name)
                     self._number += 1
-                    yield Line(self._number, f"{name}:{at}", text, digest)
+                    yield Line(self._number, f"{name}:{at}", text, digest, self._part())
         except (EOFError, gzip.BadGzipFile, zlib.error):
             problem = f"{name}: is broken as gzip after line {at}"
             raise InvalidRequest(problem, "Compress or copy it again.") from None

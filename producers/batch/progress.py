@@ -40,7 +40,7 @@ class Pace:
         """Look at a run."""
         now = self._clock()
         ended = run.records.run.answered + run.records.run.failed
-        self._seen.append((now, ended, run.source.progress()))
+        self._seen.append((now, ended, run.part))
         while now - self._seen[0][0] > SPEED_SECONDS:
             self._seen.popleft()
 
@@ -148,7 +148,7 @@ class Bar:
         from rich.table import Table
         from rich.text import Text
 
-        part, left = run.source.progress(), self._pace.seconds_left()
+        part, left = run.part, self._pace.seconds_left()
         beside = "" if part is None else f"{part:4.0%}"
         if not math.isnan(left):
             beside += f"  {duration(left)} left"

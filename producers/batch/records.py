@@ -66,6 +66,7 @@ class Records:
         self._seconds_before = 0.0
         self._number = 0
         self._open: set[str] = set()
+        self._answered: list[str] = []
 
     def load(self) -> None:
         """Read what earlier runs have done. Raises InvalidRequest for another batch's ledger."""
@@ -102,6 +103,7 @@ class Records:
         self._open.discard(custom_id)
         self._ledger.answer(number)
         self._writing.add(number, custom_id, line_job.task_id, answer.model_dump(mode="json"))
+        self._answered.append(line_job.task_id)
         for tally in (self.total, self.run):
             tally.count_answer(answer)
         self._count()
@@ -120,10 +122,11 @@ class Records:
         late = self._clock() - self._group_began >= GROUP_SECONDS
         return late or self._uncommitted >= GROUP_LINES or self._writing.is_full()
 
-    def commit(self, *, everything: bool = False) -> None:
-        """Keep all until here. Raises NotWritten, and sqlite3.Error for the ledger's disk.
+    def commit(self, *, everything: bool = False) -> list[str]:
+        """Keep all until here; return the ids of jobs that nobody needs any more.
 
-        `everything`: no further line will come, so no answer waits for one.
+        `everything`: no further line will come, so no answer waits for one. Raises NotWritten, and
+        sqlite3.Error for the ledger's disk.
         """
         done = False
         while not done:
@@ -133,6 +136,8 @@ class Records:
             self._ledger.commit()
         self._uncommitted, self._group_began = 0, self._clock()
         self._writing.pay()
+        answered, self._answered = self._answered, []
+        return answered
 
     def end(self, *, everything: bool) -> bool:
         """Keep the rest; False when the database did not take all. Raises as `commit` does."""

@@ -24,6 +24,8 @@ from local_llm_service.worker.errors import ServiceError
 LINES_A_TURN: Final = 200
 #: The longest time without a look at clock, progress and what is to be kept.
 TICK_SECONDS: Final = 0.25
+#: How long the end waits for Redis to forget the last jobs. What is left goes with its lifetime.
+CLEARING_SECONDS: Final = 1.0
 
 Outcome = Answer | ServiceError
 
@@ -55,8 +57,11 @@ class Run:
         self.hours = hours or Hours()
         self._failures, self._show = failures or MostFailures(), show
         self.end: End | None = None
+        #: The part of the input that was taken, 0 to 1; None where nobody can know.
+        self.part: float | None = None
         self._broken: BaseException | None = None
         self._tasks: set[asyncio.Task[Outcome]] = set()
+        self._clearing: set[asyncio.Task[None]] = set()
         self._done: deque[tuple[LineJob, asyncio.Task[Outcome]]] = deque()
         self._wake = asyncio.Event()
 
@@ -80,11 +85,15 @@ class Run:
         try:
             while not self._is_over():
                 await self._turn(feed)
+            self._commit()
+            if self._clearing:
+                await asyncio.wait(self._clearing, timeout=CLEARING_SECONDS)
         finally:
             feed.close()
-            for task in (*others, *self._tasks):
+            left = (*others, *self._tasks, *self._clearing)
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*others, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
         assert self.end is not None
         return self.end
 
@@ -97,7 +106,7 @@ class Run:
             self._broken = self._broken or feed.error
             self._end(End.INPUT)
         if self.records.is_due():
-            self.records.commit()
+            self._commit()
         self._show(self)
         if not self._is_over():
             await asyncio.sleep(0)  # a wait for what has happened gives way to nobody
@@ -112,6 +121,7 @@ class Run:
             line = feed.take()
             if line is None:
                 return False
+            self.part = line.part
             try:
                 line_job = self.records.look(line)
             except ServiceError as error:
@@ -144,6 +154,12 @@ class Run:
                 self.records.failed(line_job, outcome)
             else:
                 self.records.answered(line_job, outcome)
+
+    def _commit(self) -> None:
+        if answered := self.records.commit():
+            task = asyncio.create_task(self.asker.clear(answered))
+            self._clearing.add(task)
+            task.add_done_callback(self._clearing.discard)
 
     def _look_at_limits(self) -> None:
         run = self.records.run

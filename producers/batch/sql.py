@@ -78,13 +78,6 @@ class Rows:
                 "Try the query in the database's own client, then start the same command again.",
             ) from None
 
-    def progress(self) -> float | None:
-        """See Source.progress: a cursor does not know how many rows will come."""
-        return None
-
-    def close(self) -> None:
-        """See Source.close. The connection is closed by the thread that reads."""
-
     def _rows(self) -> Iterator[bytes]:
         options = {"stream_results": True, "yield_per": ROWS_AT_ONCE}
         with self._database.connect() as connection:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from local_llm_service.producers.async_client import AsyncClient
-from local_llm_service.producers.batch.asking import Asker
+from local_llm_service.producers.batch.asking import Asker, Service
 from local_llm_service.producers.batch.ledger import Ledger
 from local_llm_service.producers.batch.limits import Hours, MostFailures
 from local_llm_service.producers.batch.lines import Files, Source
@@ -157,7 +157,7 @@ async def _run(
         run = Run(
             source,
             records,
-            Asker(client, order.plan.kind),
+            Asker(Service(client), order.plan.kind),
             window,
             hours=order.hours,
             failures=order.failures,

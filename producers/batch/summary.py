@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from local_llm_service.producers.batch.run import End
@@ -31,7 +31,6 @@ class Summary:
     prices_from: str
     unmatched: int = 0
     owed: str = ""
-    notes: list[str] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
         """The report, as JSON has it."""

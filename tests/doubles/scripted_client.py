@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from local_llm_service import tasks
@@ -80,6 +80,11 @@ class ScriptedClient:
                 else answer_of(kind, task_id, f"answer to {prompt}")
             )
         return _Job(self, task_id)
+
+    async def clear(self, task_ids: Sequence[str]) -> None:
+        """Forget jobs, as Redis does: the same id would run again."""
+        for task_id in task_ids:
+            del self.jobs[task_id]
 
 
 def tasks_text(kind: str) -> str:

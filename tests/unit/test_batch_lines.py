@@ -96,9 +96,7 @@ def test_what_cannot_be_read_is_refused_before_the_first_line(tmp_path: Path, na
     assert raised.value.hint
 
 
-def test_progress_is_the_part_of_the_bytes(tmp_path: Path) -> None:
-    """Nobody knows how many lines there are before they were read."""
-    files = Files([str(file(tmp_path, b"11\n22\n")), str(file(tmp_path, b"333333\n", "more"))])
-    seen = [files.progress() for _ in files.lines()]
-    assert seen == [3 / 13, 6 / 13, 1.0]
-    assert files.progress() == 1.0
+def test_a_line_knows_which_part_of_the_input_ends_with_it(tmp_path: Path) -> None:
+    """By its bytes: nobody knows how many lines there are before they were read."""
+    found = read(file(tmp_path, b"11\n22\n"), file(tmp_path, b"333333\n", "more"))
+    assert [one.part for one in found] == [3 / 13, 6 / 13, 1.0]
