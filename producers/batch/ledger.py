@@ -86,7 +86,7 @@ class Ledger:
     def keep_plan(self, plan: Mapping[str, Any]) -> None:
         """Keep what changes answers, or compare it. Raises InvalidRequest where it differs."""
         kept = self.about("plan")
-        if kept is None:
+        if kept is None or self.last_number() == 0:
             self._say("plan", json.dumps(plan))
         elif differing := sorted(
             name for name in {*kept, *plan} if kept.get(name) != plan.get(name)

@@ -81,7 +81,7 @@ class Files:
         """See Source.lines."""
         for path, size in zip(self.paths, self._sizes, strict=True):
             self._current = 0
-            yield from self._lines_of(path)
+            yield from self._lines_of(path, size)
             self._earlier, self._current = self._earlier + (size or 0), 0
 
     def _part(self) -> float | None:
@@ -91,17 +91,17 @@ class Files:
         total = sum(size or 0 for size in self._sizes)
         return min(1.0, (self._earlier + self._current) / total) if total else 1.0
 
-    def _lines_of(self, path: str) -> Iterator[Line]:
+    def _lines_of(self, path: str, size: int | None) -> Iterator[Line]:
         name = name_of(path)
         at = 0
         try:
             with ExitStack() as opened:
                 raw = opened.enter_context(_open(path))
                 stream = _unpacked(raw, name)
-                seen = 0
+                packed, seen = stream is not raw and size is not None, 0
                 for at, (text, digest, length) in enumerate(_split(stream), 1):
                     seen += length
-                    self._current = seen if stream is raw else raw.tell()
+                    self._current = raw.tell() if packed else seen
                     if digest is None:
                         continue
                     if at == 1:

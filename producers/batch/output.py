@@ -132,8 +132,13 @@ class Standard:
         """See Output.flush. A reader that has gone is BrokenPipeError, as for every command."""
         data, self._group, self.group_bytes = b"".join(self._group), [], 0
         left = memoryview(data)
-        while left:
-            left = left[os.write(1, left) :]
+        try:
+            while left:
+                left = left[os.write(1, left) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise NotWritten("stdout", _reason(error)) from None
         return Extent()
 
 

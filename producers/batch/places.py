@@ -39,6 +39,9 @@ def places_of(output: str | None, ledger: str | None, *, writes_sql: bool) -> Pl
         raise InvalidRequest(
             f"{output}: the output is not compressed", "Give a name that ends with .jsonl."
         )
+    for path in filter(None, (output, ledger)):
+        if not Path(path).absolute().parent.is_dir():
+            raise InvalidRequest(f"{path}: there is no such folder", "Make it, or give another.")
     return Places(output, ledger or f"{output}.ledger", _errors_of(output))
 
 

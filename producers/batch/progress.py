@@ -95,7 +95,8 @@ class PlainLines:
         self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._say, self._clock = say, clock
-        self._pace, self._next, self._noted, self._said = Pace(clock), clock(), -math.inf, ""
+        self._pace, self._noted, self._said = Pace(clock), -math.inf, ""
+        self._next = clock() + LINE_SECONDS
 
     def show(self, run: Run) -> None:
         """See Progress.show."""

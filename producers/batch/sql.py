@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from local_llm_service.producers.batch.lines import Line, digest_of
@@ -40,9 +41,12 @@ def open_database(url: str) -> Engine:
         if address.drivername in ("postgres", "postgresql"):
             newer = find_spec("psycopg") is not None
             address = address.set(drivername=f"postgresql+psycopg{'' if newer else '2'}")
+        file = address.database if address.get_backend_name() == "sqlite" else None
+        if file and not Path(file).exists():
+            raise InvalidRequest(f"{file}: there is no such database", "Give a file that exists.")
         return create_engine(address)
     except ModuleNotFoundError as error:
-        hint = "Install the driver, for example: pip install 'psycopg[binary]'."
+        hint = "Install its package; for PostgreSQL: pip install 'psycopg[binary]'."
         raise InvalidRequest(f"the database's driver {error.name} is missing", hint) from None
     except (ArgumentError, NoSuchModuleError, ValueError):
         pass

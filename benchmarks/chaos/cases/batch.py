@@ -49,12 +49,13 @@ class Kill:
 
     who: str
     at: float
+    hit: bool
     again: list[str] = field(default_factory=list)
 
 
 def run(*, redis_port: int, short: bool) -> Outcome:
     """Run the case that the module's docstring describes."""
-    size = Size(300, 6, (0.7, 2.0), (0.1, 0.5)) if short else Size(10_000, 30, (3.0, 7.0))
+    size = Size(300, 6, (0.7, 2.0), (0.1, 0.5)) if short else Size(10_000, 30, (2.0, 5.0))
     # By contract a job that kills have interrupted MAX_CRASHES times is poison; here it is healthy.
     plan = Plan(
         redis_port,
@@ -101,23 +102,24 @@ def _play(site: Site, process: BatchProcess, size: Size) -> list[Kill]:
     chance.shuffle(order)
     for who in order:
         site.until(ticks, chance.uniform(*size.gap_seconds))
-        kills.append(Kill(who, _kill(site, process, who, chance)))
+        kills.append(_kill(site, process, who, chance))
     site.until(ticks, 600 + size.lines / 5)
     return kills
 
 
-def _kill(site: Site, process: BatchProcess, who: str, chance: random.Random) -> float:
-    """Kill one, and return when."""
-    at = time.monotonic()
+def _kill(site: Site, process: BatchProcess, who: str, chance: random.Random) -> Kill:
+    at, works = time.monotonic(), not process.is_done
     if who == "batch":
-        process.kill()
-    elif who == "worker":
-        site.supervisor.kill(chance.randrange(WORKERS))
-    else:
-        site.redis.kill()
-        site.run_for(chance.uniform(*AWAY_SECONDS))
-        site.redis.start()
-    return at
+        return Kill(who, at, process.kill())
+    if who == "worker":
+        running = [one.number for one in site.supervisor.workers if one.running]
+        if running:
+            site.supervisor.kill(chance.choice(running))
+        return Kill(who, at, works and bool(running))
+    site.redis.kill()
+    site.run_for(chance.uniform(*AWAY_SECONDS))
+    site.redis.start()
+    return Kill(who, at, works)
 
 
 def _judge(site: Site, process: BatchProcess, size: Size, kills: list[Kill]) -> Outcome:
@@ -134,6 +136,7 @@ def _judge(site: Site, process: BatchProcess, size: Size, kills: list[Kill]) -> 
         Measure("lines", size.lines),
         Measure("kills", len(kills)),
         *(Measure(f"kills of {who}", sum(k.who == who for k in kills)) for who in VICTIMS),
+        Measure("kills that hit nothing at work", sum(not k.hit for k in kills), 0),
         Measure("ended with another code than 0", int(process.exits[-1:] != [0]), 0),
         Measure("missing", len(missing), 0, note=", ".join(missing[:3])),
         Measure("written twice", sum(count - 1 for count in written.values()), 0),
