@@ -51,10 +51,11 @@ class Pace:
 
     def seconds_left(self) -> float:
         """By the part of the input that is read; nan where nobody can know."""
-        (begin, _, first), (now, _, last) = self._seen[0], self._seen[-1]
-        if first is None or last is None or last <= first:
+        known = [(at, part) for at, _, part in self._seen if part is not None]
+        if len(known) < 2:
             return math.nan
-        return (1 - last) * (now - begin) / (last - first)
+        (begin, first), (now, last) = known[0], known[-1]
+        return (1 - last) * (now - begin) / (last - first) if last > first else math.nan
 
 
 def numbers(run: Run, pace: Pace) -> str:
