@@ -104,6 +104,7 @@ class ResultListener:
         self._begun: set[str] = set()
         self._look_now = False
         self._bell: Bell | None = None
+        self._closed = False
 
     # --- callers -----------------------------------------------------------------------------
 
@@ -151,6 +152,15 @@ class ResultListener:
             if self._bell is not None:
                 self._bell.ring()
 
+    def close(self) -> None:
+        """End the thread and its connection; a wait that goes on never gets its result."""
+        with self._lock:
+            bell, thread, self._closed = self._bell, self._thread, True
+            if bell is not None:
+                bell.ring()
+        if thread is not None:
+            thread.join(timeout=5)
+
     def leave_to_the_parent(self) -> None:
         """Begin as a forked child."""
         if self._bell is not None:
@@ -161,7 +171,7 @@ class ResultListener:
 
     def _run(self, bell: Bell) -> None:
         pause = FIRST_PAUSE_SECONDS
-        while True:
+        while not (self._closed and self._ends(bell)):
             try:
                 self._connect(bell)
                 pause = FIRST_PAUSE_SECONDS
@@ -219,6 +229,8 @@ class ResultListener:
                 poll_at = now + POLL_SECONDS
                 rung = self._ids()
             self._look(rung)
+            if self._closed and self._ends(bell):
+                return
             if self._subscribed:
                 idle_since = now
             elif now - idle_since > IDLE_SECONDS and self._ends(bell):
@@ -230,7 +242,7 @@ class ResultListener:
 
     def _ends(self, bell: Bell) -> bool:
         with self._lock:
-            if self._waits:
+            if self._waits and not self._closed:
                 return False
             connection, self._connection = self._connection, None
             self._asked_at = None
@@ -309,6 +321,13 @@ _LISTENERS: weakref.WeakSet[ResultListener] = weakref.WeakSet()
 def process_listener() -> ResultListener:
     """The listener on this process's REDIS_URL."""
     return ResultListener(lazy_settings().redis_url, process_store().keys)
+
+
+def leave_process_listener() -> None:
+    """End the listener of this process, if it has one: the next wait makes another."""
+    if process_listener.cache_info().currsize:
+        process_listener().close()
+    process_listener.cache_clear()
 
 
 def _begin_anew() -> None:

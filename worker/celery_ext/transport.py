@@ -120,14 +120,13 @@ class Channel(kombu_redis.Channel):
     keyprefix_binding_deadlines = keys.BINDING_DEADLINES
     keyprefix_binding_permanent = keys.BINDING_PERMANENT
 
-    @property
-    def connection_class(self) -> Any:
-        """The class of connections: one over a stand-in for Redis where there is one."""
-        return dialled().get("connection_class", redis.Connection)
-
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """As kombu's; over the stand-in for Redis where there is one."""
+        instead = dialled()
+        if instead:
+            self.connection_class = instead["connection_class"]
         found: dict[str, Any] = super()._connparams(asynchronous)
-        return {**dialled(), **found}
+        return {**instead, **found}
 
     @property
     def _store(self) -> Store:

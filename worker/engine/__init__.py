@@ -22,7 +22,7 @@ _instead: Callable[[Settings], Engine] | None = None
 def engine_instead(
     opener: Callable[[Settings], Engine] | None,
 ) -> Callable[[Settings], Engine] | None:
-    """Let `opener` open engines from now on (None: as the settings say); returns what did before."""
+    """Let `opener` open engines from now on (None: as the settings say); return what did before."""
     global _instead
     before, _instead = _instead, opener
     return before
