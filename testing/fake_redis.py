@@ -54,6 +54,8 @@ class FakeRedis:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         with self._server.lock:
+            for session in self._server.sockets:
+                session._unblock_reason = b"timeout"  # as CLIENT UNBLOCK does
             for database in self._server.dbs.values():
                 database.condition.notify_all()
         for thread in left.values():
@@ -87,7 +89,8 @@ class _Session(FakeSocket):
     _server: _Server
 
     def __init__(self, server: _Server, end: socket.socket) -> None:
-        self._end, self._end_lock = end, threading.Lock()
+        self._end, self._lock = end, threading.Lock()
+        self._unsent, self._is_sending = bytearray(), False
         super().__init__(server, 0, client_class=redis.Redis, client_info={"protocol_version": 2})
 
     def info(self, *_: bytes) -> bytes:
@@ -104,9 +107,31 @@ class _Session(FakeSocket):
         return result
 
     def put_response(self, msg: Any) -> None:
-        """Send a reply; another client's thread does so for what that client publishes."""
-        with self._end_lock:
-            self._end.sendall(resp2(msg))
+        """Send a reply; another client's thread does so for what that client publishes.
+
+        Never blocks, as Redis never does: a client may send more before it reads.
+        """
+        with self._lock:
+            self._unsent += resp2(msg)
+            if self._is_sending:
+                return
+            with contextlib.suppress(OSError):  # full, or broken: then the rest is of no use
+                del self._unsent[: self._end.send(self._unsent, socket.MSG_DONTWAIT)]
+            if not self._unsent:
+                return
+            self._is_sending = True
+        threading.Thread(target=self._send_rest, name="local-llm-fake-redis", daemon=True).start()
+
+    def _send_rest(self) -> None:
+        while True:
+            with self._lock:
+                rest = bytes(self._unsent)
+                self._unsent.clear()
+                self._is_sending = bool(rest)
+            if not rest:
+                return
+            with contextlib.suppress(OSError):
+                self._end.sendall(rest)
 
 
 def resp2(reply: Any) -> bytes:

@@ -8,7 +8,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from local_llm_service.testing.scripted_engine import Asked, Scripted, ScriptedEngine, Text
+from celery.signals import after_task_publish
+
+from local_llm_service.producers import stats, status
+from local_llm_service.testing.scripted_engine import Asked, ScriptedEngine
+from local_llm_service.testing.scripted_run import Scripted, Text
 from local_llm_service.testing.service import SETTINGS, GivenSettings, service_here
 from local_llm_service.testing.stand_in import StandIn
 from local_llm_service.worker.celery_ext.in_process import InProcessWorker
@@ -23,7 +27,6 @@ from local_llm_service.worker.errors import (
     ServiceError,
 )
 from local_llm_service.worker.store.states import JobState
-from local_llm_service.worker.store.store import process_store
 
 #: The model of a call that names none.
 MODEL = "scripted:1b"
@@ -41,12 +44,31 @@ _NOT_OF_AN_ENGINE: Mapping[type[ServiceError], str] = {
 
 @dataclass(frozen=True)
 class SubmittedJob:
-    """A job that was queued. What the cache answers at once is none: see `stats()`."""
+    """A job that was queued, with the arguments of its call."""
 
     id: str
     kind: str
     priority: str
-    state: JobState
+    arguments: Mapping[str, Any]
+
+    @property
+    def state(self) -> JobState:
+        """Its state now."""
+        return status(self.id)
+
+
+class _Sent:
+    """Listens to Celery, which tells of each message that this process sends."""
+
+    def __init__(self) -> None:
+        self.jobs: list[SubmittedJob] = []
+
+    def __call__(self, sender: str, body: Any, headers: Any, routing_key: Any, **_: Any) -> None:
+        if not sender.startswith("llm."):
+            return  # another app's
+        kind, queue = sender.removeprefix("llm."), str(routing_key)
+        priority = queue.removeprefix("llm.")
+        self.jobs.append(SubmittedJob(headers["id"], kind, priority, dict(body[1])))
 
 
 class LocalLLM:
@@ -56,8 +78,10 @@ class LocalLLM:
     again. Without a script the model echoes; see default_answer.py.
     """
 
-    def __init__(self, engine: ScriptedEngine, redis: StandIn, worker: InProcessWorker) -> None:
-        self._engine, self._redis, self._worker = engine, redis, worker
+    def __init__(
+        self, engine: ScriptedEngine, redis: StandIn, worker: InProcessWorker, sent: _Sent
+    ) -> None:
+        self._engine, self._redis, self._worker, self._sent = engine, redis, worker, sent
 
     # --- the script ----------------------------------------------------------------------------
 
@@ -66,6 +90,8 @@ class LocalLLM:
 
         `times`: so many times; None: from now on, whenever nothing else is scripted.
         """
+        if not isinstance(text, str) and not callable(text):
+            raise TypeError(f"reply() takes text or a function, not {type(text).__name__}")
         return self._add(Scripted((text,)), times)
 
     def reply_json(self, value: object, *, times: int | None = 1) -> Self:
@@ -114,6 +140,8 @@ class LocalLLM:
             )
 
     def _add(self, step: Scripted, times: int | None) -> Self:
+        if times is not None and times < 1:
+            raise ValueError("times is 1 or more, or None for every answer from now on")
         self._engine.add(step, times)
         return self
 
@@ -131,13 +159,14 @@ class LocalLLM:
 
     @property
     def submitted(self) -> list[SubmittedJob]:
-        """The jobs that were queued, in order, with their state of now."""
-        return [job for _, job in sorted(_records(), key=lambda found: found[0])]
+        """The jobs that were queued, in order, also later steps of a chain.
+
+        What the cache answers at once is not queued: `stats()` counts it.
+        """
+        return [job for job in self._sent.jobs if job.state is not JobState.UNKNOWN]
 
     def stats(self) -> dict[str, Any]:
         """The service's statistics: `total_requests`, `hits`, `misses`, `joined` and so on."""
-        from local_llm_service.producers import stats
-
         return stats()
 
     # --- the world -----------------------------------------------------------------------------
@@ -154,23 +183,6 @@ class LocalLLM:
             yield
 
 
-def _records() -> Iterator[tuple[float, SubmittedJob]]:
-    store = process_store()
-    found = store.client.scan_iter(match=f"{_escaped(store.keys.job_record)}*", count=1000)
-    for key in found:
-        task_id = str(key).removeprefix(store.keys.job_record)
-        fields: Any = store.client.hgetall(key)
-        if fields:
-            priority = fields["queue"].rpartition(".")[2]
-            job = SubmittedJob(task_id, fields["kind"], priority, JobState(fields["state"]))
-            yield float(fields.get("submitted_ms", 0)), job
-
-
-def _escaped(name: str) -> str:
-    """A key's name as a pattern that matches it alone."""
-    return "".join(f"\\{sign}" if sign in "*?[]\\" else sign for sign in name)
-
-
 @contextmanager
 def local_llm_service(
     redis: StandIn, models: Sequence[str], slots: int, settings: Mapping[str, Any]
@@ -178,5 +190,12 @@ def local_llm_service(
     """The service on an empty Redis, until the end of the block."""
     engine = ScriptedEngine(models)
     given = GivenSettings(**{**SETTINGS, "model_name": models[0], "concurrency": slots, **settings})
+    sent = _Sent()
     with service_here(given, redis.dial, engine) as worker:
-        yield LocalLLM(engine, redis, worker)
+        after_task_publish.connect(sent, weak=False)
+        try:
+            yield LocalLLM(engine, redis, worker, sent)
+        finally:
+            after_task_publish.disconnect(sent)
+    if engine.faults:
+        raise engine.faults[0]

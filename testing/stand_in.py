@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import threading
 import weakref
@@ -15,12 +16,18 @@ class StandIn:
     """Makes all connections of a test; `away` breaks them. Threads share it."""
 
     def __init__(self, connect: Callable[[], socket.socket]) -> None:
-        self._connect = connect
+        self._connect, self._process = connect, os.getpid()
         self._lock, self._is_away = threading.Lock(), False
         self._made: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     def dial(self) -> socket.socket:
-        """A new connection. Raises ConnectionRefusedError while Redis is away."""
+        """A new connection.
+
+        Raises ConnectionRefusedError while Redis is away, and RuntimeError in a forked child, where
+        no worker would run its jobs.
+        """
+        if os.getpid() != self._process:
+            raise RuntimeError("local_llm serves the process of its test, and no child of it")
         with self._lock:
             if self._is_away:
                 raise ConnectionRefusedError(errno.ECONNREFUSED, "the test keeps Redis away")
