@@ -73,8 +73,9 @@ class InProcessWorker:
             slot.start()
 
     def publish(self) -> None:
-        """Say now which models are served. Raises redis-py's errors."""
+        """Say now which models are served, and look for their jobs. Raises redis-py's errors."""
         self._publisher.publish(self._publisher.observe().model_dump_json())
+        self._ring()
 
     def stop(self) -> None:
         """Put running jobs back and end all threads, at once."""
@@ -82,12 +83,15 @@ class InProcessWorker:
         for one in self._runtime.in_flight.all():
             one.request_stop(Interrupted("the worker of this process stops"))
         with suppress(redis.RedisError):  # the slots look by themselves
-            self._store.client.lpush(self._store.keys.doorbell, *"." * len(self._slots))
+            self._ring()
         for slot in self._slots:
             slot.join(timeout=5)
         self._afterwork.stop()
         self._heartbeat.stop()
         self._publisher.stop()
+
+    def _ring(self) -> None:
+        self._store.client.lpush(self._store.keys.doorbell, *"." * len(self._slots))
 
     def _work(self) -> None:
         """Run one job after the other."""
