@@ -18,7 +18,7 @@ from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.compress import CompressAnswer
 from local_llm_service.tasks.extract_parameters import ExtractAnswer
 from local_llm_service.tasks.generate import GenerateAnswer
-from local_llm_service.tasks.job import Job
+from local_llm_service.tasks.job import KindTask
 from local_llm_service.tasks.request import Priority
 from local_llm_service.tasks.structured_output import StructuredAnswer
 from local_llm_service.tasks.summarize import SummarizeAnswer
@@ -84,7 +84,7 @@ class _OfItsKind:
     def model_validate(cls, answer: dict[str, Any]) -> Answer:
         """Return the typed answer. Raises InternalError for a kind that this version lacks."""
         task = getattr(tasks, str(answer.get("kind")), None)
-        if not isinstance(task, Job):
+        if not isinstance(task, KindTask):
             raise InternalError("the answer's kind is not known here", "Update local-llm-service.")
         return task.kind.answer.model_validate(answer)
 
@@ -146,7 +146,7 @@ class Client:
 
 
 def _submit(
-    task: Job, answer: type[A], arguments: tuple[Any, ...], options: Mapping[str, Any]
+    task: KindTask, answer: type[A], arguments: tuple[Any, ...], options: Mapping[str, Any]
 ) -> Handle[A]:
     given = {name: value for name, value in options.items() if value is not None}
     result = cast(AsyncResult, task.apply_async(arguments, given))

@@ -20,15 +20,18 @@ from celery.result import AsyncResult
 
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Limits, parse
-from local_llm_service.tasks.submit import submit
+from local_llm_service.tasks.submit import Submitted, submission, submit
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.default_queue import name_queue
 from local_llm_service.worker.celery_ext.private_task import PrivateTask
 from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.store.calls import Calls
+from local_llm_service.worker.store.eviction import EvictionCheck
+from local_llm_service.worker.store.moves import Moves
 from local_llm_service.worker.worker_packages import worker_packages
 
 
-class Job(PrivateTask):
+class KindTask(PrivateTask):
     """A Celery task that checks calls in the caller's process and keeps their text private."""
 
     abstract = True
@@ -50,6 +53,16 @@ class Job(PrivateTask):
         """
         return submit(self, super().apply_async, args, kwargs, task_id, options)
 
+    def submission(
+        self,
+        arguments: Mapping[str, Any],
+        task_id: str | None,
+        moves: Moves,
+        eviction: EvictionCheck,
+    ) -> Calls[Submitted]:
+        """The same call for a client, as calls to Redis for its driver. Raises as apply_async."""
+        return submission(self, super().apply_async, arguments, task_id, moves, eviction)
+
     def signature(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's signature of a call, which names its queue: another app's worker may send it."""
         made = super().signature(*args, **kwargs)
@@ -70,17 +83,17 @@ class Job(PrivateTask):
         return parse(self.kind.request, args, kwargs, _limits())
 
 
-def register(kind: Kind) -> Job:
+def register(kind: Kind) -> KindTask:
     """Make the Celery task `llm.<kind>`, which is bound to the app at first use, not at import."""
 
-    def run(self: Job, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return Job.run(self, *args, **kwargs)
+    def run(self: KindTask, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return KindTask.run(self, *args, **kwargs)
 
     run.__name__, run.__doc__ = kind.name, kind.description
     run.__module__ = f"local_llm_service.tasks.{kind.name}"
-    task: Job = app.task(
+    task: KindTask = app.task(
         # A shared task would also be added to every other Celery app in the process.
-        run, name=f"llm.{kind.name}", base=Job, bind=True, shared=False, kind=kind
+        run, name=f"llm.{kind.name}", base=KindTask, bind=True, shared=False, kind=kind
     )  # fmt: skip
     return task
 

@@ -102,7 +102,7 @@ Tokens = Annotated[int, Field(ge=1), AfterValidator(_tokens)]
 
 #: Options that cannot change an answer, and those that a fingerprint takes by arguments of their
 #: own. All other fields, future ones too, are content.
-_NOT_CONTENT = {"model", "priority", "cache", "cache_scope", "deadline_seconds"}
+_NOT_CONTENT = {"model", "priority", "cache", "cache_scope", "deadline_seconds", "stream"}
 
 
 class JobRequest(BaseModel):
@@ -110,7 +110,8 @@ class JobRequest(BaseModel):
 
     `priority` chooses the queue (default: the kind's). With `cache=False` the job neither reads nor
     writes the cache; `cache_scope` separates tenants. `deadline_seconds` bounds the whole job from
-    submit to answer (default DEADLINE_SECONDS). `model` defaults to the worker's MODEL_NAME.
+    submit to answer (default DEADLINE_SECONDS). `model` defaults to the worker's MODEL_NAME. With
+    `stream=True` the job's text can be read by its id while the model writes it.
     """
 
     # Built at the first call, so that `from tasks import ...` stays light.
@@ -123,6 +124,7 @@ class JobRequest(BaseModel):
     cache: bool = True
     cache_scope: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     deadline_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+    stream: bool = False
 
     def content(self) -> dict[str, object]:
         """Everything that can change the answer, as JSON-like data under the callers' names.

@@ -17,12 +17,12 @@ import redis
 from celery.exceptions import CeleryError, Ignore
 
 from local_llm_service.tasks import engine_death, retry
+from local_llm_service.tasks.admission import fingerprint_of
 from local_llm_service.tasks.bounded import bounded_by
 from local_llm_service.tasks.elsewhere import given_up_error, pass_on
 from local_llm_service.tasks.kind import JobTask
 from local_llm_service.tasks.outcome import Outcome, read_answer, unexpected
 from local_llm_service.tasks.request import JobRequest
-from local_llm_service.tasks.submit import fingerprint_of
 from local_llm_service.worker import metrics
 from local_llm_service.worker.celery_ext.result_format import NO_TIMINGS
 from local_llm_service.worker.engine import Engine, open_engine

@@ -13,12 +13,12 @@ from typing import Any
 
 from pydantic_settings import PydanticBaseSettingsSource
 
-from local_llm_service.tasks import job, run, submit
+from local_llm_service.tasks import admission, job, run
 from local_llm_service.worker.celery_ext.fresh_app import fresh_app
 from local_llm_service.worker.celery_ext.in_process import InProcessWorker
-from local_llm_service.worker.celery_ext.result_listener import leave_process_listener
 from local_llm_service.worker.engine import Engine, engine_instead
 from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.listening.thread_listener import leave_process_listener
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import Settings, settings_instead
 from local_llm_service.worker.store.connection import dialling
@@ -77,7 +77,7 @@ def service_here(settings: Settings, dial: Dial, engine: Engine) -> Iterator[InP
 def _replaced(settings: Settings, dial: Dial, engine: Engine) -> Iterator[None]:
     """Everything of the process that knows its settings, its Redis or its engine, replaced."""
     leave_process_listener()
-    consensus, before = dict(submit._consensus), settings_instead(settings)
+    consensus, before = dict(admission._consensus), settings_instead(settings)
     opened = engine_instead(lambda _: engine)
     _forget()
     try:
@@ -87,7 +87,7 @@ def _replaced(settings: Settings, dial: Dial, engine: Engine) -> Iterator[None]:
         settings_instead(before)
         engine_instead(opened)
         _forget()
-        submit._consensus.update(consensus)
+        admission._consensus.update(consensus)
 
 
 def _forget() -> None:
@@ -96,4 +96,4 @@ def _forget() -> None:
     process_store.cache_clear()
     job._limits.cache_clear()
     run._direct_engine.cache_clear()
-    submit._consensus.clear()
+    admission._consensus.clear()

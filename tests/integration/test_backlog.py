@@ -11,8 +11,8 @@ import redis
 
 from local_llm_service import tasks
 from local_llm_service.producers import cancel, queues
-from local_llm_service.tasks import submit
-from local_llm_service.worker.celery_ext import queue_full, transport
+from local_llm_service.tasks import admission, submit
+from local_llm_service.worker.celery_ext import message, queue_full
 from local_llm_service.worker.errors import QueueFull
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store import presence
@@ -35,7 +35,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     def settings() -> Settings:
         return Settings(**changes)  # type: ignore[arg-type]
 
-    for module in (submit, transport, queue_full):
+    for module in (admission, submit, message, queue_full):
         monkeypatch.setattr(module, "lazy_settings", settings)
     return changes
 

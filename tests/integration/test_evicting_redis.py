@@ -62,8 +62,12 @@ import redis
 from local_llm_service import tasks
 from local_llm_service.worker.store.store import process_store
 asked = []
-info = redis.Redis.info
-with mock.patch.object(redis.Redis, "info", lambda *a: asked.append(1) or info(*a)):
+execute = redis.Redis.execute_command
+def counted(self, *words, **options):
+    if words[0] == "INFO":
+        asked.append(1)
+    return execute(self, *words, **options)
+with mock.patch.object(redis.Redis, "execute_command", counted):
     for number in range(5):
         tasks.generate.delay(f"{number}")
     print(len(asked))

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from local_llm_service import tasks
-from local_llm_service.tasks import submit
+from local_llm_service.tasks import admission
 from local_llm_service.worker.celery_ext.transport import Channel
 from local_llm_service.worker.errors import BrokerUnreachable
 from local_llm_service.worker.store.states import JobState
@@ -22,7 +22,7 @@ def test_a_call_that_fails_leaves_the_job_of_another_under_its_id(
     def interrupted(channel: Channel, *args: object, **options: object) -> None:
         if others.pop():
             others.append(False)
-            submit._consensus.clear()
+            admission._consensus.clear()
             tasks.generate.apply_async(("x",), task_id="same")  # by another process
             raise redis.ConnectionError
         put(channel, *args, **options)  # type: ignore[arg-type]

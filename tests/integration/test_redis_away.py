@@ -59,7 +59,7 @@ from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.store.store import process_store
-from local_llm_service.worker.celery_ext import result_wait
+from local_llm_service.worker.listening import patience
 
 server = RedisProcess(port=int(os.environ["PORT"]), appendonly=True).start()
 client, keys = process_store().client, process_store().keys
@@ -125,7 +125,7 @@ def test_all_waits_outlive_a_redis_that_restarts(away_seconds: float) -> None:
 
 
 GONE = """
-result_wait.AWAY_SECONDS = 1.0
+patience.AWAY_SECONDS = 1.0
 ids = ["short", "endless"]
 with ThreadPoolExecutor(2) as threads:
     waits = [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local_llm_service import tasks
-from local_llm_service.tasks.job import Job
+from local_llm_service.tasks.job import KindTask
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.tasks.sampling import SAMPLING
 from local_llm_service.worker.engine.ollama.engine import OllamaEngine
@@ -23,10 +23,10 @@ CALLS: dict[str, dict[str, Any]] = {
     "structured_output": {"prompt": "x", "schema": {}},
 }
 LIMITS = Limits(max_prompt_chars=1000, max_messages=10, max_schema_depth=10, max_output_tokens=100)
-KINDS: list[Job] = [getattr(tasks, name) for name in tasks.__all__]
+KINDS: list[KindTask] = [getattr(tasks, name) for name in tasks.__all__]
 
 
-def options_of(ollama: FakeOllama, task: Job, arguments: dict[str, Any]) -> dict[str, Any]:
+def options_of(ollama: FakeOllama, task: KindTask, arguments: dict[str, Any]) -> dict[str, Any]:
     """The options with which the scripted server made the answer, its own defaults included."""
     request = parse(task.kind.request, [], arguments, LIMITS)
     engine = OllamaEngine(Settings(ollama_host=ollama.host, model_name="fake:1b"))
@@ -44,7 +44,7 @@ def test_the_table_has_every_kind() -> None:
 
 
 @pytest.mark.parametrize("task", KINDS, ids=lambda task: task.kind.name)
-def test_what_is_sent_is_the_table(ollama: FakeOllama, task: Job) -> None:
+def test_what_is_sent_is_the_table(ollama: FakeOllama, task: KindTask) -> None:
     """The scripted server has 0.24's defaults, so an option that is missing shows."""
     options = options_of(ollama, task, CALLS[task.kind.name])
     assert {name: options[name] for name in DEFAULT_OPTIONS} == asdict(SAMPLING[task.kind.name])

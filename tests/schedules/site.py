@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from local_llm_service.tasks import submit
+from local_llm_service.tasks import admission
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.keys import QUEUES, Keys
@@ -35,7 +35,7 @@ class Site:
     def __init__(self, glass: Glass, calls: Calls, settings: Settings) -> None:
         glass.client.flushall()
         calls.changed = True
-        submit._consensus.clear()
+        admission._consensus.clear()
         self.glass, self.calls, self.settings = glass, calls, settings
         self.jobs: dict[str, Job] = {}
         self.actors: list[Actor] = []

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from kombu.transport.virtual import Message
 
-from local_llm_service.tasks import submit
+from local_llm_service.tasks import admission, submit
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext import transport
 from local_llm_service.worker.celery_ext.afterwork import AfterworkThread
@@ -176,9 +176,10 @@ def many_workers(settings: Settings) -> Iterator[None]:
     patches = [
         mock.patch.object(store, "lazy_settings", given),
         mock.patch.object(submit, "lazy_settings", given),
-        mock.patch.object(submit, "uuid4", _new_id),
+        mock.patch.object(admission, "lazy_settings", given),
+        mock.patch.object(admission, "uuid4", _new_id),
         # Its calls are moves of the schedule, too.
-        mock.patch.object(store.Store, "in_a_hurry", lambda self, _: self.jobs),
+        mock.patch.object(store.Store, "in_a_hurry", lambda self, _: self.scripts),
         mock.patch.object(type(app.backend), "on_task_call", _listen_not),
     ]
     for patch in patches:

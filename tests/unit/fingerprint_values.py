@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from local_llm_service.tasks.job import Job
+from local_llm_service.tasks.job import KindTask
 from local_llm_service.tasks.request import Limits
 
 Values = st.SearchStrategy[Any]
@@ -174,7 +174,7 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
 }
 
 
-def calls(task: Job) -> Values:
+def calls(task: KindTask) -> Values:
     """Arguments of calls of this kind, with none left out."""
     fields = FIELDS[task.kind.name]
     return st.fixed_dictionaries({name: values for name, (values, _) in fields.items()})

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from local_llm_service import tasks
-from local_llm_service.tasks.job import Job
+from local_llm_service.tasks.job import KindTask
 from local_llm_service.tasks.request import JobRequest, parse
 from local_llm_service.worker.fingerprint import fingerprint
 from local_llm_service.worker.prompt import Prompt
@@ -33,6 +33,7 @@ DELIVERY = {
     "cache": False,
     "cache_scope": "tenant",
     "deadline_seconds": 5,
+    "stream": True,
 }
 
 #: One call of each kind. `test_a_changed_prompt_...` pins the prompt that it makes.
@@ -82,12 +83,12 @@ PINNED: dict[str, dict[int, str]] = {
 }
 
 
-def request(task: Job, arguments: dict[str, Any]) -> JobRequest:
+def request(task: KindTask, arguments: dict[str, Any]) -> JobRequest:
     """A validated request of this kind."""
     return parse(task.kind.request, [], arguments, LIMITS)
 
 
-def own_fields(task: Job) -> list[str]:
+def own_fields(task: KindTask) -> list[str]:
     """The content fields of a request, by their callers' names."""
     fields = task.kind.request.model_fields.items()
     return sorted({field.alias or name for name, field in fields} - DELIVERY.keys())
@@ -107,7 +108,7 @@ def of(content: Any = None, **changed: Any) -> str:
     return fingerprint(**{**arguments, **changed})
 
 
-KINDS: list[Job] = [getattr(tasks, name) for name in tasks.__all__]
+KINDS: list[KindTask] = [getattr(tasks, name) for name in tasks.__all__]
 EACH_FIELD = [(task, field) for task in KINDS for field in own_fields(task)]
 
 each_kind = pytest.mark.parametrize("task", KINDS, ids=lambda task: task.kind.name)
@@ -122,7 +123,7 @@ in_any_time = settings(deadline=None, suppress_health_check=[HealthCheck.too_slo
 
 
 @each_kind
-def test_content_is_every_field_but_the_delivery(task: Job) -> None:
+def test_content_is_every_field_but_the_delivery(task: KindTask) -> None:
     """A new field counts as content and is mutated below."""
     assert sorted(request(task, SAMPLES[task.kind.name]).content()) == own_fields(task)
     assert sorted(FIELDS[task.kind.name]) == own_fields(task), "say in FIELDS how a field changes"
@@ -132,7 +133,7 @@ def test_content_is_every_field_but_the_delivery(task: Job) -> None:
 @in_any_time
 @given(data=st.data())
 def test_another_value_of_any_field_is_another_fingerprint(
-    task: Job, field: str, data: st.DataObject
+    task: KindTask, field: str, data: st.DataObject
 ) -> None:
     """If a field were left out, a caller could get the answer to another question."""
     arguments = data.draw(calls(task))
@@ -146,7 +147,7 @@ def test_another_value_of_any_field_is_another_fingerprint(
 @in_any_time
 @given(data=st.data())
 def test_another_spelling_of_a_request_has_the_same_fingerprint(
-    task: Job, data: st.DataObject
+    task: KindTask, data: st.DataObject
 ) -> None:
     """Key order, 1 for 1.0, 1.0 for 1 and a trip over the wire change nothing."""
     arguments = data.draw(calls(task))
@@ -160,7 +161,7 @@ def test_another_spelling_of_a_request_has_the_same_fingerprint(
 
 @each_kind
 @pytest.mark.parametrize("option", DELIVERY)
-def test_delivery_does_not_count(task: Job, option: str) -> None:
+def test_delivery_does_not_count(task: KindTask, option: str) -> None:
     """These options do not change the answer; model and scope are arguments of their own."""
     sample = SAMPLES[task.kind.name]
     sent = request(task, {**sample, option: DELIVERY[option]})
@@ -168,7 +169,7 @@ def test_delivery_does_not_count(task: Job, option: str) -> None:
 
 
 @each_kind
-def test_a_default_counts_the_same_given_or_left_out(task: Job) -> None:
+def test_a_default_counts_the_same_given_or_left_out(task: KindTask) -> None:
     """A call without `max_tokens` and a call with 500 ask the same question."""
     optional = {
         name: field.default
@@ -294,7 +295,7 @@ def digest(prompt: Prompt) -> str:
 
 
 @each_kind
-def test_a_changed_prompt_has_a_new_template_version(task: Job) -> None:
+def test_a_changed_prompt_has_a_new_template_version(task: KindTask) -> None:
     """Otherwise the cache would give answers to the old prompt."""
     kind = task.kind
     prompt = kind.prompt(request(task, SAMPLES[kind.name]), LIMITS.max_output_tokens)

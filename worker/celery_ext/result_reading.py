@@ -1,6 +1,6 @@
 """The callers' half of the result backend: waiting for results, and reading them.
 
-Celery's own half waits by a consumer that all threads share; here result_listener.py finds the
+Celery's own half waits by a consumer that all threads share; here worker/listening/ finds the
 results, and each caller reads its own. A Redis that is away is BrokerUnreachable to a caller,
 within seconds. Only a worker tries again without end, so that no answer is lost.
 """
@@ -17,9 +17,9 @@ import redis
 from celery import states
 from celery.backends.redis import RedisBackend
 
-from local_llm_service.worker.celery_ext.result_listener import process_listener
-from local_llm_service.worker.celery_ext.result_wait import NoResult
 from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.listening.thread_listener import process_listener
+from local_llm_service.worker.listening.wait import NoResult, results
 from local_llm_service.worker.store.connection import connect, reachable
 
 #: A wait of at least so many seconds may begin with a read in the caller's own thread, which a
@@ -98,7 +98,8 @@ class ReadsResults(RedisBackend):
     ) -> Any:
         """Wait for one result, `timeout` seconds at most (None: forever), and return its value.
 
-        Raises the job's own error, Celery's TimeoutError, or BrokerUnreachable as Wait.results.
+        Raises the job's own error, Celery's TimeoutError, or BrokerUnreachable as
+        `listening.wait.results`.
         """
         self._ensure_not_eager()
         began = monotonic()
@@ -154,8 +155,10 @@ class ReadsResults(RedisBackend):
         by_id: dict[str, list[Any]] = {}
         for node in nodes:
             by_id.setdefault(node.id, []).append(node)
-        with process_listener().wait(by_id) as wait:
-            found = wait.results(began, timeout, on_interval, max(interval or 0, LEAST_INTERVAL))
+        listener = process_listener()
+        with listener.wait(by_id) as wait:
+            pause = max(interval or 0, LEAST_INTERVAL)
+            found = results(wait, listener, began, timeout, on_interval, pause)
             for task_id, text in _until_too_late(found):
                 if task_id not in wait.missing:
                     continue
@@ -171,7 +174,7 @@ class ReadsResults(RedisBackend):
                     yield node
 
 
-def _until_too_late(found: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+def _until_too_late(found: Iterator[tuple[str, str | bytes]]) -> Iterator[tuple[str, str | bytes]]:
     try:
         yield from found
     except NoResult:

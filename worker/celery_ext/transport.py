@@ -27,13 +27,10 @@ from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
 from local_llm_service.worker.celery_ext import plain_json
-from local_llm_service.worker.celery_ext.delay import delay_seconds
-from local_llm_service.worker.celery_ext.patience import is_repeated
+from local_llm_service.worker.celery_ext.message import QueuedMessage, TextBodies
 from local_llm_service.worker.celery_ext.plain_app import republish
-from local_llm_service.worker.celery_ext.queue_full import queue_full
 from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.errors import InvalidRequest
-from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import dialled
@@ -104,7 +101,7 @@ class QoS(kombu_redis.QoS):
         """Put nothing back: lease/reaper.py does so and counts crashes."""
 
 
-class Channel(kombu_redis.Channel):
+class Channel(TextBodies, kombu_redis.Channel):
     """A channel with our key names, which records a delivery at the moment of the pop.
 
     `llm_runtime` is the runtime of its worker; None in a producer.
@@ -114,8 +111,6 @@ class Channel(kombu_redis.Channel):
     llm_runtime: WorkerRuntime | None = None
     _is_refused = False
     from_transport_options = (*kombu_redis.Channel.from_transport_options, OPTION)
-    #: Text that is one already; stock senders' base64 says so in each message.
-    body_encoding = "utf-8"
     keyprefix_queue = keys.BINDING
     keyprefix_binding_deadlines = keys.BINDING_DEADLINES
     keyprefix_binding_permanent = keys.BINDING_PERMANENT
@@ -142,32 +137,10 @@ class Channel(kombu_redis.Channel):
             else:
                 super()._put(queue, message, **kwargs)
             return
-        delay = delay_seconds(headers)
-        if delay > 0:
-            headers["eta"] = None  # the worker that takes the message later starts it at once
-        task_id = headers.get("id") or message["properties"]["delivery_tag"]
-        if message.get("content-type") == plain_json.CONTENT_TYPE:
-            message = {**message, "content-type": plain_json.WIRE_TYPE}
-        # A step that a worker sends has been paid for by the steps before it.
-        is_step = headers.get("parent_id") or is_repeated()
-        limit = 0 if is_step else lazy_settings().max_queue_bytes
-        text = plain_json.dumps(message)
-        submitted = headers.get("llm_submitted")  # older versions wrote true
-        nonce = submitted if isinstance(submitted, str) else ""
-        backlog = self._store.jobs.put(queue, text, str(task_id), delay, limit, nonce)
+        queued = QueuedMessage.of(queue, message)
+        backlog = self._store.jobs.put(*queued.put_arguments)
         if backlog is not None:
-            raise queue_full(queue, backlog, len(text.encode()))
-
-    def encode_body(self, body: Any, encoding: str | None = None) -> tuple[Any, str | None]:
-        """Leave text as it is. Bytes (compressed, or not JSON) need base64."""
-        if isinstance(body, str) and encoding == self.body_encoding:
-            return body, encoding  # kombu before 5.5 has no codec of this name
-        encoded: tuple[Any, str | None] = super().encode_body(body, "base64")
-        return encoded
-
-    def decode_body(self, body: Any, encoding: str | None = None) -> Any:
-        """Leave text as it is, which kombu before 5.5 cannot."""
-        return body if encoding == self.body_encoding else super().decode_body(body, encoding)
+            raise queued.refused(backlog)
 
     def _job_queues(self) -> list[str]:
         """The job queues that this channel consumes, most urgent first.

@@ -6,11 +6,13 @@ new connection: behind the same address there may be another server. Other calls
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import redis
 
 from local_llm_service.worker.errors import BrokerUnsafe
+from local_llm_service.worker.store.calls import Calls, Command, drive
 
 #: The one policy that drops nothing.
 KEEPS_ALL = "noeviction"
@@ -21,8 +23,14 @@ def dropping_policy(client: redis.Redis) -> str | None:
 
     Raises redis-py's errors.
     """
+    command: Callable[..., Any] = client.execute_command
+    calls = _dropping_policy()
+    return drive(calls, lambda call: command(*call.words) if isinstance(call, Command) else None)
+
+
+def _dropping_policy() -> Calls[str | None]:
     try:
-        policy = client.info("memory").get("maxmemory_policy")
+        policy = (yield Command(("INFO", "memory"))).get("maxmemory_policy")
     except redis.exceptions.NoPermissionError:
         return None  # this login may not ask
     return None if policy in (None, KEEPS_ALL) else str(policy)
@@ -34,24 +42,30 @@ def unsafe(policy: str) -> BrokerUnsafe:
 
 
 class EvictionCheck:
-    """A producer's check of the Redis behind `client`; threads share it."""
+    """A producer's check of the Redis behind its connections; threads share it."""
 
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
+    def __init__(self) -> None:
         self._is_known_to_keep_all = False
+
+    def watch(self, client: redis.Redis) -> None:
+        """Ask again once this client has made a new connection."""
         pool = getattr(client, "connection_pool", None)  # a cluster has none
         if pool is not None:
-            pool.connection_kwargs["redis_connect_func"] = self._connected
+            pool.connection_kwargs["redis_connect_func"] = self._connect
 
-    def refuse_jobs(self) -> None:
-        """Raise BrokerUnsafe where jobs could be dropped. Raises redis-py's errors."""
+    def ask_again(self) -> None:
+        """There is a new connection."""
+        self._is_known_to_keep_all = False
+
+    def refuse_jobs(self) -> Calls[None]:
+        """Raise BrokerUnsafe where jobs could be dropped."""
         if self._is_known_to_keep_all:
             return
-        policy = dropping_policy(self._client)
+        policy = yield from _dropping_policy()
         if policy is not None:
             raise unsafe(policy)
         self._is_known_to_keep_all = True
 
-    def _connected(self, connection: Any) -> None:
+    def _connect(self, connection: Any) -> None:
         connection.on_connect()
-        self._is_known_to_keep_all = False
+        self.ask_again()

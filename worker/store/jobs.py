@@ -6,16 +6,14 @@ Scripts are in lua/. They use Redis's own clock, so hosts need not agree on the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
-from uuid import uuid4
-
-import redis
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from local_llm_service.worker.store import keys as names
+from local_llm_service.worker.store.calls import Calls, drive
+from local_llm_service.worker.store.moves import Moves
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.states import (
     NO_CACHE_QUERY,
-    Admission,
     Admitted,
     Backlog,
     CacheBounds,
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 #: How a job ran when its engine died: beside others, with nothing beside it, or "": none died.
 EngineDeath = Literal["", "beside", "alone"]
 
-_ADMISSIONS = {str(word): word for word in Admission}
+T = TypeVar("T")
 
 
 class Jobs(Upkeep):
@@ -48,27 +46,18 @@ class Jobs(Upkeep):
         dead_letters_bytes: int = names.DEAD_LETTERS_BYTES,
     ) -> None:
         super().__init__(scripts)
-        self._lifetimes, self._cache = lifetimes, cache
-        self._dead_letters_bytes = dead_letters_bytes
+        self._lifetimes = lifetimes
+        #: What a caller does, too, as calls that any driver can make.
+        self.moves = Moves(scripts.keys, lifetimes, cache, dead_letters_bytes)
+
+    def _make(self, calls: Calls[T]) -> T:
+        return drive(calls, self._scripts.answer)
 
     # --- a caller ---------------------------------------------------------------------------
 
     def submit(self, new: NewJob, query: CacheQuery = NO_CACHE_QUERY) -> Admitted:
-        """Answer a job from the cache, or admit it to its queue: the next thing is to put it there.
-
-        redis-py repeats a call whose reply was lost; Redis knows it by its nonce.
-        """
-        nonce = new.task_id if new.has_new_id else uuid4().hex
-        args: list[Any] = [new.task_id, nonce, new.kind, new.queue, new.max_length]
-        args += [int(new.deadline_seconds * 1000), self._kept, int(new.canvas)]
-        args += [query.model, query.consensus, query.fingerprint]
-        hit_seconds = self._kept if new.continued else self._lifetimes.hit_result_seconds
-        args += [hit_seconds, query.before, query.after, new.max_bytes, new.model]
-        decision, *details = self._scripts.run("submit", args)
-        if isinstance(details[0], str):
-            return Admitted(_ADMISSIONS[decision], text=details[0], date_done=query.date_done)
-        backlog = Backlog(*details) if len(details) > 1 else None
-        return Admitted(_ADMISSIONS[decision], backlog, nonce=nonce)
+        """Answer a job from the cache, or admit it to its queue; see `Moves.submit`."""
+        return self._make(self.moves.submit(new, query))
 
     def put(
         self,
@@ -79,15 +68,9 @@ class Jobs(Upkeep):
         max_bytes: int = 0,
         nonce: str = "",
     ) -> Backlog | None:
-        """Queue the message of an admitted job; with a delay it waits among the deferred first.
-
-        Returns the queue's backlog when that would take more than `max_bytes` (0: no limit) with
-        this message, which then is not queued.
-        """
-        delay_ms = max(0, int(delay_seconds * 1000))
-        args = [queue, message, task_id, delay_ms, self._kept, max_bytes, nonce]
-        reply = self._scripts.run("put", args)
-        return Backlog(*reply) if isinstance(reply, list) else None
+        """Queue the message of an admitted job; see `Moves.put`."""
+        put = self.moves.put(queue, message, task_id, delay_seconds, max_bytes, nonce)
+        return self._make(put)
 
     def collect(
         self,
@@ -120,15 +103,12 @@ class Jobs(Upkeep):
             pipe.execute()
 
     def forget(self, task_id: str, nonce: str) -> None:
-        """Remove a job whose caller was told that it was not queued.
-
-        `nonce` is that of the call, as `submit` returned it; another call's job stays.
-        """
-        self._scripts.run("forget", [task_id, nonce])
+        """Remove a job whose caller was told that it was not queued; see `Moves.forget`."""
+        self._make(self.moves.forget(task_id, nonce, in_a_hurry=False))
 
     def cancel(self, task_id: str) -> Cancelling:
         """Mark a job as cancelled and tell the worker that runs it."""
-        return Cancelling(self._scripts.run("cancel", [task_id]))
+        return self._make(self.moves.cancel(task_id))
 
     def replay(self, task_id: str, *, deadline_seconds: float, default_queue: str) -> bool:
         """Put a dead letter back into its queue as if it had never run; False if there is none."""
@@ -236,45 +216,12 @@ class Jobs(Upkeep):
         return list(lost), list(cancelled)
 
     def settle(self, task_id: str, token: str, ending: Ending) -> tuple[Settled, list[str]]:
-        """Store and announce a result and end the delivery, once; answer all who wait for the same.
-
-        `token` is the holder's fencing token, or UNHELD. Without a token, a job that runs can only
-        leave its group: its own end is stored, and the work goes on for the waiters.
-
-        Many waiters are answered by calls of `answer_waiters`; a chore makes up for those that
-        fail. Returns what was done, and the ids of the followers that have their result now.
-        """
-        from local_llm_service.worker.store.outcomes import settled
-
-        result, work, cache = ending.result, ending.work, self._cache
-        args: list[Any] = [task_id, token, ending.settle_for.value, ending.state.value]
-        follows = {True: "n", False: "", None: "c"}[ending.followed]
-        most_bytes = self._dead_letters_bytes if ending.keep_letter else 0
-        args += [ending.error, f"{most_bytes}{follows}", self._kept]
-        args += [result.shared, result.before, result.after]
-        args += [work.counter, work.prompt_tokens, work.completion_tokens]
-        args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]
-        args += [int(work.generation_seconds * 1000)]
-        args += [result.for_waiters.holes, *result.for_waiters.pieces]
-        done, *rest = self._scripts.run("settle", args)
-        fan_out, *followers = rest or [""]
-        try:
-            while fan_out:
-                left, _, answered = self.answer_waiters(fan_out)
-                followers += answered
-                fan_out = fan_out if left else ""
-        except redis.RedisError:
-            pass  # the result is stored; a chore answers those who still wait
-        return settled(int(done)), followers
+        """Store and announce a result and end the delivery, once; see `Moves.settle`."""
+        return self._make(self.moves.settle(task_id, token, ending))
 
     def answer_waiters(self, fan_out: str) -> tuple[int, str, list[str]]:
-        """Answer the next waiters of an open fan-out.
-
-        Returns how many still wait, the code of the error that they got (empty for an answer), and
-        the ids of the followers among those that have their result now.
-        """
-        left, error, *followers = self._scripts.run("answer_waiters", [fan_out])
-        return int(left), str(error), followers
+        """Answer the next waiters of an open fan-out; see `Moves.answer_waiters`."""
+        return self._make(self.moves.answer_waiters(fan_out))
 
     # --- anybody ----------------------------------------------------------------------------
 
@@ -284,8 +231,7 @@ class Jobs(Upkeep):
 
     def state(self, task_id: str) -> JobState | None:
         """Return where a job is; None when it has no record."""
-        state = self._client.hget(self._keys.job(task_id), "state")
-        return None if state is None else JobState(cast(str, state))
+        return self._make(self.moves.state(task_id))
 
     def is_cancel_requested(self, task_id: str) -> bool:
         """Tell whether a canvas job that leads a group has to fail once its waiters have their

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.calls import Calls, Command
 
 if TYPE_CHECKING:
     from local_llm_service.worker.store.store import Store
@@ -51,14 +52,19 @@ class Presence(BaseModel):
     models: list[Model]
 
 
+def workers(names: keys.Keys) -> Calls[list[Presence]]:
+    """All workers that are there now, by name."""
+    # Not by a scan for their keys: that takes seconds where there are many results.
+    there = sorted((yield Command(("ZRANGE", names.catalog_until, 0, -1))))
+    if not there:
+        return []
+    found = yield Command(("MGET", *map(names.worker, there)))
+    return [Presence.model_validate_json(text) for text in found if text is not None]
+
+
 def read_all(store: Store) -> list[Presence]:
     """All workers that are there now, by name. Raises redis-py's errors."""
-    # Not by a scan for their keys: that takes seconds where there are many results.
-    client, keys_ = store.client, store.keys
-    there = sorted(cast(list[str], client.zrange(keys_.catalog_until, 0, -1)))
-    names = [keys_.worker(name) for name in there]
-    found = cast(list[str | None], client.mget(names)) if names else []
-    return [Presence.model_validate_json(text) for text in found if text is not None]
+    return store.drive(workers(store.keys))
 
 
 def publish(store: Store, worker: str, presence: str, catalog: str) -> None:

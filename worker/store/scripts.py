@@ -15,6 +15,7 @@ from typing import Any
 
 import redis
 
+from local_llm_service.worker.store.calls import Call, Command, Script
 from local_llm_service.worker.store.keys import Keys
 
 DIRECTORY = Path(__file__).parent / "lua"
@@ -89,14 +90,31 @@ class Scripts:
         client of a cluster may stand in for `client`. As redis-py's Script, without its 10 µs:
         `.delay()` of a repeated question has few of them.
         """
-        known = self._hashes.get(name)
-        if known is None:
-            text = script_text(name, self.keys.prefix, self.keys.database)
-            known = self._hashes[name] = hashlib.sha1(text.encode()).hexdigest()
         call: Callable[..., Any] = self.client.execute_command
         try:
-            return call("EVALSHA", known, 1, self.keys.prefix, *args)
+            return call("EVALSHA", self.hash_of(name), 1, self.keys.prefix, *args)
         except redis.exceptions.NoScriptError:
             # Not SCRIPT LOAD and then EVALSHA: a SCRIPT FLUSH can come between the two.
-            text = script_text(name, self.keys.prefix, self.keys.database)
-            return call("EVAL", text, 1, self.keys.prefix, *args)
+            return call("EVAL", self.text_of(name), 1, self.keys.prefix, *args)
+
+    def answer(self, call: Call) -> Any:
+        """Make a call (calls.py), blocking; hurry is a matter of the client."""
+        if isinstance(call, Script):
+            return self.run(call.name, call.args)
+        if isinstance(call, Command):
+            command: Callable[..., Any] = self.client.execute_command
+            return command(*call.words)
+        call.sleeper.sleep(call.seconds)
+        return None
+
+    def hash_of(self, name: str) -> str:
+        """The hash by which Redis knows a script that it has."""
+        known = self._hashes.get(name)
+        if known is None:
+            text = self.text_of(name)
+            known = self._hashes[name] = hashlib.sha1(text.encode()).hexdigest()
+        return known
+
+    def text_of(self, name: str) -> str:
+        """What Redis is given for a script."""
+        return script_text(name, self.keys.prefix, self.keys.database)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
 
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.store.calls import Call, Calls, Rest, drive
 from local_llm_service.worker.store.connection import HURRY_SECONDS, connect, database_of
 from local_llm_service.worker.store.eviction import EvictionCheck
 from local_llm_service.worker.store.jobs import Jobs
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from local_llm_service.worker.store.dead_letters import DeadLetters
     from local_llm_service.worker.store.endings import Endings
     from local_llm_service.worker.store.single_flight import SingleFlight
+
+T = TypeVar("T")
 
 
 class Store:
@@ -40,13 +43,14 @@ class Store:
         self.keys = Keys(prefix, database_of(client))
         self.scripts = Scripts(client, self.keys)
         self.jobs = Jobs(self.scripts, lifetimes, cache, dead_letters_bytes)
-        self._lifetimes, self._cache = lifetimes, cache
-        self._dead_letters_bytes = dead_letters_bytes
+        self._lifetimes = lifetimes
 
     @cached_property
     def eviction(self) -> EvictionCheck:
         """Whether this Redis may drop jobs, for producers."""
-        return EvictionCheck(self.client)
+        check = EvictionCheck()
+        check.watch(self.client)
+        return check
 
     @cached_property
     def single_flight(self) -> SingleFlight:
@@ -76,11 +80,18 @@ class Store:
 
         return DeadLetters(self.scripts, self.jobs)
 
-    def in_a_hurry(self, url: str) -> Jobs:
-        """The moves once more, over a client that gives up at once."""
-        client = connect(url, timeout_seconds=HURRY_SECONDS, tries=1)
-        scripts = Scripts(client, self.keys)
-        return Jobs(scripts, self._lifetimes, self._cache, self._dead_letters_bytes)
+    def drive(self, calls: Calls[T]) -> T:
+        """Run logic (calls.py) to its end; it blocks this thread. Raises what the logic raises."""
+        return drive(calls, self._answer)
+
+    def _answer(self, call: Call) -> Any:
+        if not isinstance(call, Rest) and call.in_a_hurry:
+            return self.in_a_hurry(lazy_settings().redis_url).answer(call)
+        return self.scripts.answer(call)
+
+    def in_a_hurry(self, url: str) -> Scripts:
+        """The scripts once more, over a client that gives up at once."""
+        return Scripts(connect(url, timeout_seconds=HURRY_SECONDS, tries=1), self.keys)
 
     @classmethod
     def of(cls, settings: Settings) -> Store:

@@ -1,0 +1,75 @@
+"""Calls to Redis as values, so that one logic serves blocking callers and event loops.
+
+Logic that asks Redis is a generator: it yields calls, and gets each reply, or an error of redis-py,
+at the same place. A driver makes the calls: `Store.drive` here, `LoopState.drive` in producers/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+
+class Sleeper(Protocol):
+    """Something that a driver can sleep on until somebody wakes it (worker/listening/)."""
+
+    def sleep(self, seconds: float) -> Awaitable[None] | None:
+        """Return when it is woken, or after `seconds`; awaitable in an event loop."""
+
+
+# Neither frozen (slower to make) nor with slots (to import): `.delay()` makes one or two.
+@dataclass
+class Script:
+    """A call of the script `name`. In a hurry it is tried once, for HURRY_SECONDS."""
+
+    name: str
+    args: Sequence[Any]
+    in_a_hurry: bool = False
+
+
+@dataclass
+class Command:
+    """A command in words, as redis-py's `execute_command` takes it; its reply as that returns it.
+
+    In a hurry it is tried once, for HURRY_SECONDS.
+    """
+
+    words: tuple[Any, ...]
+    in_a_hurry: bool = False
+
+
+@dataclass
+class Rest:
+    """Not a call to Redis: sleep until the sleeper is woken, `seconds` at most. No reply."""
+
+    sleeper: Sleeper
+    seconds: float
+
+
+Call: TypeAlias = Script | Command | Rest
+#: Logic that yields calls and returns a T.
+Calls: TypeAlias = Generator[Call, Any, T]
+
+
+def drive(calls: Calls[T], answer: Callable[[Call], Any]) -> T:
+    """Run logic to its end by an `answer` that blocks. Whatever that raises, the logic gets first.
+
+    Raises what the logic raises.
+    """
+    try:
+        call = next(calls)
+        while True:
+            try:
+                reply = answer(call)
+            except BaseException as error:  # noqa: BLE001  # the logic decides
+                call = calls.throw(error)
+            else:
+                call = calls.send(reply)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        calls.close()
