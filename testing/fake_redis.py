@@ -13,6 +13,7 @@ import threading
 from typing import Any
 from uuid import uuid4
 
+import lupa  # noqa: F401  # without it, fakeredis has no scripts
 import redis
 from fakeredis import FakeServer
 from fakeredis._commands import Signature

@@ -188,6 +188,10 @@ def local_llm_service(
     redis: StandIn, models: Sequence[str], slots: int, settings: Mapping[str, Any]
 ) -> Iterator[LocalLLM]:
     """The service on an empty Redis, until the end of the block."""
+    if not models:
+        raise ValueError("models: one model at least, which is the default")
+    if unknown := sorted(settings.keys() - GivenSettings.model_fields.keys()):
+        raise ValueError(f"settings: there is no setting {', '.join(unknown)}")
     engine = ScriptedEngine(models)
     given = GivenSettings(**{**SETTINGS, "model_name": models[0], "concurrency": slots, **settings})
     sent = _Sent()

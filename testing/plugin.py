@@ -53,7 +53,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """A test that forgot the fixture reaches no Redis, whatever REDIS_URL says."""
     with ExitStack() as exits:
-        if item.config.stash.get(_GUARDED, False) and _options(item).get("redis") != "real":
+        means_it = any(one.kwargs.get("redis") == "real" for one in item.iter_markers(FIXTURE))
+        if item.config.stash.get(_GUARDED, False) and not means_it:
             from local_llm_service.worker.store.connection import dialling
 
             exits.enter_context(dialling(_forgotten))
@@ -97,7 +98,7 @@ def _redis(
 
         return enter(fake())
     if choice != "embedded":
-        raise pytest.UsageError(f"local_llm: redis is 'fake' or 'embedded', not {choice!r}")
+        pytest.fail(f"local_llm: redis is 'fake' or 'embedded', not {choice!r}", pytrace=False)
     from local_llm_service.testing.embedded_redis import empty
 
     redis: StandIn = request.getfixturevalue("_local_llm_embedded_redis")
@@ -110,7 +111,7 @@ def _options(node: pytest.Item) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for marker in node.iter_markers(FIXTURE):
         if marker.args or marker.kwargs.keys() - _OPTIONS:
-            raise pytest.UsageError(f"use it so: {MARKER}")
+            pytest.fail(f"use it so: {MARKER}", pytrace=False)
         found = {**marker.kwargs, **found}
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from local_llm_service.tasks import (
     summarize,
 )
 from local_llm_service.testing.local_llm import LocalLLM
+from local_llm_service.testing.stand_in import fake
 from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
 from tests.conftest import wait_until
@@ -334,6 +336,14 @@ def test_threads_and_event_loops_wait_at_once(local_llm: LocalLLM) -> None:
         return await asyncio.gather(*(ask(number) for number in range(10)))
 
     assert asyncio.run(all_of_them()) == [f"Echo: task {n}." for n in range(10)]
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fakeredis, or lupa, without which that has no scripts."""
+    monkeypatch.delitem(sys.modules, "local_llm_service.testing.fake_redis", raising=False)
+    monkeypatch.setitem(sys.modules, "lupa", None)
+    with pytest.raises(ModuleNotFoundError, match=r"local-llm-service\[testing\]"), fake():
+        pass
 
 
 # --- one test after the other --------------------------------------------------------------------

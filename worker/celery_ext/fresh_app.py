@@ -46,7 +46,7 @@ def fresh_app() -> Iterator[None]:
     app._local, app.amqp._producer_pool = threading.local(), None
     _forget_made()
     try:
-        app.finalize()
+        _bind()
         yield
     finally:
         if app._pool is not None:
@@ -62,10 +62,24 @@ def fresh_app() -> Iterator[None]:
             sys.modules[_SETTINGS] = settings
 
 
+def _bind() -> None:
+    """Bind all tasks to the app, also where that has failed before, by a wrong environment.
+
+    It may have: pytest looks at each name of a module, which is the first use of a task.
+    """
+    for task in app._tasks.values():
+        if task.request_stack is None:
+            type(task).__bound__ = False
+    app.finalize()
+    for task in app.tasks.values():
+        if task.request_stack is None:
+            task.bind(app)
+
+
 def _forget_made() -> None:
     """Forget what was made with the app's settings."""
     plain_app.cache_clear()
-    for name, task in app.tasks.items():
+    for name, task in app._tasks.items():  # not `tasks`, which makes those that are not there
         if name.startswith("llm."):
             task.__trace__ = None  # Celery's tracer, which has kept the result backend
 
