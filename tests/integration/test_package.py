@@ -15,7 +15,7 @@ from site import getsitepackages
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("worker", "tasks", "producers")
+ROOMS = ("worker", "tasks", "producers", "testing")
 PACKAGE = "local_llm_service"
 
 

@@ -69,7 +69,9 @@ def test_imports_go_one_way() -> None:
 def sources(pattern: str = "*.py") -> list[Path]:
     """The product's files."""
     return [
-        file for room in ("producers", "tasks", "worker") for file in (ROOT / room).rglob(pattern)
+        file
+        for room in ("producers", "tasks", "testing", "worker")
+        for file in (ROOT / room).rglob(pattern)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,49 @@ TLS_HINT = (
     "with ?ssl_ca_certs=FILE, or use redis:// for a port without TLS."
 )
 
+#: Makes the socket of every new connection, whatever its address; None: the address is dialled.
+_dial: Callable[[], socket.socket] | None = None
+
+
+@contextmanager
+def dialling(dial: Callable[[], socket.socket]) -> Iterator[None]:
+    """In this block, `dial` makes the socket of each new connection to a Redis, in all threads.
+
+    For a process whose Redis is replaced, as in tests. Clients that were made before are not used
+    in it, and those that were made in it are closed at its end.
+    """
+    global _dial
+    before, made = _dial, len(_MADE)
+    _dial = dial
+    connect.cache_clear()
+    try:
+        yield
+    finally:
+        _dial = before
+        connect.cache_clear()
+        for client in _MADE[made:]:
+            client.close()
+        del _MADE[made:]
+
+
+class DialledConnection(redis.Connection):
+    """A connection over a socket that `dialling` has made."""
+
+    def _connect(self) -> socket.socket:
+        if _dial is None:  # of a client that has outlived the block: no other Redis for it
+            raise redis.ConnectionError("the stand-in for Redis is gone")
+        made = _dial()
+        made.settimeout(self.socket_timeout)
+        return made
+
+
+def dialled() -> dict[str, Any]:
+    """What a pool of connections is given beside the address; nothing where that is dialled.
+
+    A stand-in for Redis speaks RESP2.
+    """
+    return {} if _dial is None else {"connection_class": DialledConnection, "protocol": 2}
+
 
 @lru_cache(maxsize=8)
 def connect(
@@ -46,6 +90,7 @@ def connect(
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), tries - 1),
+        **dialled(),
     )
     _MADE.append(client)
     return client
@@ -77,10 +122,11 @@ def open_connection(url: str) -> Any:
     """
     pool = redis.ConnectionPool.from_url(
         url,
-        protocol=2,  # later versions of redis-py take RESP3, where messages come another way
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),
+        # Later versions of redis-py take RESP3, where messages come another way.
+        **{**dialled(), "protocol": 2},
     )
     return pool.connection_class(**pool.connection_kwargs)
 
