@@ -55,9 +55,12 @@ def test_the_model_answers_all_five_kinds(client: Client) -> None:
         client.extract_parameters(
             "Create a Python Fundamentals course for organization 5", function
         ),
-        client.structured_output("Describe the novel Moby-Dick by Herman Melville.", schema),
-        client.generate("Name three colours.", max_tokens=24, temperature=0),
+        client.structured_output(
+            "Describe the novel Moby-Dick by Herman Melville.", schema, stream=True
+        ),
+        client.generate("Name three colours.", max_tokens=24, temperature=0, stream=True),
     )
+    pieces = [event.text for event in jobs[-1].stream() if event.type == "text"]
     summary, compressed, extracted, structured, generated = (
         job.result(TIMEOUT_SECONDS) for job in jobs
     )
@@ -69,6 +72,9 @@ def test_the_model_answers_all_five_kinds(client: Client) -> None:
     assert extracted.parameters == {"title": "Python Fundamentals", "organization_id": 5}
     Draft202012Validator(schema).validate(structured.data)
     assert generated.text.strip()
+    assert "".join(pieces) == generated.text
+    assert len(pieces) > 1, "it was read while it was written"
+    assert json.loads("".join(event.text for event in jobs[3].stream())) == structured.data
     for answer in (summary, compressed, extracted, structured, generated):
         assert answer.model == MODEL_NAME
         assert answer.usage.prompt_tokens > 0
