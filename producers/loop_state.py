@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import redis
@@ -80,7 +80,7 @@ class LoopState:
         self.eviction = EvictionCheck()
         self._turns = Turns(CONNECTIONS_MOST)
         self._redis = connect_async(url, CONNECTIONS_MOST, self.eviction.ask_again)
-        self.listener = LoopListener(url, store.keys, self._read)
+        self.listener = LoopListener(url, store.keys, self._look)
         self._end: Any = None
 
     async def drive(self, calls: Calls[T]) -> T:
@@ -143,5 +143,5 @@ class LoopState:
         except redis.exceptions.NoScriptError:
             return await execute("EVAL", scripts.text_of(script.name), 1, prefix, *args)
 
-    async def _read(self, task_ids: Sequence[str]) -> list[str | None]:
-        return await drive_async(self.moves.results(task_ids), self._answer)
+    async def _look(self, calls: Calls[T]) -> T:
+        return await drive_async(calls, self._answer)

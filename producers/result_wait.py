@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
@@ -16,11 +15,16 @@ from celery import states
 
 from local_llm_service.worker.app import app
 from local_llm_service.worker.errors import NotFound, NotReady
-from local_llm_service.worker.listening.wait import LONGEST_SLEEP_SECONDS, NoResult, Wait
+from local_llm_service.worker.listening.wait import (
+    GONE_SECONDS,
+    LONGEST_SLEEP_SECONDS,
+    NoResult,
+    Wait,
+)
 from local_llm_service.worker.store.calls import Calls, Rest
 from local_llm_service.worker.store.connection import unreachable
 from local_llm_service.worker.store.eviction import EvictionCheck
-from local_llm_service.worker.store.moves import Moves
+from local_llm_service.worker.store.moves import Moves, look
 from local_llm_service.worker.store.states import JobState
 
 T = TypeVar("T")
@@ -28,12 +32,7 @@ T = TypeVar("T")
 #: A wait of at least so many seconds may begin with a read in the caller's own thread, which a
 #: Redis that is silent holds for 4 s. It saves the listener's part where the result is there.
 PATIENT_SECONDS = 5.0
-#: When a wait first asks whether there is such a job, and again where there was; after its begin.
-FIRST_CHECK_SECONDS, NEXT_CHECK_SECONDS = 0.5, 15.0
-#: There is none when there was none for so long: one sent by name has no record for a second.
-GONE_SECONDS = 2.0
 
-_ENDED = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 _UNKNOWN = "It was never submitted here, or its answer has expired (RESULT_TTL)."
 
 
@@ -42,6 +41,9 @@ class Listens(Protocol):
 
     def wait(self, task_ids: Iterable[str]) -> AbstractContextManager[Wait[Any]]:
         """Look for these results until the end of the `with`."""
+
+    def look_soon(self, task_id: str | None = None) -> None:
+        """Look at a job again, at all without an id."""
 
 
 class Site(Protocol):
@@ -84,98 +86,55 @@ def wait_for(site: Site, task_id: str, timeout_seconds: float | None) -> Calls[d
     BrokerUnreachable as `listening.patience` says. With 0 it is one look.
     """
     began = monotonic()
-    patient = timeout_seconds is None or timeout_seconds >= PATIENT_SECONDS
     if timeout_seconds is not None and timeout_seconds <= 0:
-        return (yield from _at_the_end(site, task_id, in_a_hurry=False))
-    if patient and site.reads_first:
+        return (yield from _look_once(site, task_id))
+    if site.reads_first and (timeout_seconds is None or timeout_seconds >= PATIENT_SECONDS):
         with suppress(redis.RedisError):
             text = yield from site.moves.result(task_id)
             if text is not None and (meta := decoded(text)):
                 return meta
     with site.listener.wait([task_id]) as wait:
-        check = _Check(began + FIRST_CHECK_SECONDS)
         while True:
             if found := wait.take():
                 if meta := decoded(found[1]):
                     return meta
                 continue
             now = monotonic()
+            if wait.is_gone(task_id):
+                raise not_found()
             end = wait.end(began, timeout_seconds, now)
             if end <= now:
-                too_late = wait.too_late(timeout_seconds)
-                if isinstance(too_late, NoResult):
-                    break
-                raise too_late
-            if (
-                check.at <= now
-                and wait.is_heard
-                and (meta := (yield from check.calls(site, task_id)))
-            ):
-                return meta
-            # While Redis is away, news comes by the listener.
-            at = check.at if check.at > now else now + LONGEST_SLEEP_SECONDS
-            yield Rest(wait.sleeper, max(0.0, min(end, at, now + LONGEST_SLEEP_SECONDS) - now))
-    return (yield from _at_the_end(site, task_id, in_a_hurry=True))
+                raise _too_late(wait, task_id, timeout_seconds)
+            until = min(end, now + LONGEST_SLEEP_SECONDS)
+            since = wait.unknown_since(task_id)
+            if since is not None:
+                again = since + GONE_SECONDS
+                if again <= now:
+                    site.listener.look_soon(task_id)
+                    again = now + GONE_SECONDS
+                until = min(until, again)
+            yield Rest(wait.sleeper, max(0.0, until - now))
 
 
-@dataclass
-class _Check:
-    """Whether there is such a job, asked now and then. Monotonic seconds."""
-
-    at: float
-    gone_since: float | None = None
-
-    def calls(self, site: Site, task_id: str) -> Calls[dict[str, Any] | None]:
-        """Ask; returns the result where there is one. Raises NotFound."""
-        now = monotonic()
-        self.at = now + NEXT_CHECK_SECONDS
-        try:
-            meta, state = yield from _look(site, task_id, in_a_hurry=True)
-        except redis.RedisError:
-            return None  # the listener knows better whether Redis is there
-        if meta is not None:
-            return meta
-        if state is not JobState.UNKNOWN:
-            self.gone_since = None
-            return None
-        self.gone_since = self.gone_since or now
-        if now - self.gone_since >= GONE_SECONDS:
-            raise not_found()
-        self.at = now + GONE_SECONDS
-        return None
+def _too_late(wait: Wait[Any], task_id: str, timeout_seconds: float | None) -> Exception:
+    error = wait.too_late(timeout_seconds)
+    if not isinstance(error, NoResult):
+        return error
+    if wait.unknown_since(task_id) is not None:
+        return not_found()
+    return _not_ready(task_id, wait.states.get(task_id))
 
 
-def _at_the_end(site: Site, task_id: str, *, in_a_hurry: bool) -> Calls[dict[str, Any]]:
-    """The result, should it be there after all; else raise what a wait without one ends in."""
-    again = f"Ask again: local-llm result {task_id}."
-    try:
-        meta, state = yield from _look(site, task_id, in_a_hurry=in_a_hurry)
-    except redis.RedisError as error:
-        if not in_a_hurry:
-            raise unreachable(site.url, error) from None
-        raise NotReady("no result in time", again) from None  # Redis is there, and slow
-    if meta is not None:
+def _look_once(site: Site, task_id: str) -> Calls[dict[str, Any]]:
+    (seen,) = yield from reaching(site, look([task_id]))
+    if seen.result is not None and (meta := decoded(seen.result)):
         return meta
-    if state is JobState.UNKNOWN:
-        raise not_found()
-    raise NotReady(f"not ready: {state}", again)
+    raise _not_ready(task_id, seen.state) if seen.is_known else not_found()
 
 
-def _look(
-    site: Site, task_id: str, *, in_a_hurry: bool
-) -> Calls[tuple[dict[str, Any] | None, JobState]]:
-    """The result if there is one, and the job's state; UNKNOWN also where a result has expired."""
-    state = None
-    for _ in range(2):
-        text = yield from site.moves.result(task_id, in_a_hurry=in_a_hurry)
-        if text is not None and (meta := decoded(text)):
-            return meta, JobState.UNKNOWN
-        if state in _ENDED:
-            break  # it has ended, and there was no result afterwards
-        state = yield from site.moves.state(task_id, in_a_hurry=in_a_hurry)
-        if state not in _ENDED:
-            return None, state or JobState.UNKNOWN
-    return None, JobState.UNKNOWN
+def _not_ready(task_id: str, state: JobState | None) -> NotReady:
+    words = f"not ready: {state}" if state else "not ready"
+    return NotReady(words, f"Ask again: local-llm result {task_id}.")
 
 
 def not_found() -> NotFound:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,13 +17,15 @@ from local_llm_service.worker.listening.ear import Ear, Heard
 from local_llm_service.worker.listening.interests import BATCH, Interests
 from local_llm_service.worker.listening.line import SILENCE_SECONDS, Away, Line
 from local_llm_service.worker.listening.wait import Wait
-from local_llm_service.worker.store.calls import Call, Rest, drive_async
+from local_llm_service.worker.store.calls import Call, Calls, Rest, drive_async
 from local_llm_service.worker.store.connection import (
     TIMEOUT_SECONDS,
     drop,
     open_async_connection,
 )
 from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.moves import look
+from local_llm_service.worker.store.states import Seen
 
 logger = logging.getLogger(__name__)
 
@@ -77,16 +79,16 @@ async def _rest(call: Call) -> None:
         await sleep
 
 
-#: Reads the results of these jobs.
-Read = Callable[[Sequence[str]], Awaitable[list[str | None]]]
+#: Makes the calls of a look.
+Drive = Callable[[Calls[list[Seen]]], Awaitable[list[Seen]]]
 
 
 class LoopListener:
     """Serves the waits and ears of one event loop on one Redis."""
 
-    def __init__(self, url: str, keys: Keys, read: Read) -> None:
+    def __init__(self, url: str, keys: Keys, drive: Drive) -> None:
         self.url = url
-        self._read = read
+        self._drive = drive
         self._interests, self._line = Interests(keys), Line()
         self._bell = LoopSleeper()
         self._task: asyncio.Task[None] | None = None
@@ -133,9 +135,12 @@ class LoopListener:
         """
         return self._line.away(patience)
 
-    def look_soon(self) -> None:
-        """Read all results again: somebody could not reach Redis."""
-        self._line.look_soon()
+    def look_soon(self, task_id: str | None = None) -> None:
+        """Look at a job again, at all without an id."""
+        if task_id is None:
+            self._line.look_soon()
+        else:
+            self._interests.look_at(task_id)
         self._bell.wake()
 
     async def close(self) -> None:
@@ -251,10 +256,10 @@ class LoopListener:
         for start in range(0, len(ids), BATCH):
             some = ids[start : start + BATCH]
             self._line.asks()
-            texts = await self._read(some)
+            found = await self._drive(look(some))
             self._line.is_there()
-            for task_id, text in zip(some, texts, strict=True):
-                self._interests.looked_up(task_id, text)
+            for task_id, seen in zip(some, found, strict=True):
+                self._interests.looked_up(task_id, seen)
 
 
 async def _send(connection: Any, *words: str) -> None:
