@@ -57,7 +57,8 @@ class Estimate:
 def estimate(order: Order) -> Estimate:
     """Read the input and say what a run would do. Raises InvalidRequest as a run does."""
     source, places = order.source(), order.places()
-    order.statement()
+    if (statement := order.statement()) is not None:  # it is checked
+        statement.close()
     calls, characters, first_bad = 0, 0, _First()
     # With the ledger of earlier runs, if there is one; nothing is committed to it.
     path = places.ledger if places.ledger and Path(places.ledger).exists() else ""

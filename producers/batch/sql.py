@@ -81,12 +81,14 @@ class Rows:
                 f"--query: the database ended it after row {read} ({name_of(error)})",
                 "Try the query in the database's own client, then start the same command again.",
             ) from None
+        finally:
+            self._database.dispose()
 
     def _rows(self) -> Iterator[bytes]:
         options = {"stream_results": True, "yield_per": ROWS_AT_ONCE}
         with self._database.connect() as connection:
             reading = connection.execution_options(**options)
-            result = reading.exec_driver_sql(self._query)  # as it is: a `:` in it is no parameter
+            result = reading.exec_driver_sql(self._verbatim())
             if not result.returns_rows or self._id not in result.keys():  # noqa: SIM118
                 raise InvalidRequest(
                     f"--query: gives no column {self._id}",
@@ -95,6 +97,11 @@ class Rows:
                 )
             for row in result.mappings():
                 yield self._text(row)
+
+    def _verbatim(self) -> str:
+        """The query with nothing in it that the driver could take for a parameter."""
+        has_percents = self._database.dialect.paramstyle in ("format", "pyformat")
+        return self._query.replace("%", "%%") if has_percents else self._query
 
     def _copied(self) -> Iterator[bytes]:
         with tempfile.TemporaryFile() as file:
@@ -140,6 +147,10 @@ class Statement:
         self.unmatched = 0
         #: Why the database could not be written at the last try; "" when it could.
         self.trouble = ""
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.dispose()
 
     def pay(self, rows: Sequence[Mapping[str, Any]]) -> bool:
         """Run it for each row, all in one transaction; False while the database is away or busy.

@@ -98,6 +98,8 @@ def run_batch(order: Order, progress: Progress) -> Summary:
     window = Window(order.window, workers)
     window.look()  # without a Redis, nothing is begun
     with _disk(places), ExitStack() as opened:
+        if statement is not None:
+            opened.callback(statement.close)
         ledger = opened.enter_context(Ledger(places.ledger))
         output = _open_output(places)
         if output is not None:

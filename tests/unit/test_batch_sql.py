@@ -1,4 +1,4 @@
-"""Lines from SQLite and answers into it; PostgreSQL's half is in benchmarks/try_postgresql.py."""
+"""Lines from SQLite, answers into it; for PostgreSQL see integration/test_batch_postgresql.py."""
 
 from __future__ import annotations
 

@@ -54,10 +54,10 @@ def pins(requirements: list[str]) -> dict[str, str]:
 
 
 def test_the_extras_pin_the_same_as_the_files() -> None:
-    """`pip install local-llm-service[worker,flower]` installs the same as `make` and Docker."""
+    """`pip install local-llm-service[worker,flower,…]` installs the same as `make` and Docker."""
     extras = PROJECT["optional-dependencies"]
     assert set(extras["embedded"]) == set(lines("requirements-embedded.txt"))
-    host = {*extras["worker"], *extras["flower"]}
+    host = {*extras["worker"], *extras["flower"], *extras["batch"]}
     assert host <= set(lines("requirements.txt"))
     clients = {Requirement(line).name for line in PROJECT["dependencies"]}
     others = set(lines("requirements.txt")) - host
