@@ -42,7 +42,7 @@ def _demo() -> int:
         with Stack() as stack:
             os.environ.update(stack.environment)
             print(f"Up in {time.monotonic() - begin:.1f} s. Five jobs are sent ...", flush=True)
-            answered = [_show(name, handle) for name, handle in _submit()]
+            answered = [_show(name, job) for name, job in _submit()]
     except EmbeddedUnavailable as error:
         print(error, file=sys.stderr)
         return 1
@@ -89,15 +89,15 @@ def _submit() -> list[tuple[str, Any]]:
     ]
 
 
-def _show(name: str, handle: Any) -> bool:
+def _show(name: str, job: Any) -> bool:
     from local_llm_service.producers.cli.output import numbers
     from local_llm_service.producers.cli.waiting import wait
     from local_llm_service.tasks.answer import text_of
     from local_llm_service.worker.errors import ServiceError
 
-    print(f"\n── {name} ── task {handle.task_id}", flush=True)
+    print(f"\n── {name} ── task {job.id}", flush=True)
     try:
-        answer = wait(handle, TIMEOUT_SECONDS).model_dump(mode="json")
+        answer = wait(job, TIMEOUT_SECONDS).model_dump(mode="json")
     except TimeoutError:
         print(f"   no answer within {TIMEOUT_SECONDS:g} s")
         return False

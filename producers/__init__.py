@@ -13,13 +13,13 @@ if __name__ == "producers":  # in a checkout: the short name, see src/local_llm_
     alias(__name__)
 
 
-from local_llm_service.producers.client import Client, Handle, job
+from local_llm_service.producers.client import Client, Job, job
 from local_llm_service.producers.explain import explain
 from local_llm_service.producers.service import cancel, health, models, queues, stats, status
 
 __all__ = [
     "Client",
-    "Handle",
+    "Job",
     "cancel",
     "explain",
     "health",

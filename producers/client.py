@@ -1,153 +1,146 @@
-"""The typed client: the five kinds, with checked arguments and typed answers.
+"""The client of threads; `async_client.py` is that of event loops. Both do what job_core.py says.
 
 >>> client = Client()
->>> client.summarize(text, max_summary_tokens=60, priority="low").get(timeout=60).summary
+>>> client.summarize(text, max_summary_tokens=60, priority="low").result(timeout_seconds=60).summary
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Generic, TypedDict, TypeVar, Unpack, cast
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
-import celery.exceptions
-from celery.result import AsyncResult
-
-from local_llm_service import tasks
-from local_llm_service.producers.service import cancel, status
+from local_llm_service.producers.asks import Ask, Asks
+from local_llm_service.producers.faces import face_of
+from local_llm_service.producers.job_core import JobCore, JobFacts, submitting
 from local_llm_service.tasks.answer import Answer
-from local_llm_service.tasks.compress import CompressAnswer
-from local_llm_service.tasks.extract_parameters import ExtractAnswer
-from local_llm_service.tasks.generate import GenerateAnswer
-from local_llm_service.tasks.job import KindTask
-from local_llm_service.tasks.request import Priority
-from local_llm_service.tasks.structured_output import StructuredAnswer
-from local_llm_service.tasks.summarize import SummarizeAnswer
-from local_llm_service.worker.app import app
-from local_llm_service.worker.errors import InternalError
-from local_llm_service.worker.store.states import JobState
+from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.listening.thread_listener import ThreadListener, process_listener
+from local_llm_service.worker.store.calls import Calls
+from local_llm_service.worker.store.eviction import EvictionCheck
+from local_llm_service.worker.store.moves import Moves
+from local_llm_service.worker.store.store import process_store
 
 A = TypeVar("A", bound=Answer)
+T = TypeVar("T")
+P = ParamSpec("P")
 
 
-class Options(TypedDict, total=False):
-    """The options of every call beside its own arguments; see `tasks.request.JobRequest`."""
+class ProcessSite:
+    """This process, for whoever blocks: its one store and its one listener. A fork has its own."""
 
-    model: str
-    priority: Priority
-    cache: bool
-    cache_scope: str
-    deadline_seconds: float
+    #: What is there already needs no listener, which is a thread.
+    reads_first = True
 
+    @property
+    def url(self) -> str:
+        """REDIS_URL."""
+        return lazy_settings().redis_url
 
-class Handle(Generic[A]):
-    """A submitted job. Any process can make the handle again from its `task_id`."""
+    @property
+    def moves(self) -> Moves:
+        """The moves of jobs, as calls."""
+        return process_store().jobs.moves
 
-    def __init__(self, task_id: str, answer: type[A]) -> None:
-        self.task_id = task_id
-        self._answer = answer
-        self._result: AsyncResult = app.AsyncResult(task_id)
+    @property
+    def eviction(self) -> EvictionCheck:
+        """Whether this Redis may drop jobs."""
+        return process_store().eviction
 
-    def get(self, timeout: float | None = None) -> A:
-        """Wait for the answer, at most `timeout` seconds (None: forever).
+    @property
+    def listener(self) -> ThreadListener:
+        """Finds results, by one thread for all who wait."""
+        return process_listener()
 
-        Raises the job's own error (a class of `worker.errors`), TimeoutError if there is no result
-        in time, BrokerUnreachable if Redis is away: within 5 s when it was away from the start. A
-        wait goes on while Redis restarts, without a timeout for a minute.
-        """
-        try:
-            answer = self._result.get(timeout=timeout)
-        except celery.exceptions.TimeoutError:
-            raise TimeoutError(f"no result within {timeout} s") from None
-        return self._answer.model_validate(answer)
-
-    def cancel(self) -> JobState:
-        """Cancel the job; see `producers.cancel`."""
-        return cancel(self.task_id)
-
-    def status(self) -> JobState:
-        """The job's state. Raises BrokerUnreachable."""
-        return status(self.task_id)
+    def drive(self, calls: Calls[T]) -> T:
+        """Run logic to its end; it blocks."""
+        return process_store().drive(calls)
 
 
-def job(task_id: str) -> Handle[Any]:
-    """The handle of a job that any process has submitted; its answer is of the job's kind.
-
-    Nothing is asked: of an id that nobody knows, `status()` is unknown.
-    """
-    return Handle(task_id, cast(type[Answer], _OfItsKind))
+SITE = ProcessSite()
 
 
-class _OfItsKind:
-    """Stands in for a class of answers, and reads an answer as that of its kind."""
+def _blocking(
+    declared: Callable[Concatenate[JobCore[A], P], Calls[T]],
+) -> Callable[Concatenate[Job[A], P], T]:
+    @face_of(declared, "{}")
+    def method(self: Job[A], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return SITE.drive(declared(JobCore(SITE, self._facts), *args, **kwargs))
 
-    @classmethod
-    def model_validate(cls, answer: dict[str, Any]) -> Answer:
-        """Return the typed answer. Raises InternalError for a kind that this version lacks."""
-        task = getattr(tasks, str(answer.get("kind")), None)
-        if not isinstance(task, KindTask):
-            raise InternalError("the answer's kind is not known here", "Update local-llm-service.")
-        return task.kind.answer.model_validate(answer)
+    return method
+
+
+def _submits(
+    declared: Callable[Concatenate[Asks, P], Ask[A]],
+) -> Callable[Concatenate[Client, P], Job[A]]:
+    @face_of(declared, "Job[{}]")
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Job[A]:
+        return Job(SITE.drive(submitting(SITE, declared(_ASKS, *args, **kwargs))))
+
+    return method
+
+
+_ASKS = Asks()
+
+
+class Job(Generic[A]):
+    """A submitted job. Any process can make it again from its id: `Client.job`."""
+
+    def __init__(self, facts: JobFacts[A]) -> None:
+        self._facts = facts
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id}>"
+
+    @property
+    def id(self) -> str:
+        """The job's task id."""
+        return self._facts.task_id
+
+    status = _blocking(JobCore.status)
+    progress = _blocking(JobCore.progress)
+    result = _blocking(JobCore.result)
+    cancel = _blocking(JobCore.cancel)
+    # `stream` comes here: issue 10, helper "streams".
 
 
 class Client:
-    """Submits jobs; every method returns at once.
+    """Submits jobs; every method returns at once. Threads share one, and so do forked processes.
 
     Raises InvalidRequest, QueueFull or BrokerUnreachable; then nothing was queued. None stands for
     the default of the kind's request.
     """
 
-    def generate(
+    generate = _submits(Asks.generate)
+    summarize = _submits(Asks.summarize)
+    compress = _submits(Asks.compress)
+    extract_parameters = _submits(Asks.extract_parameters)
+    structured_output = _submits(Asks.structured_output)
+    submit = _submits(Asks.submit)
+    # `map` comes here: issue 10, helper "sugar".
+
+    def job(self, task_id: str) -> Job[Any]:
+        """The job of this id, which any process has submitted; its answer is of the job's kind.
+
+        Nothing is asked: of an id that nobody knows, `status()` is unknown.
+        """
+        return job(task_id)
+
+    def close(self) -> None:
+        """Nothing has to be closed: connections belong to the process, which shares them."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
         self,
-        prompt: str,
-        *,
-        system_prompt: str | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        **options: Unpack[Options],
-    ) -> Handle[GenerateAnswer]:
-        """Free text for a prompt."""
-        own = {
-            "system_prompt": system_prompt,
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-        }
-        return _submit(tasks.generate, GenerateAnswer, (prompt,), {**own, **options})
-
-    def summarize(
-        self, context: str, *, max_summary_tokens: int | None = None, **options: Unpack[Options]
-    ) -> Handle[SummarizeAnswer]:
-        """A text in whole sentences within a budget of tokens."""
-        own = {"max_summary_tokens": max_summary_tokens}
-        return _submit(tasks.summarize, SummarizeAnswer, (context,), {**own, **options})
-
-    def compress(
-        self,
-        messages: list[dict[str, str]],
-        *,
-        target_tokens: int | None = None,
-        **options: Unpack[Options],
-    ) -> Handle[CompressAnswer]:
-        """A conversation as one message that can take its place."""
-        own = {"target_tokens": target_tokens}
-        return _submit(tasks.compress, CompressAnswer, (messages,), {**own, **options})
-
-    def extract_parameters(
-        self, user_message: str, function_schema: dict[str, Any], **options: Unpack[Options]
-    ) -> Handle[ExtractAnswer]:
-        """The arguments of a function call, read out of a user's message."""
-        arguments = (user_message, function_schema)
-        return _submit(tasks.extract_parameters, ExtractAnswer, arguments, options)
-
-    def structured_output(
-        self, prompt: str, schema: dict[str, Any] | bool, **options: Unpack[Options]
-    ) -> Handle[StructuredAnswer]:
-        """An instance of a JSON Schema."""
-        return _submit(tasks.structured_output, StructuredAnswer, (prompt, schema), options)
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
-def _submit(
-    task: KindTask, answer: type[A], arguments: tuple[Any, ...], options: Mapping[str, Any]
-) -> Handle[A]:
-    given = {name: value for name, value in options.items() if value is not None}
-    result = cast(AsyncResult, task.apply_async(arguments, given))
-    return Handle(str(result.id), answer)
+def job(task_id: str) -> Job[Any]:
+    """The job of this id; see `Client.job`."""
+    return Job(JobFacts(task_id))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from local_llm_service.producers.client import job
 from local_llm_service.worker.app import app
-from local_llm_service.worker.celery_ext.control import cancel as cancel_job
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
@@ -15,9 +15,6 @@ from local_llm_service.worker.store.presence import Presence, read_all
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.stats import read_counts, stats_of
 from local_llm_service.worker.store.store import process_store
-
-#: The states of a job without a record, by the state of its Celery result.
-_FROM_RESULT = {"SUCCESS": JobState.SUCCEEDED, "FAILURE": JobState.FAILED}
 
 
 def redis_url() -> str:
@@ -78,30 +75,13 @@ def health() -> dict[str, Any]:
 
 
 def status(task_id: str) -> JobState:
-    """The state of a job; UNKNOWN for an id that was never submitted or has expired.
-
-    A message sent by name has no record until a worker collects it, within a second, and so is
-    UNKNOWN until then.
-    Raises BrokerUnreachable.
-    """
-    with reachable(redis_url()):
-        state = process_store().jobs.state(task_id)
-        if state is not None:
-            return state
-        return _FROM_RESULT.get(app.AsyncResult(task_id).state, JobState.UNKNOWN)
+    """The state of a job; see `Job.status`."""
+    return job(task_id).status()
 
 
 def cancel(task_id: str) -> JobState:
-    """Cancel a job, queued or running, even while no worker is up; return its state.
-
-    CANCELLED: the job is cancelled. RUNNING: its worker has been told and closes the stream; the
-    caller gets Cancelled in a moment. UNKNOWN: no such job. Another state: the job had ended
-    before. Raises BrokerUnreachable.
-    """
-    with reachable(redis_url()):
-        state = cancel_job(app, task_id)
-    # A cache hit has no record, only a result.
-    return status(task_id) if state is JobState.UNKNOWN else state
+    """Cancel a job; see `Job.cancel`."""
+    return job(task_id).cancel()
 
 
 def stats() -> dict[str, Any]:

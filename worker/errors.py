@@ -18,7 +18,7 @@
     ├── Cancelled                    cancelled            no    also Celery's TaskRevokedError
     ├── CrashedTooOften              crashed_too_often    no    the job kills its workers
     ├── NotFound                     not_found            no    no job or dead letter has this id
-    ├── NotReady                     not_ready            yes   the job has no result yet
+    ├── NotReady                     not_ready            yes   no result yet; also a TimeoutError
     └── InternalError                internal_error       no    a fault of this service
 
 The arguments are (message, hint), positional and text only, because only these survive Celery's
@@ -184,8 +184,8 @@ class NotFound(ServiceError):
     default_hint = "Check the id. A job is forgotten RESULT_TTL seconds after its end."
 
 
-class NotReady(ServiceError):
-    """The job exists and has no result yet. Only look-ups raise it; no job ends so."""
+class NotReady(ServiceError, TimeoutError):
+    """The job exists and has no result yet. Only look-ups and waits raise it; no job ends so."""
 
     code = "not_ready"
     retryable = True

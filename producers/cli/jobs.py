@@ -10,13 +10,14 @@ import click
 from local_llm_service.producers.cli.output import Exit, fail, note, say, show_answer, show_json
 from local_llm_service.producers.cli.reading import SECONDS, read_argument, read_json, read_text
 from local_llm_service.producers.cli.waiting import obstacle, wait
-from local_llm_service.producers.client import Client, Handle
+from local_llm_service.producers.client import Client, Job
 from local_llm_service.tasks.compress import CompressRequest
 from local_llm_service.tasks.generate import GenerateRequest
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.summarize import SummarizeRequest
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
+    NotFound,
     NotReady,
     ServiceError,
 )
@@ -54,7 +55,7 @@ _WAITING = (
 )
 
 
-def _kind(submit: Callable[..., Handle[Any]]) -> Command:
+def _kind(submit: Callable[..., Job[Any]]) -> Command:
     """Make a command body from a function that submits: add the shared options and the wait."""
 
     def run(no_wait: bool, timeout: float, as_json: bool, **arguments: Any) -> Exit:
@@ -67,22 +68,22 @@ def _kind(submit: Callable[..., Handle[Any]]) -> Command:
     return command
 
 
-def _finish(handle: Handle[Any], no_wait: bool, timeout: float, as_json: bool) -> Exit:
+def _finish(job: Job[Any], no_wait: bool, timeout: float, as_json: bool) -> Exit:
     if no_wait:
-        show_json({"task_id": handle.task_id}) if as_json else say(handle.task_id)
+        show_json({"task_id": job.id}) if as_json else say(job.id)
         return Exit.ANSWER
-    later = f"Read it later: local-llm result {handle.task_id}"
+    later = f"Read it later: local-llm result {job.id}"
     try:
         if reason := obstacle():
-            note(f"{reason}. Task {handle.task_id} is queued; waiting up to {timeout:g} s.")
-        answer = wait(handle, timeout)
-    except TimeoutError:
+            note(f"{reason}. Task {job.id} is queued; waiting up to {timeout:g} s.")
+        answer = wait(job, timeout)
+    except NotReady:
         raise NotReady(f"no answer within {timeout:g} s", f"{later}.") from None
     except KeyboardInterrupt:
         note(f"The job goes on. {later}")
         return Exit.INTERRUPTED
-    except BrokerUnreachable:
-        raise  # not the job's failure: the job goes on
+    except (BrokerUnreachable, NotFound):
+        raise  # not the job's failure
     except ServiceError as error:
         return fail(error, as_json, Exit.JOB_FAILED)
     show_answer(answer.model_dump(mode="json"), as_json)
@@ -90,31 +91,31 @@ def _finish(handle: Handle[Any], no_wait: bool, timeout: float, as_json: bool) -
 
 
 @_kind
-def _generate(prompt: str, **options: Any) -> Handle[Any]:
+def _generate(prompt: str, **options: Any) -> Job[Any]:
     """Write free text for PROMPT (- reads it from stdin)."""
     return Client().generate(read_argument(prompt), **options)
 
 
 @_kind
-def _summarize(file: str, **options: Any) -> Handle[Any]:
+def _summarize(file: str, **options: Any) -> Job[Any]:
     """Summarize FILE (- is stdin)."""
     return Client().summarize(read_text(file), **options)
 
 
 @_kind
-def _compress(file: str, **options: Any) -> Handle[Any]:
+def _compress(file: str, **options: Any) -> Job[Any]:
     """Compress the conversation in FILE: a JSON list of {"role", "content"}."""
     return Client().compress(read_json(file), **options)
 
 
 @_kind
-def _extract(message: str, schema: str, **options: Any) -> Handle[Any]:
+def _extract(message: str, schema: str, **options: Any) -> Job[Any]:
     """Read the arguments of a function (--schema FILE) out of MESSAGE."""
     return Client().extract_parameters(read_argument(message), read_json(schema), **options)
 
 
 @_kind
-def _structured(prompt: str, schema: str, **options: Any) -> Handle[Any]:
+def _structured(prompt: str, schema: str, **options: Any) -> Job[Any]:
     """Answer PROMPT with an instance of a JSON Schema (--schema FILE)."""
     return Client().structured_output(read_argument(prompt), read_json(schema), **options)
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import celery.exceptions
+from typing import Any
+
 import click
 
 from local_llm_service.producers import service
 from local_llm_service.producers.cli.output import Exit, fail, say, show_answer, show_json
+from local_llm_service.producers.client import SITE
 from local_llm_service.producers.explain import explain
-from local_llm_service.worker.app import app
-from local_llm_service.worker.errors import Cancelled, NotFound, NotReady, ServiceError
+from local_llm_service.producers.job_core import JobCore, JobFacts
+from local_llm_service.producers.result_wait import not_found
+from local_llm_service.worker.errors import BrokerUnreachable, NotFound, NotReady, ServiceError
 from local_llm_service.worker.settings import get_settings
-from local_llm_service.worker.store.connection import reachable
 from local_llm_service.worker.store.presence import server_name
 from local_llm_service.worker.store.states import JobState
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_UNKNOWN = "It was never submitted here, or its answer has expired (RESULT_TTL)."
 
 
 @click.command()
@@ -24,18 +25,12 @@ _UNKNOWN = "It was never submitted here, or its answer has expired (RESULT_TTL).
 @_JSON
 def result(task_id: str, as_json: bool) -> Exit:
     """Print the answer of job TASK_ID, if it is ready."""
-    with reachable(service.redis_url()):
-        stored = app.AsyncResult(task_id)
-        if not stored.ready():
-            state = _known(service.status(task_id))
-            raise NotReady(f"not ready: {state}", f"Ask again: local-llm result {task_id}.")
-        try:
-            answer = stored.get(timeout=5)
-        except ServiceError as error:
-            return fail(error, as_json, Exit.JOB_FAILED)
-        except celery.exceptions.TaskRevokedError:
-            # Another app revoked it by Celery's own revoke, which does not store our error.
-            return fail(Cancelled("the job was revoked"), as_json, Exit.JOB_FAILED)
+    try:
+        answer = SITE.drive(JobCore(SITE, JobFacts[Any](task_id)).plain_result(0))
+    except (BrokerUnreachable, NotFound, NotReady):
+        raise
+    except ServiceError as error:
+        return fail(error, as_json, Exit.JOB_FAILED)
     show_answer(answer, as_json)
     return Exit.ANSWER
 
@@ -43,7 +38,7 @@ def result(task_id: str, as_json: bool) -> Exit:
 def _known(state: JobState) -> JobState:
     """The state of a job that exists. Raises NotFound."""
     if state is JobState.UNKNOWN:
-        raise NotFound("no such job", _UNKNOWN)
+        raise not_found()
     return state
 
 

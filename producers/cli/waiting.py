@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
-from local_llm_service.producers.client import Handle
+from local_llm_service.producers.client import Job
 from local_llm_service.producers.service import workers
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.worker.errors import BrokerUnreachable
@@ -21,21 +21,21 @@ A = TypeVar("A", bound=Answer)
 TICK_SECONDS = 0.25
 
 
-def wait(handle: Handle[A], timeout: float) -> A:
-    """Wait for the answer of `handle`, at most `timeout` seconds. Raises as `Handle.get` does."""
-    with _shown(handle) if sys.stderr.isatty() else nullcontext():
-        return handle.get(timeout=timeout)
+def wait(job: Job[A], timeout: float) -> A:
+    """Wait for the answer of `job`, at most `timeout` seconds. Raises as `Job.result` does."""
+    with _shown(job) if sys.stderr.isatty() else nullcontext():
+        return job.result(timeout)
 
 
 @contextmanager
-def _shown(handle: Handle[Any]) -> Iterator[None]:
+def _shown(job: Job[Any]) -> Iterator[None]:
     """Show the state of a job, from a thread: the wait itself must not wait for that."""
     begin, ended = time.monotonic(), threading.Event()
 
     def show() -> None:
         while not ended.wait(TICK_SECONDS):
             try:
-                state = str(handle.status())
+                state = str(job.status())
             except BrokerUnreachable:
                 state = "Redis is away"
             if not ended.is_set():

@@ -10,8 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from local_llm_service.producers import Client as Client
-    from local_llm_service.producers import Handle as Handle
+    from local_llm_service.producers.async_client import AsyncClient as AsyncClient
+    from local_llm_service.producers.async_client import AsyncJob as AsyncJob
+    from local_llm_service.producers.client import Client as Client
+    from local_llm_service.producers.client import Job as Job
     from local_llm_service.tasks import compress as compress
     from local_llm_service.tasks import extract_parameters as extract_parameters
     from local_llm_service.tasks import generate as generate
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 #: Name → its module, imported at first use: a worker does not need the client.
 _HOMES = {
-    **dict.fromkeys(("Client", "Handle"), "producers"),
+    **dict.fromkeys(("AsyncClient", "AsyncJob"), "producers.async_client"),
+    **dict.fromkeys(("Client", "Job"), "producers.client"),
     **dict.fromkeys(
         ("compress", "extract_parameters", "generate", "structured_output", "summarize"), "tasks"
     ),

@@ -7,6 +7,7 @@ connection and answers nothing. killed: Redis dies while the calls wait for its 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -15,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,27 @@ def calls() -> dict[str, Callable[[], object]]:
     """Every public call that reads or writes Redis, by the words that a caller writes."""
     from celery import group
 
-    from local_llm_service import Client, Handle, producers, tasks
+    from local_llm_service import AsyncClient, Client, producers, tasks
     from local_llm_service.producers.cli import main
-    from local_llm_service.tasks.generate import GenerateAnswer
     from local_llm_service.worker.app import app
 
     def command(*words: str) -> Callable[[], object]:
         return lambda: main([*words, "--json"])
 
-    handle = Handle("1", GenerateAnswer)
+    def awaited(call: Callable[[AsyncClient], Awaitable[object]]) -> Callable[[], object]:
+        async def main() -> object:
+            async with AsyncClient() as client:
+                return await call(client)
+
+        return lambda: asyncio.run(main())
+
+    async def many(client: AsyncClient) -> object:
+        calls = (client.generate(f"hi {number}") for number in range(50))
+        return await asyncio.gather(*calls)
+
     several = app.GroupResult("g", [app.AsyncResult("2"), app.AsyncResult("3")])
     client = Client()
+    job = client.job("1")
     messages = [{"role": "user", "content": "hi"}]
     return {
         "Client.generate": lambda: client.generate("hi"),
@@ -54,11 +65,21 @@ def calls() -> dict[str, Callable[[], object]]:
         "generate.s().apply_async": lambda: tasks.generate.s("hi").apply_async(),
         "group.apply_async": lambda: group(tasks.generate.s(x) for x in "ab").apply_async(),
         "app.send_task": lambda: app.send_task("llm.generate", ("hi",), queue="llm.normal"),
-        "Handle.get": lambda: handle.get(timeout=TIMEOUT),
-        "Handle.get without a timeout": handle.get,
-        "Handle.get, patient": lambda: handle.get(timeout=600),
-        "Handle.status": handle.status,
-        "Handle.cancel": handle.cancel,
+        "Client.submit": lambda: client.submit("summarize", {"context": "hi"}),
+        "Job.result": lambda: job.result(TIMEOUT),
+        "Job.result, one look": lambda: job.result(0),
+        "Job.result without a timeout": job.result,
+        "Job.result, patient": lambda: job.result(600),
+        "Job.status": job.status,
+        "Job.progress": job.progress,
+        "Job.cancel": job.cancel,
+        "AsyncClient.generate": awaited(lambda client: client.generate("hi")),
+        "AsyncClient.generate, many at once": awaited(many),
+        "AsyncJob.result": awaited(lambda client: client.job("1").result(TIMEOUT)),
+        "AsyncJob.result, one look": awaited(lambda client: client.job("1").result(0)),
+        "AsyncJob.result without a timeout": awaited(lambda client: client.job("1").result()),
+        "AsyncJob.status": awaited(lambda client: client.job("1").status()),
+        "AsyncJob.cancel": awaited(lambda client: client.job("1").cancel()),
         "AsyncResult.state": lambda: app.AsyncResult("1").state,
         "AsyncResult.ready": lambda: app.AsyncResult("1").ready(),
         "AsyncResult.result": lambda: app.AsyncResult("1").result,

@@ -22,7 +22,7 @@ from local_llm_service import generate
 from local_llm_service.producers import job
 task_id = sys.argv[1]
 print(generate.AsyncResult(task_id).state, job(task_id).status())
-print(job(task_id).get(timeout=20).text, generate.AsyncResult(task_id).get(timeout=20)["text"])
+print(job(task_id).result(20).text, generate.AsyncResult(task_id).get(timeout=20)["text"])
 print(generate.AsyncResult(task_id).state)
 """
 
@@ -43,7 +43,7 @@ def test_a_typed_handle_has_the_answer_of_its_kind(
     """Though nobody names the kind."""
     start_worker()
     task_id = tasks.summarize.delay(context="A long text.").id
-    assert job(task_id).get(timeout=20).summary == "Hello."
+    assert job(task_id).result(20).summary == "Hello."
 
 
 def test_a_job_says_that_it_runs(

@@ -212,7 +212,7 @@ def test_the_image_is_built_from_the_same_wheel(
 RIGHT = """
 from local_llm_service import Client
 
-summary: str = Client().summarize("text", priority="low").get(timeout=5).summary
+summary: str = Client().summarize("text", priority="low").result(5).summary
 """
 
 WRONG = """
@@ -220,7 +220,7 @@ from local_llm_service import Client, summarise
 
 Client().summarize("text", priority="lowest")
 Client().generate("text", max_tokens="many")
-Client().generate("text").get().sumary
+Client().generate("text").result().sumary
 """
 
 

@@ -59,7 +59,7 @@ def test_the_model_answers_all_five_kinds(client: Client) -> None:
         client.generate("Name three colours.", max_tokens=24, temperature=0),
     )
     summary, compressed, extracted, structured, generated = (
-        job.get(timeout=TIMEOUT_SECONDS) for job in jobs
+        job.result(TIMEOUT_SECONDS) for job in jobs
     )
     assert summary.original_tokens >= 1500
     assert 0 < summary.summary_tokens <= 60
@@ -79,4 +79,4 @@ def test_a_document_past_the_window_is_an_error_and_never_cut(client: Client) ->
     """Ollama would cut the document silently; here the caller learns both sizes."""
     document = Path(EXAMPLES / "document.md").read_text()
     with pytest.raises(ContextOverflow, match=r"\d+ tokens, room for 4096"):
-        client.summarize(document * 3).get(timeout=TIMEOUT_SECONDS)
+        client.summarize(document * 3).result(TIMEOUT_SECONDS)

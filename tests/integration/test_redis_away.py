@@ -53,8 +53,7 @@ BEGIN = """
 import json, os, signal, threading, time
 from concurrent.futures import ThreadPoolExecutor
 import redis
-from local_llm_service import Handle, tasks
-from local_llm_service.tasks.generate import GenerateAnswer
+from local_llm_service import Client, tasks
 from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
@@ -94,10 +93,11 @@ def answer(task_id):
 
 RESTART = """
 ids = [f"job-{number}" for number in range(12)]
+client.hset(keys.job(ids[8]), "state", "queued")
 with ThreadPoolExecutor(20) as threads:
     waits = [threads.submit(ending, lambda one=one: app.AsyncResult(one).get(timeout=90)["text"])
              for one in ids[:8]]
-    waits += [threads.submit(ending, lambda: Handle(ids[8], GenerateAnswer).get(timeout=90).text)]
+    waits += [threads.submit(ending, lambda: Client().job(ids[8]).result(90).text)]
     waits += [threads.submit(ending, lambda: app.AsyncResult(ids[9]).get()["text"])]
     group = app.GroupResult("g", [app.AsyncResult(one) for one in ids[10:]])
     together = threads.submit(ending, lambda: [one["text"] for one in group.get(timeout=90)])
@@ -127,9 +127,10 @@ def test_all_waits_outlive_a_redis_that_restarts(away_seconds: float) -> None:
 GONE = """
 patience.AWAY_SECONDS = 1.0
 ids = ["short", "endless"]
+client.hset(keys.job("short"), "state", "queued")
 with ThreadPoolExecutor(2) as threads:
     waits = [
-        threads.submit(ending, lambda: Handle("short", GenerateAnswer).get(timeout=4)),
+        threads.submit(ending, lambda: Client().job("short").result(4)),
         threads.submit(ending, lambda: app.AsyncResult("endless").get()),
     ]
     until(lambda: all_listen(ids))

@@ -14,8 +14,8 @@ def test_short_waits_for_one_job_end_in_a_timeout_or_the_answer(
 ) -> None:
     """The second wait found its job subscribed to already, and called Redis unreachable."""
     ollama.respond = lambda _: Script(chunks=("a",) * 20, pause_seconds=0.1)
-    handle = Client().generate("slow")
+    job = Client().generate("slow")
     for _ in range(4):
         with pytest.raises(TimeoutError):
-            handle.get(timeout=0.1)
-    assert handle.get(timeout=20).text == "a" * 20
+            job.result(0.1)
+    assert job.result(20).text == "a" * 20

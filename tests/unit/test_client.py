@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from local_llm_service import Client, tasks
-
-
-class _Sent:
-    id = "1"
+from local_llm_service import Client
+from local_llm_service.tasks.job import KindTask
+from local_llm_service.tasks.submit import Submitted
+from local_llm_service.worker.store.calls import Calls
 
 
 @pytest.fixture
@@ -18,12 +17,14 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The keyword arguments of each call; the calls are not sent."""
     calls: list[dict[str, Any]] = []
 
-    def apply_async(args: Any, kwargs: dict[str, Any]) -> _Sent:
-        calls.append(kwargs)
-        return _Sent()
+    def submission(
+        self: object, arguments: dict[str, Any], task_id: str | None, *_: object
+    ) -> Calls[Submitted]:
+        calls.append(arguments)
+        return Submitted(task_id or "1")
+        yield
 
-    for name in tasks.__all__:
-        monkeypatch.setattr(getattr(tasks, name), "apply_async", apply_async)
+    monkeypatch.setattr(KindTask, "submission", submission)
     return calls
 
 
@@ -35,16 +36,22 @@ def test_an_option_that_is_not_given_is_not_sent(sent: list[dict[str, Any]]) -> 
     client.compress([{"role": "user", "content": "hi"}])
     client.extract_parameters("m", {"parameters": {}})
     client.structured_output("p", {})
-    assert sent == [{}] * 5
+    assert sent == [
+        {"prompt": "p"},
+        {"context": "c"},
+        {"messages": [{"role": "user", "content": "hi"}]},
+        {"user_message": "m", "function_schema": {"parameters": {}}},
+        {"prompt": "p", "schema": {}},
+    ]
 
 
 def test_none_counts_as_not_given(sent: list[dict[str, Any]]) -> None:
     """Callers can pass on options that they may not have."""
     Client().generate("p", system_prompt=None, max_tokens=None, temperature=None)
-    assert sent == [{}]
+    assert sent == [{"prompt": "p"}]
 
 
 def test_zero_and_false_are_values(sent: list[dict[str, Any]]) -> None:
     """Temperature 0 and a cache turned off are choices, not omissions."""
     Client().generate("p", temperature=0, cache=False, priority="low")
-    assert sent == [{"temperature": 0, "cache": False, "priority": "low"}]
+    assert sent == [{"prompt": "p", "temperature": 0, "cache": False, "priority": "low"}]

@@ -8,7 +8,9 @@ from celery.app.control import Control as CeleryControl
 
 from local_llm_service.worker.errors import Cancelled
 from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.store.calls import Calls
 from local_llm_service.worker.store.connection import reachable
+from local_llm_service.worker.store.moves import Moves
 from local_llm_service.worker.store.outcomes import Settled
 from local_llm_service.worker.store.states import Cancelling, JobState
 from local_llm_service.worker.store.store import process_store
@@ -17,17 +19,15 @@ from local_llm_service.worker.store.store import process_store
 _RACES = 10
 
 
-def cancel(app: Any, task_id: str) -> JobState:
-    """Cancel one job and return its state.
+def cancelling(app: Any, moves: Moves, task_id: str) -> Calls[JobState]:
+    """Cancel one job and return its state, as calls to Redis.
 
     CANCELLED: the job has its failure. RUNNING: its worker is still being told, or a worker has yet
     to take it, for a job in a chain or chord. UNKNOWN: no such job. Another state: the job had
-    ended before. A cancel works without any worker, because the job's record keeps it. Raises
-    redis-py's errors.
+    ended before. A cancel works without any worker, because the job's record keeps it.
     """
-    jobs = process_store().jobs
     for _ in range(_RACES):
-        found = jobs.cancel(task_id)
+        found = yield from moves.cancel(task_id)
         if found is Cancelling.UNKNOWN:
             return JobState.UNKNOWN
         if found in (Cancelling.RUNNING, Cancelling.CANVAS):
@@ -35,13 +35,14 @@ def cancel(app: Any, task_id: str) -> JobState:
         if found is Cancelling.ENDED:
             break
         # No worker holds the job, or others wait for its answer and only its own caller leaves.
-        settled, _ = app.backend.fail(task_id, Cancelled("the job was cancelled"))
+        error = Cancelled("the job was cancelled")
+        settled, _ = yield from app.backend.failing(moves, task_id, error)
         if settled is Settled.STORED:
             return JobState.CANCELLED
         if settled is Settled.ALREADY:
             break
         # A worker has just taken the job, or the others have left: look again.
-    return jobs.state(task_id) or JobState.UNKNOWN
+    return (yield from moves.state(task_id)) or JobState.UNKNOWN
 
 
 class Control(CeleryControl):
@@ -59,7 +60,8 @@ class Control(CeleryControl):
         """
         for one in [task_id] if isinstance(task_id, str) else list(task_id or ()):
             with reachable(lazy_settings().redis_url):
-                cancel(self.app, str(one))
+                store = process_store()
+                store.drive(cancelling(self.app, store.jobs.moves, str(one)))
 
     def terminate(self, task_id: Any, *args: Any, **kwargs: Any) -> None:
         """The same as revoke: there is one way to cancel."""

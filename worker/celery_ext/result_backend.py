@@ -22,6 +22,8 @@ from local_llm_service.worker.errors import (
     InternalError,
     ServiceError,
 )
+from local_llm_service.worker.store.calls import Calls
+from local_llm_service.worker.store.moves import Moves
 from local_llm_service.worker.store.outcomes import UNHELD, Ending, Settled, SettleFor, Work
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.store import Store, process_store
@@ -166,8 +168,15 @@ class Backend(ReadsResults):
         Returns what was done, and the followers that have got the same failure. Raises redis-py's
         errors.
         """
+        store = process_store()
+        return store.drive(self.failing(store.jobs.moves, task_id, error, token=token))
+
+    def failing(
+        self, moves: Moves, task_id: str, error: ServiceError, *, token: str = UNHELD
+    ) -> Calls[tuple[Settled, list[str]]]:
+        """The same as calls to Redis."""
         meta = self._get_result_meta(self.prepare_exception(error), states.FAILURE, None, None)
-        return _settle(process_store(), task_id, token, meta, error, Work())
+        return moves.settle(task_id, token, _ending(task_id, meta, error, Work()))
 
 
 def try_without_end(app: Any) -> None:
@@ -197,9 +206,21 @@ def _settle(
     settle_for: SettleFor | None = None,
     followed: bool | None = None,
 ) -> tuple[Settled, list[str]]:
+    ending = _ending(task_id, meta, error, work, settle_for, followed)
+    return store.jobs.settle(task_id, token, ending)
+
+
+def _ending(
+    task_id: str,
+    meta: dict[str, Any],
+    error: Exception | None,
+    work: Work,
+    settle_for: SettleFor | None = None,
+    followed: bool | None = None,
+) -> Ending:
     code = "" if error is None else getattr(error, "code", InternalError.code)
     own = SettleFor.CALLER if code in _CALLERS_OWN else SettleFor.EVERYONE
-    ending = Ending(
+    return Ending(
         state=_state(meta["status"], error),
         error=code,
         settle_for=settle_for or own,
@@ -208,7 +229,6 @@ def _settle(
         work=work,
         followed=followed,
     )
-    return store.jobs.settle(task_id, token, ending)
 
 
 def _is_followed(request: Any, state: str) -> bool | None:

@@ -12,6 +12,7 @@ from typing import Any
 from local_llm_service.worker.listening.ear import Ear
 from local_llm_service.worker.listening.wait import Wait
 from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.states import Seen
 
 #: Most channels or keys in one command.
 BATCH = 500
@@ -38,6 +39,11 @@ class Interests:
             for channel in map(self._keys.announced, wait.missing):
                 self._waits.setdefault(channel, []).append(wait)
                 self._begun.add(channel)
+
+    def look_at(self, task_id: str) -> None:
+        """Let a job be looked at again: see `subscriptions`."""
+        with self._lock:
+            self._begun.add(self._keys.announced(task_id))
 
     def end(self, wait: Wait[Any], task_ids: Iterable[str]) -> None:
         """Serve a wait, which began for these ids, no longer."""
@@ -102,7 +108,7 @@ class Interests:
         if waits and not payload.startswith(b"{"):  # not the result itself
             return str(channel)
         for wait in waits:
-            wait.looked_up(channel.removeprefix(self._keys.result_channel), payload)
+            wait.told(channel.removeprefix(self._keys.result_channel), payload)
         return None
 
     def look(self, channels: Iterable[str]) -> list[str]:
@@ -117,12 +123,12 @@ class Interests:
             ear.looks()
         return sorted(ids)
 
-    def looked_up(self, task_id: str, text: str | bytes | None) -> None:
-        """Hand over a result that was read, None where there is none, to all who wait for it."""
+    def looked_up(self, task_id: str, seen: Seen) -> None:
+        """Hand over what was found of a job to all who wait for it."""
         with self._lock:
             waits = list(self._waits.get(self._keys.announced(task_id), ()))
         for wait in waits:
-            wait.looked_up(task_id, text)
+            wait.looked_up(task_id, seen)
 
     def redis_is_away(self) -> None:
         """Let everybody decide anew when to give up."""

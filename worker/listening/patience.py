@@ -32,8 +32,8 @@ class Watch(Protocol):
     def away(self, patience: float = ...) -> Away | None:
         """What is known of a Redis that has been silent for `patience` seconds, or refuses."""
 
-    def look_soon(self) -> None:
-        """Read all results again."""
+    def look_soon(self, task_id: str | None = None) -> None:
+        """Read the result of a job again, of all without an id."""
 
 
 def end_of(watch: Watch, *, seen: bool, began: float, timeout: float | None, now: float) -> float:

@@ -26,8 +26,11 @@ from local_llm_service.worker.listening.interests import BATCH, Interests
 from local_llm_service.worker.listening.line import SILENCE_SECONDS, Away, Line
 from local_llm_service.worker.listening.sleepers import ThreadSleeper
 from local_llm_service.worker.listening.wait import Wait
+from local_llm_service.worker.store.calls import drive
 from local_llm_service.worker.store.connection import connect, open_connection
 from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.moves import look
+from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.store import process_store
 
 logger = logging.getLogger(__name__)
@@ -87,9 +90,12 @@ class ThreadListener:
         """
         return self._line.away(patience)
 
-    def look_soon(self) -> None:
-        """Read all results again: somebody could not reach Redis."""
-        self._line.look_soon()
+    def look_soon(self, task_id: str | None = None) -> None:
+        """Look at a job again, at all without an id: somebody could not reach Redis."""
+        if task_id is None:
+            self._line.look_soon()
+        else:
+            self._interests.look_at(task_id)
         with self._lock:
             if self._bell is not None:
                 self._bell.ring()
@@ -217,14 +223,14 @@ class ThreadListener:
         ids = self._interests.look(channels)
         if not ids:
             return
-        client = connect(self.url, decoded=False)
+        scripts = Scripts(connect(self.url), self._keys)
         for start in range(0, len(ids), BATCH):
             some = ids[start : start + BATCH]
             self._line.asks()
-            texts: Any = client.mget([self._keys.result(one) for one in some])
+            found = drive(look(some), scripts.answer)
             self._line.is_there()
-            for task_id, text in zip(some, texts, strict=True):
-                self._interests.looked_up(task_id, text)
+            for task_id, seen in zip(some, found, strict=True):
+                self._interests.looked_up(task_id, seen)
 
 
 _LISTENERS: weakref.WeakSet[ThreadListener] = weakref.WeakSet()

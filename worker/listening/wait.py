@@ -16,6 +16,7 @@ from local_llm_service.worker.errors import BrokerUnreachable
 from local_llm_service.worker.listening.patience import Watch, end_of, why_too_late
 from local_llm_service.worker.listening.sleepers import ThreadSleeper
 from local_llm_service.worker.store.calls import Sleeper
+from local_llm_service.worker.store.states import JobState, Seen
 
 
 class WakeableSleeper(Sleeper, Protocol):
@@ -30,6 +31,9 @@ class WakeableSleeper(Sleeper, Protocol):
 
 #: A longer sleep than the platform's threads know would be an error; news wakes the caller anyway.
 LONGEST_SLEEP_SECONDS = 60.0
+
+#: There is no such job when there was none for so long.
+GONE_SECONDS = 2.0
 
 S = TypeVar("S", bound=WakeableSleeper)
 
@@ -48,15 +52,32 @@ class Wait(Generic[S]):
         #: Those that Redis was not asked for yet.
         self._unseen = set(self.missing)
         self._found: deque[tuple[str, str | bytes]] = deque()
+        #: The state of each job at the last look.
+        self.states: dict[str, JobState | None] = {}
+        #: Those that Redis did not know at the last look, and when it did not for the first time.
+        self._unknown: dict[str, tuple[float, float]] = {}
 
     # --- the listener ------------------------------------------------------------------------
 
-    def looked_up(self, task_id: str, text: str | bytes | None) -> None:
-        """Hand over a result as it is in Redis; None when there is none."""
+    def told(self, task_id: str, text: bytes) -> None:
+        """Hand over a result that was announced."""
         self._unseen.discard(task_id)
-        if text is not None:
-            self._found.append((task_id, text))
-        if text is not None or not self._unseen:
+        self._found.append((task_id, text))
+        self.sleeper.wake()
+
+    def looked_up(self, task_id: str, seen: Seen) -> None:
+        """Hand over what a look into Redis has found."""
+        self._unseen.discard(task_id)
+        self.states[task_id] = seen.state
+        if seen.result is not None:
+            self._found.append((task_id, seen.result))
+        if seen.is_known:
+            self._unknown.pop(task_id, None)
+        else:
+            now = monotonic()
+            first, _ = self._unknown.get(task_id, (now, now))
+            self._unknown[task_id] = first, now
+        if seen.result is not None or not seen.is_known or not self._unseen:
             self.sleeper.wake()
 
     def redis_is_away(self) -> None:
@@ -84,10 +105,17 @@ class Wait(Generic[S]):
         why = why_too_late(self._watch, seen=not self._unseen)
         return why or NoResult(f"no result within {timeout} s")
 
-    @property
-    def is_heard(self) -> bool:
-        """Whether Redis answers, as far as the listener knows."""
-        return not self._unseen and self._watch.away() is None
+    def unknown_since(self, task_id: str) -> float | None:
+        """Since when Redis has not known a job, as far as it was asked; None where it does."""
+        return self._unknown[task_id][0] if task_id in self._unknown else None
+
+    def is_gone(self, task_id: str) -> bool:
+        """Whether two looks with GONE_SECONDS between them have not found a job.
+
+        One that was sent by name has no record until a worker collects it, within a second.
+        """
+        first, last = self._unknown.get(task_id, (0.0, 0.0))
+        return last - first >= GONE_SECONDS
 
 
 def results(

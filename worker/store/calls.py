@@ -1,7 +1,7 @@
 """Calls to Redis as values, so that one logic serves blocking callers and event loops.
 
 Logic that asks Redis is a generator: it yields calls, and gets each reply, or an error of redis-py,
-at the same place. A driver makes the calls: `Store.drive` here, `LoopState.drive` in producers/.
+at the same place. A driver makes the calls: `Store.drive`, and in an event loop `LoopState.drive`.
 """
 
 from __future__ import annotations
@@ -64,6 +64,24 @@ def drive(calls: Calls[T], answer: Callable[[Call], Any]) -> T:
         while True:
             try:
                 reply = answer(call)
+            except BaseException as error:  # noqa: BLE001  # the logic decides
+                call = calls.throw(error)
+            else:
+                call = calls.send(reply)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        calls.close()
+
+
+async def drive_async(calls: Calls[T], answer: Callable[[Call], Awaitable[Any]]) -> T:
+    """The same where answers are awaited. A task that is cancelled lets the logic end itself."""
+    try:
+        call = next(calls)
+        while True:
+            try:
+                reply = await answer(call)
             except BaseException as error:  # noqa: BLE001  # the logic decides
                 call = calls.throw(error)
             else:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from local_llm_service.worker.errors import BrokerUnreachable
+from local_llm_service.worker.store.dialling import Dial, dial_instead, dialled, dialled_async
 from local_llm_service.worker.store.refusals import refusal
 
 #: Two seconds to connect and two to answer, tried twice: with Redis away or its packets dropped,
@@ -29,49 +29,6 @@ TLS_HINT = (
     "rediss:// needs Redis's TLS port and a certificate that this host trusts: name its authority "
     "with ?ssl_ca_certs=FILE, or use redis:// for a port without TLS."
 )
-
-#: Makes the socket of every new connection, whatever its address; None: the address is dialled.
-_dial: Callable[[], socket.socket] | None = None
-
-
-@contextmanager
-def dialling(dial: Callable[[], socket.socket]) -> Iterator[None]:
-    """In this block, `dial` makes the socket of each new connection to a Redis, in all threads.
-
-    For a process whose Redis is replaced, as in tests. Clients that were made before are not used
-    in it, and those that were made in it are closed at its end.
-    """
-    global _dial
-    before, made = _dial, len(_MADE)
-    _dial = dial
-    connect.cache_clear()
-    try:
-        yield
-    finally:
-        _dial = before
-        connect.cache_clear()
-        for client in _MADE[made:]:
-            client.close()
-        del _MADE[made:]
-
-
-class DialledConnection(redis.Connection):
-    """A connection over a socket that `dialling` has made."""
-
-    def _connect(self) -> socket.socket:
-        if _dial is None:  # of a client that has outlived the block: no other Redis for it
-            raise redis.ConnectionError("the stand-in for Redis is gone")
-        made = _dial()
-        made.settimeout(self.socket_timeout)
-        return made
-
-
-def dialled() -> dict[str, Any]:
-    """What a pool of connections is given beside the address; nothing where that is dialled.
-
-    A stand-in for Redis speaks RESP2.
-    """
-    return {} if _dial is None else {"connection_class": DialledConnection, "protocol": 2}
 
 
 @lru_cache(maxsize=8)
@@ -98,6 +55,25 @@ def connect(
 
 #: All clients of this process and of those that it was forked from.
 _MADE: list[redis.Redis] = []
+
+
+@contextmanager
+def dialling(dial: Dial) -> Iterator[None]:
+    """In this block, `dial` makes the socket of each new connection to a Redis, in all threads.
+
+    For a process whose Redis is replaced, as in tests. Clients that were made before are not used
+    in it, and those that were made in it are closed at its end.
+    """
+    before, made = dial_instead(dial), len(_MADE)
+    connect.cache_clear()
+    try:
+        yield
+    finally:
+        dial_instead(before)
+        connect.cache_clear()
+        for client in _MADE[made:]:
+            client.close()
+        del _MADE[made:]
 
 
 def _begin_anew() -> None:
@@ -129,6 +105,70 @@ def open_connection(url: str) -> Any:
         **{**dialled(), "protocol": 2},
     )
     return pool.connection_class(**pool.connection_kwargs)
+
+
+def connect_async(url: str, most: int, made: Callable[[], None]) -> Any:
+    """A client of redis.asyncio as `connect` makes them, for the running event loop alone.
+
+    It has `most` connections at most; a command that finds none free fails. `made` is called at
+    each new connection.
+    """
+    # Imported here: few processes have an event loop.
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry as AsyncRetry
+
+    async def connected(connection: Any) -> None:
+        await connection.on_connect()
+        made()
+
+    return Redis.from_url(
+        url,
+        redis_connect_func=connected,
+        decode_responses=True,
+        encoding_errors="replace",
+        max_connections=most,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=AsyncRetry(NoBackoff(), 1),
+        **dialled_async(),
+    )
+
+
+def open_async_connection(url: str) -> Any:
+    """A connection of its own for channels, as `open_connection` makes them; `connect` it first.
+
+    It may be silent for as long as nobody asks.
+    """
+    from redis.asyncio import ConnectionPool
+    from redis.asyncio.retry import Retry as AsyncRetry
+
+    pool = ConnectionPool.from_url(
+        url,
+        socket_timeout=None,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=AsyncRetry(NoBackoff(), 0),
+        **{**dialled_async(), "protocol": 2},
+    )
+    return pool.connection_class(**pool.connection_kwargs)
+
+
+def drop(connection: Any, *, loop_runs: bool) -> None:
+    """Close a connection of redis.asyncio at once, without awaiting anything.
+
+    Also that of an event loop which runs no more. What redis-py and asyncio offer there warns of an
+    unclosed connection, or wants the loop.
+    """
+    writer = getattr(connection, "_writer", None)
+    if writer is None:
+        return
+    connection._writer = connection._reader = None
+    with suppress(RuntimeError):  # the loop is closed
+        writer.transport.abort()
+    # What `abort` would have the loop do.
+    rest = getattr(writer.transport, "_call_connection_lost", None)
+    if rest is not None and not loop_runs:
+        with suppress(RuntimeError):
+            rest(None)
 
 
 def database_of(client: redis.Redis) -> int:

@@ -24,6 +24,7 @@ from local_llm_service.worker.store.states import (
     JobState,
     Lifetimes,
     NewJob,
+    Seen,
 )
 
 if TYPE_CHECKING:
@@ -143,22 +144,23 @@ class Moves:
         left, error, *followers = yield Script("answer_waiters", [fan_out])
         return int(left), str(error), followers
 
-    def state(self, task_id: str, *, in_a_hurry: bool = False) -> Calls[JobState | None]:
+    def state(self, task_id: str) -> Calls[JobState | None]:
         """Return where a job is; None when it has no record."""
-        words = ("HGET", self.keys.job(task_id), "state")
-        state = yield Command(words, in_a_hurry)
+        state = yield Command(("HGET", self.keys.job(task_id), "state"))
         return None if state is None else JobState(state)
 
-    def result(self, task_id: str, *, in_a_hurry: bool = False) -> Calls[str | None]:
+    def result(self, task_id: str) -> Calls[str | None]:
         """Return a job's result as it is stored, Celery's JSON; None when there is none."""
-        text: str | None = yield Command(("GET", self.keys.result(task_id)), in_a_hurry)
+        text: str | None = yield Command(("GET", self.keys.result(task_id)))
         return text
-
-    def results(self, task_ids: Sequence[str]) -> Calls[list[str | None]]:
-        """Return the results of several jobs, as `result` does."""
-        found: list[str | None] = yield Command(("MGET", *map(self.keys.result, task_ids)))
-        return found
 
     @property
     def _kept(self) -> int:
         return self.lifetimes.result_seconds
+
+
+def look(task_ids: Sequence[str]) -> Calls[list[Seen]]:
+    """Return what there is of several jobs, in one look."""
+    found = yield Script("look", task_ids)
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return [Seen(text or None, JobState(state) if state else None) for text, state in pairs]

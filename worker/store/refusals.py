@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import redis
@@ -34,6 +35,9 @@ _BY_WORD: Final = {
     "NOREPLICAS": ("has too few replicas to take a job", "Start its replicas."),
 }
 
+#: The word that a reply begins with; a script that a command of its own ended shows it further on.
+_WORD: Final = re.compile(r"(?:^|: )-?([A-Z]+)\b")
+
 
 def refusal(error: BaseException) -> tuple[str, str] | None:
     """The reason and a hint; None where Redis did not answer, or answered something else.
@@ -48,9 +52,9 @@ def refusal(error: BaseException) -> tuple[str, str] | None:
     for kind, found in _BY_CLASS:
         if isinstance(known, kind):
             return found
-    word = str(known).lstrip("-").partition(" ")[0]
-    if word in _BY_WORD:
-        return _BY_WORD[word]
+    for word in _WORD.findall(str(known)):
+        if word in _BY_WORD:
+            return _BY_WORD[word]
     if isinstance(known, redis.ResponseError):
         return f"refuses the command ({type(known).__name__})", "See the log of Redis."
     return None

@@ -38,6 +38,10 @@ class JobState(StrEnum):
         return cls.UNKNOWN  # a newer worker may write another word
 
 
+#: The states of a job that has had its result.
+ENDED = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
 class Admission(StrEnum):
     """What submit.lua decides."""
 
@@ -234,6 +238,19 @@ class CacheQuery:
     before: str = ""
     after: str = ""
     date_done: str = ""
+
+
+@dataclass
+class Seen:
+    """What a look found of a job: its result as it is stored, and the state in its record."""
+
+    result: str | None
+    state: JobState | None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the job has a result, or will have one: not when that has expired."""
+        return self.result is not None or self.state not in (None, *ENDED)
 
 
 @dataclass

@@ -1,0 +1,106 @@
+"""What clients can ask: one method for each kind, declared once for both faces.
+
+`client.py` and `async_client.py` take signature and docstring from here, and submit what a method
+returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
+
+from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.compress import CompressAnswer
+from local_llm_service.tasks.extract_parameters import ExtractAnswer
+from local_llm_service.tasks.generate import GenerateAnswer
+from local_llm_service.tasks.request import Priority
+from local_llm_service.tasks.structured_output import StructuredAnswer
+from local_llm_service.tasks.summarize import SummarizeAnswer
+
+A = TypeVar("A", bound=Answer)
+
+
+class Options(TypedDict, total=False):
+    """The options of every call beside its own arguments; see `tasks.request.JobRequest`.
+
+    None stands for the default. Of a `task_id` that exists, the existing job comes back.
+    """
+
+    model: str | None
+    priority: Priority | None
+    cache: bool | None
+    cache_scope: str | None
+    deadline_seconds: float | None
+    stream: bool | None
+    task_id: str | None
+
+
+@dataclass(frozen=True)
+class Ask(Generic[A]):
+    """One call: what is asked of which kind. `answer` is None where only the kind knows it."""
+
+    kind: str
+    answer: type[A] | None
+    arguments: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+
+class Asks:
+    """The calls. They are checked when they are submitted."""
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        system_prompt: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        **options: Unpack[Options],
+    ) -> Ask[GenerateAnswer]:
+        """Free text for a prompt."""
+        own = {
+            "prompt": prompt,
+            "system_prompt": system_prompt,
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+        }
+        return Ask("generate", GenerateAnswer, own, options)
+
+    def summarize(
+        self, context: str, *, max_summary_tokens: int | None = None, **options: Unpack[Options]
+    ) -> Ask[SummarizeAnswer]:
+        """A text in whole sentences within a budget of tokens."""
+        own = {"context": context, "max_summary_tokens": max_summary_tokens}
+        return Ask("summarize", SummarizeAnswer, own, options)
+
+    def compress(
+        self,
+        messages: list[dict[str, str]],
+        *,
+        target_tokens: int | None = None,
+        **options: Unpack[Options],
+    ) -> Ask[CompressAnswer]:
+        """A conversation as one message that can take its place."""
+        own = {"messages": messages, "target_tokens": target_tokens}
+        return Ask("compress", CompressAnswer, own, options)
+
+    def extract_parameters(
+        self, user_message: str, function_schema: dict[str, Any], **options: Unpack[Options]
+    ) -> Ask[ExtractAnswer]:
+        """The arguments of a function call, read out of a user's message."""
+        own = {"user_message": user_message, "function_schema": function_schema}
+        return Ask("extract_parameters", ExtractAnswer, own, options)
+
+    def structured_output(
+        self, prompt: str, schema: dict[str, Any] | bool, **options: Unpack[Options]
+    ) -> Ask[StructuredAnswer]:
+        """An instance of a JSON Schema."""
+        own = {"prompt": prompt, "schema": schema}
+        return Ask("structured_output", StructuredAnswer, own, options)
+
+    def submit(
+        self, kind: str, arguments: Mapping[str, Any], **options: Unpack[Options]
+    ) -> Ask[Any]:
+        """Any kind by its name, as "compress", with its arguments by name."""
+        return Ask(kind, None, arguments, options)

@@ -1,0 +1,154 @@
+"""What clients do with a job, as calls (worker/store/calls.py): one logic for both faces. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from celery import states
+from celery.exceptions import TaskRevokedError
+from pydantic import ValidationError
+
+from local_llm_service import tasks
+from local_llm_service.producers.asks import Ask
+from local_llm_service.producers.progress import Progress
+from local_llm_service.producers.result_wait import Site, decoded, reaching, wait_for
+from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.job import KindTask
+from local_llm_service.worker.app import app
+from local_llm_service.worker.celery_ext.control import cancelling
+from local_llm_service.worker.errors import Cancelled, InternalError, InvalidRequest, ServiceError
+from local_llm_service.worker.store.calls import Calls
+from local_llm_service.worker.store.states import JobState
+
+A = TypeVar("A", bound=Answer)
+
+#: The states of a job without a record, by the state of its Celery result.
+_FROM_RESULT = {
+    states.SUCCESS: JobState.SUCCEEDED,
+    states.FAILURE: JobState.FAILED,
+    states.REVOKED: JobState.CANCELLED,
+}
+
+
+@dataclass
+class JobFacts(Generic[A]):
+    """What a process knows of a job: its id; the class of its answer, None where only the answer
+    says its kind; and its result as Redis holds it, once that is known."""
+
+    task_id: str
+    answer: type[A] | None = None
+    result: dict[str, Any] | None = None
+
+
+def submitting(site: Site, ask: Ask[A]) -> Calls[JobFacts[A]]:
+    """Submit a call. Raises InvalidRequest, QueueFull, BrokerUnreachable: nothing was queued."""
+    given = {**ask.arguments, **ask.options}
+    given = {name: value for name, value in given.items() if value is not None}
+    task_id = given.pop("task_id", None)
+    task = _task_of(ask.kind)
+    done = yield from task.submission(given, task_id, site.moves, site.eviction)
+    result = None if done.result is None else decoded(done.result)
+    return JobFacts(done.task_id, ask.answer, result)
+
+
+class JobCore(Generic[A]):
+    """One job, at one site."""
+
+    def __init__(self, site: Site, facts: JobFacts[A]) -> None:
+        self._site, self._facts = site, facts
+
+    def status(self) -> Calls[JobState]:
+        """The job's state; UNKNOWN for one that was never submitted or has expired.
+
+        A message sent by name has no record until a worker collects it, within a second, and so is
+        UNKNOWN until then.
+        Raises BrokerUnreachable.
+        """
+        return reaching(self._site, self._status())
+
+    def _status(self) -> Calls[JobState]:
+        moves, task_id = self._site.moves, self._facts.task_id
+        state = yield from moves.state(task_id)
+        if state is not None:
+            return state
+        text = yield from moves.result(task_id)
+        meta = None if text is None else decoded(text)
+        return JobState.UNKNOWN if meta is None else _FROM_RESULT[meta["status"]]
+
+    def progress(self) -> Calls[Progress]:
+        """How far the job is: a job is one step, and its state is the phase.
+
+        Raises BrokerUnreachable.
+        """
+        state = yield from self.status()
+        return Progress(int(state is JobState.SUCCEEDED), 1, str(state))
+
+    def cancel(self) -> Calls[JobState]:
+        """Cancel the job, queued or running, even while no worker is up; return its state.
+
+        CANCELLED: the job is cancelled. RUNNING: its worker has been told and closes the stream;
+        the caller gets Cancelled in a moment. UNKNOWN: no such job. Another state: the job had
+        ended before. Raises BrokerUnreachable.
+        """
+        calls = cancelling(app, self._site.moves, self._facts.task_id)
+        state = yield from reaching(self._site, calls)
+        # A cache hit has no record, only a result.
+        return (yield from self.status()) if state is JobState.UNKNOWN else state
+
+    def result(self, timeout_seconds: float | None = None) -> Calls[A]:
+        """Wait for the answer, at most `timeout_seconds` (None: for ever; 0: look once).
+
+        Raises the job's own error (a class of `worker.errors`); NotReady, which is a TimeoutError,
+        if there is no result in time; NotFound for a job that nobody knows; BrokerUnreachable if
+        Redis is away: within 5 s when it was away from the start. A wait goes on while Redis
+        restarts, without a timeout for a minute.
+        """
+        return _typed(self._facts.answer, (yield from self.plain_result(timeout_seconds)))
+
+    def plain_result(self, timeout_seconds: float | None = None) -> Calls[dict[str, Any]]:
+        """The same answer as plain data, as `.delay().get()` returns it."""
+        facts = self._facts
+        if facts.result is None:
+            facts.result = yield from wait_for(self._site, facts.task_id, timeout_seconds)
+        return _answer_in(facts.result)
+
+
+def _task_of(kind: str) -> KindTask:
+    task = getattr(tasks, kind, None) if kind in tasks.__all__ else None
+    if not isinstance(task, KindTask):
+        known = ", ".join(tasks.__all__)
+        raise InvalidRequest(f"kind: there is no kind {kind!r}", f"Use one of: {known}.")
+    return task
+
+
+def _answer_in(meta: dict[str, Any]) -> dict[str, Any]:
+    """The answer in a result. Raises the job's error."""
+    value = meta["result"]
+    if meta["status"] == states.SUCCESS:
+        if isinstance(value, dict):
+            return value
+        raise InternalError("the stored result is no answer")
+    if isinstance(value, ServiceError):
+        raise type(value)(*value.args)  # a new one for each who asks: it gets a traceback
+    if isinstance(value, TaskRevokedError):
+        # Another app revoked it by Celery's own revoke, which does not store our error.
+        raise Cancelled("the job was revoked")
+    raise InternalError(f"the job failed with {type(value).__name__}")
+
+
+def _typed(answer: type[A] | None, data: dict[str, Any]) -> A:
+    """The answer as an instance of its class, by default that of its kind."""
+    if answer is None:
+        kind = str(data.get("kind"))
+        if kind not in tasks.__all__:
+            raise InternalError("the answer's kind is not known here", "Update local-llm-service.")
+        answer = cast(type[A], _task_of(kind).kind.answer)
+    try:
+        return answer.model_validate(data)
+    except ValidationError as error:
+        # Its text holds the answer.
+        fields = {".".join(map(str, problem["loc"])) for problem in error.errors()}
+        raise InternalError(
+            f"the answer cannot be read: {', '.join(sorted(fields))}", "Update local-llm-service."
+        ) from None
