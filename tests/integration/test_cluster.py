@@ -149,7 +149,7 @@ def ending(state: JobState = JobState.SUCCEEDED, error: str = "") -> Ending:
 
 
 def answer_all(site: Site) -> None:
-    """publish, submit, put, take, claim, look, renew, wanted_seconds, settle of a group; a hit."""
+    """publish, submit, put, take, claim, look, renew, wanted_seconds, settle, followers; a hit."""
     table = json.dumps({"default": MODEL, "models": {MODEL: "1"}})
     presence.publish(site.store, "w", "{}", table)
     ids = [site.ask("print") for _ in range(3)]
