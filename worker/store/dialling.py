@@ -47,7 +47,7 @@ class DialledConnection(redis.Connection):
     """A connection over a socket that `dial_instead` has named."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         self.socket_timeout = PATIENT_SECONDS
 
     def _connect(self) -> socket.socket:
