@@ -92,6 +92,13 @@ class LoopState:
 
     async def close(self) -> None:
         """Close the connections."""
+        end, self._end = self._end, None
+        if end is None:
+            await self._close()
+        else:
+            await end.aclose()  # which does it, and leaves nothing to do for the loop's end
+
+    async def _close(self) -> None:
         await self.listener.close()
         await self._redis.connection_pool.disconnect()
 
@@ -108,7 +115,7 @@ class LoopState:
         try:
             yield
         finally:
-            await self.close()
+            await self._close()
 
     async def _answer(self, call: Call) -> Any:
         if isinstance(call, Rest):

@@ -6,13 +6,13 @@ errors; stand-ins are Redis and the engine.
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from pydantic_settings import PydanticBaseSettingsSource
 
+from local_llm_service.producers.async_client import leave_event_loops
 from local_llm_service.tasks import admission, job, run
 from local_llm_service.worker.celery_ext.fresh_app import fresh_app
 from local_llm_service.worker.celery_ext.in_process import InProcessWorker
@@ -22,6 +22,7 @@ from local_llm_service.worker.listening.thread_listener import leave_process_lis
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import Settings, settings_instead
 from local_llm_service.worker.store.connection import dialling
+from local_llm_service.worker.store.dialling import Dial
 from local_llm_service.worker.store.store import process_store
 
 #: No name of this kind resolves (RFC 6761): whatever does not go through the stand-in goes nowhere.
@@ -37,8 +38,6 @@ SETTINGS: Mapping[str, Any] = {
     "model_wait_seconds": 2.0,
     "drain_seconds": 0.0,
 }
-
-Dial = Callable[[], socket.socket]
 
 
 class GivenSettings(Settings):
@@ -62,7 +61,7 @@ def service_here(settings: Settings, dial: Dial, engine: Engine) -> Iterator[InP
     with ExitStack() as exits:
         exits.enter_context(_replaced(settings, dial, engine))
         exits.enter_context(fresh_app())
-        exits.callback(leave_process_listener)
+        exits.callback(_end_waits)
         runtime = WorkerRuntime.make(
             "celery@local-llm-testing", settings.concurrency, settings, process_store(), engine
         )
@@ -76,7 +75,7 @@ def service_here(settings: Settings, dial: Dial, engine: Engine) -> Iterator[InP
 @contextmanager
 def _replaced(settings: Settings, dial: Dial, engine: Engine) -> Iterator[None]:
     """Everything of the process that knows its settings, its Redis or its engine, replaced."""
-    leave_process_listener()
+    _end_waits()
     consensus, before = dict(admission._consensus), settings_instead(settings)
     opened = engine_instead(lambda _: engine)
     _forget()
@@ -88,6 +87,12 @@ def _replaced(settings: Settings, dial: Dial, engine: Engine) -> Iterator[None]:
         engine_instead(opened)
         _forget()
         admission._consensus.update(consensus)
+
+
+def _end_waits() -> None:
+    """End what finds results for those who wait, in threads and in event loops."""
+    leave_process_listener()
+    leave_event_loops()
 
 
 def _forget() -> None:

@@ -76,9 +76,10 @@ def backend(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Backe
 
 
 IN_A_LOOP = """
-import anyio
 import pytest
-from local_llm_service import generate
+from local_llm_service import AsyncClient
+
+client = AsyncClient()
 
 @pytest.fixture
 def anyio_backend():
@@ -87,9 +88,8 @@ def anyio_backend():
 @pytest.mark.anyio
 @pytest.mark.parametrize("time", range(2))
 async def test_in_an_event_loop_of_its_own(local_llm, time):
-    job = generate.delay("Hello")
-    found = await anyio.to_thread.run_sync(lambda: job.get(timeout=10))
-    assert found["text"] == "Echo: Hello."
+    job = await client.generate("Hello")
+    assert (await job.result(timeout_seconds=10)).text == "Echo: Hello."
 """
 
 

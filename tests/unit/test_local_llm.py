@@ -6,13 +6,14 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from celery import Celery, chain, chord, group, states
 
+from local_llm_service import AsyncClient, Client
 from local_llm_service.producers import cancel, health, models, queues, status
 from local_llm_service.tasks import (
     compress,
@@ -344,6 +345,76 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "lupa", None)
     with pytest.raises(ModuleNotFoundError, match=r"local-llm-service\[testing\]"), fake():
         pass
+
+
+# --- the clients --------------------------------------------------------------------------------
+
+#: As a backend has them: made once, at import.
+CLIENT, ASYNC_CLIENT = Client(), AsyncClient()
+
+
+def test_the_client_works_as_in_production(local_llm: LocalLLM) -> None:
+    """Typed answers, states by name, errors by class, and a job from its id alone."""
+    local_llm.reply("It rained.").fail(errors.ModelFailed)
+    job = CLIENT.summarize("A text.", priority="low")
+    assert job.result(timeout_seconds=10).summary == "It rained."
+    assert CLIENT.job(job.id).status() == "succeeded"
+    with pytest.raises(errors.ModelFailed):
+        CLIENT.generate("Hello").result(timeout_seconds=10)
+    with local_llm.held():
+        waiting = CLIENT.generate("Wait")
+        with pytest.raises(errors.NotReady):
+            waiting.result(timeout_seconds=0.01)
+        assert waiting.cancel() in ("cancelled", "running")
+        with pytest.raises(errors.Cancelled):
+            waiting.result(timeout_seconds=10)
+    assert [one.priority for one in local_llm.submitted] == ["low", "high", "high"]
+
+
+async def asked(prompt: str) -> str:
+    """An answer by the client of event loops."""
+    job = await ASYNC_CLIENT.generate(prompt)
+    return (await job.result(timeout_seconds=10)).text
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_client_of_event_loops_does_so_in_each_loop(local_llm: LocalLLM, again: bool) -> None:
+    """Many waits at once, and a cancel; one loop after the other."""
+
+    async def ask() -> list[str]:
+        found = await asyncio.gather(*(asked(f"number {n}") for n in range(20)))
+        with local_llm.held():
+            job = await ASYNC_CLIENT.generate("Hold")
+            await job.cancel()
+            with pytest.raises(errors.Cancelled):
+                await job.result(timeout_seconds=10)
+        return found
+
+    for _ in range(2):
+        assert asyncio.run(ask()) == [f"Echo: number {n}." for n in range(20)]
+    assert len(local_llm.prompts) in (20, 21, 22), "the second loop was answered from the cache"
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop that many tests use, as pytest-asyncio can have it."""
+    made = asyncio.new_event_loop()
+    yield made
+    assert asyncio.all_tasks(made) == set()
+    made.run_until_complete(made.shutdown_asyncgens())
+    made.close()
+
+
+@pytest.mark.parametrize("again", [0, 1, 2])
+def test_a_loop_may_outlive_a_test(
+    loop: asyncio.AbstractEventLoop, local_llm: LocalLLM, again: int
+) -> None:
+    """The client's connections in it are those of this test, and nothing is left in it."""
+    local_llm.reply(f"Test {again}.")
+    assert loop.run_until_complete(asked("Hello")) == f"Test {again}."
+    job = loop.run_until_complete(ASYNC_CLIENT.generate("In the middle"))
+    assert job.id
+    assert len(asyncio.all_tasks(loop)) <= 2, "the listener of this test, and its reader"
 
 
 # --- one test after the other --------------------------------------------------------------------

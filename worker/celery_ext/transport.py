@@ -33,7 +33,7 @@ from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.connection import dialled
+from local_llm_service.worker.store.dialling import dialled
 from local_llm_service.worker.store.outcomes import Delivery
 from local_llm_service.worker.store.store import Store, process_store
 from local_llm_service.worker.task_names import is_foreign

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from local_llm_service.worker.errors import BrokerUnreachable
+from local_llm_service.worker.store.dialling import Dial, dial_instead, dialled, dialled_async
 from local_llm_service.worker.store.refusals import refusal
 
 #: Two seconds to connect and two to answer, tried twice: with Redis away or its packets dropped,
@@ -29,49 +29,6 @@ TLS_HINT = (
     "rediss:// needs Redis's TLS port and a certificate that this host trusts: name its authority "
     "with ?ssl_ca_certs=FILE, or use redis:// for a port without TLS."
 )
-
-#: Makes the socket of every new connection, whatever its address; None: the address is dialled.
-_dial: Callable[[], socket.socket] | None = None
-
-
-@contextmanager
-def dialling(dial: Callable[[], socket.socket]) -> Iterator[None]:
-    """In this block, `dial` makes the socket of each new connection to a Redis, in all threads.
-
-    For a process whose Redis is replaced, as in tests. Clients that were made before are not used
-    in it, and those that were made in it are closed at its end.
-    """
-    global _dial
-    before, made = _dial, len(_MADE)
-    _dial = dial
-    connect.cache_clear()
-    try:
-        yield
-    finally:
-        _dial = before
-        connect.cache_clear()
-        for client in _MADE[made:]:
-            client.close()
-        del _MADE[made:]
-
-
-class DialledConnection(redis.Connection):
-    """A connection over a socket that `dialling` has made."""
-
-    def _connect(self) -> socket.socket:
-        if _dial is None:  # of a client that has outlived the block: no other Redis for it
-            raise redis.ConnectionError("the stand-in for Redis is gone")
-        made = _dial()
-        made.settimeout(self.socket_timeout)
-        return made
-
-
-def dialled() -> dict[str, Any]:
-    """What a pool of connections is given beside the address; nothing where that is dialled.
-
-    A stand-in for Redis speaks RESP2.
-    """
-    return {} if _dial is None else {"connection_class": DialledConnection, "protocol": 2}
 
 
 @lru_cache(maxsize=8)
@@ -98,6 +55,25 @@ def connect(
 
 #: All clients of this process and of those that it was forked from.
 _MADE: list[redis.Redis] = []
+
+
+@contextmanager
+def dialling(dial: Dial) -> Iterator[None]:
+    """In this block, `dial` makes the socket of each new connection to a Redis, in all threads.
+
+    For a process whose Redis is replaced, as in tests. Clients that were made before are not used
+    in it, and those that were made in it are closed at its end.
+    """
+    before, made = dial_instead(dial), len(_MADE)
+    connect.cache_clear()
+    try:
+        yield
+    finally:
+        dial_instead(before)
+        connect.cache_clear()
+        for client in _MADE[made:]:
+            client.close()
+        del _MADE[made:]
 
 
 def _begin_anew() -> None:
@@ -154,6 +130,7 @@ def connect_async(url: str, most: int, made: Callable[[], None]) -> Any:
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=AsyncRetry(NoBackoff(), 1),
+        **dialled_async(),
     )
 
 
@@ -167,10 +144,10 @@ def open_async_connection(url: str) -> Any:
 
     pool = ConnectionPool.from_url(
         url,
-        protocol=2,
         socket_timeout=None,
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=AsyncRetry(NoBackoff(), 0),
+        **{**dialled_async(), "protocol": 2},
     )
     return pool.connection_class(**pool.connection_kwargs)
 
