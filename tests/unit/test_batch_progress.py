@@ -36,6 +36,7 @@ class _Asker:
 class _Window:
     size: int = 8
     slots: int | None = 4
+    is_blind: bool = False
 
 
 @dataclass
