@@ -140,13 +140,18 @@ class Ledger:
         self._database.execute(
             "INSERT INTO lines (number, custom_id, digest, nth, state, tries)"
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO UPDATE"
-            " SET state = excluded.state, tries = excluded.tries",
+            " SET digest = excluded.digest, state = excluded.state, tries = excluded.tries",
             (entry.number, entry.custom_id, entry.digest, entry.nth, entry.state, entry.tries),
         )
 
-    def retry(self, entry: Entry) -> Entry:
-        """Begin the next try of a failed line."""
-        again = replace(entry, state=LineState.TAKEN, tries=entry.tries + 1)
+    def retry(self, entry: Entry, digest: bytes | None = None) -> Entry:
+        """Begin the next try of a line, which may have another content now."""
+        again = replace(
+            entry,
+            digest=digest or entry.digest,
+            state=LineState.TAKEN,
+            tries=entry.tries + 1,
+        )
         self.take(again)
         return again
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -183,6 +183,18 @@ class ErrorLines:
                 file.writelines(f"{line}\n" for line in lines)
         except OSError as error:
             raise NotWritten(self.path, _reason(error)) from None
+
+
+class ErrorNotes(ErrorLines):
+    """Error lines of a batch on stdout: said at once, as no file keeps them."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(None)
+        self._say = say
+
+    def add(self, line: str) -> None:
+        """See ErrorLines.add."""
+        self._say(line)
 
 
 def _write_at(file: int, data: bytes, offset: int) -> None:

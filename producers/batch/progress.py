@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from local_llm_service.producers.batch.run import End, Run
@@ -15,8 +16,6 @@ from local_llm_service.producers.batch.summary import duration
 LINE_SECONDS, BAR_SECONDS = 10.0, 0.25
 #: The speed that is shown is that of the last so many seconds.
 SPEED_SECONDS: Final = 60.0
-
-_TROUBLES: Final = {"broker_unreachable": "Redis is away", "queue_full": "the queue is full"}
 
 
 class Progress(Protocol):
@@ -77,9 +76,10 @@ def numbers(run: Run, pace: Pace) -> str:
 
 def remark(run: Run) -> str:
     """What holds a run up, or why it ends; "" while nothing does."""
-    for code, words in _TROUBLES.items():
-        if run.asker.troubles[code]:
-            return f"{words}: waiting"
+    if run.window.is_blind or run.asker.troubles["broker_unreachable"]:
+        return "Redis is away: waiting"
+    if run.asker.troubles["queue_full"]:
+        return "the queue is full: waiting"
     if run.end not in (None, End.INPUT):
         return f"{run.end.value}: collecting what is in flight" if run.end else ""
     if opening := run.hours.opening():
@@ -138,11 +138,13 @@ class Bar:
             return
         self._noted = now
         self._pace.note(run)
-        self._live.update(self._drawn(run), refresh=True)
+        with suppress(OSError):  # the terminal has gone
+            self._live.update(self._drawn(run), refresh=True)
 
     def close(self) -> None:
         """See Progress.close."""
-        self._live.stop()
+        with suppress(OSError):
+            self._live.stop()
 
     def _drawn(self, run: Run) -> Any:
         from rich.console import Group

@@ -62,6 +62,9 @@ class Records:
         self.skipped = 0
         #: Lines that are failed now, over all runs.
         self.failed_now = 0
+        #: Lines that came to an input which an earlier run had read to its end.
+        self.added = 0
+        self._last_seen = 0
         self._uncommitted, self._group_began, self._began = 0, clock(), clock()
         self._seconds_before = 0.0
         self._number = 0
@@ -90,6 +93,7 @@ class Records:
 
         Raises InvalidRequest when the line is not the one that the ledger has in its place.
         """
+        self._last_seen = line.number
         if self._keeps_order:
             known = self._ledger.by_number(line.number)
             if known is not None:
@@ -139,8 +143,24 @@ class Records:
         answered, self._answered = self._answered, []
         return answered
 
+    def check_the_end(self) -> None:
+        """Raise InvalidRequest where the input has ended before lines that the ledger has."""
+        last = self._ledger.last_number()
+        if self._keeps_order and self._last_seen < last:
+            raise InvalidRequest(
+                f"the input has {self._last_seen:,} lines, and had {last:,} when this batch began",
+                "Give the same input, or another output.",
+            )
+
     def end(self, *, everything: bool) -> bool:
-        """Keep the rest; False when the database did not take all. Raises as `commit` does."""
+        """Keep the rest; False when the database did not take all. Raises as `commit` does.
+
+        `everything`: the input has ended, and every line with it.
+        """
+        if everything:
+            before = self._ledger.about("input_lines")
+            self.added = 0 if before is None else self._ledger.last_number() - int(before)
+            self._ledger.keep("input_lines", self._ledger.last_number())
         self.commit(everything=everything)
         self._errors.rewrite(self._ledger.error_lines())
         self._ledger.keep("running", False)
@@ -182,16 +202,22 @@ class Records:
         return self._job_of(known, line, reading.arguments)
 
     def _look_at_row(self, line: Line, reading: Reading) -> LineJob | None:
-        """Look at a row of a table, whose place among the others says nothing."""
+        """Look at a row of a table, whose place among the others says nothing.
+
+        Its content may change: by --write-sql itself, or by whoever corrects what has failed.
+        """
         custom_id = reading.custom_id
         known = None if custom_id is None else self._ledger.by_custom_id(custom_id)
-        if known is None:
+        if known is None or (custom_id in self._open and known.digest != line.digest):
             self._number += 1
             return self._look_anew(replace(line, number=self._number), reading)
-        if custom_id in self._open and known.digest == line.digest:
+        is_over = known.state is LineState.ANSWERED or custom_id in self._open
+        if is_over or (known.state is LineState.FAILED and not self._retry_errors):
             self.skipped += 1
             return None
-        return self._look_again(known, line)
+        if known.digest != line.digest and known.state is LineState.TAKEN:
+            known = self._ledger.retry(known, line.digest)
+        return self._look_again(replace(known, digest=line.digest), line)
 
     def _job_of(self, entry: Entry, line: Line, arguments: Mapping[str, Any]) -> LineJob:
         self._open.add(str(entry.custom_id))

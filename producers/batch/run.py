@@ -102,8 +102,8 @@ class Run:
         self._collect()
         self._look_at_limits()
         more = self._fill(feed)
-        if feed.ended:
-            self._broken = self._broken or feed.error
+        if feed.ended and self.end is None:
+            self._broken = feed.error or self._too_short()
             self._end(End.INPUT)
         if self.records.is_due():
             self._commit()
@@ -131,6 +131,13 @@ class Run:
             if line_job is not None:
                 self._send(line_job)
         return True
+
+    def _too_short(self) -> ServiceError | None:
+        try:
+            self.records.check_the_end()
+        except ServiceError as error:
+            return error
+        return None
 
     def _send(self, line_job: LineJob) -> None:
         task = asyncio.create_task(self.asker.ask(line_job))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -15,7 +15,13 @@ from local_llm_service.producers.batch.asking import Asker, Service
 from local_llm_service.producers.batch.ledger import Ledger
 from local_llm_service.producers.batch.limits import Hours, MostFailures
 from local_llm_service.producers.batch.lines import Files, Source
-from local_llm_service.producers.batch.output import ErrorLines, NotWritten, Output, Standard
+from local_llm_service.producers.batch.output import (
+    ErrorLines,
+    ErrorNotes,
+    NotWritten,
+    Output,
+    Standard,
+)
 from local_llm_service.producers.batch.places import Places, places_of, refuse_overwriting
 from local_llm_service.producers.batch.plan import Plan
 from local_llm_service.producers.batch.progress import Progress
@@ -88,8 +94,8 @@ class Order:
         return found
 
 
-def run_batch(order: Order, progress: Progress) -> Summary:
-    """Run a batch, from where an earlier run of it ended.
+def run_batch(order: Order, progress: Progress, say: Callable[[str], None]) -> Summary:
+    """Run a batch, from where an earlier run of it ended; `say` is for people.
 
     Raises InvalidRequest, BrokerUnreachable where Redis is away at the start, BrokerUnsafe, and
     NotWritten; what was answered until then is kept.
@@ -108,7 +114,7 @@ def run_batch(order: Order, progress: Progress) -> Summary:
             order.reading_plan,
             ledger,
             Writing(ledger, output, statement, ordered=order.plan.ordered),
-            ErrorLines(places.errors),
+            ErrorLines(places.errors) if places.errors else ErrorNotes(say),
             keeps_order=source.keeps_order,
             retry_errors=order.retry_errors,
         )
@@ -189,6 +195,7 @@ def _summary(
         total=records.total,
         failed_now=records.failed_now,
         collected=records.skipped,
+        added=records.added,
         output=places.output,
         errors=places.errors,
         worth_usd=records.total.worth_usd(settings.gpt4_prompt_usd, settings.gpt4_completion_usd),

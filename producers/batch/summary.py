@@ -15,8 +15,9 @@ from local_llm_service.producers.batch.tally import Tally
 class Summary:
     """The numbers of one run, and those of the whole batch with its earlier runs.
 
-    `failed_now`: lines that are failed after this run. `collected`: lines that this run met and an
-    earlier one had ended. `worth_usd` is an estimate, as in `local-llm stats`.
+    `failed_now`: lines that are failed after this run. `collected`: lines that it met and an earlier
+    one had ended. `added`: lines that are new in an input which an earlier run had read to its end.
+    `worth_usd` is an estimate, as in `local-llm stats`.
     """
 
     kind: str
@@ -29,6 +30,7 @@ class Summary:
     errors: str | None
     worth_usd: float
     prices_from: str
+    added: int = 0
     unmatched: int = 0
     owed: str = ""
 
@@ -51,6 +53,8 @@ class Summary:
                 f"this run: {run.answered:,} answered, {run.failed:,} failed; "
                 f"{self.collected:,} lines were done before"
             )
+        if self.added:
+            said.append(f"the input has {self.added:,} lines more than before")
         if (speed := run.lines_a_minute()) and not math.isnan(speed):
             said.append(f"{speed:,.0f} lines a minute in {duration(run.seconds)}")
         said.append(

@@ -25,6 +25,8 @@ class Window:
         self.size = FEWEST if fixed is None else fixed
         #: The slots of all workers that take jobs; None until somebody has looked.
         self.slots: int | None = None
+        #: Redis did not answer the last look.
+        self.is_blind = False
 
     def look(self) -> None:
         """Look once. Raises BrokerUnreachable."""
@@ -38,5 +40,6 @@ class Window:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await asyncio.to_thread(self.look)
+                self.is_blind = False
             except ServiceError:
-                continue
+                self.is_blind = True

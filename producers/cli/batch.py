@@ -91,7 +91,7 @@ def _run(
 
     _check_report(report)
     try:
-        summary = run_batch(order, _progress())
+        summary = run_batch(order, _progress(), note)
         if report is not None:
             _write_report(report, summary)
     except NotWritten as error:

@@ -119,7 +119,7 @@ def test_a_batch_reads_a_pipe_and_writes_one(
 ) -> None:
     """gzip on stdin, answers on stdout, and everything else on stderr."""
     packed = tmp_path / "in.gz"
-    packed.write_bytes(gzip.compress(b'{"custom_id": "p", "prompt": "piped"}\n'))
+    packed.write_bytes(gzip.compress(b'{"custom_id": "p", "prompt": "piped"}\nno json\n'))
     kept = os.dup(0)
     with packed.open("rb") as file:
         os.dup2(file.fileno(), 0)
@@ -128,7 +128,8 @@ def test_a_batch_reads_a_pipe_and_writes_one(
         finally:
             os.dup2(kept, 0)
             os.close(kept)
-    assert done.returncode == 0
+    assert done.returncode == 1
+    assert '"code": "invalid_request"' in done.stderr
     (answer,) = map(json.loads, done.stdout.splitlines())
     assert (answer["custom_id"], answer["answer"]["text"]) == ("p", "Hello.")
     assert list(tmp_path.iterdir()) == [packed]
@@ -223,6 +224,31 @@ def test_a_table_is_answered_in_place(cli: Cli, shared_ollama: FakeOllama) -> No
     database.close()
     assert found == (21, "Hello.", "Hello.")
     assert sum(asked(shared_ollama, "e0").values()) == 1, "the second was from the cache"
+
+
+def test_a_table_may_be_compressed_onto_itself(cli: Cli, shared_ollama: FakeOllama) -> None:
+    """A row that the statement has changed is done; one that failed may be corrected."""
+    database = sqlite3.connect("talks.db")
+    database.execute("CREATE TABLE talks (id TEXT PRIMARY KEY, messages TEXT)")
+    rows = [(f"h{n}", json.dumps(talks(1, f"h{n}")[0]["messages"])) for n in range(9)]
+    database.executemany("INSERT INTO talks VALUES (?, ?)", [*rows, ("bad", "[]")])
+    database.commit()
+    command = (
+        *("compress", "--from-sql", "sqlite:///talks.db", "-o", "out.jsonl"),
+        *("--query", "SELECT id AS custom_id, messages FROM talks ORDER BY id DESC"),
+        *("--write-sql", "UPDATE talks SET messages = :messages WHERE id = :custom_id"),
+    )
+    assert cli(*command).returncode == 1
+    sent = len(shared_ollama.seen)
+    assert cli(*command).returncode == 1
+    assert len(shared_ollama.seen) == sent
+    database.execute("UPDATE talks SET messages = ? WHERE id = 'bad'", (rows[0][1],))
+    database.commit()
+    assert cli(*command, "--retry-errors").returncode == 0
+    found = database.execute("SELECT count(*) FROM talks WHERE messages LIKE '%Hello.%'").fetchone()
+    database.close()
+    assert found == (10,)
+    assert len(read("out.jsonl")) == 10
 
 
 def test_a_dry_run_counts_and_writes_nothing(cli: Cli, shared_ollama: FakeOllama) -> None:

@@ -124,7 +124,7 @@ def test_the_window_follows_the_workers(monkeypatch: pytest.MonkeyPatch) -> None
     sizes = []
 
     def workers() -> list[Presence]:
-        sizes.append(window.size)
+        sizes.append((window.size, window.is_blind))
         if not answers:
             raise KeyboardInterrupt
         if (found := answers.pop(0)) is None:
@@ -134,7 +134,7 @@ def test_the_window_follows_the_workers(monkeypatch: pytest.MonkeyPatch) -> None
     window = Window(None, workers)
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(window.follow())
-    assert sizes == [2, 6, 6, 10]
+    assert sizes == [(2, False), (6, False), (6, True), (10, False)]
 
 
 def test_the_files_of_a_batch(tmp_path: Path) -> None:

@@ -250,7 +250,7 @@ def test_lines_may_be_added(batch: Batch) -> None:
     batch.write(*prompts(10))
     batch.run()
     batch.write(*prompts(15))
-    batch.run()
+    assert batch.run().records.added == 5
     assert sorted(ids(batch.answers())) == sorted(expected(prompts(15))[0])
     assert set(batch.client.generated.values()) == {1}
 
@@ -263,6 +263,15 @@ def test_a_changed_input_is_noticed(batch: Batch, change: str) -> None:
     batch.run()
     batch.write(*(lines[:4] + ([{"prompt": "new"}] if change == "changed" else []) + lines[5:]))
     with pytest.raises(InvalidRequest, match=r"in\.jsonl:5: is not what it was"):
+        batch.run()
+
+
+def test_an_input_that_is_shorter_now_is_noticed(batch: Batch) -> None:
+    """At its end: what was cut off may still be in flight."""
+    batch.write(*prompts(10))
+    batch.run()
+    batch.write(*prompts(7))
+    with pytest.raises(InvalidRequest, match="has 7 lines, and had 10"):
         batch.run()
 
 
