@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +24,9 @@ from fakeredis._socket import FakeSocket
 #: fakeredis has no INFO; scripts and callers ask for these lines of it.
 INFO = b"# Server\r\nrun_id:%s\r\n# Memory\r\nmaxmemory_policy:noeviction\r\n"
 _INFO_SIGNATURE = Signature("info", "info", (), (bytes,))  # type: ignore[arg-type]
+
+#: When this was imported. What stops time.time leaves this clock alone, mostly.
+_BEGAN, _BEGAN_MONOTONIC, _monotonic = time.time(), time.monotonic(), time.monotonic
 
 #: What redis-py sends at most at once is larger; the parser keeps what is incomplete.
 RECEIVE_BYTES = 65_536
@@ -97,6 +101,11 @@ class _Session(FakeSocket):
     def info(self, *_: bytes) -> bytes:
         """The reply to INFO."""
         return INFO % self._server.run_id
+
+    def time(self) -> list[bytes]:
+        """The reply to TIME, which goes on where a test has stopped the clock: jobs wait for it."""
+        now = _BEGAN + _monotonic() - _BEGAN_MONOTONIC
+        return [b"%d" % now, b"%d" % (now % 1 * 1_000_000)]
 
     def _name_to_func(self, cmd_name: str) -> Any:
         if cmd_name == "info":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -67,6 +68,17 @@ def test_replies_are_those_of_redis(client: redis.Redis) -> None:
         client.incr("list")
     with pytest.raises(redis.exceptions.NoScriptError):
         client.evalsha("0" * 40, 0)
+
+
+def test_time_goes_on_where_a_test_has_stopped_the_clock(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or no retry of a job would ever be due."""
+    stopped = time.time()
+    monkeypatch.setattr(time, "time", lambda: stopped)
+    first = client.time()
+    assert abs(first[0] - stopped) < 60
+    wait_until(lambda: client.time() > first, "time goes on")
 
 
 def test_many_commands_in_one_go_are_all_answered(client: redis.Redis) -> None:
