@@ -80,15 +80,16 @@ def _iterated(
 ) -> Callable[Concatenate[Job[A], P], Iterator[StreamEvent[A]]]:
     @face_of(declared, "Iterator[StreamEvent[{}]]")
     def method(self: Job[A], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[StreamEvent[A]]:
-        return _events(declared(JobCore(SITE, self._facts), *args, **kwargs))
+        return read_along(declared(JobCore(SITE, self._facts), *args, **kwargs))
 
     return method
 
 
-def _events(stream: Stream[A]) -> Iterator[StreamEvent[A]]:
+def read_along(stream: Stream[A], until: float = float("inf")) -> Iterator[StreamEvent[A]]:
+    """The events of a stream as they come, to its end or to a monotonic time."""
     with SITE.listener.hear(stream.channels) as ear:
-        while not stream.has_ended:
-            yield from SITE.drive(stream.next_events(ear))
+        while not stream.has_ended and (events := SITE.drive(stream.next_events(ear, until))):
+            yield from events
 
 
 def _submits(

@@ -60,18 +60,24 @@ class Stream(Generic[A]):
         """Whether the last event was given."""
         return self._reader.has_ended
 
-    def next_events(self, ear: Ear[Any]) -> Calls[list[StreamEvent[A]]]:
-        """Wait for the next events, at least one. `ear` hears the stream's channels.
+    def next_events(
+        self, ear: Ear[Any], until: float = float("inf")
+    ) -> Calls[list[StreamEvent[A]]]:
+        """Wait for the next events; none when the monotonic time is `until`.
 
-        Raises NotFound for an id that nobody knows, and BrokerUnreachable as `Ear.hearing`.
+        `ear` hears the stream's channels. Raises NotFound for an id that nobody knows, and
+        BrokerUnreachable as `Ear.hearing`.
         """
-        while True:
-            heard = yield from ear.hearing(self._pause)
+        while (left := until - monotonic()) > 0:
+            heard = yield from ear.hearing(left if self._pause is None else min(left, self._pause))
+            if heard is None and monotonic() >= until:
+                break
             events = self._reader.heard(heard) if isinstance(heard, bytes) else None
             if events is None:
                 events = yield from self._look(ear)
             if events:
                 return events
+        return []
 
     def _look(self, ear: Ear[Any]) -> Calls[list[StreamEvent[A]]]:
         reader = self._reader

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Generic
 
 from local_llm_service.producers.stream_event import A, EventType, StreamEvent
@@ -30,9 +31,10 @@ class TextReader(Generic[A]):
         """
         self.run, self._characters = ("", 0) if after is None else _read(after)
         self.has_ended = False
-        #: Bytes of what was given of this run, and its pieces; None until they are known.
+        #: Bytes of what was given of this run, None until that is known; and their digest: a
+        #: thousand readers are not to hold a thousand texts.
         self._bytes: int | None = 0 if after is None else None
-        self._given: list[str] = []
+        self._digest = blake2b()
 
     @property
     def from_bytes(self) -> int:
@@ -82,41 +84,47 @@ class TextReader(Generic[A]):
             if len(text) < self._characters:
                 yield from self._restart(look.run)
             else:
-                self._given = [text[: self._characters]]
-                self._bytes = len(self._given[0].encode())
+                self._note(text[: self._characters])
                 text = text[self._characters :]
         elif look.from_bytes != self._bytes:
-            # Redis has lost a part that was given; it is being written again.
-            if "".join(self._given).startswith(text):
-                return
-            yield from self._restart(look.run)
+            return  # Redis has lost a part that was given; the same is being written again
         yield from self._give(text)
 
     def _read_answer(self, text: str) -> Iterator[StreamEvent[A]]:
         """Give what is missing of the text that the answer holds."""
-        given = "".join(self._given)
-        if self.run == ANSWER_RUN and self._bytes is None and self._characters <= len(text):
-            given = text[: self._characters]
-        elif self._bytes is None or not text.startswith(given):
+        given = text[: self._characters]
+        if self._bytes is None:
+            goes_on = self.run == ANSWER_RUN and len(given) == self._characters
+        else:
+            goes_on = blake2b(_encoded(given)).digest() == self._digest.digest()
+        if not goes_on:
             yield from self._restart(ANSWER_RUN)
-            given = ""
-        self.run, self._bytes = ANSWER_RUN, len(given.encode())
-        yield from self._give(text[len(given) :])
+        self.run, self._bytes = ANSWER_RUN, len(_encoded(text[: self._characters]))
+        yield from self._give(text[self._characters :])
 
     def _give(self, text: str) -> Iterator[StreamEvent[A]]:
-        if not text:
-            return
-        self._characters += len(text)
-        self._bytes = (self._bytes or 0) + len(text.encode())
-        self._given.append(text)
-        yield StreamEvent("text", text, self.offset)
+        if text:
+            self._note(text)
+            self._characters += len(text)
+            yield StreamEvent("text", text, self.offset)
+
+    def _note(self, text: str) -> None:
+        """Text that its reader has got by now, or had before it came."""
+        data = _encoded(text)
+        self._bytes = (self._bytes or 0) + len(data)
+        self._digest.update(data)
 
     def _restart(self, run: str) -> Iterator[StreamEvent[A]]:
         """Begin with a text from its start; whoever has got something of another is told."""
         is_news = self._characters > 0 or self._bytes is None
-        self.run, self._characters, self._bytes, self._given = run, 0, 0, []
+        self.run, self._characters, self._bytes, self._digest = run, 0, 0, blake2b()
         if is_news:
             yield StreamEvent("restart", offset=self.offset)
+
+
+def _encoded(text: str) -> bytes:
+    """As the worker's text writer does it: an answer in JSON can hold half a character."""
+    return text.encode(errors="replace")
 
 
 def _read(offset: object) -> tuple[str, int]:

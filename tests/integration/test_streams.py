@@ -209,6 +209,17 @@ def test_whoever_stops_reading_frees_the_ear(model: Model) -> None:
     assert job.result(10).text == TEXT
 
 
+def test_a_text_beyond_its_bound_is_whole_all_the_same(model: Model) -> None:
+    """1 MiB goes through Redis while it is written, the rest with the answer."""
+    text = tuple(f"{word} " * 100_000 for word in ("ünd", "or", "xor"))
+    job = client.generate(model.say(*text, pause_seconds=0.2), stream=True)
+    events = list(job.stream())
+    assert types(events) == ["text", "end"]
+    assert text_of(events) == "".join(text)
+    middle = events[1].offset
+    assert text_of(events[:2]) + text_of(list(job.stream(middle))) == "".join(text)
+
+
 # --- who shares an answer -----------------------------------------------------------------------
 
 

@@ -153,6 +153,26 @@ def test_a_redis_that_restarts_costs_no_character(
     assert text_of(site.read(task_id, lambda _: None)) == "".join(pieces)
 
 
+def test_a_full_redis_costs_readers_time_and_the_job_nothing(
+    restartable: tuple[RedisProcess, Elsewhere], ollama: FakeOllama
+) -> None:
+    """It takes no more text: what is missing comes with the answer, at the end."""
+    server, site = restartable
+    pieces = tuple(f"pïece {number} " for number in range(30))
+    ollama.respond = lambda _: Script(pieces, pause_seconds=0.05)
+    task_id = site.generate("a tale")
+    administrator = connect(server.url)
+
+    def fill(count: int) -> None:
+        if count == 2:
+            administrator.config_set("maxmemory", "1")
+
+    events = site.read(task_id, fill)
+    assert types(events) == ["text", "end"]
+    assert text_of(events) == "".join(pieces)
+    assert len(events) < 10, "most of it came in one piece"
+
+
 # --- many readers -----------------------------------------------------------------------------
 
 JOBS, READERS = 10, 1000

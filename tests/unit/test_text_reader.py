@@ -352,6 +352,8 @@ def test_whoever_reads_sees_the_text_of_the_last_run(
             whole = server.text
             server.kept = (server.current, whole[: chance.randint(0, len(whole))], False)
             deliver()
+            for reader, events, _ in chance.sample(readers, chance.randint(0, len(readers))):
+                events += server.look(reader)
             server.kept = (server.current, whole, False)
         elif move == "l":
             for reader, events, _ in readers:
