@@ -17,7 +17,7 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar,
 
 from local_llm_service.producers.asks import Ask, Asks
 from local_llm_service.producers.async_bulk import map_items
-from local_llm_service.producers.bulk import check_map
+from local_llm_service.producers.bulk_items import check_map
 from local_llm_service.producers.bulk_window import Outcome
 from local_llm_service.producers.client import Client
 from local_llm_service.producers.faces import face_of
@@ -149,7 +149,7 @@ class AsyncClient:
         ordered: bool = True,
         **options: Any,
     ) -> AsyncIterator[Any]:
-        check_map(kind, window, options)
+        check_map(kind, items, (Iterable, AsyncIterable), window, options)
         return map_items(self.here, kind, items, window, ordered, options)
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ the caller's iterator may block, or has to be awaited.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from typing import Any
 import redis
 
 from local_llm_service.producers.asks import Ask
+from local_llm_service.producers.bulk_items import arguments_of
 from local_llm_service.producers.bulk_window import Outcome, Window, window_for
 from local_llm_service.producers.job_core import JobCore, JobFacts, submitting, task_of
 from local_llm_service.producers.result_wait import Site, decoded, not_found, reaching
-from local_llm_service.tasks.kind import Kind
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     InvalidRequest,
@@ -40,6 +41,8 @@ SLOTS_SECONDS = 10.0
 AGAIN_SECONDS = 1.0
 #: The longest sleep, so that a bulk call notices a Redis that is away.
 LONGEST_SLEEP_SECONDS = 1.0
+#: An item whose job Redis has lost so often is a failure.
+TIMES_LOST_MOST = 3
 
 
 class Step(Enum):
@@ -51,18 +54,20 @@ class Step(Enum):
 
 @dataclass
 class _Waiting:
-    """An item that is to be submitted, at a time at the earliest. Monotonic seconds."""
+    """An item that is to be submitted, from a time on (monotonic seconds)."""
 
     index: int
     ask: Ask[Any]
     at: float = 0.0
+    #: How often it was submitted and Redis lost the job.
+    times_lost: int = 0
 
 
 @dataclass
 class _Running:
     """An item's job, which has no outcome yet, and since when Redis does not know it."""
 
-    index: int
+    item: _Waiting
     job: JobFacts[Any]
     gone_since: float | None = None
 
@@ -79,7 +84,7 @@ class Bulk:
         self._slots_at = float("inf") if window else 0.0
         #: By the channel on which its result is announced.
         self._running: dict[str, _Running] = {}
-        self._waiting: _Waiting | None = None
+        self._waiting: deque[_Waiting] = deque()
         self._is_reading, self._is_over = False, False
         self._error: BaseException | None = None
         self._was_reached = False
@@ -91,7 +96,8 @@ class Bulk:
         """Take the item that was read."""
         self._is_reading = False
         arguments = {**self._options, **arguments_of(self._kind, item)}
-        self._waiting = _Waiting(self._window.begin(), Ask(self._kind.name, None, arguments, {}))
+        ask = Ask[Any](self._kind.name, None, arguments, {})
+        self._waiting.append(_Waiting(self._window.begin(), ask))
 
     def finish(self, error: BaseException | None = None) -> None:
         """There are no more items, or reading one has failed."""
@@ -109,21 +115,21 @@ class Bulk:
             if self._error is not None:
                 raise self._error
             yield from self._follow_slots()
-            if self._waiting is not None and self._waiting.at <= monotonic():
-                yield from self._submit(self._waiting, ear)
+            if self._waiting and self._waiting[0].at <= monotonic():
+                yield from self._submit(self._waiting[0], ear)
             elif self._wants_item:
                 self._is_reading = True
                 return Step.READ
             elif (found := self._window.next()) is not None:
                 return found
-            elif self._is_over and self._waiting is None and not self._running:
+            elif self._is_over and not self._waiting and not self._running:
                 return Step.END
             else:
                 yield from self._hear(ear)
 
     @property
     def _wants_item(self) -> bool:
-        is_free = self._waiting is None and not self._is_reading and not self._is_over
+        is_free = not self._waiting and not self._is_reading and not self._is_over
         return is_free and self._window.has_room
 
     def _follow_slots(self) -> Calls[None]:
@@ -139,11 +145,10 @@ class Bulk:
         else:
             self._window.size = window_for(sum(worker.slots for worker in there))
 
-    def _submit(self, waiting: _Waiting, ear: Ear[Any]) -> Calls[None]:
-        index = waiting.index
-        waiting.at = monotonic() + AGAIN_SECONDS
+    def _submit(self, item: _Waiting, ear: Ear[Any]) -> Calls[None]:
+        item.at = monotonic() + AGAIN_SECONDS
         try:
-            job = yield from submitting(self._site, waiting.ask)
+            job = yield from submitting(self._site, item.ask)
         except QueueFull:
             return
         except BrokerUnreachable:
@@ -151,17 +156,18 @@ class Bulk:
                 raise
             return
         except InvalidRequest as error:
-            self._waiting = None
-            self._window.end(index, error)
+            self._waiting.popleft()
+            self._window.end(item.index, error)
             return
-        self._waiting, self._was_reached, self._away_since = None, True, None
+        self._waiting.popleft()
+        self._was_reached, self._away_since = True, None
         channel = self._site.moves.keys.announced(job.task_id)
         if job.result is not None:
-            yield from self._end(_Running(index, job))
+            yield from self._end(_Running(item, job))
         elif channel in self._running:
-            self._window.end(index, InvalidRequest("task_id: an earlier item has this id"))
+            self._window.end(item.index, InvalidRequest("task_id: an earlier item has it"))
         else:
-            self._running[channel] = _Running(index, job)
+            self._running[channel] = _Running(item, job)
             ear.listen_to(self._running)
 
     def _is_away_for_good(self) -> bool:
@@ -174,7 +180,7 @@ class Bulk:
         """Hear of one result, or look for all, or sleep."""
         heard: Heard = yield from ear.hearing(0)
         if heard is None:
-            at = self._waiting.at if self._waiting else float("inf")
+            at = self._waiting[0].at if self._waiting else float("inf")
             seconds = min(at - monotonic(), LONGEST_SLEEP_SECONDS)
             yield Rest(ear.sleeper, max(0.0, seconds))
             return
@@ -202,10 +208,19 @@ class Bulk:
                         self._is_gone(running)
 
     def _is_gone(self, running: _Running) -> None:
+        """Submit an item again whose job Redis has lost, as a Redis that was killed may."""
         now = monotonic()
         running.gone_since = running.gone_since or now
-        if now - running.gone_since >= GONE_SECONDS:
+        if now - running.gone_since < GONE_SECONDS:
+            return
+        item = running.item
+        item.times_lost += 1
+        if item.times_lost >= TIMES_LOST_MOST:
             self._keep(running, not_found())
+            return
+        self._running.pop(self._channel(running), None)
+        item.at = 0.0
+        self._waiting.append(item)
 
     def _found(self, running: _Running, text: str | bytes) -> Calls[None]:
         meta = decoded(text)
@@ -221,26 +236,10 @@ class Bulk:
             self._keep(running, error)
 
     def _keep(self, running: _Running, outcome: Outcome) -> None:
-        self._running.pop(self._site.moves.keys.announced(running.job.task_id), None)
-        self._window.end(running.index, outcome)
-        if self._waiting is not None:
-            self._waiting.at = 0.0  # its queue may have room now
+        self._running.pop(self._channel(running), None)
+        self._window.end(running.item.index, outcome)
+        if self._waiting:
+            self._waiting[0].at = 0.0  # its queue may have room now
 
-
-def arguments_of(kind: Kind, item: object) -> dict[str, Any]:
-    """The arguments that an item stands for: itself, or, where it is no dict, the kind's first."""
-    if isinstance(item, Mapping):
-        return dict(item)
-    return {kind.request.POSITIONAL[0]: item}
-
-
-def check_map(kind: str, window: int | None, options: Mapping[str, Any]) -> None:
-    """Refuse what no bulk call can do. Raises InvalidRequest."""
-    fields = task_of(kind).kind.request.model_fields
-    known = {field.alias or name for name, field in fields.items()}
-    if unknown := options.keys() - known:
-        raise InvalidRequest(f"{min(unknown)}: {kind} has no such argument or option")
-    if window is not None and (not isinstance(window, int) or window < 1 or window is True):
-        raise InvalidRequest("window: must be a whole number, at least 1")
-    if "task_id" in options:
-        raise InvalidRequest("task_id: many jobs cannot have one id")
+    def _channel(self, running: _Running) -> str:
+        return self._site.moves.keys.announced(running.job.task_id)

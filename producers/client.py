@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, overload
 
 from local_llm_service.producers.asks import Ask, Asks
-from local_llm_service.producers.bulk import Bulk, Step, check_map
+from local_llm_service.producers.bulk import Bulk, Step
+from local_llm_service.producers.bulk_items import check_map
 from local_llm_service.producers.bulk_window import Outcome
 from local_llm_service.producers.faces import face_of
 from local_llm_service.producers.job_core import JobCore, JobFacts, submitting
@@ -181,7 +182,7 @@ class Client:
         unknown kind or option, and while it runs what `items` raises, or BrokerUnreachable once
         Redis has been away for a minute, or from the start.
         """
-        check_map(kind, window, options)
+        check_map(kind, items, (Iterable,), window, options)
         steps = _bulk(Bulk(SITE, kind, options, window, ordered), items)
         return steps if not ordered else (outcome for _, outcome in steps)
 

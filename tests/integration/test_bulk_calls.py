@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def model(shared_ollama: FakeOllama) -> FakeOllama:
         prompt = body["messages"][-1]["content"]
         if "nothing" in prompt:
             return Script(chunks=("",))
-        pause = 0.1 if "slow" in prompt else 0.0
+        pause = 1.0 if "last" in prompt else 0.1 if "slow" in prompt else 0.0
         end = "hang" if "endless" in prompt else "done"
         return Script(chunks=(f"<{prompt}>",), first_seconds=pause, end=end)
 
@@ -86,7 +87,7 @@ def test_answers_come_in_the_order_of_the_items(mapped: Mapped) -> None:
 @FACES
 def test_answers_come_as_they_are_there_with_their_places(mapped: Mapped) -> None:
     """With `ordered=False` nothing waits for the item that is slow."""
-    prompts = [f"slow first {mapped.__name__}", *(f"quick {mapped.__name__} {n}" for n in range(8))]
+    prompts = [f"comes last {mapped.__name__}", *(f"quick {mapped.__name__} {n}" for n in range(8))]
     pairs = mapped("generate", prompts, ordered=False, window=3)
     assert sorted(place for place, _ in pairs) == list(range(9))
     assert {place: answer.text for place, answer in pairs} == {
@@ -104,7 +105,7 @@ def test_a_failure_stands_in_the_place_of_the_answer(mapped: Mapped) -> None:
         "",
         {"context": f"nothing {name}"},
         {"context": "c", "no_such_option": 1},
-        {"context": f"last {name}", "max_summary_tokens": 7},
+        {"context": f"end {name}", "max_summary_tokens": 7},
     ]
     found = mapped("summarize", items, priority="high")
     assert [type(one).__name__ for one in found] == [
@@ -268,22 +269,26 @@ def test_a_redis_that_was_away_from_the_start_is_raised(
 
 
 @FACES
-def test_a_job_that_redis_has_forgotten_is_a_failure(
-    mapped: Mapped, shared_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_item_whose_job_redis_has_lost_is_submitted_again(
+    mapped: Mapped, times: int, shared_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would be waited for in vain."""
+    """As a Redis that was killed loses its last second; in the end it is a failure."""
     monkeypatch.setattr(bulk, "GONE_SECONDS", 0.0)
-    submitting = bulk.submitting
+    submitting, calls = bulk.submitting, itertools.count()
 
-    def forgotten(*args: Any) -> Any:
-        job = yield from submitting(*args)
-        shared_redis.delete(KEYS.job(job.task_id))
-        return job
+    def losing(site: Any, ask: Any) -> Any:
+        if next(calls) < times:
+            # Its model is not there, so no worker takes it.
+            ask = replace(ask, arguments={**ask.arguments, "model": "elsewhere:1b"})
+            job = yield from submitting(site, ask)
+            shared_redis.delete(KEYS.job(job.task_id))
+            return job
+        return (yield from submitting(site, ask))
 
-    monkeypatch.setattr(bulk, "submitting", forgotten)
-    # Its model is not there, so no worker takes it.
-    (found,) = mapped("generate", ["forgotten"], model="elsewhere:1b")
-    assert isinstance(found, NotFound)
+    monkeypatch.setattr(bulk, "submitting", losing)
+    (found,) = mapped("generate", [f"lost {times} times, {mapped.__name__}"])
+    assert isinstance(found, NotFound if times == 3 else GenerateAnswer)
 
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])

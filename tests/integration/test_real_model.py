@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 import redis
 from jsonschema_rs import Draft202012Validator
+from pydantic import BaseModel, Field
 
 from local_llm_service.producers import Client
 from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess
@@ -16,6 +19,25 @@ from local_llm_service.worker.embedded.processes.worker_process import WorkerPro
 from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
 from local_llm_service.worker.errors import ContextOverflow
 from tests.integration.conftest import ROOT
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    is_good: bool
+
+
+class Owner(BaseModel):
+    pet: Annotated[Cat | Dog, Field(discriminator="kind")]
+
+
+def order(item: str, day: dt.date, count: int = 1) -> None:
+    """Orders furniture."""
+
 
 EXAMPLES = ROOT / "examples"
 TIMEOUT_SECONDS = 240
@@ -60,6 +82,8 @@ def test_the_model_answers_all_five_kinds(client: Client) -> None:
         ),
         client.generate("Name three colours.", max_tokens=24, temperature=0, stream=True),
     )
+    owner = client.structured_output("Ann has a dog, which is good.", Owner)
+    ordered = client.extract_parameters("Order 2 blue chairs for Ann on 2026-11-28", order)
     pieces = [event.text for event in jobs[-1].stream() if event.type == "text"]
     summary, compressed, extracted, structured, generated = (
         job.result(TIMEOUT_SECONDS) for job in jobs
@@ -75,6 +99,10 @@ def test_the_model_answers_all_five_kinds(client: Client) -> None:
     assert "".join(pieces) == generated.text
     assert len(pieces) > 1, "it was read while it was written"
     assert json.loads("".join(event.text for event in jobs[3].stream())) == structured.data
+    assert isinstance(owner.result(TIMEOUT_SECONDS).data.pet, Cat | Dog)
+    arguments = ordered.result(TIMEOUT_SECONDS).arguments
+    assert isinstance(arguments["item"], str)
+    assert isinstance(arguments["day"], dt.date)
     for answer in (summary, compressed, extracted, structured, generated):
         assert answer.model == MODEL_NAME
         assert answer.usage.prompt_tokens > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import Any
 
 import pytest
@@ -9,9 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_llm_service import tasks
-from local_llm_service.producers.bulk import arguments_of, check_map
+from local_llm_service.producers.bulk_items import arguments_of, check_map
 from local_llm_service.producers.bulk_window import Window, window_for
 from local_llm_service.worker.errors import InvalidRequest, ServiceError
+
+
+async def all_later() -> AsyncIterator[str]:
+    """Items that have to be awaited."""
+    yield "item"
 
 
 def outcome(index: int) -> ServiceError:
@@ -98,12 +104,22 @@ def test_what_no_bulk_call_can_do_is_refused(
 ) -> None:
     """Before anything is read or queued."""
     with pytest.raises(InvalidRequest, match=says):
-        check_map(kind, window, options)
+        check_map(kind, [], (Iterable,), window, options)
+
+
+@pytest.mark.parametrize(
+    "items", ["one text", b"one", {"prompt": "one call"}, 5, None, all_later()]
+)
+def test_what_is_not_many_items_is_refused(items: Any) -> None:
+    """A text would be asked for letter by letter; a thread cannot await items."""
+    with pytest.raises(InvalidRequest, match="items: must be many"):
+        check_map("generate", items, (Iterable,), None, {})
 
 
 def test_arguments_and_options_of_all_items_are_admitted() -> None:
     """A schema for all, for example, by the name that callers know."""
-    check_map("structured_output", 5, {"schema": {}, "priority": "low", "cache": False})
+    options = {"schema": {}, "priority": "low", "cache": False}
+    check_map("structured_output", all_later(), (Iterable, AsyncIterable), 5, options)
 
 
 def test_the_window_is_twice_the_slots() -> None:
