@@ -8,6 +8,7 @@ connection has a thread. Only `testing` imports it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
 import threading
 import time
@@ -107,6 +108,14 @@ class _Session(FakeSocket):
         now = _BEGAN + _monotonic() - _BEGAN_MONOTONIC
         return [b"%d" % now, b"%d" % (now % 1 * 1_000_000)]
 
+    def _get_server_runtime(self, server: FakeServer) -> Any:
+        """The Lua runtime, with what fakeredis leaves out and scripts use."""
+        is_new = not hasattr(server, "_lua_runtime")
+        runtime = super()._get_server_runtime(server)
+        if is_new:
+            runtime.globals()[b"redis"][b"sha1hex"] = _sha1hex
+        return runtime
+
     def _name_to_func(self, cmd_name: str) -> Any:
         if cmd_name == "info":
             return self.info, _INFO_SIGNATURE
@@ -142,6 +151,10 @@ class _Session(FakeSocket):
                 return
             with contextlib.suppress(OSError):
                 self._end.sendall(rest)
+
+
+def _sha1hex(text: bytes) -> bytes:
+    return hashlib.sha1(text).hexdigest().encode()
 
 
 def resp2(reply: Any) -> bytes:
