@@ -44,7 +44,9 @@ _CPU_SECONDS = 30
 def check_schema(schema: Any, info: ValidationInfo) -> JsonSchema:
     """Raise ValueError if `schema` is not a JSON Schema, too deep, or points outside itself."""
     if not isinstance(schema, dict | bool):
-        raise ValueError("must be a JSON Schema: an object, true or false")
+        raise ValueError(
+            "must be a JSON Schema: an object, true or false; a class goes to Client only"
+        )
     limit = limits_of(info).max_schema_depth
     if _deeper_than(limit, schema, info):
         raise ValueError(f"nested at most {limit} deep (MAX_SCHEMA_DEPTH)")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from local_llm_service.producers.async_client import AsyncJob as AsyncJob
     from local_llm_service.producers.client import Client as Client
     from local_llm_service.producers.client import Job as Job
+    from local_llm_service.producers.first_api import LocalLLMService as LocalLLMService
     from local_llm_service.tasks import compress as compress
     from local_llm_service.tasks import extract_parameters as extract_parameters
     from local_llm_service.tasks import generate as generate
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(("AsyncClient", "AsyncJob"), "producers.async_client"),
     **dict.fromkeys(("Client", "Job"), "producers.client"),
+    "LocalLLMService": "producers.first_api",
     **dict.fromkeys(
         ("compress", "extract_parameters", "generate", "structured_output", "summarize"), "tasks"
     ),
