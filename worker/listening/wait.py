@@ -10,24 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from local_llm_service.worker.errors import BrokerUnreachable
 from local_llm_service.worker.listening.patience import Watch, end_of, why_too_late
-from local_llm_service.worker.listening.sleepers import ThreadSleeper
-from local_llm_service.worker.store.calls import Sleeper
+from local_llm_service.worker.listening.sleepers import ThreadSleeper, WakeableSleeper
 from local_llm_service.worker.store.states import JobState, Seen
-
-
-class WakeableSleeper(Sleeper, Protocol):
-    """A sleeper with its bell."""
-
-    def wake(self) -> None:
-        """End the sleep, or the next one."""
-
-    def clear(self) -> None:
-        """Forget what was rung before."""
-
 
 #: A longer sleep than the platform's threads know would be an error; news wakes the caller anyway.
 LONGEST_SLEEP_SECONDS = 60.0
