@@ -8,6 +8,7 @@ The raw record is kept in benchmarks/results/.
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def main() -> int:
         outcomes.append(outcome)
         kept[part] = {
             "machine": machine(),
+            "nice": os.nice(0),
             "short": given.short,
             "measures": [vars(one) | {"kept": one.kept} for one in measures],
             **raw,

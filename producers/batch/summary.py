@@ -15,9 +15,9 @@ from local_llm_service.producers.batch.tally import Tally
 class Summary:
     """The numbers of one run, and those of the whole batch with its earlier runs.
 
-    `failed_now`: lines that are failed after this run. `collected`: lines that it met and an earlier
-    one had ended. `added`: lines that are new in an input which an earlier run had read to its end.
-    `worth_usd` is an estimate, as in `local-llm stats`.
+    `failed_now`: lines that are failed after this run. `collected`: lines that it met and an
+    earlier one had ended. `added`: lines that are new in an input which an earlier run had read to
+    its end. `worth_usd` is an estimate, as in `local-llm stats`.
     """
 
     kind: str

@@ -140,7 +140,7 @@ def test_greenlets_share_one_client_and_a_wait_blocks_no_other() -> None:
 
 LOOPS = """
 import asyncio, threading
-import redis
+import redis, uvloop
 from local_llm_service import AsyncClient
 from local_llm_service.worker.lazy_settings import lazy_settings
 
@@ -150,6 +150,7 @@ look = redis.Redis.from_url(url, decode_responses=True)
 left = []
 
 def count():
+    gc.collect()
     open_ = sum(one["user"] == "loops" for one in look.client_list())
     left.append([open_, threading.active_count()])
 
@@ -159,40 +160,43 @@ async def ask(name):
 
 async def give_up(name):
     job = await client.generate(f"endless {name}", cache=False)
-    wait = asyncio.create_task(job.result(60))
-    await asyncio.sleep(0.1)
+    waiting.append(asyncio.create_task(job.result(60)))
+    await asyncio.sleep(0.05)
     await job.cancel()
-    return wait  # nobody awaits it: the loop ends first
 
-answers = asyncio.run(ask("one"))
+def run(coroutine):
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(coroutine)
+
+waiting = []
+answers = run(ask("one"))
 count()
-answers += asyncio.run(ask("two"))
+run(give_up("in uvloop"))  # which ends while a task still waits
+waiting.clear()
+answers += run(ask("two"))
 count()
-loop = asyncio.new_event_loop()
+loop = uvloop.new_event_loop()
 answers += loop.run_until_complete(ask("three"))
 answers += loop.run_until_complete(ask("three again"))
+# uvloop itself hangs, with warnings as errors, where a transport is open when it is closed.
 loop.run_until_complete(loop.shutdown_asyncgens())
-loop.close()  # as pytest-asyncio and a notebook's kernel do, without cancelling what is left
-asyncio.run(ask("four"))
+loop.close()
+answers += run(ask("four"))
 count()
-
-async def close():
-    answers.extend(await ask("five"))
-    await client.close()
-    await asyncio.sleep(0)
-    count()
-asyncio.run(close())
 look.close()
 end(answers=answers, left=left)
 """
 
 
-def test_a_client_outlives_its_event_loops() -> None:
-    """It works in the next loop, and a loop that ended leaves neither connection nor thread."""
+def test_a_client_outlives_its_event_loops_of_uvloop() -> None:
+    """It works in the next loop, and a loop that ended leaves neither connection nor thread.
+
+    test_async_waiting.py has the same for asyncio's own loop.
+    """
     found = run_program("loops", LOOPS)
-    names = ("one", "two", "three", "three again", "five")
+    names = ("one", "two", "three", "three again", "four")
     assert found["answers"] == [f"<{name} {n}>" for name in names for n in range(5)]
-    assert found["left"] == [[0, 1]] * 4
+    assert found["left"] == [[0, 1]] * 3
 
 
 UVICORN = """

@@ -20,6 +20,9 @@ from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
 from local_llm_service.worker.errors import ContextOverflow
 from tests.integration.conftest import ROOT
 
+EXAMPLES = ROOT / "examples"
+TIMEOUT_SECONDS = 240
+
 
 class Cat(BaseModel):
     kind: Literal["cat"]
@@ -37,10 +40,6 @@ class Owner(BaseModel):
 
 def order(item: str, day: dt.date, count: int = 1) -> None:
     """Orders furniture."""
-
-
-EXAMPLES = ROOT / "examples"
-TIMEOUT_SECONDS = 240
 
 
 @pytest.fixture(scope="module")

@@ -395,6 +395,23 @@ def test_the_client_of_event_loops_does_so_in_each_loop(local_llm: LocalLLM, aga
     assert len(local_llm.prompts) in (20, 21, 22), "the second loop was answered from the cache"
 
 
+def test_waits_of_event_loops_go_on_while_redis_is_away(local_llm: LocalLLM) -> None:
+    """A new call fails, and the answer of the one before comes afterwards."""
+
+    async def ask() -> str:
+        with local_llm.held():
+            job = await ASYNC_CLIENT.generate("Hold")
+            waiting = asyncio.create_task(job.result(timeout_seconds=20))
+            await asyncio.to_thread(local_llm.wait_until_asked)
+            with local_llm.redis_away():
+                with pytest.raises(errors.BrokerUnreachable):
+                    await ASYNC_CLIENT.generate("Another")
+                assert not waiting.done()
+        return (await waiting).text
+
+    assert asyncio.run(ask()) == "Echo: Hold."
+
+
 @pytest.fixture(scope="module")
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
     """A loop that many tests use, as pytest-asyncio can have it."""

@@ -101,6 +101,9 @@ class InProcessWorker:
                     self._wait_for_ring()
             except redis.RedisError:
                 self._stopped.wait(AWAY_SECONDS)
+            except Exception as error:  # noqa: BLE001  # the edge of the thread
+                logger.critical("slot: unexpected %s", type(error).__name__)
+                self._stopped.wait(AWAY_SECONDS)
 
     def _wait_for_ring(self) -> None:
         served = map(self._store.keys.bell_of, self._runtime.served.now() or ())

@@ -17,7 +17,7 @@ import redis
 #: machine.
 PATIENT_SECONDS = 30.0
 
-#: Makes the client's end of a new connection.
+#: Makes the client's end of a new connection, a Unix socket.
 Dial = Callable[[], socket.socket]
 
 _dial: Dial | None = None
@@ -70,7 +70,7 @@ def _async_class() -> type:
 
         async def _connect(self) -> None:
             made = _dialled_socket()
-            self._reader, self._writer = await asyncio.open_connection(sock=made)
+            self._reader, self._writer = await asyncio.open_unix_connection(sock=made)
 
     return AsyncDialledConnection
 
