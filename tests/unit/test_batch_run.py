@@ -278,7 +278,7 @@ def test_another_command_on_the_same_output_is_refused(batch: Batch) -> None:
     batch.write({"prompt": "hi", "context": "hi"})
     batch.run()
     batch.client = ScriptedClient("summarize")
-    with pytest.raises(InvalidRequest, match="begun with another kind"):
+    with pytest.raises(InvalidRequest, match="begun by another command: kind differs"):
         batch.run()
 
 
