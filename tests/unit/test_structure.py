@@ -117,3 +117,11 @@ def test_the_formatter_has_nothing_to_change() -> None:
 def test_the_types_hold() -> None:
     """mypy, strict."""
     run(BIN / "mypy")
+
+
+def test_only_a_batch_that_runs_loads_its_parts() -> None:
+    """Every command imports its name, none but it the databases and the bar (extra [batch])."""
+    loaded = modules_after("import local_llm_service.producers.cli")
+    heavy = ("sqlalchemy", "rich", "sqlite3", "local_llm_service.producers.batch")
+    assert "local_llm_service.producers.cli.batch" in loaded
+    assert [name for name in heavy if name in loaded] == []
