@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from local_llm_service import tasks
 from local_llm_service.producers.batch.ledger import Ledger
 from local_llm_service.producers.batch.output import ErrorLines
 from local_llm_service.producers.batch.records import LineJob, Records
@@ -16,6 +17,7 @@ from local_llm_service.producers.batch.tally import Tally
 from local_llm_service.producers.batch.writing import Writing
 from local_llm_service.producers.service import stats, workers
 from local_llm_service.worker.errors import BrokerUnreachable
+from local_llm_service.worker.lazy_settings import lazy_settings
 
 #: The usual estimate for English. Only the model's own tokenizer knows better.
 CHARACTERS_A_TOKEN: Final = 4
@@ -75,7 +77,7 @@ def estimate(order: Order) -> Estimate:
         for line in source.lines():
             job = records.look(line)
             if job is not None:
-                calls, characters = calls + 1, characters + _characters(job)
+                calls, characters = calls + 1, characters + _characters(order.plan.kind, job)
         seconds, basis = _time(records.total, calls)
     return Estimate(
         order.plan.kind,
@@ -102,16 +104,12 @@ class _First(ErrorLines):
             self.said.append(line)
 
 
-def _characters(job: LineJob) -> int:
-    return sum(_size(value) for value in job.arguments.values())
-
-
-def _size(value: object) -> int:
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(_size(one) for one in value.values())
-    return sum(_size(one) for one in value) if isinstance(value, list) else 0
+def _characters(kind: str, job: LineJob) -> int:
+    """The characters of the whole prompt, with the kind's instruction."""
+    task = getattr(tasks, kind)
+    request = task.parse((), job.arguments)
+    prompt = task.kind.prompt(request, lazy_settings().max_output_tokens)
+    return sum(len(message["content"]) for message in prompt.messages)
 
 
 def _time(total: Tally, calls: int) -> tuple[float | None, str]:

@@ -92,7 +92,7 @@ class Ledger:
             name for name in {*kept, *plan} if kept.get(name) != plan.get(name)
         ):
             raise InvalidRequest(
-                f"this output was begun with another {', '.join(differing)}",
+                f"this output was begun by another command: {', '.join(differing)} differs",
                 "Use the same command, or another output.",
             )
 

@@ -6,6 +6,7 @@ off at the next start, so no line is there twice.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
@@ -65,6 +66,12 @@ class Output:
         if not stat.S_ISREG(os.fstat(self._file).st_mode):
             self.close()
             raise InvalidRequest(f"{path}: is not a file", "Give a file, or - for stdout.")
+        try:  # the ledger's lock is not enough: --ledger may name another one
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            hint = "Wait until it ends, or give another output."
+            raise InvalidRequest(f"another run writes this output: {path}", hint) from None
         self._size = 0
 
     def close(self) -> None:

@@ -253,6 +253,8 @@ def test_a_table_may_be_compressed_onto_itself(cli: Cli, shared_ollama: FakeOlla
 
 def test_a_dry_run_counts_and_writes_nothing(cli: Cli, shared_ollama: FakeOllama) -> None:
     """The time is estimated by what jobs here have taken."""
+    write("in.jsonl", {"prompt": "f"})
+    assert cli("generate", "in.jsonl", "-o", "-").returncode == 0
     write("in.jsonl", *talks(10, "f"), *talks(1, "f"), "no json")
     done = cli("compress", "in.jsonl", "-o", "out.jsonl", "--dry-run")
     assert done.returncode == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from local_llm_service.producers.batch.formats import Reading
 from local_llm_service.producers.batch.plan import Plan
 from local_llm_service.worker.errors import InvalidRequest
 
+ROOT = Path(__file__).parents[2]
 TALK = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
 FUNCTION = {"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}
 
@@ -167,3 +169,11 @@ def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(InvalidRequest) as raised:
         Plan("comprss")
     assert "compress" in raised.value.hint
+
+
+def test_the_example_has_each_shape() -> None:
+    """`local-llm batch compress examples/conversations.jsonl -o out.jsonl` is the first to try."""
+    lines = (ROOT / "examples" / "conversations.jsonl").read_bytes().splitlines()
+    readings = [Plan("compress").read(line) for line in lines]
+    assert [one.error for one in readings] == [None] * 4
+    assert [one.custom_id for one in readings] == ["plain", "openai-batch", "sharegpt", "chat"]

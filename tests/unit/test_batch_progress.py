@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,7 @@ from local_llm_service.producers.batch.progress import Bar, PlainLines
 from local_llm_service.producers.batch.run import End
 from local_llm_service.producers.batch.summary import Summary, duration
 from local_llm_service.producers.batch.tally import Tally
+from local_llm_service.producers.cli.batch import _progress
 
 
 @dataclass
@@ -127,6 +129,17 @@ def test_on_a_terminal_there_is_a_bar() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert " 50%  1 min left" in text
     assert "20 done  0 failed" in text
+
+
+def test_without_rich_a_terminal_gets_plain_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And is told what a bar needs."""
+    for name in [one for one in sys.modules if one.partition(".")[0] == "rich"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert isinstance(_progress(), PlainLines)
+    assert "pip install 'local-llm-service[batch]'" in capsys.readouterr().err
 
 
 def test_the_summary_is_for_people_and_for_programs() -> None:

@@ -114,9 +114,10 @@ class Batch:
         show: Callable[[Run], None] = lambda _: None,
     ) -> Run:
         plan = Plan(self.client.kind, {"priority": "low"}, ordered=self.ordered)
-        ledger = Ledger(str(self.output) + ".ledger")
-        out = Output(str(self.output))
-        try:
+        with contextlib.ExitStack() as opened:
+            ledger = opened.enter_context(Ledger(str(self.output) + ".ledger"))
+            out = Output(str(self.output))
+            opened.callback(out.close)
             writing = Writing(ledger, out, ordered=self.ordered)
             records = Records(
                 plan, ledger, writing, ErrorLines(str(self.errors)), retry_errors=retry_errors
@@ -136,9 +137,6 @@ class Batch:
             if run.broken is not None:
                 raise run.broken
             return run
-        finally:
-            out.close()
-            ledger.close()
 
     def answers(self) -> list[dict[str, Any]]:
         """The lines of the output; each must be whole."""
@@ -280,7 +278,7 @@ def test_another_command_on_the_same_output_is_refused(batch: Batch) -> None:
     batch.write({"prompt": "hi", "context": "hi"})
     batch.run()
     batch.client = ScriptedClient("summarize")
-    with pytest.raises(InvalidRequest, match="begun with another kind"):
+    with pytest.raises(InvalidRequest, match="begun by another command: kind differs"):
         batch.run()
 
 
@@ -289,6 +287,11 @@ def test_two_runs_on_one_output_are_refused(batch: Batch) -> None:
     batch.write(*prompts(3))
     with Ledger(str(batch.output) + ".ledger"), pytest.raises(InvalidRequest, match="another run"):
         batch.run()
+    other = Output(str(batch.output))  # of a run with another --ledger
+    with pytest.raises(InvalidRequest, match="another run"):
+        batch.run()
+    other.close()
+    batch.run()
 
 
 @pytest.mark.parametrize("content", [b"", b'{"custom_id": "x"}\n' * 100])
