@@ -121,6 +121,14 @@ class _Session(FakeSocket):
             return self.info, _INFO_SIGNATURE
         return super()._name_to_func(cmd_name)
 
+    def _get_server_runtime(self, server: Any) -> Any:
+        """Lua as Redis has it: with `redis.sha1hex`."""
+        is_new = not hasattr(server, "_lua_runtime")
+        runtime = super()._get_server_runtime(server)
+        if is_new:
+            runtime.eval("function(sha1hex) redis.sha1hex = sha1hex end")(_sha1hex)
+        return runtime
+
     def _decode_result(self, result: Any) -> Any:
         """Leave a reply as it is: `put_response` writes it in the protocol."""
         return result
@@ -162,7 +170,8 @@ def resp2(reply: Any) -> bytes:
     if reply is None:
         return b"$-1\r\n"
     if isinstance(reply, SimpleError):
-        return b"-%s\r\n" % reply.value.encode()
+        words = " ".join(reply.value.split())  # one line, as the protocol has it
+        return b"-%s\r\n" % words.encode()
     if isinstance(reply, SimpleString):
         value = reply.value
         return b"+%s\r\n" % (value.encode() if isinstance(value, str) else value)

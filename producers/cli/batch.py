@@ -17,6 +17,7 @@ import click
 from local_llm_service import tasks
 from local_llm_service.producers.cli.output import Exit, note, say, show_json
 from local_llm_service.producers.cli.reading import read_json
+from local_llm_service.producers.cli.waiting import obstacle
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.worker.errors import InvalidRequest
@@ -90,6 +91,8 @@ def _run(
     from local_llm_service.producers.batch.start import run_batch
 
     _check_report(report)
+    if reason := obstacle():
+        note(f"{reason}. The batch waits for it.")
     try:
         summary = run_batch(order, _progress(), note)
         if report is not None:

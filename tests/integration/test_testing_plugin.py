@@ -143,7 +143,7 @@ def test_that_means_it():
 RESTORED = """
 import gc, os, sys, threading
 import pytest
-from local_llm_service import generate
+from local_llm_service import Client, generate
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.transport import Channel
 from local_llm_service.worker.lazy_settings import lazy_settings
@@ -170,6 +170,7 @@ def test_before():
 @pytest.mark.parametrize("time", range(12))
 def test_meanwhile(local_llm, time):
     assert generate.delay("Hello").get(timeout=10)["origin"] == "computed"
+    assert [one.type for one in Client().generate("Read", stream=True).stream()][-1] == "end"
     now = state()
     assert "invalid" in now[0] and "invalid" in now[1] and "invalid" in now[4]
     assert now[2] == "{other}:"

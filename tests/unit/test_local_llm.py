@@ -371,6 +371,35 @@ def test_the_client_works_as_in_production(local_llm: LocalLLM) -> None:
     assert [one.priority for one in local_llm.submitted] == ["low", "high", "high"]
 
 
+def test_a_text_is_read_while_it_is_written(local_llm: LocalLLM) -> None:
+    """By any reader, from any place; and how the job ended is an event."""
+    local_llm.stream("pie", "ces", pause_seconds=0.1).fail(errors.ModelFailed, "half")
+    job = CLIENT.generate("Hello", stream=True)
+    events = list(job.stream())
+    assert [event.text for event in events if event.type == "text"] == ["pie", "ces"]
+    assert events[-1].answer is not None
+    assert events[-1].answer.text == "pieces"
+    (rest,) = [one.text for one in CLIENT.job(job.id).stream(events[0].offset) if one.text]
+    assert rest == "ces"
+    failed = list(CLIENT.generate("Again", stream=True).stream())
+    assert (failed[-1].type, type(failed[-1].error)) == ("failed", errors.ModelFailed)
+
+    async def read() -> list[str]:
+        job = await ASYNC_CLIENT.generate("In a loop", stream=True)
+        return [event.text async for event in job.stream()]
+
+    assert "".join(asyncio.run(read())) == "Echo: In a loop."
+
+
+def test_many_jobs_in_one_call(local_llm: LocalLLM) -> None:
+    """Failures are values."""
+    local_llm.reply("One.").fail(errors.ModelFailed).reply("Three.")
+    items = [{"context": text} for text in "abc"]
+    found = list(CLIENT.map("summarize", items))
+    assert [getattr(one, "summary", None) for one in found] == ["One.", None, "Three."]
+    assert isinstance(found[1], errors.ModelFailed)
+
+
 async def asked(prompt: str) -> str:
     """An answer by the client of event loops."""
     job = await ASYNC_CLIENT.generate(prompt)
@@ -460,6 +489,7 @@ def test_a_test_may_end_while_its_jobs_run(local_llm: LocalLLM) -> None:
 def test_no_thread_is_left_of_an_earlier_test(local_llm: LocalLLM) -> None:
     """Those of this one are there."""
     names = sorted(thread.name for thread in threading.enumerate())
+    assert "text-writer" not in names
     slots = [name for name in names if name.startswith("local-llm-slot")]
     assert slots == ["local-llm-slot-0"]
     assert len([name for name in names if name == "lease-heartbeat"]) == 1

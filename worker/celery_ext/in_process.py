@@ -86,6 +86,7 @@ class InProcessWorker:
             self._ring()
         for slot in self._slots:
             slot.join(timeout=5)
+        self._runtime.text_writer.stop()
         self._afterwork.stop()
         self._heartbeat.stop()
         self._publisher.stop()
