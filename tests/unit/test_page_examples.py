@@ -32,7 +32,8 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 def run(block: str, names: dict[str, Any]) -> None:
     """Run a block, which may await, and compare the values that it shows."""
-    code = compile(block, "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code = compile(block, "example", "exec", flags=flags, dont_inherit=True)
     awaited = eval(code, names)
     if inspect.iscoroutine(awaited):
         asyncio.run(awaited)
