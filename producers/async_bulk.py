@@ -74,6 +74,9 @@ async def _read_all(
             sleeper.wake()
     except StopAsyncIteration:
         bulk.finish()
-    except Exception as error:  # noqa: BLE001  # the caller's iterator may raise anything
+    except BaseException as error:  # the caller's iterator may raise anything, cancels too
         bulk.finish(error)
-    sleeper.wake()
+        if not isinstance(error, Exception):
+            raise
+    finally:
+        sleeper.wake()

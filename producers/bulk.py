@@ -222,7 +222,7 @@ class Bulk:
         item.at = 0.0
         self._waiting.append(item)
 
-    def _found(self, running: _Running, text: str | bytes) -> Calls[None]:
+    def _found(self, running: _Running, text: str) -> Calls[None]:
         meta = decoded(text)
         if meta is not None:
             running.job.result = meta

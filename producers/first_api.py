@@ -8,21 +8,28 @@ A thin face on AsyncClient. New code has more from that: ids, usage, cancel, str
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from local_llm_service.producers.asks import Options
-from local_llm_service.producers.async_client import AsyncClient
+from local_llm_service.producers.async_client import AsyncClient, AsyncJob
 from local_llm_service.producers.service import stats
+from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.structured_output import D
+from local_llm_service.worker.errors import ServiceError
+
+A = TypeVar("A", bound=Answer)
 
 
 class LocalLLMService:
     """Asks and waits in one call, until the job's deadline.
 
     Every method but `get_cache_stats` also takes the options of `AsyncClient`'s calls, and raises
-    what they and `result()` raise. `client` is closed with the service.
+    what they and `result()` raise. Where the task that waits is cancelled, its job is cancelled,
+    too. `client` is closed with the service.
     """
 
     def __init__(self, client: AsyncClient | None = None) -> None:
@@ -37,23 +44,21 @@ class LocalLLMService:
         **options: Unpack[Options],
     ) -> str:
         """The text that the model writes for a prompt."""
-        job = await self._client.generate(
+        asked = self._client.generate(
             prompt,
             system_prompt=system_prompt,
             max_tokens=max_tokens,
             temperature=temperature,
             **options,
         )
-        return (await job.result()).text
+        return (await _answer(asked)).text
 
     async def summarize_rag_context(
         self, context: str, max_summary_tokens: int | None = None, **options: Unpack[Options]
     ) -> str:
         """The summary of a text."""
-        job = await self._client.summarize(
-            context, max_summary_tokens=max_summary_tokens, **options
-        )
-        return (await job.result()).summary
+        asked = self._client.summarize(context, max_summary_tokens=max_summary_tokens, **options)
+        return (await _answer(asked)).summary
 
     async def compress_conversation(
         self,
@@ -62,8 +67,8 @@ class LocalLLMService:
         **options: Unpack[Options],
     ) -> str:
         """The summary that can take the place of a conversation."""
-        job = await self._client.compress(messages, target_tokens=target_tokens, **options)
-        return (await job.result()).summary
+        asked = self._client.compress(messages, target_tokens=target_tokens, **options)
+        return (await _answer(asked)).summary
 
     async def extract_function_parameters(
         self,
@@ -72,15 +77,15 @@ class LocalLLMService:
         **options: Unpack[Options],
     ) -> dict[str, Any]:
         """The arguments of a function call; of a Python function, as values of its types."""
-        job = await self._client.extract_parameters(user_message, function_schema, **options)
-        return (await job.result()).arguments
+        asked = self._client.extract_parameters(user_message, function_schema, **options)
+        return (await _answer(asked)).arguments
 
     async def generate_structured_output(
         self, prompt: str, schema: type[D] | dict[str, Any] | bool, **options: Unpack[Options]
     ) -> D:
         """An instance of a JSON Schema, or of a class that is given in its place."""
-        job = await self._client.structured_output(prompt, schema, **options)
-        return (await job.result()).data
+        asked = self._client.structured_output(prompt, schema, **options)
+        return (await _answer(asked)).data
 
     def get_cache_stats(self) -> dict[str, Any]:
         """`{"hits", "misses", "hit_rate"}` of all callers' jobs on this Redis that have ended.
@@ -106,3 +111,14 @@ class LocalLLMService:
         ___: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+async def _answer(asked: Coroutine[Any, Any, AsyncJob[A]]) -> A:
+    """The answer of a job that only the awaiting task knows of."""
+    job = await asked
+    try:
+        return await job.result()
+    except asyncio.CancelledError:
+        with suppress(ServiceError):
+            await job.cancel()
+        raise

@@ -20,7 +20,7 @@ from celery.exceptions import CeleryError, Ignore
 from local_llm_service.tasks import engine_death, retry
 from local_llm_service.tasks.admission import fingerprint_of
 from local_llm_service.tasks.bounded import bounded_by
-from local_llm_service.tasks.elsewhere import given_up_error, pass_on
+from local_llm_service.tasks.elsewhere import given_up_error, leave_after_death, pass_on
 from local_llm_service.tasks.kind import JobTask
 from local_llm_service.tasks.outcome import Outcome, read_answer, unexpected
 from local_llm_service.tasks.request import JobRequest
@@ -130,11 +130,12 @@ class _Run:
         """Let the engine generate, and note how it did."""
         served, began_at = self._runtime.served, time.monotonic()
         self._in_flight.model = full_name(model)
-        prompt = self._kind.prompt(request, self._runtime.settings.max_output_tokens)
+        asked = self._kind.prompt(request, self._runtime.settings.max_output_tokens)
+        prompt = engine_death.safer(asked, self._delivery)
         try:
             with self._written(request) as on_text:
                 completion = self._runtime.engine.complete(
-                    engine_death.safer(prompt, self._delivery),
+                    prompt,
                     model=model,
                     remaining_seconds=self._delivery.remaining_seconds,
                     stoppable=self._in_flight,
@@ -144,6 +145,8 @@ class _Run:
             served.ended(model, error, began_at)
             raise
         served.ended(model, None, began_at)
+        if prompt is asked:
+            self._runtime.engine_deaths.acquit(self._delivery.task_id)
         return completion
 
     @contextmanager
@@ -264,7 +267,9 @@ def _final(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDelivery
     error = outcome.result
     if not isinstance(error, ServiceError):
         return outcome
-    final = engine_death.final(error, in_flight.delivery, runtime.settings.max_crashes)
+    final = engine_death.final(
+        error, in_flight.delivery, runtime.settings.max_crashes, runtime.engine_deaths
+    )
     return replace(outcome, result=final)
 
 
@@ -286,6 +291,8 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         pause = again.delay_seconds
         logger.warning("job %s: %s; next try in %.1f s", delivery.task_id, error.code, pause)
     died = again.cause == "engine_died"
+    if died and engine_death.is_charged(delivery) and leave_after_death(error, runtime, in_flight):
+        return True
     if died:
         logger.warning("job %s: %s; it runs again alone", delivery.task_id, error.message)
     runtime.release(

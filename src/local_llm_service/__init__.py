@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from local_llm_service.producers.client import Client as Client
     from local_llm_service.producers.client import Job as Job
     from local_llm_service.producers.first_api import LocalLLMService as LocalLLMService
+    from local_llm_service.producers.stream_event import StreamEvent as StreamEvent
     from local_llm_service.tasks import compress as compress
     from local_llm_service.tasks import extract_parameters as extract_parameters
     from local_llm_service.tasks import generate as generate
@@ -26,6 +27,7 @@ _HOMES = {
     **dict.fromkeys(("AsyncClient", "AsyncJob"), "producers.async_client"),
     **dict.fromkeys(("Client", "Job"), "producers.client"),
     "LocalLLMService": "producers.first_api",
+    "StreamEvent": "producers.stream_event",
     **dict.fromkeys(
         ("compress", "extract_parameters", "generate", "structured_output", "summarize"), "tasks"
     ),

@@ -159,6 +159,22 @@ def test_what_the_callers_iterator_raises_is_raised(mapped: Mapped) -> None:
         mapped("generate", items())
 
 
+def test_a_source_that_is_cancelled_ends_the_loop() -> None:
+    """A task inside it may have been cancelled by somebody else; nobody waits in vain."""
+
+    async def items() -> AsyncIterator[str]:
+        yield "before the cancel"
+        raise asyncio.CancelledError
+
+    async def run() -> None:
+        async with AsyncClient() as client, asyncio.timeout(20):
+            async for _ in client.map("generate", items()):
+                pass
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
+
+
 def test_who_stops_early_leaves_the_items_unread(shared_redis: redis.Redis) -> None:
     """No more is read or submitted than the window, and nothing listens any more."""
     read = []

@@ -258,7 +258,7 @@ def test_requests_under_uvicorn_with_uvloop_get_their_answers(
 GUNICORN = """
 import asyncio, os
 from urllib.parse import unquote
-from local_llm_service import AsyncClient, Client
+from local_llm_service import AsyncClient, Client, tasks
 
 client, asynchronous = Client(), AsyncClient()
 
@@ -269,11 +269,14 @@ async def ask_asynchronously(prompt):
 def ask(prompt):
     if prompt.startswith("async"):
         return asyncio.run(ask_asynchronously(prompt))
+    if prompt.startswith("celery"):
+        return tasks.generate.delay(prompt, cache=False).get(timeout=60)["text"]
     return client.generate(prompt).result(60).text
 
-# With --preload this runs once, in the parent of all workers, which goes on with both.
+# With --preload this runs once, in the parent of all workers.
 assert ask("at import") == "<at import>"
 assert ask("async at import") == "<async at import>"
+assert ask("celery at import") == "<celery at import>"
 
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -281,16 +284,19 @@ def application(environ, start_response):
 """
 
 
+FACES = ("sync", "async", "celery")
+
+
 def test_clients_made_before_gunicorn_forks_work_in_its_workers(
     shared_redis: redis.Redis, tmp_path: Path
 ) -> None:
-    """Both have been used by the parent: its connections, threads and loops are not theirs."""
+    """All doors have been used by the parent: its connections, threads and loops are not theirs."""
     port = free_port()
     command = [*STRICT, "-m", "gunicorn", "--preload", "--workers", "4", "--threads", "2"]
     command += ["--bind", f"127.0.0.1:{port}", "--timeout", "90", "application"]
     with serving("gunicorn", GUNICORN, command, tmp_path) as (server, log):
         wait_until(lambda: "Booting worker" in log.read_text() or server.poll(), "gunicorn starts")
-        prompts = [f"{face} {number}" for number in range(30) for face in ("sync", "async")]
+        prompts = [f"{face} {number}" for number in range(20) for face in FACES]
         with ThreadPoolExecutor(8) as threads:
             answers = list(threads.map(lambda one: fetch(port, one), prompts))
         assert answers == [f"<{prompt}>" for prompt in prompts], log.read_text()[-3000:]

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -169,6 +170,45 @@ def test_a_wrong_offset_is_refused_at_the_call(offset: Any) -> None:
     """Before anything is read."""
     with pytest.raises(InvalidRequest):
         client.job("any").stream(offset)
+
+
+PROCESSES = {
+    "gevent": """
+        from gevent import monkey; monkey.patch_all()
+        import gevent, sys
+        from local_llm_service import Client
+        def read(_): return "".join(event.text for event in Client().job(sys.argv[1]).stream())
+        readers = gevent.joinall([gevent.spawn(read, number) for number in range(9)])
+        print(end="".join({one.value for one in readers}))
+    """,
+    "uvloop": """
+        import asyncio, sys, uvloop
+        from local_llm_service import AsyncClient
+        client = AsyncClient()
+        async def read(): return "".join([e.text async for e in client.job(sys.argv[1]).stream()])
+        async def main(): return await asyncio.gather(*(read() for _ in range(9)))
+        print(end="".join({*uvloop.run(main()), *uvloop.run(main())}))
+    """,
+    "fork": """
+        import os, sys
+        from local_llm_service import Client
+        stream = Client().job(sys.argv[1]).stream()
+        first = next(stream)
+        if child := os.fork():
+            assert os.waitpid(child, 0)[1] == 0
+        else:
+            stream = Client().job(sys.argv[1]).stream(first.offset)
+        print(end=first.text + "".join(event.text for event in stream))
+    """,
+}
+
+
+@pytest.mark.parametrize("kind", PROCESSES)
+def test_every_kind_of_process_reads(model: Model, kind: str) -> None:
+    """Under gevent's monkey patch, in two loops of uvloop, on both sides of a fork."""
+    job = client.generate(model.say(pause_seconds=0.1, first=0.5), stream=True)
+    done = run_python("-W", "error", "-c", dedent(PROCESSES[kind]), job.id)
+    assert done.stdout == TEXT * (1 + (kind == "fork")), done.stderr
 
 
 def test_an_id_that_nobody_knows_is_not_found(shared_worker: WorkerProcess) -> None:

@@ -247,16 +247,18 @@ def test_nobody_listens_for_streams_that_are_over(
         async with AsyncClient() as client:
             job = await client.generate("a tale", stream=True)
 
+            began = asyncio.Semaphore(0)
+
             async def read() -> None:
                 async for _ in job.stream():
-                    pass
+                    began.release()
 
             readers = [asyncio.create_task(read()) for _ in range(50)]
-            await asyncio.sleep(0.5)
+            for _ in readers:
+                await began.acquire()
             for reader in readers:
                 reader.cancel()
             await asyncio.gather(*readers, return_exceptions=True)
-            await asyncio.sleep(0)  # the event loop ends the generators
             assert client.here().listener._interests.are_none
             await job.cancel()
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, field_validator
 from local_llm_service import AsyncClient, Client, LocalLLMService
 from local_llm_service import tasks as celery_tasks
 from local_llm_service.worker.errors import InvalidOutput, InvalidRequest
+from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import KEYS
 
@@ -194,3 +195,20 @@ def test_the_first_services_api_returns_the_bare_content(
     assert answers[:4] == ["Python is a language."] * 4
     assert answers[4:] == [{"city": "Bern"}] * 2
     assert counts == {"hits": 1, "misses": 1, "hit_rate": 0.5}
+
+
+def test_who_stops_waiting_in_the_first_api_cancels_the_job(shared_ollama: FakeOllama) -> None:
+    """Nobody else knows of the job, and its model would write for nobody."""
+    shared_ollama.respond = lambda _: Script(end="hang")
+    shared_ollama.seen.clear()
+
+    async def stop() -> None:
+        async with LocalLLMService() as service:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await service.generate_response(prompt="endless", cache=False)
+
+    asyncio.run(stop())
+    wait_until(
+        lambda: shared_ollama.seen and shared_ollama.seen[0].closed_at, "the stream is closed"
+    )

@@ -13,7 +13,7 @@ from local_llm_service.testing.fake_redis import FakeRedis
 from local_llm_service.worker.store import connection
 from local_llm_service.worker.store.keys import DEFAULT_PREFIX
 from tests.conftest import wait_until
-from tests.integration.test_cluster import Site, play_all
+from tests.doubles.every_script import Site, play_all
 from tests.schedules.mutants import MUTANTS
 from tests.schedules.stage import stage
 

@@ -101,7 +101,7 @@ class Site:
     def publish(self, text: str) -> None:
         """Redis announces a result."""
         for here in self.waits:
-            here.told("1", text.encode())
+            here.looked_up("1", Seen(text, JobState.RUNNING))
 
     def goes_away(self) -> None:
         """The connection breaks."""
@@ -161,7 +161,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 def test_a_result_that_is_announced_ends_the_wait(site: Site) -> None:
-    """From the message alone: nothing is asked."""
+    """Its listener finds it; the wait asks nothing of its own."""
     site.after(5, lambda: site.publish(stored(ANSWER)))
     assert site.result(60).text == "Hello."
     assert site.now == 1005

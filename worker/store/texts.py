@@ -7,7 +7,7 @@ look, and everybody else reads the string.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Self
 
@@ -37,7 +37,7 @@ class TextAddition:
     fingerprint: str
     at_bytes: int
     at_characters: int
-    text: bytes
+    text: bytes = field(repr=False)
     is_complete: bool
 
     @property
@@ -57,12 +57,12 @@ class TextLook:
 
     state: str
     has_ended: bool
-    result: str
+    result: str = field(repr=False)
     fingerprint: str
     run: str
     is_complete: bool
     from_bytes: int
-    text: str
+    text: str = field(repr=False)
 
     @classmethod
     def of(cls, reply: Sequence[Any]) -> Self:
