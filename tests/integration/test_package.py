@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 SHORT = ("worker", "tasks", "producers")
 ROOMS = (*SHORT, "testing")
 PACKAGE = "local_llm_service"
+PLUGIN = f"{PACKAGE}.testing.plugin"
 
 
 def run(
@@ -180,6 +181,15 @@ def test_a_wheel_holds_the_package_and_nothing_else(checkout: Path, built: Path)
     expected |= {f"{PACKAGE}/{name}" for name in extra}
     assert {name for name in names(wheel) if name.startswith(PACKAGE + "/")} == expected
     assert sum(name.endswith(".lua") for name in expected) >= 10
+
+
+def test_a_wheel_brings_the_pytest_plugin(built: Path) -> None:
+    """Under its module's name: pytest then takes `-p` and `pytest_plugins` of it for the same."""
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (file,) = (name for name in names(wheel) if name.endswith("/entry_points.txt"))
+        _, _, plugins = archive.read(file).decode().partition("[pytest11]\n")
+    assert plugins.split() == [PLUGIN, "=", PLUGIN]
 
 
 def test_a_wheel_from_the_sdist_is_identical(built: Path, tmp_path: Path) -> None:
