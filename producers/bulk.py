@@ -187,10 +187,7 @@ class Bulk:
         if not isinstance(heard, bytes):
             yield from self._look(list(self._running.values()))
         elif running := self._running.get(ear.channel):
-            if heard.startswith(b"{"):
-                yield from self._found(running, heard)
-            else:  # it only tells that there is one
-                yield from self._look([running])
+            yield from self._look([running])  # what is heard is not believed
         ear.listen_to(self._running)
 
     def _look(self, some: Sequence[_Running]) -> Calls[None]:
