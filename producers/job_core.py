@@ -22,6 +22,7 @@ from local_llm_service.worker.celery_ext.control import cancelling
 from local_llm_service.worker.errors import Cancelled, InternalError, InvalidRequest, ServiceError
 from local_llm_service.worker.store.calls import Calls
 from local_llm_service.worker.store.states import JobState
+from local_llm_service.worker.task_id import is_usable
 
 A = TypeVar("A", bound=Answer)
 
@@ -43,6 +44,13 @@ class JobFacts(Generic[A]):
     answer: type[A] | None = None
     result: dict[str, Any] | None = field(default=None, repr=False)
     read: Reader | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for what is the id of no job."""
+        if not is_usable(self.task_id):
+            raise InvalidRequest(
+                "task_id: is no job's id", "Give the text that a job's `id` holds."
+            )
 
 
 def submitting(site: Site, ask: Ask[A]) -> Calls[JobFacts[A]]:

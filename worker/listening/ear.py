@@ -68,7 +68,11 @@ class Ear(Generic[S]):
     def looks(self) -> None:
         """Redis is there, and something may have been missed."""
         self._seen = True
-        if not self._heard or self._heard[-1] is not LOOK:
+        try:
+            is_told = self._heard[-1] is LOOK
+        except IndexError:
+            is_told = False
+        if not is_told:
             self._heard.append(LOOK)
         self.sleeper.wake()
 
@@ -86,6 +90,17 @@ class Ear(Generic[S]):
         fresh, gone, self._channels = wanted - self._channels, self._channels - wanted, wanted
         self._change(self, fresh, gone)
 
+    def _next(self) -> Heard:
+        # The listener may take everything away meanwhile, to say LOOK: so it is not asked first.
+        try:
+            heard = self._heard.popleft()
+        except IndexError:
+            return None
+        if isinstance(heard, Look):
+            return heard
+        self.channel, payload = heard
+        return payload
+
     def hearing(self, timeout_seconds: float | None = None) -> Calls[Heard]:
         """The next payload, LOOK, or None after `timeout_seconds` (None: no limit), as calls.
 
@@ -95,12 +110,8 @@ class Ear(Generic[S]):
         began = monotonic()
         while True:
             self.sleeper.clear()
-            if self._heard:
-                heard = self._heard.popleft()
-                if isinstance(heard, Look):
-                    return heard
-                self.channel, payload = heard
-                return payload
+            if (heard := self._next()) is not None:
+                return heard
             now = monotonic()
             give_up = end_of(self._watch, seen=self._seen, began=self._began, timeout=None, now=now)
             if give_up <= now and (why := why_too_late(self._watch, seen=self._seen)):
