@@ -97,7 +97,7 @@ def test_the_options_are_those_of_every_request() -> None:
 
 
 def test_what_is_looped_over_can_be_closed() -> None:
-    """A type checker lets a reader leave by `contextlib.closing` and `aclosing`, as the pages say."""
+    """A type checker lets a reader leave by `contextlib.aclosing`, as the pages say."""
     for face, closable in ((Client, "Generator["), (AsyncClient, "AsyncGenerator[")):
         assert str(inspect.signature(face.map).return_annotation).startswith(closable)
     for job, closable in ((Job, "Generator["), (AsyncJob, "AsyncGenerator[")):
