@@ -190,6 +190,18 @@ PROCESSES = {
         async def main(): return await asyncio.gather(*(read() for _ in range(9)))
         print(end="".join({*uvloop.run(main()), *uvloop.run(main())}))
     """,
+    "fork while it reads": """
+        import os, sys
+        from local_llm_service import Client
+        stream = Client().job(sys.argv[1]).stream()
+        first, child = next(stream), os.fork()
+        text = first.text + "".join(event.text for event in stream)
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+            print(end=text)
+        else:
+            os._exit(text != """ + repr(TEXT) + """)
+    """,
     "fork": """
         import os, sys
         from local_llm_service import Client

@@ -52,6 +52,7 @@ class Ear(Generic[S]):
         self._channels: set[str] = set()
         self._heard: deque[tuple[str, bytes] | Look] = deque()
         self._began, self._seen = monotonic(), False
+        self._is_left = False
         #: The channel of the payload that `next` returned last.
         self.channel = ""
 
@@ -79,6 +80,10 @@ class Ear(Generic[S]):
     def redis_is_away(self) -> None:
         """Let the reader decide anew when to give up."""
         self.sleeper.wake()
+
+    def leave_to_the_parent(self, sleeper: S) -> None:
+        """Begin as a forked child, should it read on: its listener knows of no ear."""
+        self.sleeper, self._is_left, self._seen = sleeper, True, False
 
     # --- the reader --------------------------------------------------------------------------
 
@@ -108,6 +113,9 @@ class Ear(Generic[S]):
         or, once it was, has been away for a minute.
         """
         began = monotonic()
+        if self._is_left:
+            self._is_left, self._began = False, began
+            self._change(self, self._channels, set())
         while True:
             self.sleeper.clear()
             if (heard := self._next()) is not None:

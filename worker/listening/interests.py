@@ -72,6 +72,10 @@ class Interests:
         """Whether nobody wants anything."""
         return not (self._waits or self._ears)
 
+    def ears(self) -> list[Ear[Any]]:
+        """All ears; without the lock, as a forked child has no other thread."""
+        return list({id(one): one for some in self._ears.values() for one in some}.values())
+
     def forget_subscriptions(self) -> None:
         """The connection is another one: nothing is subscribed."""
         self._subscribed = set()
