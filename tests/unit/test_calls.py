@@ -134,7 +134,7 @@ def test_a_redis_that_goes_is_told_and_nothing_is_left(
 def test_a_caller_that_is_interrupted_leaves_no_job(
     run: Any, interrupted: str, error: BaseException, forget: Any
 ) -> None:
-    """Redis may have taken it: nobody would have its id. A Redis that is away hides no interrupt."""
+    """Redis may have taken it: nobody would have its id. A Redis that is away hides nothing."""
     there = Redis(**{"submit": ["queue", 0], "put": 1, "forget": forget, interrupted: error})
     with pytest.raises(type(error)):
         ask(run, there)
