@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -19,7 +27,7 @@ async def map_items(
     window: int | None,
     ordered: bool,
     options: Mapping[str, Any],
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """See `Client.map`; `here` is what the client has in the loop that iterates."""
     state = here()
     bulk = Bulk(state, kind, options, window, ordered)

@@ -10,7 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Coroutine,
+    Iterable,
+)
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, overload
@@ -51,18 +57,18 @@ def _awaited(
 
 def _iterated(
     declared: Callable[Concatenate[JobCore[A], P], Stream[A]],
-) -> Callable[Concatenate[AsyncJob[A], P], AsyncIterator[StreamEvent[A]]]:
-    @face_of(declared, "AsyncIterator[StreamEvent[{}]]")
+) -> Callable[Concatenate[AsyncJob[A], P], AsyncGenerator[StreamEvent[A], None]]:
+    @face_of(declared, "AsyncGenerator[StreamEvent[{}], None]")
     def method(
         self: AsyncJob[A], /, *args: P.args, **kwargs: P.kwargs
-    ) -> AsyncIterator[StreamEvent[A]]:
+    ) -> AsyncGenerator[StreamEvent[A], None]:
         here = self._client.here()
         return _events(here, declared(JobCore(here, self._facts), *args, **kwargs))
 
     return method
 
 
-async def _events(here: LoopState, stream: Stream[A]) -> AsyncIterator[StreamEvent[A]]:
+async def _events(here: LoopState, stream: Stream[A]) -> AsyncGenerator[StreamEvent[A], None]:
     with here.listener.hear(stream.channels) as ear:
         while not stream.has_ended:
             for event in await here.drive(stream.next_events(ear)):
@@ -128,7 +134,7 @@ class AsyncClient:
         window: int | None = None,
         ordered: Literal[True] = True,
         **options: Any,
-    ) -> AsyncIterator[Outcome]: ...
+    ) -> AsyncGenerator[Outcome, None]: ...
 
     @overload
     def map(
@@ -139,7 +145,7 @@ class AsyncClient:
         *,
         ordered: Literal[False],
         **options: Any,
-    ) -> AsyncIterator[tuple[int, Outcome]]: ...
+    ) -> AsyncGenerator[tuple[int, Outcome], None]: ...
 
     def map(
         self,
@@ -148,7 +154,7 @@ class AsyncClient:
         window: int | None = None,
         ordered: bool = True,
         **options: Any,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         check_map(kind, items, (Iterable, AsyncIterable), window, options)
         return map_items(self.here, kind, items, window, ordered, options)
 
@@ -160,15 +166,19 @@ class AsyncClient:
     def job(self, task_id: str) -> AsyncJob[Any]:
         """The job of this id, which any process has submitted; its answer is of the job's kind.
 
-        Nothing is asked: of an id that nobody knows, `status()` is unknown.
+        Nothing is asked: of an id that nobody knows, `status()` is unknown. Raises InvalidRequest
+        for what can be no job's id.
         """
         return AsyncJob(self, JobFacts(task_id))
 
     async def close(self) -> None:
-        """Close the connections of this event loop. A later call opens new ones."""
+        """Close the connections of this event loop. A later call opens new ones.
+
+        So does whoever still waits: nobody's wait or stream ends by this.
+        """
         _drop_closed(self._states)
-        state = self._states.pop(id(asyncio.get_running_loop()), None)
-        if state is not None:
+        state = self._states.get(id(asyncio.get_running_loop()))
+        if state is not None:  # it is kept, as its loop may end before those who still wait
             await state.close()
 
     async def __aenter__(self) -> Self:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, overload
 
@@ -77,15 +77,19 @@ def _blocking(
 
 def _iterated(
     declared: Callable[Concatenate[JobCore[A], P], Stream[A]],
-) -> Callable[Concatenate[Job[A], P], Iterator[StreamEvent[A]]]:
-    @face_of(declared, "Iterator[StreamEvent[{}]]")
-    def method(self: Job[A], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[StreamEvent[A]]:
+) -> Callable[Concatenate[Job[A], P], Generator[StreamEvent[A], None, None]]:
+    @face_of(declared, "Generator[StreamEvent[{}], None, None]")
+    def method(
+        self: Job[A], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Generator[StreamEvent[A], None, None]:
         return read_along(declared(JobCore(SITE, self._facts), *args, **kwargs))
 
     return method
 
 
-def read_along(stream: Stream[A], until: float = float("inf")) -> Iterator[StreamEvent[A]]:
+def read_along(
+    stream: Stream[A], until: float = float("inf")
+) -> Generator[StreamEvent[A], None, None]:
     """The events of a stream as they come, to its end or to a monotonic time."""
     with SITE.listener.hear(stream.channels) as ear:
         while not stream.has_ended and (events := SITE.drive(stream.next_events(ear, until))):
@@ -148,7 +152,7 @@ class Client:
         window: int | None = None,
         ordered: Literal[True] = True,
         **options: Any,
-    ) -> Iterator[Outcome]: ...
+    ) -> Generator[Outcome, None, None]: ...
 
     @overload
     def map(
@@ -159,7 +163,7 @@ class Client:
         *,
         ordered: Literal[False],
         **options: Any,
-    ) -> Iterator[tuple[int, Outcome]]: ...
+    ) -> Generator[tuple[int, Outcome], None, None]: ...
 
     def map(
         self,
@@ -168,7 +172,7 @@ class Client:
         window: int | None = None,
         ordered: bool = True,
         **options: Any,
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """Ask for each item and yield its answer, or the ServiceError that stands in its place.
 
         An item is a dict of arguments, or a value for the kind's first one. `options` are options
@@ -189,7 +193,8 @@ class Client:
     def job(self, task_id: str) -> Job[Any]:
         """The job of this id, which any process has submitted; its answer is of the job's kind.
 
-        Nothing is asked: of an id that nobody knows, `status()` is unknown.
+        Nothing is asked: of an id that nobody knows, `status()` is unknown. Raises InvalidRequest
+        for what can be no job's id.
         """
         return job(task_id)
 
@@ -208,7 +213,7 @@ class Client:
         self.close()
 
 
-def _bulk(bulk: Bulk, items: Iterable[Any]) -> Iterator[tuple[int, Outcome]]:
+def _bulk(bulk: Bulk, items: Iterable[Any]) -> Generator[tuple[int, Outcome], None, None]:
     iterator = iter(items)
     with SITE.listener.hear(()) as ear:
         while (step := SITE.drive(bulk.step(ear))) is not Step.END:

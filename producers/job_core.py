@@ -15,13 +15,14 @@ from local_llm_service.producers.progress import Progress
 from local_llm_service.producers.python_types import Reader, as_json
 from local_llm_service.producers.result_wait import Site, decoded, reaching, wait_for
 from local_llm_service.producers.streaming import Stream
-from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.answer import Answer, text_of
 from local_llm_service.tasks.job import KindTask
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.control import cancelling
 from local_llm_service.worker.errors import Cancelled, InternalError, InvalidRequest, ServiceError
 from local_llm_service.worker.store.calls import Calls
 from local_llm_service.worker.store.states import JobState
+from local_llm_service.worker.task_id import is_usable
 
 A = TypeVar("A", bound=Answer)
 
@@ -43,6 +44,13 @@ class JobFacts(Generic[A]):
     answer: type[A] | None = None
     result: dict[str, Any] | None = field(default=None, repr=False)
     read: Reader | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest for what is the id of no job."""
+        if not is_usable(self.task_id):
+            raise InvalidRequest(
+                "task_id: is no job's id", "Give the text that a job's `id` holds."
+            )
 
 
 def submitting(site: Site, ask: Ask[A]) -> Calls[JobFacts[A]]:
@@ -133,13 +141,21 @@ class JobCore(Generic[A]):
         """
         return Stream(self._site, self._facts.task_id, self._outcome, after)
 
-    def _outcome(self, text: str) -> A | ServiceError | None:
-        """How a job has ended, by its result as Redis holds it; None: it has not."""
+    def _outcome(self, text: str) -> tuple[A | ServiceError, str] | None:
+        """How a job has ended, by its result as Redis holds it, and the text of its answer; None:
+        it has not.
+
+        The text is that of the plain answer: a class of the caller's may write another one, and
+        readers in other processes, who do not have it, go on from the same offsets.
+        """
         meta = decoded(text)
+        if meta is None:
+            return None
         try:
-            return None if meta is None else self._typed(_answer_in(meta))
+            plain = _answer_in(meta)
+            return self._typed(plain), text_of(plain)
         except ServiceError as error:
-            return error
+            return error, ""
 
     def _typed(self, data: dict[str, Any]) -> A:
         answer = _typed(self._facts.answer, data)

@@ -82,7 +82,12 @@ def _cancels_kept() -> Iterator[None]:
     """
     task = asyncio.current_task()
     earlier = 0 if task is None else task.cancelling()
-    yield
+    try:
+        yield
+    except Exception:
+        if task is not None and task.cancelling() > earlier:
+            raise asyncio.CancelledError from None
+        raise
     if task is not None and task.cancelling() > earlier:
         raise asyncio.CancelledError
 
@@ -105,18 +110,24 @@ class LoopState:
 
     async def drive(self, calls: Calls[T]) -> T:
         """Run logic (worker/store/calls.py) to its end. Raises what the logic raises."""
+        await self._be_closed_with_the_loop()
+        return await drive_async(calls, self._answer)
+
+    async def _be_closed_with_the_loop(self) -> None:
         if self._end is None:
             self._end = self._at_the_loops_end()
             await anext(self._end)
-        return await drive_async(calls, self._answer)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. Whoever still waits is served on, over new ones."""
         end, self._end = self._end, None
         if end is None:
             await self._close()
         else:
             await end.aclose()  # which does it, and leaves nothing to do for the loop's end
+        if self.listener.is_wanted:
+            await self._be_closed_with_the_loop()
+            self.listener.serve_on()
 
     async def _close(self) -> None:
         await self.listener.close()

@@ -31,13 +31,16 @@ FRESH_SECONDS = 1.0
 
 
 class Stream(Generic[A]):
-    """One reading of one job's text. `outcome` reads Celery's result; None: it is none yet."""
+    """One reading of one job's text.
+
+    `outcome` reads Celery's result: how the job has ended, and its answer's text; None: it has not.
+    """
 
     def __init__(
         self,
         site: Site,
         task_id: str,
-        outcome: Callable[[str], A | ServiceError | None],
+        outcome: Callable[[str], tuple[A | ServiceError, str] | None],
         after: str | None = None,
     ) -> None:
         """Raises InvalidRequest for an `after` that is no offset."""
@@ -122,4 +125,5 @@ class Stream(Generic[A]):
         # The channel of a job that was sent by name is known once a worker has read its message.
         is_untold = not look.fingerprint and look.state != "running"
         self._pause = PAUSE_SECONDS if is_untold else None
-        return self._reader.looked(look, self._outcome(look.result) if look.has_ended else None)
+        ended = self._outcome(look.result) if look.has_ended else None
+        return self._reader.looked(look, *(ended or (None, "")))

@@ -12,7 +12,6 @@ from hashlib import blake2b
 from typing import Generic
 
 from local_llm_service.producers.stream_event import A, EventType, StreamEvent
-from local_llm_service.tasks.answer import text_of
 from local_llm_service.worker.errors import Cancelled, InvalidRequest, ServiceError
 from local_llm_service.worker.store.texts import TextLook
 
@@ -61,8 +60,10 @@ class TextReader(Generic[A]):
             return list(self._give(piece))
         return [] if start + len(piece) <= self._characters else None
 
-    def looked(self, look: TextLook, outcome: A | ServiceError | None) -> list[StreamEvent[A]]:
-        """What a look says. `outcome` is the job's, once it has ended."""
+    def looked(
+        self, look: TextLook, outcome: A | ServiceError | None, answer_text: str = ""
+    ) -> list[StreamEvent[A]]:
+        """What a look says. `outcome` is the job's, once it has ended, with its answer's text."""
         events = list(self._read_on(look)) if look.run else []
         if outcome is None:
             return events
@@ -71,7 +72,7 @@ class TextReader(Generic[A]):
             word: EventType = "cancelled" if isinstance(outcome, Cancelled) else "failed"
             return [*events, StreamEvent(word, offset=self.offset, error=outcome)]
         if not (look.run and look.is_complete):
-            events += self._read_answer(text_of(outcome.model_dump(mode="json")))
+            events += self._read_answer(answer_text)
         return [*events, StreamEvent("end", offset=self.offset, answer=outcome)]
 
     def _read_on(self, look: TextLook) -> Iterator[StreamEvent[A]]:

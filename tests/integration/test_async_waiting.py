@@ -156,6 +156,29 @@ def test_thousands_of_waits_that_end_in_time_or_are_cancelled_leave_nothing(
     assert asyncio.run(main()) == {NotReady, TimeoutError}
 
 
+def test_closing_a_client_ends_no_wait_and_no_stream(redis_client: redis.Redis) -> None:
+    """Other tasks of the loop still use it: they are served over new connections."""
+    exists(redis_client, "slow", "told")
+
+    async def read(client: AsyncClient) -> str:
+        return "".join([event.text async for event in client.job("told").stream()])
+
+    async def main() -> list[str]:
+        client = AsyncClient()
+        wait = asyncio.create_task(client.job("slow").result())
+        reading = asyncio.create_task(read(client))
+        for _ in range(2):
+            await until(lambda: {"slow", "told"} <= listened(redis_client), "it listens")
+            await client.close()
+        for task_id in ("slow", "told"):
+            store(task_id, f"for {task_id}")
+            redis_client.delete(KEYS.job(task_id))
+        async with asyncio.timeout(10):
+            return [(await wait).text, await reading]
+
+    assert asyncio.run(main()) == ["for slow", "for told"]
+
+
 def test_a_listener_that_nobody_needs_ends_and_begins_again(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

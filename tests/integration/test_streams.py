@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
+from pydantic import BaseModel, Field
 
 from local_llm_service import AsyncClient, Client, tasks
 from local_llm_service.producers.client import Job
@@ -189,6 +190,18 @@ PROCESSES = {
         async def main(): return await asyncio.gather(*(read() for _ in range(9)))
         print(end="".join({*uvloop.run(main()), *uvloop.run(main())}))
     """,
+    "fork while it reads": """
+        import os, sys
+        from local_llm_service import Client
+        stream = Client().job(sys.argv[1]).stream()
+        first, child = next(stream), os.fork()
+        text = first.text + "".join(event.text for event in stream)
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+            print(end=text)
+        else:
+            os._exit(text != """ + repr(TEXT) + """)
+    """,
     "fork": """
         import os, sys
         from local_llm_service import Client
@@ -286,6 +299,24 @@ def test_a_cached_answer_is_one_piece(model: Model) -> None:
     events = list(client.generate(question, stream=True).stream())
     assert [event.type for event in events] == ["text", "end"]
     assert events[0].text == TEXT
+
+
+class Town(BaseModel):
+    """A class that writes itself in other words than the model."""
+
+    people: int = Field(alias="n")
+
+
+def test_a_text_is_the_same_for_readers_with_and_without_the_callers_class(model: Model) -> None:
+    """An offset of one is a place for the other, also in an answer that is read from the cache."""
+    question = model.say('{"n": 12}')
+    client.structured_output(question, Town).result(10)
+    job = client.structured_output(question, Town, stream=True)
+    typed, plain = list(job.stream()), list(client.job(job.id).stream())
+    assert text_of(typed) == text_of(plain) == '{"n": 12}'
+    assert typed[-1].answer is not None
+    assert typed[-1].answer.data == Town(n=12)
+    assert [one.offset for one in typed] == [one.offset for one in plain]
 
 
 def test_a_job_that_was_not_to_stream_is_one_piece_at_its_end(

@@ -130,11 +130,12 @@ def test_a_redis_that_goes_is_told_and_nothing_is_left(
 @both
 @pytest.mark.parametrize("interrupted", ["submit", "put"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), asyncio.CancelledError()])
+@pytest.mark.parametrize("forget", [1, redis.ConnectionError("gone")])
 def test_a_caller_that_is_interrupted_leaves_no_job(
-    run: Any, interrupted: str, error: BaseException
+    run: Any, interrupted: str, error: BaseException, forget: Any
 ) -> None:
-    """Redis may have taken it: nobody would have its id."""
-    there = Redis(**{"submit": ["queue", 0], "put": 1, interrupted: error})
+    """Redis may have taken it: nobody would have its id. A Redis that is away hides nothing."""
+    there = Redis(**{"submit": ["queue", 0], "put": 1, "forget": forget, interrupted: error})
     with pytest.raises(type(error)):
         ask(run, there)
     assert there.names[-1] == "forget"

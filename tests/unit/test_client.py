@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from local_llm_service import Client
+from local_llm_service import AsyncClient, Client
 from local_llm_service.tasks.job import KindTask
 from local_llm_service.tasks.submit import Submitted
+from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.store.calls import Calls
 
 
@@ -55,3 +57,11 @@ def test_zero_and_false_are_values(sent: list[dict[str, Any]]) -> None:
     """Temperature 0 and a cache turned off are choices, not omissions."""
     Client().generate("p", temperature=0, cache=False, priority="low")
     assert sent == [{"prompt": "p", "temperature": 0, "cache": False, "priority": "low"}]
+
+
+@pytest.mark.parametrize("wrong", ["\ud800", "", "a\nb", "x" * 256, None, 7, b"id", uuid4()])
+@pytest.mark.parametrize("client", [Client(), AsyncClient()])
+def test_what_is_no_id_is_refused_at_once(client: Client | AsyncClient, wrong: Any) -> None:
+    """A wait for it would find nothing, and say that Redis is away."""
+    with pytest.raises(InvalidRequest, match="task_id"):
+        client.job(wrong)

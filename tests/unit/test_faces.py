@@ -94,3 +94,11 @@ def test_the_options_are_those_of_every_request() -> None:
             one.default for one in inspect.signature(getattr(Asks, name)).parameters.values()
         ]
         assert set(defaults) <= {inspect.Parameter.empty, None}
+
+
+def test_what_is_looped_over_can_be_closed() -> None:
+    """A type checker lets a reader leave by `contextlib.aclosing`, as the pages say."""
+    for face, closable in ((Client, "Generator["), (AsyncClient, "AsyncGenerator[")):
+        assert str(inspect.signature(face.map).return_annotation).startswith(closable)
+    for job, closable in ((Job, "Generator["), (AsyncJob, "AsyncGenerator[")):
+        assert str(inspect.signature(job.stream).return_annotation).startswith(closable)

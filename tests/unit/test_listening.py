@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import pytest
@@ -166,6 +167,47 @@ def test_an_ear_hears_payloads_and_is_told_to_look_again(
     ]
     ear.listen_to(())
     assert interests.are_none
+
+
+class Meddled(deque[Any]):
+    """What an ear has heard, where another thread acts once between a look and what follows."""
+
+    def __init__(self, heard: list[Any]) -> None:
+        super().__init__(heard)
+        self.is_quiet = False
+
+    def _meddle(self) -> None:
+        if not self.is_quiet:
+            self.is_quiet = True
+            self.clear()
+
+    def __len__(self) -> int:
+        there = super().__len__()
+        self._meddle()
+        return there
+
+    __bool__ = __len__  # type: ignore[assignment]
+
+
+def test_a_reader_and_its_listener_do_not_trip_over_each_other(watch: Watch) -> None:
+    """A slow reader takes the last one while the listener looks at it, or the other way round."""
+    ear = ThreadEar(watch, lambda *_: None, ThreadSleeper())
+    ear._heard = Meddled([("text.a", b"piece")])
+    ear.next(0)
+    ear._heard = Meddled([LOOK])
+    ear.looks()
+
+
+def test_a_channel_that_cannot_be_sent_is_refused_to_its_caller_alone(
+    interests: Interests, watch: Watch
+) -> None:
+    """It would break the connection of all who wait, for as long as somebody wants it."""
+    interests.begin(waiting(watch, "good"))
+    with pytest.raises(UnicodeEncodeError):
+        interests.begin(waiting(watch, "\ud800"))
+    with pytest.raises(UnicodeEncodeError):
+        ThreadEar(watch, interests.change, ThreadSleeper()).listen_to(["text.\ud800"])
+    assert interests.all_channels() == {KEYS.announced("good")}
 
 
 def test_an_ear_gives_up_on_a_redis_that_is_away(

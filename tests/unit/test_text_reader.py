@@ -98,6 +98,7 @@ class Server:
                 text=data[start:].decode(),
             ),
             self.outcome,
+            self.outcome.text if isinstance(self.outcome, GenerateAnswer) else "",
         )
 
 

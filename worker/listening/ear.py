@@ -52,6 +52,7 @@ class Ear(Generic[S]):
         self._channels: set[str] = set()
         self._heard: deque[tuple[str, bytes] | Look] = deque()
         self._began, self._seen = monotonic(), False
+        self._is_left = False
         #: The channel of the payload that `next` returned last.
         self.channel = ""
 
@@ -68,13 +69,21 @@ class Ear(Generic[S]):
     def looks(self) -> None:
         """Redis is there, and something may have been missed."""
         self._seen = True
-        if not self._heard or self._heard[-1] is not LOOK:
+        try:
+            is_told = self._heard[-1] is LOOK
+        except IndexError:
+            is_told = False
+        if not is_told:
             self._heard.append(LOOK)
         self.sleeper.wake()
 
     def redis_is_away(self) -> None:
         """Let the reader decide anew when to give up."""
         self.sleeper.wake()
+
+    def leave_to_the_parent(self, sleeper: S) -> None:
+        """Begin as a forked child, should it read on: its listener knows of no ear."""
+        self.sleeper, self._is_left, self._seen = sleeper, True, False
 
     # --- the reader --------------------------------------------------------------------------
 
@@ -86,6 +95,17 @@ class Ear(Generic[S]):
         fresh, gone, self._channels = wanted - self._channels, self._channels - wanted, wanted
         self._change(self, fresh, gone)
 
+    def _next(self) -> Heard:
+        # The listener may take everything away meanwhile, to say LOOK: so it is not asked first.
+        try:
+            heard = self._heard.popleft()
+        except IndexError:
+            return None
+        if isinstance(heard, Look):
+            return heard
+        self.channel, payload = heard
+        return payload
+
     def hearing(self, timeout_seconds: float | None = None) -> Calls[Heard]:
         """The next payload, LOOK, or None after `timeout_seconds` (None: no limit), as calls.
 
@@ -93,14 +113,13 @@ class Ear(Generic[S]):
         or, once it was, has been away for a minute.
         """
         began = monotonic()
+        if self._is_left:
+            self._is_left, self._began = False, began
+            self._change(self, self._channels, set())
         while True:
             self.sleeper.clear()
-            if self._heard:
-                heard = self._heard.popleft()
-                if isinstance(heard, Look):
-                    return heard
-                self.channel, payload = heard
-                return payload
+            if (heard := self._next()) is not None:
+                return heard
             now = monotonic()
             give_up = end_of(self._watch, seen=self._seen, began=self._began, timeout=None, now=now)
             if give_up <= now and (why := why_too_late(self._watch, seen=self._seen)):

@@ -34,9 +34,10 @@ class Interests:
     # --- callers -----------------------------------------------------------------------------
 
     def begin(self, wait: Wait[Any]) -> None:
-        """Serve a wait from now on."""
+        """Serve a wait from now on. Raises ValueError as `_sendable`."""
+        channels = _sendable(map(self._keys.announced, wait.missing))
         with self._lock:
-            for channel in map(self._keys.announced, wait.missing):
+            for channel in channels:
                 self._waits.setdefault(channel, []).append(wait)
                 self._begun.add(channel)
 
@@ -52,7 +53,11 @@ class Interests:
                 _take_out(self._waits, channel, wait)
 
     def change(self, ear: Ear[Any], fresh: set[str], gone: set[str]) -> None:
-        """Let an ear hear these channels from now on, and those no longer."""
+        """Let an ear hear these channels from now on, and those no longer.
+
+        Raises ValueError as `_sendable`.
+        """
+        _sendable(fresh)
         with self._lock:
             for channel in fresh:
                 self._ears.setdefault(channel, []).append(ear)
@@ -66,6 +71,10 @@ class Interests:
     def are_none(self) -> bool:
         """Whether nobody wants anything."""
         return not (self._waits or self._ears)
+
+    def ears(self) -> list[Ear[Any]]:
+        """All ears; without the lock, as a forked child has no other thread."""
+        return list({id(one): one for some in self._ears.values() for one in some}.values())
 
     def forget_subscriptions(self) -> None:
         """The connection is another one: nothing is subscribed."""
@@ -136,6 +145,16 @@ class Interests:
             wait.redis_is_away()
         for ear in ears.values():
             ear.redis_is_away()
+
+
+def _sendable(channels: Iterable[str]) -> list[str]:
+    """These channels. Raises ValueError for one that is no UTF-8.
+
+    It would break the connection that all others wait on, again and again.
+    """
+    every = list(channels)
+    "".join(every).encode()
+    return every
 
 
 def _take_out(table: dict[str, list[Any]], channel: str, one: Any) -> None:

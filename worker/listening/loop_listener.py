@@ -144,12 +144,23 @@ class LoopListener:
         self._bell.wake()
 
     async def close(self) -> None:
-        """End the task and its connection; whoever still waits is served by a new one."""
+        """End the task and its connection. Whoever still waits is served again by `serve_on`."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            self._line.is_closed()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits."""
+        return not self._interests.are_none
+
+    def serve_on(self) -> None:
+        """Serve those who still wait, over a new connection."""
+        if self.is_wanted:
+            self._ring()
 
     def drop(self) -> None:
         """Close the connection of a loop that runs no more."""

@@ -113,6 +113,8 @@ class ThreadListener:
         """Begin as a forked child."""
         if self._bell is not None:
             self._bell.close()
+        for ear in self._interests.ears():
+            ear.leave_to_the_parent(ThreadSleeper())
         self._begin()
 
     def _ring(self) -> None:

@@ -89,7 +89,8 @@ class Wait(Generic[S]):
 
     def unknown_since(self, task_id: str) -> float | None:
         """Since when Redis has not known a job, as far as it was asked; None where it does."""
-        return self._unknown[task_id][0] if task_id in self._unknown else None
+        first_and_last = self._unknown.get(task_id)
+        return None if first_and_last is None else first_and_last[0]
 
     def is_gone(self, task_id: str) -> bool:
         """Whether two looks with GONE_SECONDS between them have not found a job.

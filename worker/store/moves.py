@@ -6,6 +6,7 @@ Pure: nothing here asks Redis.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -65,7 +66,8 @@ class Moves:
         except (redis.RedisError, GeneratorExit):
             raise
         except BaseException:
-            yield from self.forget(new.task_id, nonce)
+            with suppress(redis.RedisError):  # an interrupt stays one
+                yield from self.forget(new.task_id, nonce)
             raise
         if isinstance(details[0], str):
             text = details[0]
