@@ -72,7 +72,7 @@ class Site:
         #: What happens after so many seconds.
         self.later: list[tuple[float, Callable[[], object]]] = []
         self.waits: list[Wait[Any]] = []
-        self.looks = self.commands = 0
+        self.looks = self.commands = self.rests = 0
 
     @property
     def listener(self) -> Site:
@@ -101,7 +101,7 @@ class Site:
     def publish(self, text: str) -> None:
         """Redis announces a result."""
         for here in self.waits:
-            here.told("1", text.encode())
+            here.looked_up("1", Seen(text, JobState.RUNNING))
 
     def goes_away(self) -> None:
         """The connection breaks."""
@@ -117,6 +117,8 @@ class Site:
         """What a driver does: time passes only here."""
         if isinstance(call, Rest):
             assert isinstance(call.sleeper, ThreadSleeper)
+            self.rests += 1
+            assert self.rests < 1000, "the wait never ends"
             if call.sleeper._rung.is_set():
                 return None
             end = self.now + call.seconds
@@ -161,7 +163,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 def test_a_result_that_is_announced_ends_the_wait(site: Site) -> None:
-    """From the message alone: nothing is asked."""
+    """Its listener finds it; the wait asks nothing of its own."""
     site.after(5, lambda: site.publish(stored(ANSWER)))
     assert site.result(60).text == "Hello."
     assert site.now == 1005
