@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -168,3 +169,47 @@ def test_logic_may_catch_an_error_and_go_on(run: Any) -> None:
         return "no error"
 
     assert run(logic(), Redis(PING=redis.ConnectionError(), ECHO="caught")) == "caught"
+
+
+def test_a_cancel_that_an_answer_swallows_is_noticed() -> None:
+    """As `asyncio.wait_for` before Python 3.12, by which redis-py sends, swallows one.
+
+    The logic learns of it once, and may still clean up.
+    """
+    cleaned = []
+
+    def logic() -> Calls[None]:
+        try:
+            yield Command(("GET", "a"))
+            pytest.fail("the task was cancelled")
+        except asyncio.CancelledError:
+            cleaned.append((yield Command(("DEL", "a"))))
+            raise
+
+    async def swallowing(call: Call) -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.01 if isinstance(call, Command) and "DEL" in call.words else 10)
+        return "a reply"
+
+    async def main() -> None:
+        task = asyncio.create_task(drive_async(logic(), swallowing))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with asyncio.timeout(20):  # and an own timeout is no cancel of somebody else
+            assert await drive_async(own_timeout(), hurried) == "too late"
+
+    def own_timeout() -> Calls[str]:
+        return (yield Command(("GET", "a")))
+
+    async def hurried(_: Call) -> str:
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.sleep(10)
+        except TimeoutError:
+            return "too late"
+        return "in time"
+
+    asyncio.run(main())
+    assert cleaned == ["a reply"]

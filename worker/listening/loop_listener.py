@@ -17,7 +17,7 @@ from local_llm_service.worker.listening.ear import Ear, Heard
 from local_llm_service.worker.listening.interests import BATCH, Interests
 from local_llm_service.worker.listening.line import SILENCE_SECONDS, Away, Line
 from local_llm_service.worker.listening.wait import Wait
-from local_llm_service.worker.store.calls import Call, Calls, Rest, drive_async
+from local_llm_service.worker.store.calls import Call, Calls, Cancels, Rest, drive_async
 from local_llm_service.worker.store.connection import (
     TIMEOUT_SECONDS,
     drop,
@@ -201,8 +201,10 @@ class LoopListener:
         """Connect; what somebody waits for is asked for next."""
         self._interests.forget_subscriptions()
         self._line.asks()
+        cancels = Cancels()
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await connection.connect()
+        cancels.check()
         self._line.is_made()
 
     def _lose(self, error: Exception) -> float:
@@ -274,5 +276,7 @@ class LoopListener:
 
 
 async def _send(connection: Any, *words: str) -> None:
+    cancels = Cancels()
     async with asyncio.timeout(TIMEOUT_SECONDS):
         await connection.send_command(*words, check_health=False)
+    cancels.check()

@@ -74,13 +74,15 @@ def drive(calls: Calls[T], answer: Callable[[Call], Any]) -> T:
 
 async def drive_async(calls: Calls[T], answer: Callable[[Call], Awaitable[Any]]) -> T:
     """The same where answers are awaited. A task that is cancelled lets the logic end itself."""
+    cancels = Cancels()
     try:
         call = next(calls)
         while True:
             try:
                 reply = await answer(call)
+                cancels.check()
             except BaseException as error:  # noqa: BLE001  # the logic decides
-                call = calls.throw(error)
+                call = calls.throw(cancels.instead_of(error))
             else:
                 call = calls.send(reply)
     except StopIteration as end:
@@ -88,3 +90,32 @@ async def drive_async(calls: Calls[T], answer: Callable[[Call], Awaitable[Any]])
         return result
     finally:
         calls.close()
+
+
+class Cancels:
+    """Notices a cancel of the current task that was swallowed since this was made.
+
+    redis-py sends by `asyncio.wait_for`, which before Python 3.12 returns what has been done by
+    then, and forgets that the task was cancelled (cpython gh-86296).
+    """
+
+    def __init__(self) -> None:
+        import asyncio  # a process without event loops needs none
+
+        self._error: type[BaseException] = asyncio.CancelledError
+        self._task = asyncio.current_task()
+        self._before = self._task.cancelling() if self._task else 0
+
+    def check(self) -> None:
+        """Raise CancelledError for a cancel, once."""
+        if self._is_new():
+            raise self._error
+
+    def instead_of(self, error: BaseException) -> BaseException:
+        """The cancel that an error came in the place of; else the error."""
+        return self._error() if self._is_new() and isinstance(error, Exception) else error
+
+    def _is_new(self) -> bool:
+        count = self._task.cancelling() if self._task else 0
+        is_new, self._before = count > self._before, count
+        return is_new
