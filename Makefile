@@ -32,6 +32,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.bench_dedupe
 	$(BIN)/python -m benchmarks.bench_clients
 	$(BIN)/python -m benchmarks.bench_stream
+	$(BIN)/python -m benchmarks.bench_batch
 
 chaos: $(VENV)/.dev
 	SCHEDULES=1000 $(BIN)/python -m pytest tests/integration/test_schedules.py

@@ -13,7 +13,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import redis
+import redis.asyncio  # as below
 
+# What the first call needs is imported now: in the loop it would hold everybody up.
+from local_llm_service.worker import settings as _settings  # noqa: F401
+from local_llm_service.worker.celery_ext import recording as _recording  # noqa: F401
+from local_llm_service.worker.celery_ext import result_backend as _result_backend  # noqa: F401
 from local_llm_service.worker.listening.loop_listener import LoopListener
 from local_llm_service.worker.store.calls import Call, Calls, Rest, Script, drive_async
 from local_llm_service.worker.store.connection import HURRY_SECONDS, connect_async, drop

@@ -83,8 +83,13 @@ class KindTask(PrivateTask):
         return parse(self.kind.request, args, kwargs, _limits())
 
 
+#: Every kind by its name. Its task, in the attribute of `tasks`, reads the settings at first use.
+KINDS: dict[str, Kind] = {}
+
+
 def register(kind: Kind) -> KindTask:
     """Make the Celery task `llm.<kind>`, which is bound to the app at first use, not at import."""
+    KINDS[kind.name] = kind
 
     def run(self: KindTask, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return KindTask.run(self, *args, **kwargs)

@@ -108,14 +108,6 @@ class _Session(FakeSocket):
         now = _BEGAN + _monotonic() - _BEGAN_MONOTONIC
         return [b"%d" % now, b"%d" % (now % 1 * 1_000_000)]
 
-    def _get_server_runtime(self, server: FakeServer) -> Any:
-        """The Lua runtime, with what fakeredis leaves out and scripts use."""
-        is_new = not hasattr(server, "_lua_runtime")
-        runtime = super()._get_server_runtime(server)
-        if is_new:
-            runtime.globals()[b"redis"][b"sha1hex"] = _sha1hex
-        return runtime
-
     def _name_to_func(self, cmd_name: str) -> Any:
         if cmd_name == "info":
             return self.info, _INFO_SIGNATURE

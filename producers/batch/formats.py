@@ -26,7 +26,8 @@ MOST_ID_CHARACTERS: Final = 512
 OPENAI_FIELDS: Final = frozenset(
     {
         *("audio", "frequency_penalty", "function_call", "logit_bias", "logprobs", "metadata"),
-        *("max_completion_tokens", "modalities", "n", "parallel_tool_calls", "prediction"),
+        *("max_completion_tokens", "max_tokens", "modalities", "n", "parallel_tool_calls"),
+        *("prediction", "temperature"),
         *("presence_penalty", "reasoning_effort", "seed", "service_tier", "stop", "store"),
         *("stream", "stream_options", "tool_choice", "top_logprobs", "top_p", "user", "weight"),
     }

@@ -18,6 +18,7 @@ from local_llm_service import tasks
 from local_llm_service.producers.cli.output import Exit, note, say, show_json
 from local_llm_service.producers.cli.reading import read_json
 from local_llm_service.producers.cli.waiting import obstacle
+from local_llm_service.tasks.job import KINDS
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.worker.errors import InvalidRequest
@@ -215,8 +216,7 @@ def _options_of(kind: Kind) -> list[Decorator]:
 
 
 for _name in tasks.__all__:
-    _kind = getattr(tasks, _name).kind
-    _made = _command(_kind)
+    _made = _command(KINDS[_name])
     batch.add_command(_made)
     if _name in _SHORT:
         batch.add_command(_made, _name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from typing import Any, assert_type
 
 from pydantic import BaseModel
@@ -35,9 +35,9 @@ def in_a_thread(client: Client) -> None:
     assert_type(client.structured_output("p", True, stream=True).result().data, Any)
     assert_type(client.extract_parameters("m", order), Job[ExtractAnswer])
     assert_type(client.extract_parameters("m", {}).result().arguments, dict[str, Any])
-    assert_type(client.map("compress", []), Iterator[Answer | ServiceError])
+    assert_type(client.map("compress", []), Generator[Answer | ServiceError, None, None])
     pairs = client.map("compress", [], ordered=False)
-    assert_type(pairs, Iterator[tuple[int, Answer | ServiceError]])
+    assert_type(pairs, Generator[tuple[int, Answer | ServiceError], None, None])
 
 
 async def in_a_loop(client: AsyncClient) -> None:
@@ -48,4 +48,4 @@ async def in_a_loop(client: AsyncClient) -> None:
     assert_type((await job.result(5)).data, Book)
     plain = await client.structured_output("p", {})
     assert_type((await plain.result()).data, Any)
-    assert_type(client.map("compress", []), AsyncIterator[Answer | ServiceError])
+    assert_type(client.map("compress", []), AsyncGenerator[Answer | ServiceError, None])

@@ -21,8 +21,8 @@ from local_llm_service.worker.store.outcomes import UNHELD, Claim, Settled
 from local_llm_service.worker.store.states import CacheBounds, Lifetimes, NewJob
 from local_llm_service.worker.store.store import Store, process_store
 from tests.conftest import wait_until
+from tests.doubles.every_script import MODEL, QUEUE, Site, ending
 from tests.integration.conftest import StartWorker
-from tests.integration.test_cluster import MODEL, QUEUE, Site, ending
 
 KEYS = Keys()
 

@@ -25,8 +25,8 @@ from local_llm_service.worker.store.outcomes import (
 )
 from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
+from tests.doubles.every_script import MODEL, QUEUE, Site, ending
 from tests.integration.conftest import StartWorker
-from tests.integration.test_cluster import MODEL, QUEUE, Site, ending
 
 KEYS = Keys()
 MANY = 250

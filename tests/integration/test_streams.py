@@ -200,7 +200,9 @@ PROCESSES = {
             assert os.waitpid(child, 0)[1] == 0
             print(end=text)
         else:
-            os._exit(text != """ + repr(TEXT) + """)
+            os._exit(text != """
+    + repr(TEXT)
+    + """)
     """,
     "fork": """
         import os, sys

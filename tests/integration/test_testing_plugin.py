@@ -17,6 +17,7 @@ SHELL = {
     "OLLAMA_HOST": "http://192.0.2.1:11434",
     "MODEL_NAME": "developers:70b",
     "CONCURRENCY": "many",
+    "ENABLE_CACHE": "perhaps",
 }
 
 #: Fails whatever would leave the process; pairs of sockets are made otherwise.
@@ -193,6 +194,7 @@ def test_other_tests_find_the_process_as_it_was(
     fixture never reaches the Redis of the shell, before and after tests with it."""
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.delenv("CONCURRENCY")
+    monkeypatch.delenv("ENABLE_CACHE")
     backend.files(test_forgetful=FORGETFUL, test_restored=RESTORED)
     backend.pytest("-q").assert_outcomes(passed=4 + 14)
 

@@ -89,6 +89,17 @@ def test_sharegpt() -> None:
     assert reading.arguments == {"messages": [{"role": "system", "content": "Be brief."}, *TALK]}
 
 
+def test_what_a_conversation_was_asked_with_is_left_out_of_another_kind() -> None:
+    """An export of OpenAI's calls says how its answers were made; `generate` knows two of these."""
+    line = {"custom_id": "a", "messages": TALK, "temperature": 0.2, "max_tokens": 9, "top_p": 1}
+    assert good("compress", line).arguments == {"messages": TALK}
+    assert good("generate", {**line, "messages": TALK[:1]}).arguments == {
+        "prompt": "Hi",
+        "temperature": 0.2,
+        "max_tokens": 9,
+    }
+
+
 def test_openais_chat() -> None:
     """Parts are joined, a call of a tool is text, fields that mean nothing here are left out."""
     call = {"function": {"name": "f", "arguments": '{"n": 1}'}}

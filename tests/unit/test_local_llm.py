@@ -26,6 +26,7 @@ from local_llm_service.testing.local_llm import LocalLLM
 from local_llm_service.testing.stand_in import fake
 from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
+from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
 
 FUNCTION = {
@@ -464,6 +465,16 @@ def test_a_loop_may_outlive_a_test(
 
 
 # --- one test after the other --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["{one}:", "{two}:"])
+def test_each_test_has_settings_of_its_own(request: pytest.FixtureRequest, prefix: str) -> None:
+    """Whatever has read them before: Celery's app, its tracer, the clients."""
+    request.applymarker(pytest.mark.local_llm(settings={"key_prefix": prefix}))
+    request.getfixturevalue("local_llm")
+    assert answer()["origin"] == "computed"
+    keys = {str(key) for key in process_store().client.scan_iter()}
+    assert {key[: len(prefix)] for key in keys} == {prefix}
 
 
 @pytest.mark.parametrize("again", [False, True])

@@ -137,7 +137,9 @@ def test_every_line_of_a_batch_in_its_page_is_understood() -> None:
     """Each of the known shapes, and the file that the first command reads."""
     lines = [row["example"].split("`")[1] for row in rows(DOCS / "batch.md", "shape", "example")]
     assert len(lines) == 5
-    lines += (ROOT / "examples" / "conversations.jsonl").read_text().splitlines()
+    example = (ROOT / "examples" / "conversations.jsonl").read_text().splitlines()
+    assert f"{len(example)} lines answered, 0 failed" in (DOCS / "batch.md").read_text()
+    lines += example
     readings = [Plan("compress").read(line.encode()) for line in lines]
     assert [reading.error for reading in readings if reading.error] == []
 

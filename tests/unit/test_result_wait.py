@@ -72,7 +72,7 @@ class Site:
         #: What happens after so many seconds.
         self.later: list[tuple[float, Callable[[], object]]] = []
         self.waits: list[Wait[Any]] = []
-        self.looks = self.commands = 0
+        self.looks = self.commands = self.rests = 0
 
     @property
     def listener(self) -> Site:
@@ -117,6 +117,8 @@ class Site:
         """What a driver does: time passes only here."""
         if isinstance(call, Rest):
             assert isinstance(call.sleeper, ThreadSleeper)
+            self.rests += 1
+            assert self.rests < 1000, "the wait never ends"
             if call.sleeper._rung.is_set():
                 return None
             end = self.now + call.seconds

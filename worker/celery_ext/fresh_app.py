@@ -44,7 +44,7 @@ def fresh_app() -> Iterator[None]:
     for name in _KEPT:
         app.__dict__.pop(name, None)
     app._local, app.amqp._producer_pool = threading.local(), None
-    _forget_made()
+    plain_app.cache_clear()
     try:
         _bind()
         yield
@@ -56,7 +56,7 @@ def fresh_app() -> Iterator[None]:
             if value is not _ABSENT:
                 app.__dict__[name] = value
         app.amqp._producer_pool = producers
-        _forget_made()
+        plain_app.cache_clear()
         _forget_module()
         if settings is not None:
             sys.modules[_SETTINGS] = settings
@@ -74,14 +74,6 @@ def _bind() -> None:
     for task in app.tasks.values():
         if task.request_stack is None:
             task.bind(app)
-
-
-def _forget_made() -> None:
-    """Forget what was made with the app's settings."""
-    plain_app.cache_clear()
-    for name, task in app._tasks.items():  # not `tasks`, which makes those that are not there
-        if name.startswith("llm."):
-            task.__trace__ = None  # Celery's tracer, which has kept the result backend
 
 
 def _forget_module() -> Any:
