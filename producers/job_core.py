@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
@@ -55,6 +56,8 @@ class JobFacts(Generic[A]):
 
 def submitting(site: Site, ask: Ask[A]) -> Calls[JobFacts[A]]:
     """Submit a call. Raises InvalidRequest, QueueFull, BrokerUnreachable: nothing was queued."""
+    if not isinstance(ask.arguments, Mapping):
+        raise InvalidRequest("arguments: must be a mapping of names to values")
     given = {**ask.arguments, **ask.options}
     given = {name: value for name, value in given.items() if value is not None}
     task_id = given.pop("task_id", None)

@@ -14,7 +14,7 @@ import redis
 from celery import states
 
 from local_llm_service.worker.app import app
-from local_llm_service.worker.errors import NotFound, NotReady
+from local_llm_service.worker.errors import InvalidRequest, NotFound, NotReady
 from local_llm_service.worker.listening.ear import Ear
 from local_llm_service.worker.listening.wait import (
     GONE_SECONDS,
@@ -89,6 +89,7 @@ def wait_for(site: Site, task_id: str, timeout_seconds: float | None) -> Calls[d
     Raises NotReady after `timeout_seconds` (None: never), NotFound for a job that nobody knows, and
     BrokerUnreachable as `listening.patience` says. With 0 it is one look.
     """
+    _check(timeout_seconds)
     began = monotonic()
     if timeout_seconds is not None and timeout_seconds <= 0:
         return (yield from _look_once(site, task_id))
@@ -118,6 +119,15 @@ def wait_for(site: Site, task_id: str, timeout_seconds: float | None) -> Calls[d
                     again = now + GONE_SECONDS
                 until = min(until, again)
             yield Rest(wait.sleeper, max(0.0, until - now))
+
+
+def _check(timeout_seconds: object) -> None:
+    """Raises InvalidRequest for what is neither a number of seconds nor None."""
+    if timeout_seconds is None:
+        return
+    is_number = isinstance(timeout_seconds, int | float) and not isinstance(timeout_seconds, bool)
+    if not is_number or timeout_seconds != timeout_seconds:  # not a number (NaN) is not itself
+        raise InvalidRequest("timeout_seconds: must be a number of seconds, or None")
 
 
 def _too_late(wait: Wait[Any], task_id: str, timeout_seconds: float | None) -> Exception:

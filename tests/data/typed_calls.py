@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, closing
 from typing import Any, assert_type
 
 from pydantic import BaseModel
@@ -38,6 +39,8 @@ def in_a_thread(client: Client) -> None:
     assert_type(client.map("compress", []), Generator[Answer | ServiceError, None, None])
     pairs = client.map("compress", [], ordered=False)
     assert_type(pairs, Generator[tuple[int, Answer | ServiceError], None, None])
+    with closing(client.structured_output("p", Book).stream()) as events:
+        assert_type(next(events).answer, StructuredAnswer[Book] | None)
 
 
 async def in_a_loop(client: AsyncClient) -> None:
@@ -49,3 +52,5 @@ async def in_a_loop(client: AsyncClient) -> None:
     plain = await client.structured_output("p", {})
     assert_type((await plain.result()).data, Any)
     assert_type(client.map("compress", []), AsyncGenerator[Answer | ServiceError, None])
+    async with aclosing(job.stream()) as events:
+        assert_type((await anext(events)).answer, StructuredAnswer[Book] | None)

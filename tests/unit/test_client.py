@@ -65,3 +65,18 @@ def test_what_is_no_id_is_refused_at_once(client: Client | AsyncClient, wrong: A
     """A wait for it would find nothing, and say that Redis is away."""
     with pytest.raises(InvalidRequest, match="task_id"):
         client.job(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["5", float("nan"), True, [1]])
+def test_a_timeout_that_is_no_number_is_refused(wrong: Any) -> None:
+    """With NaN, no time would ever be over."""
+    with pytest.raises(InvalidRequest, match="timeout_seconds"):
+        Client().job("1").result(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, [1], "messages"])
+def test_arguments_are_given_by_name(sent: list[dict[str, Any]], wrong: Any) -> None:
+    """By the kind's name, all of them."""
+    with pytest.raises(InvalidRequest, match="arguments"):
+        Client().submit("compress", wrong)
+    assert sent == []
