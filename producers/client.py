@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, overload
+from uuid import UUID
 
 from local_llm_service.producers.asks import Ask, Asks
 from local_llm_service.producers.bulk import Bulk, Step
 from local_llm_service.producers.bulk_items import check_map
 from local_llm_service.producers.bulk_window import Outcome
 from local_llm_service.producers.faces import face_of
-from local_llm_service.producers.job_core import JobCore, JobFacts, submitting
+from local_llm_service.producers.job_core import JobCore, JobFacts, facts_of, submitting
 from local_llm_service.producers.stream_event import StreamEvent
 from local_llm_service.producers.streaming import Stream
 from local_llm_service.tasks.answer import Answer
@@ -186,10 +187,11 @@ class Client:
         steps = _bulk(Bulk(SITE, kind, options, window, ordered), items)
         return steps if not ordered else (outcome for _, outcome in steps)
 
-    def job(self, task_id: str) -> Job[Any]:
+    def job(self, task_id: str | UUID) -> Job[Any]:
         """The job of this id, which any process has submitted; its answer is of the job's kind.
 
-        Nothing is asked: of an id that nobody knows, `status()` is unknown.
+        Nothing is asked: of an id that nobody knows, `status()` is unknown. Raises InvalidRequest
+        for what is no text.
         """
         return job(task_id)
 
@@ -223,6 +225,6 @@ def _bulk(bulk: Bulk, items: Iterable[Any]) -> Iterator[tuple[int, Outcome]]:
                 bulk.give(item)
 
 
-def job(task_id: str) -> Job[Any]:
+def job(task_id: str | UUID) -> Job[Any]:
     """The job of this id; see `Client.job`."""
-    return Job(JobFacts(task_id))
+    return Job(facts_of(task_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
+from uuid import UUID
 
 from celery import states
 from celery.exceptions import TaskRevokedError
@@ -43,6 +44,21 @@ class JobFacts(Generic[A]):
     answer: type[A] | None = None
     result: dict[str, Any] | None = field(default=None, repr=False)
     read: Reader | None = None
+
+
+def facts_of(task_id: object) -> JobFacts[Any]:
+    """What its id alone says of a job. A database gives a UUID where its column is of that type.
+
+    Raises InvalidRequest for what can be no id: None, half a character.
+    """
+    text = str(task_id) if isinstance(task_id, UUID) else task_id
+    if not isinstance(text, str):
+        raise InvalidRequest("task_id: must be text", "Give the id that the job had as `job.id`.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("task_id: holds half a character (a lone surrogate)") from None
+    return JobFacts(text)
 
 
 def submitting(site: Site, ask: Ask[A]) -> Calls[JobFacts[A]]:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.listening.ear import Ear
 from local_llm_service.worker.listening.wait import Wait
 from local_llm_service.worker.store.keys import Keys
@@ -34,9 +35,11 @@ class Interests:
     # --- callers -----------------------------------------------------------------------------
 
     def begin(self, wait: Wait[Any]) -> None:
-        """Serve a wait from now on."""
+        """Serve a wait from now on. Raises InvalidRequest for an id that cannot be sent."""
+        channels = [self._keys.announced(task_id) for task_id in wait.missing]
+        _check(channels)
         with self._lock:
-            for channel in map(self._keys.announced, wait.missing):
+            for channel in channels:
                 self._waits.setdefault(channel, []).append(wait)
                 self._begun.add(channel)
 
@@ -52,7 +55,11 @@ class Interests:
                 _take_out(self._waits, channel, wait)
 
     def change(self, ear: Ear[Any], fresh: set[str], gone: set[str]) -> None:
-        """Let an ear hear these channels from now on, and those no longer."""
+        """Let an ear hear these channels from now on, and those no longer.
+
+        Raises InvalidRequest for one that cannot be sent.
+        """
+        _check(fresh)
         with self._lock:
             for channel in fresh:
                 self._ears.setdefault(channel, []).append(ear)
@@ -136,6 +143,15 @@ class Interests:
             wait.redis_is_away()
         for ear in ears.values():
             ear.redis_is_away()
+
+
+def _check(channels: Iterable[str]) -> None:
+    """All share one connection: a command that cannot be sent would end everybody's."""
+    for channel in channels:
+        try:
+            channel.encode()
+        except UnicodeEncodeError:
+            raise InvalidRequest("task_id: holds half a character (a lone surrogate)") from None
 
 
 def _take_out(table: dict[str, list[Any]], channel: str, one: Any) -> None:
