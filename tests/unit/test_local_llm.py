@@ -142,6 +142,9 @@ def test_an_error_for_good_is_not_tried_again(
         (lambda one: one.reply(None), "not NoneType"),
         (lambda one: one.reply("a", times=0), "1 or more"),
         (lambda one: one.stream(), "at least one"),
+        (lambda one: one.stream("a", 1), "pieces of text"),
+        (lambda one: one.delay(-1), "0 or more"),
+        (lambda one: one.delay(float("nan")), "0 or more"),
         (lambda one: one.reply_json({1, 2}), "not JSON serializable"),
     ],
 )
