@@ -20,6 +20,7 @@ from collections.abc import (
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, overload
+from uuid import UUID
 
 from local_llm_service.producers.asks import Ask, Asks
 from local_llm_service.producers.async_bulk import map_items
@@ -27,7 +28,7 @@ from local_llm_service.producers.bulk_items import check_map
 from local_llm_service.producers.bulk_window import Outcome
 from local_llm_service.producers.client import Client
 from local_llm_service.producers.faces import face_of
-from local_llm_service.producers.job_core import JobCore, JobFacts, submitting
+from local_llm_service.producers.job_core import JobCore, JobFacts, facts_of, submitting
 from local_llm_service.producers.loop_state import LoopState
 from local_llm_service.producers.stream_event import StreamEvent
 from local_llm_service.producers.streaming import Stream
@@ -163,13 +164,13 @@ class AsyncClient:
         weakref.finalize(self, _leave_all, self._states)
         _CLIENTS.add(self)
 
-    def job(self, task_id: str) -> AsyncJob[Any]:
+    def job(self, task_id: str | UUID) -> AsyncJob[Any]:
         """The job of this id, which any process has submitted; its answer is of the job's kind.
 
         Nothing is asked: of an id that nobody knows, `status()` is unknown. Raises InvalidRequest
         for what can be no job's id.
         """
-        return AsyncJob(self, JobFacts(task_id))
+        return AsyncJob(self, facts_of(task_id))
 
     async def close(self) -> None:
         """Close the connections of this event loop. A later call opens new ones.

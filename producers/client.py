@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, overload
+from uuid import UUID
 
 from local_llm_service.producers.asks import Ask, Asks
 from local_llm_service.producers.bulk import Bulk, Step
 from local_llm_service.producers.bulk_items import check_map
 from local_llm_service.producers.bulk_window import Outcome
 from local_llm_service.producers.faces import face_of
-from local_llm_service.producers.job_core import JobCore, JobFacts, submitting
+from local_llm_service.producers.job_core import JobCore, JobFacts, facts_of, submitting
 from local_llm_service.producers.stream_event import StreamEvent
 from local_llm_service.producers.streaming import Stream
 from local_llm_service.tasks.answer import Answer
@@ -190,7 +191,7 @@ class Client:
         steps = _bulk(Bulk(SITE, kind, options, window, ordered), items)
         return steps if not ordered else (outcome for _, outcome in steps)
 
-    def job(self, task_id: str) -> Job[Any]:
+    def job(self, task_id: str | UUID) -> Job[Any]:
         """The job of this id, which any process has submitted; its answer is of the job's kind.
 
         Nothing is asked: of an id that nobody knows, `status()` is unknown. Raises InvalidRequest
@@ -228,6 +229,6 @@ def _bulk(bulk: Bulk, items: Iterable[Any]) -> Generator[tuple[int, Outcome], No
                 bulk.give(item)
 
 
-def job(task_id: str) -> Job[Any]:
+def job(task_id: str | UUID) -> Job[Any]:
     """The job of this id; see `Client.job`."""
-    return Job(JobFacts(task_id))
+    return Job(facts_of(task_id))

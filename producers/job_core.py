@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
+from uuid import UUID
 
 from celery import states
 from celery.exceptions import TaskRevokedError
@@ -52,6 +53,14 @@ class JobFacts(Generic[A]):
             raise InvalidRequest(
                 "task_id: is no job's id", "Give the text that a job's `id` holds."
             )
+
+
+def facts_of(task_id: Any) -> JobFacts[Any]:
+    """What its id alone says of a job. A database gives a UUID where its column is of that type.
+
+    Raises InvalidRequest for what can be no id: None, half a character.
+    """
+    return JobFacts(str(task_id) if isinstance(task_id, UUID) else task_id)
 
 
 def submitting(site: Site, ask: Ask[A]) -> Calls[JobFacts[A]]:

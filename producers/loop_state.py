@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import redis
@@ -71,25 +70,6 @@ class Turns:
         for turn in waiting:
             if not turn.done():
                 turn.set_exception(type(error)(*error.args))
-
-
-@contextmanager
-def _cancels_kept() -> Iterator[None]:
-    """Let a cancel of the task that came meanwhile be heard.
-
-    redis-py sends by `asyncio.wait_for`, which on Python 3.11 forgets a cancel that comes at the
-    moment when all is sent (github.com/python/cpython/issues/86296).
-    """
-    task = asyncio.current_task()
-    earlier = 0 if task is None else task.cancelling()
-    try:
-        yield
-    except Exception:
-        if task is not None and task.cancelling() > earlier:
-            raise asyncio.CancelledError from None
-        raise
-    if task is not None and task.cancelling() > earlier:
-        raise asyncio.CancelledError
 
 
 class LoopState:
@@ -164,10 +144,9 @@ class LoopState:
     async def _asked(self, call: Any) -> Any:
         await self._turns.take()
         try:
-            with _cancels_kept():
-                if not isinstance(call, Script):
-                    return await self._redis.execute_command(*call.words)
-                return await self._run(call)
+            if not isinstance(call, Script):
+                return await self._redis.execute_command(*call.words)
+            return await self._run(call)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             self._turns.fail(error)
             raise

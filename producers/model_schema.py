@@ -60,8 +60,8 @@ class ModelSchema(Generic[T]):
             why = getattr(error, "code", None) or type(error).__name__
             raise InvalidRequest(
                 f"schema: no JSON Schema can be made of {self._name} ({why})",
-                "Give a pydantic model, a dataclass or a TypedDict of types that JSON has, or a "
-                "JSON Schema.",
+                "Give a pydantic model, a dataclass or a TypedDict (before Python 3.12 that of "
+                "typing_extensions) of types that JSON has, or a JSON Schema.",
             ) from error
 
     @classmethod

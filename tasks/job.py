@@ -19,7 +19,7 @@ from typing import Any
 from celery.result import AsyncResult
 
 from local_llm_service.tasks.kind import Kind
-from local_llm_service.tasks.request import JobRequest, Limits, parse
+from local_llm_service.tasks.request import JobRequest, Limits, check_shared, parse
 from local_llm_service.tasks.submit import Submitted, submission, submit
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.default_queue import name_queue
@@ -81,6 +81,10 @@ class KindTask(PrivateTask):
     def parse(self, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> JobRequest:
         """Read the call as the kind's request. Raises InvalidRequest."""
         return parse(self.kind.request, args, kwargs, _limits())
+
+    def check_shared(self, kwargs: Mapping[str, Any]) -> None:
+        """Validate arguments that many calls share. Raises InvalidRequest."""
+        check_shared(self.kind.request, kwargs, _limits())
 
 
 #: Every kind by its name. Its task, in the attribute of `tasks`, reads the settings at first use.

@@ -19,6 +19,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
 )
+from pydantic_core import ErrorDetails
 
 from local_llm_service.tasks.answer import is_answer, text_of
 from local_llm_service.worker.errors import InvalidRequest
@@ -157,12 +158,27 @@ def parse(
     try:
         return request.model_validate(positional | given, context=limits)
     except ValidationError as error:
-        raise InvalidRequest(_explain(error)) from None
+        raise InvalidRequest(_explain(_problems(error))) from None
 
 
-def _explain(error: ValidationError) -> str:
+def check_shared(request: type[R], kwargs: Mapping[str, Any], limits: Limits) -> None:
+    """Validate arguments that many calls share; what each call adds may be missing.
+
+    Raises InvalidRequest as `parse` does.
+    """
+    try:
+        request.model_validate(kwargs, context=limits)
+    except ValidationError as error:
+        if wrong := [one for one in _problems(error) if one["loc"] and one["loc"][0] in kwargs]:
+            raise InvalidRequest(_explain(wrong)) from None
+
+
+def _problems(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_input=False, include_context=False)
+
+
+def _explain(problems: Sequence[ErrorDetails]) -> str:
     """One line: `field: what is wrong; field: ...`, without any input."""
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
     lines = []
     for problem in problems[:5]:
         path = ".".join(str(part) for part in problem["loc"])

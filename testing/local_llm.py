@@ -100,8 +100,8 @@ class LocalLLM:
 
     def stream(self, *pieces: str, pause_seconds: float = 0.0, times: int | None = 1) -> Self:
         """Answer in these pieces, with a pause between each two."""
-        if not pieces:
-            raise TypeError("stream() needs at least one piece of text")
+        if not pieces or not all(isinstance(piece, str) for piece in pieces):
+            raise TypeError("stream() takes pieces of text, at least one")
         return self._add(Scripted(pieces, pause_seconds=pause_seconds), times)
 
     def fail(
@@ -124,6 +124,8 @@ class LocalLLM:
 
     def delay(self, seconds: float) -> Self:
         """Let the next answer begin so late: `local_llm.delay(0.2).reply("Late.")`."""
+        if not 0 <= seconds < float("inf"):
+            raise ValueError(f"delay() takes seconds, 0 or more, not {seconds}")
         self._engine.delay(seconds)
         return self
 

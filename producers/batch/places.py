@@ -39,6 +39,8 @@ def places_of(output: str | None, ledger: str | None, *, writes_sql: bool) -> Pl
         raise InvalidRequest(
             f"{output}: the output is not compressed", "Give a name that ends with .jsonl."
         )
+    if Path(output).exists() and not Path(output).is_file():
+        raise InvalidRequest(f"{output}: is not a file", "Give a file, or - for stdout.")
     for path in filter(None, (output, ledger)):
         if not Path(path).absolute().parent.is_dir():
             raise InvalidRequest(f"{path}: there is no such folder", "Make it, or give another.")

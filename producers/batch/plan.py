@@ -21,7 +21,8 @@ _FREE: Final = frozenset({"priority", "deadline_seconds", "cache"})
 class Plan:
     """One kind for all lines. `arguments` are the command's own and win over a line's.
 
-    `id_field` names the field with a line's id, None for custom_id.
+    `id_field` names the field with a line's id, None for custom_id. Raises InvalidRequest for an
+    argument that would fail every line.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Plan:
         if self.kind not in tasks.__all__:
             known = ", ".join(tasks.__all__)
             raise InvalidRequest(f"there is no kind {self.kind!r}", f"Use one of: {known}.")
+        getattr(tasks, self.kind).check_shared(self.arguments)
 
     def read(self, text: bytes | None) -> Reading:
         """The call that a line makes, checked as the worker does it; its `error` if it is wrong."""

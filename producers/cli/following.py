@@ -14,7 +14,7 @@ from local_llm_service.producers.cli.output import Exit, fail, note, numbers, sa
 from local_llm_service.producers.cli.reading import SECONDS
 from local_llm_service.producers.cli.waiting import shown
 from local_llm_service.producers.client import SITE, Client, Job, read_along
-from local_llm_service.producers.job_core import JobCore, JobFacts
+from local_llm_service.producers.job_core import JobCore, facts_of
 from local_llm_service.producers.stream_event import StreamEvent
 from local_llm_service.worker.errors import BrokerUnreachable, NotReady, ServiceError
 
@@ -32,7 +32,7 @@ def follow(
         with ExitStack() as until_it_comes:
             if sys.stderr.isatty():
                 until_it_comes.enter_context(shown(job))
-            stream = JobCore(SITE, JobFacts[Any](job.id)).stream(after)
+            stream = JobCore(SITE, facts_of(job.id)).stream(after)
             for event in read_along(stream, monotonic() + timeout):
                 until_it_comes.close()
                 printer.show(event)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from local_llm_service.producers import service
 from local_llm_service.producers.cli.output import Exit, fail, say, show_answer, show_json
 from local_llm_service.producers.client import SITE
 from local_llm_service.producers.explain import explain
-from local_llm_service.producers.job_core import JobCore, JobFacts
+from local_llm_service.producers.job_core import JobCore, facts_of
 from local_llm_service.producers.result_wait import not_found
 from local_llm_service.worker.errors import BrokerUnreachable, NotFound, NotReady, ServiceError
 from local_llm_service.worker.settings import get_settings
@@ -25,8 +23,9 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_JSON
 def result(task_id: str, as_json: bool) -> Exit:
     """Print the answer of job TASK_ID, if it is ready."""
+    job = JobCore(SITE, facts_of(task_id))
     try:
-        answer = SITE.drive(JobCore(SITE, JobFacts[Any](task_id)).plain_result(0))
+        answer = SITE.drive(job.plain_result(0))
     except (BrokerUnreachable, NotFound, NotReady):
         raise
     except ServiceError as error:

@@ -119,14 +119,48 @@ def test_a_run_without_the_fixture_imports_nothing_of_ours(backend: Backend) -> 
     backend.pytest("-q", "-p", "no:hypothesispytest").assert_outcomes(passed=1)
 
 
-FORGETFUL = """
-import pytest
+OWN_APP = """
+from celery import Celery, chain
+
+own = Celery("own", broker="memory://", backend="cache+memory://")
+
+@own.task  # shared, as by default: Celery binds it to every app of the process
+def keep(found):
+    return found["text"]
+
 from local_llm_service import generate
+
+def test_a_step_of_it_gets_our_answer(local_llm):
+    chain(generate.s("Hello"), keep.s()).delay()
+    with own.connection() as connection, connection.SimpleQueue("celery") as queue:
+        message = queue.get(timeout=10)
+        message.ack()
+    assert message.content_type == "application/json"
+    assert message.payload[0][0]["text"] == "Echo: Hello."
+"""
+
+
+def test_a_step_of_an_app_that_was_there_before_is_sent_as_its_workers_read_it(
+    backend: Backend,
+) -> None:
+    """Not in our serializer, which the app's own worker refuses."""
+    backend.files(test_own_app=OWN_APP)
+    backend.pytest("-q").assert_outcomes(passed=1)
+
+
+FORGETFUL = """
+import asyncio
+import pytest
+from local_llm_service import AsyncClient, generate
 from local_llm_service.worker.errors import BrokerUnreachable
 
 def test_that_forgot_the_fixture():
     with pytest.raises(RuntimeError, match="does not use the fixture local_llm"):
         generate.delay("Hello")
+
+def test_that_forgot_it_in_an_event_loop():
+    with pytest.raises(RuntimeError, match="does not use the fixture local_llm"):
+        asyncio.run(AsyncClient().generate("Hello"))
 
 def test_with_it(local_llm):
     assert generate.delay("Hello").get(timeout=10)["text"] == "Echo: Hello."
@@ -196,7 +230,7 @@ def test_other_tests_find_the_process_as_it_was(
     monkeypatch.delenv("CONCURRENCY")
     monkeypatch.delenv("ENABLE_CACHE")
     backend.files(test_forgetful=FORGETFUL, test_restored=RESTORED)
-    backend.pytest("-q").assert_outcomes(passed=4 + 14)
+    backend.pytest("-q").assert_outcomes(passed=5 + 14)
 
 
 WRONG = """

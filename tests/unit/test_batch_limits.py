@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from local_llm_service.producers.batch import window as window_module
 from local_llm_service.producers.batch.limits import Hours, MostFailures
 from local_llm_service.producers.batch.places import places_of, refuse_overwriting
+from local_llm_service.producers.batch.plan import Plan
 from local_llm_service.producers.batch.window import Window
 from local_llm_service.worker.errors import BrokerUnreachable, InvalidRequest
 from local_llm_service.worker.store.presence import Presence
@@ -170,6 +172,31 @@ def test_files_that_make_no_batch_are_refused(
     """Before anything is written."""
     with pytest.raises(InvalidRequest):
         places_of(output, ledger, writes_sql=writes_sql)
+
+
+def test_an_output_that_is_no_file_is_refused_before_there_is_a_ledger(tmp_path: Path) -> None:
+    """A folder; it would have one beside it for ever."""
+    with pytest.raises(InvalidRequest, match="is not a file"):
+        places_of(str(tmp_path), None, writes_sql=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "word"),
+    [
+        ("generate", {"max_tokens": 0}, "max_tokens"),
+        ("generate", {"model": ""}, "model"),
+        ("compress", {"deadline_seconds": -1}, "deadline_seconds"),
+        ("structured_output", {"schema": {"type": "nope"}}, "schema"),
+    ],
+)
+def test_an_argument_that_would_fail_every_line_is_refused(
+    kind: str, wrong: dict[str, Any], word: str
+) -> None:
+    """At once: a ledger would keep it, and refuse the corrected command. A line adds the rest."""
+    Plan(kind, {"cache": False})
+    with pytest.raises(InvalidRequest, match=f"^{word}") as caught:
+        Plan(kind, wrong)
+    assert "required" not in caught.value.message
 
 
 def test_an_input_is_never_written_over(tmp_path: Path) -> None:

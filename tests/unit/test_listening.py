@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from local_llm_service.worker.errors import BrokerUnreachable
+from local_llm_service.worker.errors import BrokerUnreachable, InvalidRequest
 from local_llm_service.worker.listening import ear as ears
 from local_llm_service.worker.listening import line as lines
 from local_llm_service.worker.listening import patience, wait
@@ -17,6 +17,7 @@ from local_llm_service.worker.listening.interests import BATCH, Interests
 from local_llm_service.worker.listening.line import Away, Line
 from local_llm_service.worker.listening.sleepers import ThreadSleeper
 from local_llm_service.worker.listening.wait import NoResult, Wait
+from local_llm_service.worker.store.connection import tls_problem
 from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.states import JobState, Seen
 
@@ -336,3 +337,21 @@ def test_a_sleeper_that_was_rung_before_does_not_sleep(watch: Watch) -> None:
     here.sleeper.sleep(60)
     found: Any = here.take()
     assert found == ("a", "{}")
+
+
+def test_an_id_that_cannot_be_sent_is_refused_to_its_own_waiter() -> None:
+    """All share one connection: none of the ids of that wait is kept, nor a channel of that ear."""
+    interests = Interests(KEYS)
+    with pytest.raises(InvalidRequest, match="half a character"):
+        interests.begin(Wait(Watch(), ["fine", "half \ud800"], ThreadSleeper()))
+    ear = ThreadEar(Watch(), interests.change, ThreadSleeper())
+    with pytest.raises(InvalidRequest, match="half a character"):
+        ear.listen_to(["fine", "half \ud800"])
+    assert interests.are_none
+
+
+def test_the_reason_of_an_error_is_found_where_its_causes_are_a_circle() -> None:
+    """The search ends: it runs in the caller's thread or event loop."""
+    first, second = redis.ConnectionError(), RuntimeError()
+    first.__cause__, second.__context__ = second, first
+    assert tls_problem(first) is None

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import pytest
 from celery import Celery, chain, chord, group, states
@@ -142,6 +143,9 @@ def test_an_error_for_good_is_not_tried_again(
         (lambda one: one.reply(None), "not NoneType"),
         (lambda one: one.reply("a", times=0), "1 or more"),
         (lambda one: one.stream(), "at least one"),
+        (lambda one: one.stream("a", 1), "pieces of text"),
+        (lambda one: one.delay(-1), "0 or more"),
+        (lambda one: one.delay(float("nan")), "0 or more"),
         (lambda one: one.reply_json({1, 2}), "not JSON serializable"),
     ],
 )
@@ -514,3 +518,24 @@ def test_no_text_is_logged(local_llm: LocalLLM, caplog: pytest.LogCaptureFixture
     with pytest.raises(errors.ModelFailed):
         answer("another secret")
     assert "secret" not in caplog.text
+
+
+def test_an_id_that_is_none_is_told_and_harms_no_other_wait(local_llm: LocalLLM) -> None:
+    """All waits of a process share one connection, which such an id would break for everybody."""
+    for bad in (None, 5, b"x", "half \ud800"):
+        for client in (Client(), AsyncClient()):
+            with pytest.raises(errors.InvalidRequest, match="task_id"):
+                client.job(bad)  # type: ignore[arg-type]
+    with local_llm.held():
+        job = Client().generate("Hello")
+        with pytest.raises(errors.InvalidRequest, match="half a character"):
+            generate.AsyncResult("half \ud800").get(timeout=0.5)
+    assert job.result(timeout_seconds=5).text == "Echo: Hello."
+
+
+def test_a_job_of_an_id_that_a_database_gives(local_llm: LocalLLM) -> None:
+    """A driver of PostgreSQL makes a UUID of what a column of that type holds."""
+    job = Client().generate("Hello", stream=True)
+    same = Client().job(UUID(job.id))
+    assert (same.id, same.result(timeout_seconds=5).text) == (job.id, "Echo: Hello.")
+    assert [event.type for event in same.stream()][-1] == "end"

@@ -17,6 +17,7 @@ from celery import Celery
 from celery.backends.base import KeyValueStoreBackend
 
 from local_llm_service.worker.app import OwnPoolApp
+from local_llm_service.worker.celery_ext import plain_json
 from local_llm_service.worker.celery_ext.amqp import Connection
 from local_llm_service.worker.celery_ext.patience import is_repeated, patience_seconds
 from local_llm_service.worker.celery_ext.send_errors import SEND_ERRORS
@@ -81,6 +82,10 @@ def send(name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
     app = plain_app()
     # A producer of ours would put it under our prefix, and our queues are not its default.
     options = {**_HIDDEN, **options, "producer": None}
+    # Where a process has both apps, Celery binds the other's shared tasks to ours too, and gives
+    # them our serializer, which no worker of the other knows.
+    if options.get("serializer") == plain_json.NAME:
+        options["serializer"] = "json"
     continued = is_repeated() or options.get("parent_id") is not None
     end = time.monotonic() + (patience_seconds() if continued else 0)
     while True:

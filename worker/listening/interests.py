@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.listening.ear import Ear
 from local_llm_service.worker.listening.wait import Wait
 from local_llm_service.worker.store.keys import Keys
@@ -34,8 +35,9 @@ class Interests:
     # --- callers -----------------------------------------------------------------------------
 
     def begin(self, wait: Wait[Any]) -> None:
-        """Serve a wait from now on. Raises ValueError as `_sendable`."""
-        channels = _sendable(map(self._keys.announced, wait.missing))
+        """Serve a wait from now on. Raises InvalidRequest for an id that cannot be sent."""
+        channels = [self._keys.announced(task_id) for task_id in wait.missing]
+        _check(channels)
         with self._lock:
             for channel in channels:
                 self._waits.setdefault(channel, []).append(wait)
@@ -55,9 +57,9 @@ class Interests:
     def change(self, ear: Ear[Any], fresh: set[str], gone: set[str]) -> None:
         """Let an ear hear these channels from now on, and those no longer.
 
-        Raises ValueError as `_sendable`.
+        Raises InvalidRequest for one that cannot be sent.
         """
-        _sendable(fresh)
+        _check(fresh)
         with self._lock:
             for channel in fresh:
                 self._ears.setdefault(channel, []).append(ear)
@@ -147,14 +149,13 @@ class Interests:
             ear.redis_is_away()
 
 
-def _sendable(channels: Iterable[str]) -> list[str]:
-    """These channels. Raises ValueError for one that is no UTF-8.
-
-    It would break the connection that all others wait on, again and again.
-    """
-    every = list(channels)
-    "".join(every).encode()
-    return every
+def _check(channels: Iterable[str]) -> None:
+    """All share one connection: a command that cannot be sent would end everybody's."""
+    for channel in channels:
+        try:
+            channel.encode()
+        except UnicodeEncodeError:
+            raise InvalidRequest("task_id: holds half a character (a lone surrogate)") from None
 
 
 def _take_out(table: dict[str, list[Any]], channel: str, one: Any) -> None:

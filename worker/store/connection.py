@@ -205,7 +205,9 @@ def tls_problem(error: BaseException | None) -> str | None:
 
     OpenSSL's own word, such as CERTIFICATE_VERIFY_FAILED.
     """
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # causes and contexts can be a circle
+        seen.add(id(error))
         if isinstance(error, ssl.SSLError):
             return str(error.reason or type(error).__name__)
         if isinstance(error, OSError) and "handshake" in str(error):

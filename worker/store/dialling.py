@@ -68,6 +68,16 @@ def _async_class() -> type:
             super().__init__(*args, **kwargs)
             self.socket_timeout = self.socket_timeout and PATIENT_SECONDS
 
+        async def connect(self, *args: Any, **kwargs: Any) -> None:
+            try:
+                await super().connect(*args, **kwargs)  # type: ignore[no-untyped-call]
+            except redis.ConnectionError as error:
+                # redis.asyncio hides what is no error of a network: a stand-in's word to the
+                # caller. A new error, since the hidden one would be its own context, a circle.
+                if isinstance(hidden := error.__cause__, RuntimeError):
+                    raise type(hidden)(*hidden.args) from None
+                raise
+
         async def _connect(self) -> None:
             made = _dialled_socket()
             self._reader, self._writer = await asyncio.open_unix_connection(sock=made)
