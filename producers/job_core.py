@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 from uuid import UUID
 
 from celery import states
@@ -138,14 +138,14 @@ class JobCore(Generic[A]):
             facts.result = yield from wait_for(self._site, facts.task_id, timeout_seconds)
         return _answer_in(facts.result)
 
-    def stream(self, after: str | None = None) -> Stream[A]:
+    def stream(self, after: str | Literal[0] | None = None) -> Stream[A]:
         """Read the job's text while it is written: events, the last of which says how it ended.
 
-        `after` is the `offset` of an earlier event, of any process; None: from the start. The text
-        is that of a job submitted with `stream=True`, or of one that waits for the same answer as
-        such a job; of any other it is one piece at its end. It can be read from its start while it
-        is written, and for 10 minutes after; later it is what the answer holds. A job that failed
-        ends in an event, not in an exception.
+        `after` is the `offset` of an earlier event, of any process; None or 0: from the start.
+        The text is that of a job submitted with `stream=True`, or of one that waits for the same
+        answer as such a job; of any other it is one piece at its end. It can be read from its start
+        while it is written, and for 10 minutes after; later it is what the answer holds. A job that
+        failed ends in an event, not in an exception.
 
         Raises InvalidRequest for an `after` that is no offset; NotFound for a job that nobody
         knows; BrokerUnreachable if Redis is away: within 5 s when it was away from the start, else

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Generic
+from typing import Any, Generic, Literal
 
 import redis
 
@@ -41,7 +41,7 @@ class Stream(Generic[A]):
         site: Site,
         task_id: str,
         outcome: Callable[[str], tuple[A | ServiceError, str] | None],
-        after: str | None = None,
+        after: str | Literal[0] | None = None,
     ) -> None:
         """Raises InvalidRequest for an `after` that is no offset."""
         self._reader = TextReader[A](after)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Generic
+from typing import Generic, Literal
 
 from local_llm_service.producers.stream_event import A, EventType, StreamEvent
 from local_llm_service.worker.errors import Cancelled, InvalidRequest, ServiceError
@@ -23,11 +23,12 @@ _OFFSET = re.compile(r"([0-9a-z]{1,40})\.([0-9]{1,15})", re.ASCII)
 class TextReader(Generic[A]):
     """Where one reader is. `run` and `from_bytes` are what its next look needs."""
 
-    def __init__(self, after: str | None = None) -> None:
-        """Begin after an offset of an earlier event; None: at the start.
+    def __init__(self, after: str | Literal[0] | None = None) -> None:
+        """Begin after an offset of an earlier event; None or 0: at the start.
 
         Raises InvalidRequest for what is no offset.
         """
+        after = None if after == 0 else after
         self.run, self._characters = ("", 0) if after is None else _read(after)
         self.has_ended = False
         #: Bytes of what was given of this run, None until that is known; and their digest: a

@@ -126,6 +126,13 @@ def shown(events: Events) -> list[str]:
 # --- the rules, one by one --------------------------------------------------------------------
 
 
+def test_the_start_has_two_names() -> None:
+    """None, and 0 as in the contract."""
+    for start in (None, 0):
+        assert TextReader(start).offset == "0.0"
+        assert TextReader(start).from_bytes == 0
+
+
 def test_a_reader_hears_what_follows_without_a_look() -> None:
     """A message that continues exactly what was given is enough."""
     server = running("Once ")
