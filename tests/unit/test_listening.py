@@ -10,11 +10,11 @@ import redis
 
 from local_llm_service.worker.errors import BrokerUnreachable, InvalidRequest
 from local_llm_service.worker.listening import ear as ears
-from local_llm_service.worker.listening import line as lines
+from local_llm_service.worker.listening import link as links
 from local_llm_service.worker.listening import patience, wait
 from local_llm_service.worker.listening.ear import LOOK, ThreadEar
 from local_llm_service.worker.listening.interests import BATCH, Interests
-from local_llm_service.worker.listening.line import Away, Line
+from local_llm_service.worker.listening.link import Away, Link
 from local_llm_service.worker.listening.sleepers import ThreadSleeper
 from local_llm_service.worker.listening.wait import NoResult, Wait
 from local_llm_service.worker.store.connection import tls_problem
@@ -37,7 +37,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of waits, ears and lines."""
+    """The clock of waits, ears and links."""
     clock = Clock()
     for module in (wait, ears):
         monkeypatch.setattr(module, "monotonic", clock)
@@ -50,13 +50,13 @@ class Watch:
     url = "redis://127.0.0.1:1/0"
 
     def __init__(self, clock: Clock) -> None:
-        self.line = Line(clock)
+        self.link = Link(clock)
 
-    def away(self, patience: float = lines.SILENCE_SECONDS) -> Away | None:
-        return self.line.away(patience)
+    def away(self, patience: float = links.SILENCE_SECONDS) -> Away | None:
+        return self.link.away(patience)
 
     def look_soon(self, task_id: str | None = None) -> None:
-        self.line.look_soon()
+        self.link.look_soon()
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_an_ear_gives_up_on_a_redis_that_is_away(
     with pytest.raises(BrokerUnreachable):
         ear.next(10)
     interests.look({"text.a"})
-    watch.line.is_lost(redis.ConnectionError())
+    watch.link.is_lost(redis.ConnectionError())
     assert [ear.next(0), ear.next(0)] == [LOOK, None]
     clock.now += patience.AWAY_SECONDS
     with pytest.raises(BrokerUnreachable):
@@ -233,48 +233,48 @@ def test_an_ear_gives_up_on_a_redis_that_is_away(
 
 def test_a_line_is_away_when_it_is_silent_or_broken(clock: Clock) -> None:
     """Silence counts from the first question without an answer."""
-    line = Line(clock)
-    assert line.away() is None
-    line.asks()
+    link = Link(clock)
+    assert link.away() is None
+    link.asks()
     asked_at = clock.now
     clock.now += 1
-    line.asks()
-    assert line.away() is None
-    clock.now += lines.SILENCE_SECONDS
-    assert line.away() == Away(asked_at, asked_at)
+    link.asks()
+    assert link.away() is None
+    clock.now += links.SILENCE_SECONDS
+    assert link.away() == Away(asked_at, asked_at)
     error = redis.ConnectionError()
-    line.is_lost(error)
-    assert line.away() == Away(asked_at, clock.now, error)
-    line.is_there()
-    assert line.away() is None
+    link.is_lost(error)
+    assert link.away() == Away(asked_at, clock.now, error)
+    link.is_there()
+    assert link.away() is None
 
 
 def test_a_line_tells_each_duty_once_and_pauses_longer_each_time(clock: Clock) -> None:
     """A poll every 3 s, a sign of life each second, tries to connect ever less often."""
-    line = Line(clock)
-    line.is_made()
-    assert not line.poll_is_due()
-    assert line.rest_seconds == lines.PING_SECONDS
-    clock.now += lines.PING_SECONDS
-    assert (line.ping_is_due(), line.ping_is_due()) == (True, False)
-    line.look_soon()
-    assert (line.poll_is_due(), line.poll_is_due()) == (True, False)
-    pauses = [line.is_lost(redis.ConnectionError()) for _ in range(8)]
+    link = Link(clock)
+    link.is_made()
+    assert not link.poll_is_due()
+    assert link.rest_seconds == links.PING_SECONDS
+    clock.now += links.PING_SECONDS
+    assert (link.ping_is_due(), link.ping_is_due()) == (True, False)
+    link.look_soon()
+    assert (link.poll_is_due(), link.poll_is_due()) == (True, False)
+    pauses = [link.is_lost(redis.ConnectionError()) for _ in range(8)]
     assert pauses[:3] == [0.05, 0.1, 0.2]
-    assert pauses[-1] == lines.LONGEST_PAUSE_SECONDS
-    line.is_made()
-    assert line.is_lost(redis.ConnectionError()) == lines.FIRST_PAUSE_SECONDS
+    assert pauses[-1] == links.LONGEST_PAUSE_SECONDS
+    link.is_made()
+    assert link.is_lost(redis.ConnectionError()) == links.FIRST_PAUSE_SECONDS
 
 
 def test_a_line_that_nobody_needs_is_idle_after_a_while(clock: Clock) -> None:
     """Not at once: the next wait would connect anew."""
-    line = Line(clock)
-    line.is_made()
-    clock.now += lines.IDLE_SECONDS + 1
-    assert not line.is_idle(wanted=True)
-    assert not line.is_idle(wanted=False)
-    clock.now += lines.IDLE_SECONDS + 1
-    assert line.is_idle(wanted=False)
+    link = Link(clock)
+    link.is_made()
+    clock.now += links.IDLE_SECONDS + 1
+    assert not link.is_idle(wanted=True)
+    assert not link.is_idle(wanted=False)
+    clock.now += links.IDLE_SECONDS + 1
+    assert link.is_idle(wanted=False)
 
 
 # --- when a wait ends ------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def test_when_a_wait_gives_up(
     if seen:
         here.looked_up("a", NOTHING)
     if away:
-        watch.line.is_lost(redis.ConnectionError())
+        watch.link.is_lost(redis.ConnectionError())
     assert here.end(began, timeout, clock.now) - began == seconds
     assert isinstance(here.too_late(timeout), BrokerUnreachable if away or not seen else NoResult)
 
@@ -309,7 +309,7 @@ def test_when_a_wait_gives_up(
 def test_a_login_that_is_refused_is_told_at_once(watch: Watch, clock: Clock) -> None:
     """No second try changes it."""
     here, began = waiting(watch, "a"), clock.now
-    watch.line.is_lost(redis.AuthenticationError())
+    watch.link.is_lost(redis.AuthenticationError())
     assert here.end(began, 60, clock.now) == began
 
 

@@ -22,7 +22,7 @@ from local_llm_service.worker.errors import (
     NotReady,
 )
 from local_llm_service.worker.listening import ear, wait
-from local_llm_service.worker.listening.line import SILENCE_SECONDS, Away, Line
+from local_llm_service.worker.listening.link import SILENCE_SECONDS, Away, Link
 from local_llm_service.worker.listening.sleepers import ThreadSleeper
 from local_llm_service.worker.listening.wait import Wait
 from local_llm_service.worker.store.calls import Call, Command, Rest, drive
@@ -66,7 +66,7 @@ class Site:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.line = Line(lambda: self.now)
+        self.link = Link(lambda: self.now)
         #: What is in Redis.
         self.there: Seen | Exception = RUNNING
         #: What happens after so many seconds.
@@ -82,7 +82,7 @@ class Site:
     def wait(self, task_ids: list[str]) -> Iterator[Wait[ThreadSleeper]]:
         here = Wait(self, task_ids, ThreadSleeper())
         self.waits.append(here)
-        if not self.line.away():
+        if not self.link.away():
             self.look_soon("1")
         try:
             yield here
@@ -96,7 +96,7 @@ class Site:
             here.looked_up("1", self.there)
 
     def away(self, patience: float = SILENCE_SECONDS) -> Away | None:
-        return self.line.away(patience)
+        return self.link.away(patience)
 
     def publish(self, text: str) -> None:
         """Redis announces a result."""
@@ -105,7 +105,7 @@ class Site:
 
     def goes_away(self) -> None:
         """The connection breaks."""
-        self.line.is_lost(redis.ConnectionError())
+        self.link.is_lost(redis.ConnectionError())
         for here in self.waits:
             here.redis_is_away()
 
@@ -255,7 +255,7 @@ def test_a_redis_that_was_never_reached_ends_the_wait_soon(site: Site) -> None:
 def test_a_wait_outlives_a_redis_that_comes_back(site: Site) -> None:
     """And one that does not come back ends a wait without a timeout after a minute."""
     site.after(1, site.goes_away)
-    site.after(31, site.line.is_there)
+    site.after(31, site.link.is_there)
     site.after(40, lambda: site.publish(stored(ANSWER)))
     assert site.result().text == "Hello."
     site.after(1, site.goes_away)

@@ -1,6 +1,6 @@
 """The task of an event loop that finds results for all who wait in it, over one connection.
 
-The twin of thread_listener.py, by the same logic (interests.py, line.py, patience.py). No thread.
+The twin of thread_listener.py, by the same logic (interests.py, link.py, patience.py). No thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import redis
 
 from local_llm_service.worker.listening.ear import Ear, Heard
 from local_llm_service.worker.listening.interests import BATCH, Interests
-from local_llm_service.worker.listening.line import SILENCE_SECONDS, Away, Line
+from local_llm_service.worker.listening.link import SILENCE_SECONDS, Away, Link
 from local_llm_service.worker.listening.wait import Wait
 from local_llm_service.worker.store.calls import Call, Calls, Cancels, Rest, drive_async
 from local_llm_service.worker.store.connection import (
@@ -89,7 +89,7 @@ class LoopListener:
     def __init__(self, url: str, keys: Keys, drive: Drive) -> None:
         self.url = url
         self._drive = drive
-        self._interests, self._line = Interests(keys), Line()
+        self._interests, self._link = Interests(keys), Link()
         self._bell = LoopSleeper()
         self._task: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -133,12 +133,12 @@ class LoopListener:
 
         `patience`: seconds that it may take to answer.
         """
-        return self._line.away(patience)
+        return self._link.away(patience)
 
     def look_soon(self, task_id: str | None = None) -> None:
         """Look at a job again, at all without an id."""
         if task_id is None:
-            self._line.look_soon()
+            self._link.look_soon()
         else:
             self._interests.look_at(task_id)
         self._bell.wake()
@@ -150,7 +150,7 @@ class LoopListener:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-            self._line.is_closed()
+            self._link.is_closed()
 
     @property
     def is_wanted(self) -> bool:
@@ -200,15 +200,15 @@ class LoopListener:
     async def _connect(self, connection: Any) -> None:
         """Connect; what somebody waits for is asked for next."""
         self._interests.forget_subscriptions()
-        self._line.asks()
+        self._link.asks()
         cancels = Cancels()
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await connection.connect()
         cancels.check()
-        self._line.is_made()
+        self._link.is_made()
 
     def _lose(self, error: Exception) -> float:
-        pause = self._line.is_lost(error)
+        pause = self._link.is_lost(error)
         self._interests.redis_is_away()
         return pause
 
@@ -219,7 +219,7 @@ class LoopListener:
         reader.add_done_callback(self._reader_ended)
         try:
             while not reader.done() and not await self._serve(connection):
-                await self._bell.sleep(self._line.rest_seconds)
+                await self._bell.sleep(self._link.rest_seconds)
         except GeneratorExit:
             raise  # the loop is closed
         except BaseException:
@@ -236,21 +236,21 @@ class LoopListener:
 
     async def _serve(self, connection: Any) -> bool:
         """Do what is due; True when nobody has waited for a while."""
-        line, interests = self._line, self._interests
+        link, interests = self._link, self._interests
         self._bell.clear()
         commands, begun = interests.subscriptions()
         for command, channels in commands:
             await _send(connection, command, *channels)
         due, self._due = self._due | begun, set()
-        await self._look(interests.all_channels() if line.poll_is_due() else due)
-        if line.is_idle(wanted=not interests.are_none):
+        await self._look(interests.all_channels() if link.poll_is_due() else due)
+        if link.is_idle(wanted=not interests.are_none):
             self._task = None  # who begins to wait from here on starts another
-            line.is_closed()
+            link.is_closed()
             return True
-        if line.ping_is_due():
+        if link.ping_is_due():
             if self.away() is not None:
                 raise redis.TimeoutError("the connection is silent")
-            line.asks()
+            link.asks()
             await _send(connection, "PING")
         return False
 
@@ -258,7 +258,7 @@ class LoopListener:
         """Hand over what Redis tells, as it comes."""
         while True:
             reply = await connection.read_response(disable_decoding=True, disconnect_on_error=False)
-            self._line.is_there()
+            self._link.is_there()
             if channel := self._interests.read(reply):
                 self._due.add(channel)
                 self._bell.wake()
@@ -268,9 +268,9 @@ class LoopListener:
         ids = self._interests.look(channels)
         for start in range(0, len(ids), BATCH):
             some = ids[start : start + BATCH]
-            self._line.asks()
+            self._link.asks()
             found = await self._drive(look(some))
-            self._line.is_there()
+            self._link.is_there()
             for task_id, seen in zip(some, found, strict=True):
                 self._interests.looked_up(task_id, seen)
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import redis
 
 from local_llm_service.worker.errors import BrokerUnreachable
-from local_llm_service.worker.listening.line import Away
+from local_llm_service.worker.listening.link import Away
 from local_llm_service.worker.store.connection import unreachable
 
 #: A wait that has not reached Redis yet ends after this time. One that has reached it goes on while

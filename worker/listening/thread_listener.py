@@ -23,7 +23,7 @@ from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.listening.bell import Bell
 from local_llm_service.worker.listening.ear import ThreadEar
 from local_llm_service.worker.listening.interests import BATCH, Interests
-from local_llm_service.worker.listening.line import SILENCE_SECONDS, Away, Line
+from local_llm_service.worker.listening.link import SILENCE_SECONDS, Away, Link
 from local_llm_service.worker.listening.sleepers import ThreadSleeper
 from local_llm_service.worker.listening.wait import Wait
 from local_llm_service.worker.store.calls import drive
@@ -48,7 +48,7 @@ class ThreadListener:
     def _begin(self) -> None:
         """The state of a process that has not waited yet; nothing of a parent's is touched."""
         self._lock = threading.Lock()
-        self._interests, self._line = Interests(self._keys), Line()
+        self._interests, self._link = Interests(self._keys), Link()
         self._thread: threading.Thread | None = None
         self._connection: Any = None
         self._bell: Bell | None = None
@@ -88,12 +88,12 @@ class ThreadListener:
 
         `patience`: seconds that it may take to answer.
         """
-        return self._line.away(patience)
+        return self._link.away(patience)
 
     def look_soon(self, task_id: str | None = None) -> None:
         """Look at a job again, at all without an id: somebody could not reach Redis."""
         if task_id is None:
-            self._line.look_soon()
+            self._link.look_soon()
         else:
             self._interests.look_at(task_id)
         with self._lock:
@@ -150,17 +150,17 @@ class ThreadListener:
         """Connect, and ask for everything that somebody waits for."""
         self._connection = open_connection(self.url)
         self._interests.forget_subscriptions()
-        self._line.asks()
+        self._link.asks()
         self._connection.connect()
         bell.watch(self._connection._sock)
         self._subscribe()
         self._look(self._interests.all_channels())
-        self._line.is_made()
+        self._link.is_made()
 
     def _lose(self, bell: Bell, error: Exception) -> float:
         """Close the connection and tell everybody; nothing of it is used again."""
         connection, self._connection = self._connection, None
-        pause = self._line.is_lost(error)
+        pause = self._link.is_lost(error)
         bell.watch(None)
         self._close(connection)
         self._interests.redis_is_away()
@@ -168,25 +168,25 @@ class ThreadListener:
 
     def _listen(self, bell: Bell) -> None:
         """Serve until nobody has waited for a while. Raises redis-py's errors, and OSError."""
-        line, interests = self._line, self._interests
+        link, interests = self._link, self._interests
         while True:
             channels = self._subscribe() | self._hear()
-            if line.poll_is_due():
+            if link.poll_is_due():
                 channels = interests.all_channels()
             self._look(channels)
-            is_over = self._is_closed or line.is_idle(wanted=not interests.are_none)
+            is_over = self._is_closed or link.is_idle(wanted=not interests.are_none)
             if is_over and self._ends(bell):
                 return
-            if line.ping_is_due():
+            if link.ping_is_due():
                 self._ask_for_a_sign()
-            bell.sleep(line.rest_seconds)
+            bell.sleep(link.rest_seconds)
 
     def _ends(self, bell: Bell) -> bool:
         with self._lock:
             if not (self._is_closed or self._interests.are_none):
                 return False
             connection, self._connection = self._connection, None
-            self._line.is_closed()
+            self._link.is_closed()
             self._bell = self._thread = None
             bell.close()
         self._close(connection)
@@ -200,7 +200,7 @@ class ThreadListener:
     def _ask_for_a_sign(self) -> None:
         if self.away() is not None:
             raise redis.TimeoutError("the connection is silent")
-        self._line.asks()
+        self._link.asks()
         self._connection.send_command("PING", check_health=False)
 
     def _subscribe(self) -> set[str]:
@@ -215,7 +215,7 @@ class ThreadListener:
         channels: set[str] = set()
         while self._connection.can_read(0):
             reply = self._connection.read_response()
-            self._line.is_there()
+            self._link.is_there()
             if channel := self._interests.read(reply):
                 channels.add(channel)
         return channels
@@ -228,9 +228,9 @@ class ThreadListener:
         scripts = Scripts(connect(self.url), self._keys)
         for start in range(0, len(ids), BATCH):
             some = ids[start : start + BATCH]
-            self._line.asks()
+            self._link.asks()
             found = drive(look(some), scripts.answer)
-            self._line.is_there()
+            self._link.is_there()
             for task_id, seen in zip(some, found, strict=True):
                 self._interests.looked_up(task_id, seen)
 

@@ -29,7 +29,7 @@ class Away:
     error: Exception | None = None
 
 
-class Line:
+class Link:
     """One listener's connections to one Redis, one after the other. Times are monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
