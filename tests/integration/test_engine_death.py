@@ -23,6 +23,9 @@ KEYS = Keys()
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 ANSWER = Script(chunks=('{"a":', ' "b"}'))
 
+#: Deaths open the breaker of the model for seconds: its jobs are not to be given up meanwhile.
+PATIENT = {"MODEL_WAIT_SECONDS": "60"}
+
 Start = Callable[..., WorkerProcess]
 
 
@@ -78,7 +81,7 @@ def test_the_culprit_loses_its_grammar_and_nobody_else_is_charged(
     beside: list[list[str]] = []
     ollama.on_death = lambda bodies: beside.append([said(body) for body in bodies])
     neighbours = [ask(f"neighbour {number}") for number in range(3)]
-    start_worker(CONCURRENCY="4", MAX_ATTEMPTS="1")
+    start_worker(**PATIENT, CONCURRENCY="4", MAX_ATTEMPTS="1")
     wait_until(lambda: len(ollama.seen) == 3, "the neighbours run")
     culprit = ask("culprit")
     assert culprit.get(timeout=60)["data"] == {"a": "b"}
@@ -100,7 +103,7 @@ def test_a_culprit_without_a_grammar_is_given_up_and_small_jobs_are_not_held_up(
     """It fails as crashed_too_often after three starts, with its twins, and is a dead letter."""
     play(ollama, kills, also_without=True)
     neighbour = ask("neighbour")
-    start_worker(CONCURRENCY="4")
+    start_worker(**PATIENT, CONCURRENCY="4")
     wait_until(lambda: len(ollama.seen) == 1, "the neighbour runs")
     culprits = [ask("culprit") for _ in range(3)]
     small = [ask(f"small {number}") for number in range(5)]
@@ -121,7 +124,7 @@ def test_a_job_without_a_schema_that_kills_is_given_up_too(
 ) -> None:
     """A prompt can kill a runner as well: out of memory, for example."""
     ollama.respond = lambda _: Death()
-    start_worker(CONCURRENCY="1", MAX_CRASHES="1")
+    start_worker(**PATIENT, CONCURRENCY="1", MAX_CRASHES="1")
     with pytest.raises(errors.CrashedTooOften):
         tasks.generate.delay("culprit").get(timeout=60)
     assert len(ollama.seen) == 3  # whatever MAX_CRASHES says: the first death charges nobody
@@ -133,7 +136,7 @@ def test_a_restart_of_ollama_fails_no_job_and_counts_once(
     """By hand, in the middle of four answers, for two seconds: one outage, and no try is lost."""
     ollama.respond = lambda _: Script(("Hel", "lo"), first_seconds=0.1, pause_seconds=20)
     results = [tasks.generate.delay(f"job {number}") for number in range(4)]
-    start_worker(CONCURRENCY="4", MAX_ATTEMPTS="1")
+    start_worker(**PATIENT, CONCURRENCY="4", MAX_ATTEMPTS="1")
     wait_until(lambda: len(ollama.seen) == 4, "all run")
     ollama.stop()
     ollama.respond = lambda _: Script(("Hel", "lo"), first_seconds=0.1)
@@ -166,7 +169,7 @@ def test_a_suspect_runs_with_nothing_beside_it_and_others_run_between_suspects(
         ollama.respond = respond
 
     ollama.on_death = died
-    start_worker(CONCURRENCY="3")
+    start_worker(**PATIENT, CONCURRENCY="3")
     wait_until(lambda: ollama.runner_deaths == 1, "the runner died under three")
     others = [tasks.generate.delay(f"other {number}") for number in range(12)]
     for one in (*suspects, *others):
@@ -184,7 +187,7 @@ def test_a_death_reaches_the_log_without_a_word_of_the_job(
 ) -> None:
     """An operator sees which job it was, and that it runs again alone."""
     play(ollama, "runner")
-    worker = start_worker(CONCURRENCY="2")
+    worker = start_worker(**PATIENT, CONCURRENCY="2")
     result = ask("culprit zanzibar")
     assert result.get(timeout=60)["data"] == {"a": "b"}
     log = worker.log_path.read_text()
