@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import redis
 from celery.exceptions import CeleryError, Ignore
 
 from local_llm_service.tasks import engine_death, retry
-from local_llm_service.tasks.admission import fingerprint_of
+from local_llm_service.tasks.admission import fingerprint_of, text_name
 from local_llm_service.tasks.bounded import bounded_by
 from local_llm_service.tasks.elsewhere import given_up_error, pass_on
 from local_llm_service.tasks.kind import JobTask
 from local_llm_service.tasks.outcome import Outcome, read_answer, unexpected
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.text_vectors import all_vectors
 from local_llm_service.worker import metrics
 from local_llm_service.worker.celery_ext.result_format import NO_TIMINGS
 from local_llm_service.worker.engine import Engine, open_engine
@@ -35,7 +36,7 @@ from local_llm_service.worker.errors import (
 )
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
-from local_llm_service.worker.prompt import Completion
+from local_llm_service.worker.prompt import Completion, Texts
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store.outcomes import (
@@ -82,11 +83,13 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
 
 def _run_directly(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
     settings, request = get_settings(), job.parse(args, kwargs)
-    completion = _direct_engine().complete(
-        job.kind.prompt(request, settings.max_output_tokens),
-        model=request.model or settings.model_name,
-        remaining_seconds=settings.deadline_seconds,
-    )
+    asked = job.kind.prompt(request, settings.max_output_tokens)
+    engine, seconds = _direct_engine(), settings.deadline_seconds
+    model = request.model or settings.model_name
+    if isinstance(asked, Texts):
+        completion = engine.embed(asked, model=model, remaining_seconds=seconds)
+    else:
+        completion = engine.complete(asked, model=model, remaining_seconds=seconds)
     return read_answer(job, request, completion, settings, queued_seconds=None)
 
 
@@ -112,7 +115,7 @@ class _Run:
         shared = self._claim(request, model, revision)
         if shared is not None:
             return shared
-        completion = self._complete(request, request.model or settings.model_name)
+        completion = self._complete(request, request.model or settings.model_name, revision)
         queued_seconds = self._delivery.queued_seconds
         with bounded_by(self._in_flight):
             outcome = read_answer(
@@ -123,18 +126,48 @@ class _Run:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
         return self._end_canvas(outcome) if self._canvas else outcome
 
-    def _complete(self, request: JobRequest, model: str) -> Completion:
-        """Let the engine generate, and note how it did."""
-        served, began_at = self._runtime.served, time.monotonic()
+    def _complete(self, request: JobRequest, model: str, revision: str | None) -> Completion:
+        """Let the engine work."""
         self._in_flight.model = full_name(model)
         prompt = self._kind.prompt(request, self._runtime.settings.max_output_tokens)
-        try:
-            completion = self._runtime.engine.complete(
-                engine_death.safer(prompt, self._delivery),
+        if isinstance(prompt, Texts):
+            return self._embed(prompt, request, model, revision)
+        safer = engine_death.safer(prompt, self._delivery)
+        return self._noted(
+            model,
+            lambda: self._runtime.engine.complete(
+                safer,
                 model=model,
                 remaining_seconds=self._delivery.remaining_seconds,
                 stoppable=self._in_flight,
+            ),
+        )
+
+    def _embed(
+        self, texts: Texts, request: JobRequest, model: str, revision: str | None
+    ) -> Completion:
+        """The vectors of texts; the engine makes those that are not known."""
+
+        def ask(missing: Texts) -> Completion:
+            remaining = self._delivery.remaining_seconds
+            engine, stoppable = self._runtime.engine, self._in_flight
+            return self._noted(
+                model,
+                lambda: engine.embed(
+                    missing, model=model, remaining_seconds=remaining, stoppable=stoppable
+                ),
             )
+
+        name_of = None
+        if revision is not None:
+            name_of = partial(text_name, self._kind, request, full_name(model), revision)
+        return all_vectors(texts, ask, self._runtime.store.vectors, name_of)
+
+    def _noted(self, model: str, ask: Callable[[], Completion]) -> Completion:
+        """Ask the engine, and note how it did."""
+        served, began_at = self._runtime.served, time.monotonic()
+        try:
+            completion = ask()
         except ServiceError as error:
             served.ended(model, error, began_at)
             raise

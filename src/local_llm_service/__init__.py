@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from local_llm_service.producers.async_client import AsyncJob as AsyncJob
     from local_llm_service.producers.client import Client as Client
     from local_llm_service.producers.client import Job as Job
+    from local_llm_service.tasks import chat as chat
     from local_llm_service.tasks import compress as compress
+    from local_llm_service.tasks import embed as embed
     from local_llm_service.tasks import extract_parameters as extract_parameters
     from local_llm_service.tasks import generate as generate
     from local_llm_service.tasks import structured_output as structured_output
@@ -25,7 +27,16 @@ _HOMES = {
     **dict.fromkeys(("AsyncClient", "AsyncJob"), "producers.async_client"),
     **dict.fromkeys(("Client", "Job"), "producers.client"),
     **dict.fromkeys(
-        ("compress", "extract_parameters", "generate", "structured_output", "summarize"), "tasks"
+        (
+            "chat",
+            "compress",
+            "embed",
+            "extract_parameters",
+            "generate",
+            "structured_output",
+            "summarize",
+        ),
+        "tasks",
     ),
 }
 

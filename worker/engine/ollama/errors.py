@@ -60,6 +60,10 @@ FOREIGN: tuple[type[Exception], ...] = (ollama.ResponseError, *(row[0] for row i
 
 _NO_GRAMMAR = "Ollama cannot turn this JSON Schema into a grammar"
 _ANSWERED = "Ollama answered {status} for model {model!r}"
+_ABILITIES = (
+    "`ollama show MODEL` lists what a model is made for. A call of a tool can be had of any chat "
+    'model with tool_choice "required".'
+)
 #: A runner that died under its prompts: 0.24 and 0.33, and what Go and Windows say of a lost peer.
 _DEATH = (
     r"model runner has unexpectedly stopped|signal arrived during cgo execution|unexpected EOF|"
@@ -72,11 +76,17 @@ _DEATH = (
 #: match a later row.
 _RESPONSES: tuple[tuple[int, str, type[ServiceError], str], ...] = (
     (400, r"^invalid model name", errors.InvalidRequest, "model: {model!r} is not a model's name"),
-    (400, r"^\S+ does not support chat", errors.ModelFailed,
-     "{model!r} on the Ollama at {host} is not a chat model"),
+    # What a model is not made for is no fault of its engine: it goes on with what it is made for.
+    (400, r"^\S+ does not support chat", errors.InvalidRequest,
+     "model: {model!r} does not write text"),
+    (400, r"^\S+ does not support tools", errors.InvalidRequest,
+     "tools: model {model!r} cannot choose by itself to call one"),
+    (400, r"^\S+ does not support embed", errors.InvalidRequest,
+     "model: {model!r} gives no embeddings"),
     (400, r"json_schema|JSON schema|grammar|[Pp]attern", FormatRefused, _NO_GRAMMAR),
     (400, r"exceed_context_size_error|longer than the context|exceeds the available context|"
-          r"input length exceeds the context length|entire prompt removed by truncation",
+          r"input length exceeds the context length|entire prompt removed by truncation|"
+          r"^input exceeds maximum context length",
      errors.ContextOverflow, "the prompt does not fit the context window"),
     (400, r"does not support|^json: cannot unmarshal|^missing request body|^unexpected EOF|"
           r"^invalid character|^time: invalid duration|^model is required|^top_logprobs must|"
@@ -90,6 +100,8 @@ _RESPONSES: tuple[tuple[int, str, type[ServiceError], str], ...] = (
     (500, r"no slots available", errors.OllamaBusy, "Ollama at {host} is busy or loading"),
     (500, r"timed out waiting for llama|server not responding", errors.EngineTimeout,
      "Ollama's runner for {model!r} did not start in time"),
+    (501, r"does not support embeddings", errors.InvalidRequest,
+     "model: {model!r} gives no embeddings"),
     (404, r"^model .*not found", errors.ModelMissing, "{model!r} is not on the Ollama at {host}"),
     (404, r"", errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
     (405, r"", errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
@@ -143,6 +155,8 @@ def _response(error: ollama.ResponseError, *, host: str, model: str) -> ServiceE
                 message += _sizes(said)
             if ours is errors.ModelMissing:
                 return ours(message, f"Run `ollama pull {model}` on the worker's host.")
+            if "does not support" in pattern and ours is errors.InvalidRequest:
+                return ours(message, _ABILITIES)
             return ours(message)
     unknown_words.note(error.status_code, midway=error.status_code == MIDWAY)
     if error.status_code == MIDWAY:
