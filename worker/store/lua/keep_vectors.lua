@@ -4,9 +4,8 @@
 -- ARGV[4..] name, vector (JSON), name, vector, ...
 -- Returns how many are new.
 -- uses: VECTOR, VECTOR_BYTES, VECTOR_INDEX, clock, keep_entry
-local bounds = {
-  seconds = tonumber(ARGV[1]), entry_bytes = tonumber(ARGV[2]), total_bytes = tonumber(ARGV[3]),
-}
+local seconds, entry_bytes, total_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local bounds = {seconds = seconds, entry_bytes = entry_bytes, total_bytes = total_bytes}
 local given = {unpack(ARGV, 4)}
 local place = {entries = VECTOR, index = VECTOR_INDEX, bytes = VECTOR_BYTES}
 local now, new = clock(), 0
