@@ -19,9 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from local_llm_service.tasks.answer import is_answer, text_of
 from local_llm_service.tasks.json_schema import json_text
-from local_llm_service.tasks.request import check_unicode, limits_of
+from local_llm_service.tasks.request import check_unicode, from_answer, limits_of
 from local_llm_service.worker.prompt import Message
 
 #: Of every model in here: it is built at the first call, and takes nothing that it does not know.
@@ -197,15 +196,14 @@ def _with_tool_names(messages: list[ChatMessage]) -> list[ChatMessage]:
     return named
 
 
-def _from_answer(value: Any) -> Any:
-    """An answer of this service, as a chain passes it on, is what the user says."""
-    return [{"role": "user", "content": text_of(value)}] if is_answer(value) else value
+def _told(value: Any) -> Any:
+    """Answers of this service, as a chain or a chord passes them on, are what the user says."""
+    text = from_answer(value)
+    return [{"role": "user", "content": text}] if isinstance(text, str) and text != value else value
 
 
 #: The messages of a conversation, oldest first, up to MAX_MESSAGES.
-Conversation = Annotated[
-    list[ChatMessage], BeforeValidator(_from_answer), AfterValidator(_conversation)
-]
+Conversation = Annotated[list[ChatMessage], BeforeValidator(_told), AfterValidator(_conversation)]
 
 
 def instructed(messages: list[Message], instruction: str) -> list[Message]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
@@ -56,6 +57,14 @@ class EmbedAnswer(Answer):
     CONTENT_IS_JSON: ClassVar = True
 
     embeddings: list[list[float]]
+
+    @classmethod
+    def text_in(cls, content: Any, *, indent: int | None = None) -> str:
+        """JSON, for people with one vector in a line."""
+        if indent is None:
+            return super().text_in(content)
+        lines = (f"{' ' * indent}{json.dumps(vector)}" for vector in content)
+        return "[\n" + ",\n".join(lines) + "\n]"
 
 
 def _texts(request: EmbedRequest, _: int) -> Texts:

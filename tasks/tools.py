@@ -8,9 +8,9 @@ which any model can write.
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 from pydantic import (
     AfterValidator,
@@ -239,4 +239,4 @@ def checked_calls(tools: Sequence[Tool], calls: Sequence[ToolCall]) -> list[Tool
 
 def answered(call: ToolCall) -> Mapping[str, Any]:
     """A call as an answer holds it, with an id of its own."""
-    return {"id": f"call_{secrets.token_hex(12)}", "type": "function", **call}
+    return {"id": f"call_{uuid4().hex[:24]}", "type": "function", **call}

@@ -278,12 +278,18 @@ def leave_to_others(site: Site) -> None:
     assert site.fail(task_id, delivery.token) is Settled.STORED
 
 
+def keep_vectors(site: Site) -> None:
+    """keep_vectors, and reading several."""
+    assert site.store.vectors.keep_vectors({"a": [0.5], "b": [1.0]}) == 2
+    assert site.store.vectors.known(["b", "c", "a"]) == {"a": [0.5], "b": [1.0]}
+
+
 def test_every_script_runs_on_a_cluster(cluster: RedisCluster) -> None:
     """Each moves jobs there as on one Redis. Its nodes are given a script when they lack it."""
     site = Site(cluster, keys.DEFAULT_PREFIX)
     for story in (
         *(answer_all, put_back_and_reap, leave_groups, send_again, answer_many),
-        leave_to_others,
+        *(leave_to_others, keep_vectors),
     ):
         story(site)
     assert site.called == {file.stem for file in DIRECTORY.glob("*.lua")}

@@ -211,9 +211,10 @@ def test_arguments_that_nest_too_deep_are_refused() -> None:
 
 
 def test_an_answer_of_a_chain_is_what_the_user_says() -> None:
-    """`chain(generate.s(...), chat.s())`."""
+    """`chain(generate.s(...), chat.s())`, or a chord of several into one."""
     answer = {"task_id": "1", "kind": "generate", "origin": "computed", "text": "hello"}
     assert asked(answer).messages == ({"role": "user", "content": "hello"},)
+    assert asked([answer, answer]).messages == ({"role": "user", "content": "hello\n\nhello"},)
 
 
 # --- options --------------------------------------------------------------------------------------

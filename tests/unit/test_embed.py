@@ -12,6 +12,7 @@ import redis
 
 from local_llm_service import tasks
 from local_llm_service.tasks.admission import text_name
+from local_llm_service.tasks.answer import text_of
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.tasks.text_vectors import all_vectors
 from local_llm_service.worker.errors import InvalidRequest
@@ -77,6 +78,18 @@ def test_shortened_vectors_are_ollamas_own() -> None:
     with pytest.raises(InvalidRequest, match="dimensions: the model's vectors have 576"):
         read(whole, dimensions=577)
     assert read([[0.0, 0.0, 1.0]], dimensions=2) == [[0.0, 0.0]]
+
+
+def test_people_see_one_vector_in_a_line() -> None:
+    """The command line prints it; it is JSON all the same."""
+    answer = {
+        "task_id": "1",
+        "kind": "embed",
+        "origin": "computed",
+        "embeddings": [[1.0, 0.5], [2]],
+    }
+    assert text_of(answer, indent=2) == "[\n  [1.0, 0.5],\n  [2]\n]"
+    assert json.loads(text_of(answer)) == answer["embeddings"]
 
 
 def recorded(name: str) -> list[Vector]:
