@@ -90,7 +90,8 @@ _RESPONSES: tuple[tuple[int, str, type[ServiceError], str], ...] = (
      errors.ContextOverflow, "the prompt does not fit the context window"),
     (400, r"does not support|^json: cannot unmarshal|^missing request body|^unexpected EOF|"
           r"^invalid character|^time: invalid duration|^model is required|^top_logprobs must|"
-          r"^this model only supports one image|^invalid input type", errors.ModelFailed, _ANSWERED),
+          r"^this model only supports one image|^invalid input type",
+     errors.ModelFailed, _ANSWERED),
     (500, r"invalid format|invalid JSON schema in format|"
           r"failed to load model vocabulary required for format", FormatRefused, _NO_GRAMMAR),
     (500, r"error loading model|model failed to load|exceeds file size|"
