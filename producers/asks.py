@@ -7,7 +7,7 @@ returns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from local_llm_service.tasks.answer import Answer
@@ -62,7 +62,7 @@ class Ask(Generic[A]):
 
     kind: str
     answer: type[A] | None
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(repr=False)
     options: Mapping[str, Any]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 from celery import states
@@ -38,7 +38,7 @@ class JobFacts(Generic[A]):
 
     task_id: str
     answer: type[A] | None = None
-    result: dict[str, Any] | None = None
+    result: dict[str, Any] | None = field(default=None, repr=False)
 
 
 def submitting(site: Site, ask: Ask[A]) -> Calls[JobFacts[A]]:

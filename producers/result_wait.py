@@ -73,7 +73,7 @@ class Site(Protocol):
         """Finds results."""
 
 
-def decoded(text: str | bytes) -> dict[str, Any] | None:
+def decoded(text: str) -> dict[str, Any] | None:
     """Celery's result as it is stored, read; None for one that is not the last."""
     meta: dict[str, Any] = app.backend.decode_result(text)
     return meta if meta["status"] in states.READY_STATES else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from celery.result import AsyncResult
@@ -55,12 +54,11 @@ Send = Callable[..., AsyncResult]
 T = TypeVar("T")
 
 
-@dataclass
 class Submitted:
     """A job that is there. `result` is its result as Redis holds it, where the cache had it."""
 
-    task_id: str
-    result: str | None = None
+    def __init__(self, task_id: str, result: str | None = None) -> None:
+        self.task_id, self.result = task_id, result
 
 
 def submit(

@@ -19,6 +19,7 @@ from redis.cluster import ClusterNode, RedisCluster
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess, free_port
 from local_llm_service.worker.store import keys, presence
 from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.moves import look
 from local_llm_service.worker.store.outcomes import (
     UNHELD,
     Claim,
@@ -148,13 +149,14 @@ def ending(state: JobState = JobState.SUCCEEDED, error: str = "") -> Ending:
 
 
 def answer_all(site: Site) -> None:
-    """publish, submit, put, take, claim, renew, wanted_seconds, settle with followers; a hit."""
+    """publish, submit, put, take, claim, look, renew, wanted_seconds, settle, followers; a hit."""
     table = json.dumps({"default": MODEL, "models": {MODEL: "1"}})
     presence.publish(site.store, "w", "{}", table)
     ids = [site.ask("print") for _ in range(3)]
     leader = site.start("print", Claim.LEAD)
     followers = [site.start("print", Claim.JOINED).task_id for _ in range(2)]
     assert [leader.task_id, *followers] == ids
+    assert [one.state for one in site.store.drive(look(ids[:2]))] == ["running", "joined"]
     assert site.jobs.renew([(leader.task_id, leader.tag, leader.token)]) == ([], [])
     assert site.single_flight.wanted_seconds(leader.task_id) > 0
     settled, answered = site.jobs.settle(leader.task_id, leader.token, ending())

@@ -17,7 +17,8 @@ from tests.integration.conftest import run_python
 
 #: Every kind of connection: our own, kombu's, the listener's, and the result backend's.
 USE = """
-from local_llm_service import tasks
+import asyncio
+from local_llm_service import AsyncClient, tasks
 from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
 try:
@@ -30,6 +31,14 @@ try:
         app.AsyncResult("other").get(timeout=0.5)
     except Exception as error:
         print(type(error).__name__)
+    async def ask():
+        async with AsyncClient() as client:
+            other = await client.generate("hi", cache=False)
+            try:
+                return await other.result(0.5)
+            except errors.NotReady:
+                return await other.status()
+    print(asyncio.run(ask()))
 except errors.BrokerUnreachable as error:
     print(error.message, error.hint)
 """
@@ -72,9 +81,9 @@ def test_every_connection_speaks_tls(address: str, certificate: Path) -> None:
     """With the authority named, or without a check."""
     for option in (f"ssl_ca_certs={quote(str(certificate), safe='')}", "ssl_cert_reqs=none"):
         done = run_python("-W", "ignore", "-c", USE, REDIS_URL=f"rediss://{address}/0?{option}")
-        assert done.stdout.splitlines() == ["the answer FAILURE", "PENDING", "TimeoutError"], (
-            done.stderr
-        )
+        assert done.stdout.splitlines() == [
+            *("the answer FAILURE", "PENDING", "TimeoutError", "queued")
+        ], done.stderr
 
 
 def test_a_certificate_that_is_not_trusted_is_said(address: str) -> None:

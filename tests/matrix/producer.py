@@ -8,7 +8,10 @@ runs: every prompt is new (`fresh`), so that no answer comes from an earlier env
 
 from __future__ import annotations
 
+import asyncio
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +25,7 @@ from celery import Celery, chain, chord, group
 from celery.exceptions import TaskRevokedError
 from celery.exceptions import TimeoutError as CeleryTimeout
 
-from local_llm_service import Client, tasks
+from local_llm_service import AsyncClient, Client, tasks
 from local_llm_service.producers import cancel, health, job, models, queues, stats, status
 from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
@@ -86,7 +89,7 @@ def test_a_job_that_another_app_sends_by_name(fresh: Callable[[str], str]) -> No
     mine = Celery("mine", broker=url, backend=url, set_as_current=False)
     sent = mine.send_task("llm.generate", [word], queue="llm.normal")
     assert sent.get(timeout=WAIT_SECONDS)["text"] == f"<{word}>."
-    assert job(sent.id).get(timeout=WAIT_SECONDS).text == f"<{word}>."
+    assert job(sent.id).result(WAIT_SECONDS).text == f"<{word}>."
 
 
 # --- calls ----------------------------------------------------------------------------------------
@@ -96,12 +99,64 @@ def test_each_kind_answers(fresh: Callable[[str], str]) -> None:
     """Through the typed client, with its own validation on both ways."""
     client, word = Client(), fresh("kinds")
     function = {"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}
-    assert client.generate(word).get(WAIT_SECONDS).text == f"<{word}>."
-    assert client.summarize(word, max_summary_tokens=60).get(WAIT_SECONDS).summary
+    assert client.generate(word).result(WAIT_SECONDS).text == f"<{word}>."
+    assert client.summarize(word, max_summary_tokens=60).result(WAIT_SECONDS).summary
     messages = [{"role": "user", "content": word}]
-    assert client.compress(messages).get(WAIT_SECONDS).messages
-    assert client.extract_parameters(word, function).get(WAIT_SECONDS).parameters == {"n": 1}
-    assert client.structured_output(word, {"type": "object"}).get(WAIT_SECONDS).data == {"n": 1}
+    assert client.compress(messages).result(WAIT_SECONDS).messages
+    assert client.extract_parameters(word, function).result(WAIT_SECONDS).parameters == {"n": 1}
+    assert client.structured_output(word, {"type": "object"}).result(WAIT_SECONDS).data == {"n": 1}
+
+
+def test_an_event_loop_submits_and_waits(fresh: Callable[[str], str]) -> None:
+    """With this set's redis.asyncio: answers, failures, not ready, not found."""
+
+    async def main() -> None:
+        async with AsyncClient() as client:
+            words = [fresh("loop") for _ in range(24)]
+            jobs = await asyncio.gather(*(client.generate(word) for word in words))
+            answers = await asyncio.gather(*(one.result(WAIT_SECONDS) for one in jobs))
+            assert [one.text for one in answers] == [f"<{word}>." for word in words]
+            again = await client.generate(words[0])
+            assert (await again.result(0)).origin == "cached"
+            missing = await client.generate(fresh("x"), model="absent:1b")
+            with pytest.raises(errors.ModelMissing):
+                await missing.result(WAIT_SECONDS)
+            endless = await client.generate(fresh("endless"))
+            for timeout in (0, 0.3):
+                with pytest.raises(errors.NotReady):
+                    await endless.result(timeout)
+            await endless.cancel()
+            with pytest.raises(errors.Cancelled):
+                await endless.result(WAIT_SECONDS)
+            with pytest.raises(errors.NotFound):
+                await client.job("nobody").result()
+
+    asyncio.run(main())
+
+
+LOOPS = """
+import asyncio, sys
+from local_llm_service import AsyncClient
+client = AsyncClient()
+
+async def ask():
+    job = await client.generate(sys.argv[1])
+    return (await job.result(20)).text
+
+for _ in range(2):
+    assert asyncio.run(ask()) == f"<{sys.argv[1]}>."
+loop = asyncio.new_event_loop()  # and nothing is shut down
+loop.run_until_complete(ask())
+loop.close()
+assert asyncio.run(ask()) == f"<{sys.argv[1]}>."
+"""
+
+
+def test_one_client_serves_one_event_loop_after_the_other(fresh: Callable[[str], str]) -> None:
+    """Without a warning of what is left in a closed one."""
+    command = [sys.executable, "-W", "error::ResourceWarning", "-c", LOOPS, fresh("loops")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_repeated_question_is_answered_from_the_cache(fresh: Callable[[str], str]) -> None:

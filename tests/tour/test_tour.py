@@ -96,7 +96,7 @@ def test_a_job_can_be_cancelled_even_while_it_runs(model: FakeOllama) -> None:
     assert job.status() == "running"
     job.cancel()
     with pytest.raises(Cancelled):
-        job.get(timeout=20)
+        job.result(timeout_seconds=20)
     wait_until(lambda: model.seen[0].closed_at, "the stream to the model is closed")
 
 

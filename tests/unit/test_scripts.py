@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local_llm_service.worker.store import presence
+from local_llm_service.worker.store import moves, presence
 from local_llm_service.worker.store.afterwork import Afterwork
 from local_llm_service.worker.store.endings import Endings
 from local_llm_service.worker.store.jobs import Jobs
@@ -31,7 +31,7 @@ _COMMENT = re.compile(r"--[^\n]*")
 _STRING = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
 _ARGUMENT = re.compile(r"ARGV\[(\d+)(?:\.\.)?\]|unpack\(ARGV, (\d+)\)")
 #: Documented as a list of triples, which `unpack` could not hold.
-_READ_IN_A_LOOP = {"renew"}
+_READ_IN_A_LOOP = {"renew", "look"}
 
 each_script = pytest.mark.parametrize("name", sorted(SCRIPTS))
 
@@ -98,7 +98,7 @@ def test_every_argument_is_documented_and_has_a_name(name: str) -> None:
 @each_script
 def test_a_method_bears_the_name_of_its_script(name: str) -> None:
     """Who reads a call finds its script, and the other way round."""
-    rooms = (Jobs, SingleFlight, Endings, Afterwork, Vectors, presence)
+    rooms = (Jobs, SingleFlight, Endings, Afterwork, Vectors, moves, presence)
     assert [room for room in rooms if callable(getattr(room, name, None))]
 
 

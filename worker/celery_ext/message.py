@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from local_llm_service.worker.celery_ext import plain_json
@@ -19,7 +19,7 @@ class QueuedMessage:
     """What `Jobs.put` takes. `max_bytes`: of the queue's whole backlog, 0 for no limit."""
 
     queue: str
-    text: str
+    text: str = field(repr=False)
     task_id: str
     delay_seconds: float
     max_bytes: int

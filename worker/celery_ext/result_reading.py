@@ -174,7 +174,7 @@ class ReadsResults(RedisBackend):
                     yield node
 
 
-def _until_too_late(found: Iterator[tuple[str, str | bytes]]) -> Iterator[tuple[str, str | bytes]]:
+def _until_too_late(found: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     try:
         yield from found
     except NoResult:

@@ -101,15 +101,12 @@ class Interests:
         if reply[0] == b"subscribe":
             return str(channel)
         with self._lock:
-            ears, waits = list(self._ears.get(channel, ())), list(self._waits.get(channel, ()))
-        payload = reply[2]
+            ears = list(self._ears.get(channel, ()))
+            is_awaited = channel in self._waits
         for ear in ears:
-            ear.hears(channel, payload)
-        if waits and not payload.startswith(b"{"):  # not the result itself
-            return str(channel)
-        for wait in waits:
-            wait.told(channel.removeprefix(self._keys.result_channel), payload)
-        return None
+            ear.hears(channel, reply[2])
+        # What is heard is not believed: anybody can publish. The result is read.
+        return str(channel) if is_awaited else None
 
     def look(self, channels: Iterable[str]) -> list[str]:
         """Tell ears to look again; returns the ids of the jobs whose results are to be read."""

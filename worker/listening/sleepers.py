@@ -4,6 +4,21 @@ loop_listener.py, which few processes import."""
 from __future__ import annotations
 
 import threading
+from collections.abc import Awaitable
+from typing import Protocol
+
+
+class WakeableSleeper(Protocol):
+    """A sleeper (store/calls.py) with its bell."""
+
+    def sleep(self, seconds: float) -> Awaitable[None] | None:
+        """Return when it is rung, or after `seconds`; awaitable in an event loop."""
+
+    def wake(self) -> None:
+        """End the sleep, or the next one."""
+
+    def clear(self) -> None:
+        """Forget what was rung before."""
 
 
 class ThreadSleeper:

@@ -10,24 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from local_llm_service.worker.errors import BrokerUnreachable
 from local_llm_service.worker.listening.patience import Watch, end_of, why_too_late
-from local_llm_service.worker.listening.sleepers import ThreadSleeper
-from local_llm_service.worker.store.calls import Sleeper
+from local_llm_service.worker.listening.sleepers import ThreadSleeper, WakeableSleeper
 from local_llm_service.worker.store.states import JobState, Seen
-
-
-class WakeableSleeper(Sleeper, Protocol):
-    """A sleeper with its bell."""
-
-    def wake(self) -> None:
-        """End the sleep, or the next one."""
-
-    def clear(self) -> None:
-        """Forget what was rung before."""
-
 
 #: A longer sleep than the platform's threads know would be an error; news wakes the caller anyway.
 LONGEST_SLEEP_SECONDS = 60.0
@@ -51,19 +39,13 @@ class Wait(Generic[S]):
         self.missing = set(task_ids)
         #: Those that Redis was not asked for yet.
         self._unseen = set(self.missing)
-        self._found: deque[tuple[str, str | bytes]] = deque()
+        self._found: deque[tuple[str, str]] = deque()
         #: The state of each job at the last look.
         self.states: dict[str, JobState | None] = {}
         #: Those that Redis did not know at the last look, and when it did not for the first time.
         self._unknown: dict[str, tuple[float, float]] = {}
 
     # --- the listener ------------------------------------------------------------------------
-
-    def told(self, task_id: str, text: bytes) -> None:
-        """Hand over a result that was announced."""
-        self._unseen.discard(task_id)
-        self._found.append((task_id, text))
-        self.sleeper.wake()
 
     def looked_up(self, task_id: str, seen: Seen) -> None:
         """Hand over what a look into Redis has found."""
@@ -86,7 +68,7 @@ class Wait(Generic[S]):
 
     # --- the caller --------------------------------------------------------------------------
 
-    def take(self) -> tuple[str, str | bytes] | None:
+    def take(self) -> tuple[str, str] | None:
         """The next result that has come, with its id; what wakes the sleeper from now on is new."""
         self.sleeper.clear()
         return self._found.popleft() if self._found else None
@@ -125,7 +107,7 @@ def results(
     timeout: float | None,
     on_interval: Callable[[], object] | None = None,
     interval: float = 1.0,
-) -> Iterator[tuple[str, str | bytes]]:
+) -> Iterator[tuple[str, str]]:
     """Each result as it comes, until none is missing: the caller says so by `Wait.done`.
 
     Raises NoResult `timeout` seconds (None: never) after `began`; where Redis is away then,

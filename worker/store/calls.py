@@ -7,46 +7,43 @@ at the same place. A driver makes the calls: `Store.drive`, and in an event loop
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
 
-class Sleeper(Protocol):
-    """Something that a driver can sleep on until somebody wakes it (worker/listening/)."""
+if TYPE_CHECKING:
 
-    def sleep(self, seconds: float) -> Awaitable[None] | None:
-        """Return when it is woken, or after `seconds`; awaitable in an event loop."""
+    class Sleeper(Protocol):
+        """Something that a driver sleeps on until somebody wakes it (worker/listening/)."""
+
+        def sleep(self, seconds: float) -> Awaitable[None] | None:
+            """Return when it is woken, or after `seconds`; awaitable in an event loop."""
 
 
-# Neither frozen (slower to make) nor with slots (to import): `.delay()` makes one or two.
-@dataclass
+# Plain classes, as each decorated one costs every producer's import a third of a millisecond.
 class Script:
     """A call of the script `name`. In a hurry it is tried once, for HURRY_SECONDS."""
 
-    name: str
-    args: Sequence[Any]
-    in_a_hurry: bool = False
+    def __init__(self, name: str, args: Sequence[Any], in_a_hurry: bool = False) -> None:
+        self.name, self.args, self.in_a_hurry = name, args, in_a_hurry
 
 
-@dataclass
 class Command:
     """A command in words, as redis-py's `execute_command` takes it; its reply as that returns it.
 
     In a hurry it is tried once, for HURRY_SECONDS.
     """
 
-    words: tuple[Any, ...]
-    in_a_hurry: bool = False
+    def __init__(self, words: tuple[Any, ...], in_a_hurry: bool = False) -> None:
+        self.words, self.in_a_hurry = words, in_a_hurry
 
 
-@dataclass
 class Rest:
     """Not a call to Redis: sleep until the sleeper is woken, `seconds` at most. No reply."""
 
-    sleeper: Sleeper
-    seconds: float
+    def __init__(self, sleeper: Sleeper, seconds: float) -> None:
+        self.sleeper, self.seconds = sleeper, seconds
 
 
 Call: TypeAlias = Script | Command | Rest

@@ -240,12 +240,11 @@ class CacheQuery:
     date_done: str = ""
 
 
-@dataclass
 class Seen:
     """What a look found of a job: its result as it is stored, and the state in its record."""
 
-    result: str | None
-    state: JobState | None
+    def __init__(self, result: str | None, state: JobState | None) -> None:
+        self.result, self.state = result, state
 
     @property
     def is_known(self) -> bool:
