@@ -30,6 +30,8 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.bench_import
 	$(BIN)/python -m benchmarks.bench_dedupe
+	$(BIN)/python -m benchmarks.bench_clients
+	$(BIN)/python -m benchmarks.bench_stream
 
 chaos: $(VENV)/.dev
 	SCHEDULES=1000 $(BIN)/python -m pytest tests/integration/test_schedules.py

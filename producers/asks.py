@@ -6,7 +6,7 @@ returns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
@@ -17,7 +17,7 @@ from local_llm_service.tasks.embed import EmbedAnswer
 from local_llm_service.tasks.extract_parameters import ExtractAnswer
 from local_llm_service.tasks.generate import GenerateAnswer
 from local_llm_service.tasks.request import Priority
-from local_llm_service.tasks.structured_output import StructuredAnswer
+from local_llm_service.tasks.structured_output import D, StructuredAnswer
 from local_llm_service.tasks.summarize import SummarizeAnswer
 
 A = TypeVar("A", bound=Answer)
@@ -106,16 +106,31 @@ class Asks:
         return Ask("compress", CompressAnswer, own, options)
 
     def extract_parameters(
-        self, user_message: str, function_schema: dict[str, Any], **options: Unpack[Options]
+        self,
+        user_message: str,
+        function_schema: dict[str, Any] | Callable[..., Any],
+        **options: Unpack[Options],
     ) -> Ask[ExtractAnswer]:
-        """The arguments of a function call, read out of a user's message."""
+        """The arguments of a function call, read out of a user's message.
+
+        `function_schema` may be a Python function with annotations, whose docstring says more; it
+        is not called. Then the answer's `arguments` are values of its types, and `result()` raises
+        InvalidOutput if they refuse what the model wrote. A job made again from its id has plain
+        JSON.
+        """
         own = {"user_message": user_message, "function_schema": function_schema}
         return Ask("extract_parameters", ExtractAnswer, own, options)
 
     def structured_output(
-        self, prompt: str, schema: dict[str, Any] | bool, **options: Unpack[Options]
-    ) -> Ask[StructuredAnswer]:
-        """An instance of a JSON Schema."""
+        self, prompt: str, schema: type[D] | dict[str, Any] | bool, **options: Unpack[Options]
+    ) -> Ask[StructuredAnswer[D]]:
+        """An instance of a JSON Schema, or of a class.
+
+        A class is a pydantic model, a dataclass, a TypedDict, or what else pydantic can make a
+        schema of. Then the answer's `data` is an instance of it, and `result()` raises
+        InvalidOutput if the class refuses what the model wrote. A job made again from its id has
+        plain JSON.
+        """
         own = {"prompt": prompt, "schema": schema}
         return Ask("structured_output", StructuredAnswer, own, options)
 

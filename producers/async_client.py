@@ -10,15 +10,21 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, overload
 
 from local_llm_service.producers.asks import Ask, Asks
+from local_llm_service.producers.async_bulk import map_items
+from local_llm_service.producers.bulk_items import check_map
+from local_llm_service.producers.bulk_window import Outcome
+from local_llm_service.producers.client import Client
 from local_llm_service.producers.faces import face_of
 from local_llm_service.producers.job_core import JobCore, JobFacts, submitting
 from local_llm_service.producers.loop_state import LoopState
+from local_llm_service.producers.stream_event import StreamEvent
+from local_llm_service.producers.streaming import Stream
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store.calls import Calls
@@ -41,6 +47,26 @@ def _awaited(
         return await here.drive(declared(JobCore(here, self._facts), *args, **kwargs))
 
     return method
+
+
+def _iterated(
+    declared: Callable[Concatenate[JobCore[A], P], Stream[A]],
+) -> Callable[Concatenate[AsyncJob[A], P], AsyncIterator[StreamEvent[A]]]:
+    @face_of(declared, "AsyncIterator[StreamEvent[{}]]")
+    def method(
+        self: AsyncJob[A], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncIterator[StreamEvent[A]]:
+        here = self._client.here()
+        return _events(here, declared(JobCore(here, self._facts), *args, **kwargs))
+
+    return method
+
+
+async def _events(here: LoopState, stream: Stream[A]) -> AsyncIterator[StreamEvent[A]]:
+    with here.listener.hear(stream.channels) as ear:
+        while not stream.has_ended:
+            for event in await here.drive(stream.next_events(ear)):
+                yield event
 
 
 def _submits(
@@ -76,7 +102,7 @@ class AsyncJob(Generic[A]):
     progress = _awaited(JobCore.progress)
     result = _awaited(JobCore.result)
     cancel = _awaited(JobCore.cancel)
-    # `stream` comes here: issue 10, helper "streams".
+    stream = _iterated(JobCore.stream)
 
 
 class AsyncClient:
@@ -95,7 +121,38 @@ class AsyncClient:
     chat = _submits(Asks.chat)
     embed = _submits(Asks.embed)
     submit = _submits(Asks.submit)
-    # `map` comes here: issue 10, helper "sugar".
+
+    @overload
+    def map(
+        self,
+        kind: str,
+        items: Iterable[Any] | AsyncIterable[Any],
+        window: int | None = None,
+        ordered: Literal[True] = True,
+        **options: Any,
+    ) -> AsyncIterator[Outcome]: ...
+
+    @overload
+    def map(
+        self,
+        kind: str,
+        items: Iterable[Any] | AsyncIterable[Any],
+        window: int | None = None,
+        *,
+        ordered: Literal[False],
+        **options: Any,
+    ) -> AsyncIterator[tuple[int, Outcome]]: ...
+
+    def map(
+        self,
+        kind: str,
+        items: Iterable[Any] | AsyncIterable[Any],
+        window: int | None = None,
+        ordered: bool = True,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        check_map(kind, items, (Iterable, AsyncIterable), window, options)
+        return map_items(self.here, kind, items, window, ordered, options)
 
     def __init__(self) -> None:
         self._states: States = {}
@@ -141,6 +198,9 @@ class AsyncClient:
         """Begin as a forked child: a loop's sockets are the parent's."""
         _LEFT.append(dict(self._states))
         self._states.clear()
+
+
+AsyncClient.map.__doc__ = Client.map.__doc__
 
 
 def _drop_closed(states: States) -> None:

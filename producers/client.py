@@ -6,13 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, overload
 
 from local_llm_service.producers.asks import Ask, Asks
+from local_llm_service.producers.bulk import Bulk, Step
+from local_llm_service.producers.bulk_items import check_map
+from local_llm_service.producers.bulk_window import Outcome
 from local_llm_service.producers.faces import face_of
 from local_llm_service.producers.job_core import JobCore, JobFacts, submitting
+from local_llm_service.producers.stream_event import StreamEvent
+from local_llm_service.producers.streaming import Stream
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.listening.thread_listener import ThreadListener, process_listener
@@ -70,6 +75,23 @@ def _blocking(
     return method
 
 
+def _iterated(
+    declared: Callable[Concatenate[JobCore[A], P], Stream[A]],
+) -> Callable[Concatenate[Job[A], P], Iterator[StreamEvent[A]]]:
+    @face_of(declared, "Iterator[StreamEvent[{}]]")
+    def method(self: Job[A], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[StreamEvent[A]]:
+        return read_along(declared(JobCore(SITE, self._facts), *args, **kwargs))
+
+    return method
+
+
+def read_along(stream: Stream[A], until: float = float("inf")) -> Iterator[StreamEvent[A]]:
+    """The events of a stream as they come, to its end or to a monotonic time."""
+    with SITE.listener.hear(stream.channels) as ear:
+        while not stream.has_ended and (events := SITE.drive(stream.next_events(ear, until))):
+            yield from events
+
+
 def _submits(
     declared: Callable[Concatenate[Asks, P], Ask[A]],
 ) -> Callable[Concatenate[Client, P], Job[A]]:
@@ -101,7 +123,7 @@ class Job(Generic[A]):
     progress = _blocking(JobCore.progress)
     result = _blocking(JobCore.result)
     cancel = _blocking(JobCore.cancel)
-    # `stream` comes here: issue 10, helper "streams".
+    stream = _iterated(JobCore.stream)
 
 
 class Client:
@@ -119,7 +141,52 @@ class Client:
     chat = _submits(Asks.chat)
     embed = _submits(Asks.embed)
     submit = _submits(Asks.submit)
-    # `map` comes here: issue 10, helper "sugar".
+
+    @overload
+    def map(
+        self,
+        kind: str,
+        items: Iterable[Any],
+        window: int | None = None,
+        ordered: Literal[True] = True,
+        **options: Any,
+    ) -> Iterator[Outcome]: ...
+
+    @overload
+    def map(
+        self,
+        kind: str,
+        items: Iterable[Any],
+        window: int | None = None,
+        *,
+        ordered: Literal[False],
+        **options: Any,
+    ) -> Iterator[tuple[int, Outcome]]: ...
+
+    def map(
+        self,
+        kind: str,
+        items: Iterable[Any],
+        window: int | None = None,
+        ordered: bool = True,
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Ask for each item and yield its answer, or the ServiceError that stands in its place.
+
+        An item is a dict of arguments, or a value for the kind's first one. `options` are options
+        and arguments of all calls; an item's own win. `items`, in an event loop also an
+        asynchronous iterable, are read as they are needed: `window` jobs are in flight at once, by
+        default twice the slots of the workers that run now. Answers come in the order of the items;
+        with `ordered=False` as soon as they are there, as pairs of an item's place, from 0, and its
+        answer. A full queue is waited for.
+
+        Who stops early leaves up to `window` jobs that go on. Raises InvalidRequest at once for an
+        unknown kind or option, and while it runs what `items` raises, or BrokerUnreachable once
+        Redis has been away for a minute, or from the start.
+        """
+        check_map(kind, items, (Iterable,), window, options)
+        steps = _bulk(Bulk(SITE, kind, options, window, ordered), items)
+        return steps if not ordered else (outcome for _, outcome in steps)
 
     def job(self, task_id: str) -> Job[Any]:
         """The job of this id, which any process has submitted; its answer is of the job's kind.
@@ -141,6 +208,21 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _bulk(bulk: Bulk, items: Iterable[Any]) -> Iterator[tuple[int, Outcome]]:
+    iterator = iter(items)
+    with SITE.listener.hear(()) as ear:
+        while (step := SITE.drive(bulk.step(ear))) is not Step.END:
+            if not isinstance(step, Step):
+                yield step
+                continue
+            try:
+                item = next(iterator)
+            except StopIteration:
+                bulk.finish()
+            else:
+                bulk.give(item)
 
 
 def job(task_id: str) -> Job[Any]:

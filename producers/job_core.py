@@ -12,7 +12,9 @@ from pydantic import ValidationError
 from local_llm_service import tasks
 from local_llm_service.producers.asks import Ask
 from local_llm_service.producers.progress import Progress
+from local_llm_service.producers.python_types import Reader, as_json
 from local_llm_service.producers.result_wait import Site, decoded, reaching, wait_for
+from local_llm_service.producers.streaming import Stream
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import KindTask
 from local_llm_service.worker.app import app
@@ -34,11 +36,13 @@ _FROM_RESULT = {
 @dataclass
 class JobFacts(Generic[A]):
     """What a process knows of a job: its id; the class of its answer, None where only the answer
-    says its kind; and its result as Redis holds it, once that is known."""
+    says its kind; its result as Redis holds it, once that is known; and what makes the caller's
+    own types of the answer."""
 
     task_id: str
     answer: type[A] | None = None
     result: dict[str, Any] | None = field(default=None, repr=False)
+    read: Reader | None = None
 
 
 def submitting(site: Site, ask: Ask[A]) -> Calls[JobFacts[A]]:
@@ -46,10 +50,11 @@ def submitting(site: Site, ask: Ask[A]) -> Calls[JobFacts[A]]:
     given = {**ask.arguments, **ask.options}
     given = {name: value for name, value in given.items() if value is not None}
     task_id = given.pop("task_id", None)
-    task = _task_of(ask.kind)
-    done = yield from task.submission(given, task_id, site.moves, site.eviction)
+    task = task_of(ask.kind)
+    plain, read = as_json(ask.kind, given)
+    done = yield from task.submission(plain, task_id, site.moves, site.eviction)
     result = None if done.result is None else decoded(done.result)
-    return JobFacts(done.task_id, ask.answer, result)
+    return JobFacts(done.task_id, ask.answer, result, read)
 
 
 class JobCore(Generic[A]):
@@ -104,7 +109,7 @@ class JobCore(Generic[A]):
         Redis is away: within 5 s when it was away from the start. A wait goes on while Redis
         restarts, without a timeout for a minute.
         """
-        return _typed(self._facts.answer, (yield from self.plain_result(timeout_seconds)))
+        return self._typed((yield from self.plain_result(timeout_seconds)))
 
     def plain_result(self, timeout_seconds: float | None = None) -> Calls[dict[str, Any]]:
         """The same answer as plain data, as `.delay().get()` returns it."""
@@ -113,8 +118,36 @@ class JobCore(Generic[A]):
             facts.result = yield from wait_for(self._site, facts.task_id, timeout_seconds)
         return _answer_in(facts.result)
 
+    def stream(self, after: str | None = None) -> Stream[A]:
+        """Read the job's text while it is written: events, the last of which says how it ended.
 
-def _task_of(kind: str) -> KindTask:
+        `after` is the `offset` of an earlier event, of any process; None: from the start. The text
+        is that of a job submitted with `stream=True`, or of one that waits for the same answer as
+        such a job; of any other it is one piece at its end. It can be read from its start while it
+        is written, and for 10 minutes after; later it is what the answer holds. A job that failed
+        ends in an event, not in an exception.
+
+        Raises InvalidRequest for an `after` that is no offset; NotFound for a job that nobody
+        knows; BrokerUnreachable if Redis is away: within 5 s when it was away from the start, else
+        after a minute.
+        """
+        return Stream(self._site, self._facts.task_id, self._outcome, after)
+
+    def _outcome(self, text: str) -> A | ServiceError | None:
+        """How a job has ended, by its result as Redis holds it; None: it has not."""
+        meta = decoded(text)
+        try:
+            return None if meta is None else self._typed(_answer_in(meta))
+        except ServiceError as error:
+            return error
+
+    def _typed(self, data: dict[str, Any]) -> A:
+        answer = _typed(self._facts.answer, data)
+        return answer if self._facts.read is None else self._facts.read(answer)
+
+
+def task_of(kind: str) -> KindTask:
+    """The task of a kind. Raises InvalidRequest for a name that is none."""
     task = getattr(tasks, kind, None) if kind in tasks.__all__ else None
     if not isinstance(task, KindTask):
         known = ", ".join(tasks.__all__)
@@ -143,7 +176,7 @@ def _typed(answer: type[A] | None, data: dict[str, Any]) -> A:
         kind = str(data.get("kind"))
         if kind not in tasks.__all__:
             raise InternalError("the answer's kind is not known here", "Update local-llm-service.")
-        answer = cast(type[A], _task_of(kind).kind.answer)
+        answer = cast(type[A], task_of(kind).kind.answer)
     try:
         return answer.model_validate(data)
     except ValidationError as error:

@@ -15,6 +15,7 @@ from celery import states
 
 from local_llm_service.worker.app import app
 from local_llm_service.worker.errors import NotFound, NotReady
+from local_llm_service.worker.listening.ear import Ear
 from local_llm_service.worker.listening.wait import (
     GONE_SECONDS,
     LONGEST_SLEEP_SECONDS,
@@ -37,10 +38,13 @@ _UNKNOWN = "It was never submitted here, or its answer has expired (RESULT_TTL).
 
 
 class Listens(Protocol):
-    """What a wait needs of a listener."""
+    """What waits and streams need of a listener."""
 
     def wait(self, task_ids: Iterable[str]) -> AbstractContextManager[Wait[Any]]:
         """Look for these results until the end of the `with`."""
+
+    def hear(self, channels: Iterable[str]) -> AbstractContextManager[Ear[Any]]:
+        """Hear these channels until the end of the `with`."""
 
     def look_soon(self, task_id: str | None = None) -> None:
         """Look at a job again, at all without an id."""

@@ -57,6 +57,7 @@ def new_job(
         has_new_id=not task_id,
         continued=continued,
         model=keys.DEFAULT_MODEL if request.model is None else full_name(request.model),
+        stream=request.stream,
     )
 
 

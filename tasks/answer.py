@@ -59,7 +59,7 @@ class Answer(_Part):
 
     @classmethod
     def text_in(cls, content: Any, *, indent: int | None = None) -> str:
-        """What CONTENT holds, as text; JSON with `indent` spaces."""
+        """What CONTENT holds, as text; JSON with `indent` spaces, for people."""
         if cls.CONTENT_IS_JSON:
             return json.dumps(content, ensure_ascii=False, indent=indent)
         return str(content)

@@ -156,9 +156,12 @@ class ChatAnswer(Answer):
 
     @classmethod
     def text_in(cls, content: Any, *, indent: int | None = None) -> str:
-        """What the message says, or its calls as JSON where it says nothing."""
+        """What the message says: the text that readers of a stream get, too.
+
+        For people (`indent`) it is the calls, as JSON, where it says nothing.
+        """
         calls = [call["function"] for call in content.get("tool_calls") or ()]
-        if calls and not content["content"]:
+        if calls and indent is not None and not content["content"]:
             return json.dumps(calls, ensure_ascii=False, indent=indent)
         return str(content["content"])
 
@@ -183,6 +186,7 @@ def _prompt(request: ChatRequest, _: int) -> Prompt:
         schema=schema,
         tools=sent(request.offered_tools),
         stop=tuple(request.stop),
+        spoken=not request.must_call,
         top_logprobs=(request.top_logprobs or 0) if request.logprobs else None,
     )
 

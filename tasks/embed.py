@@ -14,7 +14,7 @@ from local_llm_service.tasks.job import register
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text, check_chars
 from local_llm_service.worker.errors import InvalidRequest
-from local_llm_service.worker.prompt import Completion, Texts, Vector
+from local_llm_service.worker.prompt import Completion, ToEmbed, Vector
 
 #: Texts of one job. Its result holds all vectors as JSON: 256 of 1024 numbers are 3 MB, which
 #: every one who waits for it gets. Whoever has more asks with several jobs.
@@ -67,8 +67,8 @@ class EmbedAnswer(Answer):
         return "[\n" + ",\n".join(lines) + "\n]"
 
 
-def _texts(request: EmbedRequest, _: int) -> Texts:
-    return Texts(tuple(request.input))
+def _texts(request: EmbedRequest, _: int) -> ToEmbed:
+    return ToEmbed(tuple(request.input))
 
 
 def _read(request: EmbedRequest, completion: Completion) -> Mapping[str, object]:

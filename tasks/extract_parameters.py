@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PrivateAttr,
+    ValidationInfo,
+)
 
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import register
@@ -42,6 +49,8 @@ class Function(BaseModel):
 
 def _unwrap(value: object) -> object:
     """Accept OpenAI's `{"type": "function", "function": {…}}` and a bare `parameters` object."""
+    if callable(value):
+        raise ValueError("must be plain JSON; a Python function goes to Client only")
     if not isinstance(value, dict):
         return value
     inner = value.get("function")
@@ -69,12 +78,28 @@ class ExtractRequest(JobRequest):
 
 
 class ExtractAnswer(Answer):
-    """`parameters` is an instance of the function's schema."""
+    """`parameters` is an instance of the function's schema.
+
+    `arguments` are the same for a call, as values of the function's own types where a client was
+    given a Python function. What the model left out is left out, and the function's default stands.
+    """
 
     CONTENT: ClassVar = "parameters"
     CONTENT_IS_JSON: ClassVar = True
 
     parameters: dict[str, Any]
+    _arguments: dict[str, Any] | None = PrivateAttr(None)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """See the class."""
+        return self.parameters if self._arguments is None else self._arguments
+
+    def with_arguments(self, arguments: dict[str, Any]) -> Self:
+        """The same answer with arguments of Python's types."""
+        answer = self.model_copy()
+        answer._arguments = arguments
+        return answer
 
 
 def _prompt(request: ExtractRequest, max_output_tokens: int) -> Prompt:

@@ -44,7 +44,9 @@ _CPU_SECONDS = 30
 def check_schema(schema: Any, info: ValidationInfo) -> JsonSchema:
     """Raise ValueError if `schema` is not a JSON Schema, too deep, or points outside itself."""
     if not isinstance(schema, dict | bool):
-        raise ValueError("must be a JSON Schema: an object, true or false")
+        raise ValueError(
+            "must be a JSON Schema: an object, true or false; a class goes to Client only"
+        )
     text = json_text(schema, info)
     if len(text) > MOST_SCHEMA_CHARS:
         raise ValueError(f"at most {MOST_SCHEMA_CHARS} characters, got {len(text)}")

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.request import JobRequest, Priority
-from local_llm_service.worker.prompt import Completion, Prompt, Texts
+from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Kind:
     request: type[JobRequest]
     answer: type[Answer]
     default_priority: Priority
-    prompt: Callable[[Any, int], Prompt | Texts]
+    prompt: Callable[[Any, int], Prompt | ToEmbed]
     read: Callable[[Any, Completion], Mapping[str, object]]
     template_version: int = 1
     cut_is_answer: bool = False

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
@@ -26,7 +27,7 @@ from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.text_vectors import all_vectors
 from local_llm_service.worker import metrics
 from local_llm_service.worker.celery_ext.result_format import NO_TIMINGS
-from local_llm_service.worker.engine import Engine, open_engine
+from local_llm_service.worker.engine import Engine, TextSink, open_engine
 from local_llm_service.worker.errors import (
     Cancelled,
     CrashedTooOften,
@@ -36,7 +37,7 @@ from local_llm_service.worker.errors import (
 )
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
-from local_llm_service.worker.prompt import Completion, Texts
+from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store.outcomes import (
@@ -86,7 +87,7 @@ def _run_directly(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     asked = job.kind.prompt(request, settings.max_output_tokens)
     engine, seconds = _direct_engine(), settings.deadline_seconds
     model = request.model or settings.model_name
-    if isinstance(asked, Texts):
+    if isinstance(asked, ToEmbed):
         completion = engine.embed(asked, model=model, remaining_seconds=seconds)
     else:
         completion = engine.complete(asked, model=model, remaining_seconds=seconds)
@@ -101,6 +102,8 @@ class _Run:
         self._in_flight, self._delivery = in_flight, in_flight.delivery
         request = job.request
         self._canvas = bool(request.callbacks or request.errbacks or request.chain or request.chord)
+        #: Of the group that this job leads; empty while it runs for itself.
+        self._leads = ""
 
     def outcome(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
         """Find the answer or make it.
@@ -130,25 +133,27 @@ class _Run:
         """Let the engine work."""
         self._in_flight.model = full_name(model)
         prompt = self._kind.prompt(request, self._runtime.settings.max_output_tokens)
-        if isinstance(prompt, Texts):
+        if isinstance(prompt, ToEmbed):
             return self._embed(prompt, request, model, revision)
         safer = engine_death.safer(prompt, self._delivery)
-        return self._noted(
-            model,
-            lambda: self._runtime.engine.complete(
-                safer,
-                model=model,
-                remaining_seconds=self._delivery.remaining_seconds,
-                stoppable=self._in_flight,
-            ),
-        )
+        with self._written(request, prompt) as on_text:
+            return self._noted(
+                model,
+                lambda: self._runtime.engine.complete(
+                    safer,
+                    model=model,
+                    remaining_seconds=self._delivery.remaining_seconds,
+                    stoppable=self._in_flight,
+                    on_text=on_text,
+                ),
+            )
 
     def _embed(
-        self, texts: Texts, request: JobRequest, model: str, revision: str | None
+        self, texts: ToEmbed, request: JobRequest, model: str, revision: str | None
     ) -> Completion:
         """The vectors of texts; the engine makes those that are not known."""
 
-        def ask(missing: Texts) -> Completion:
+        def ask(missing: ToEmbed) -> Completion:
             remaining = self._delivery.remaining_seconds
             engine, stoppable = self._runtime.engine, self._in_flight
             return self._noted(
@@ -173,6 +178,28 @@ class _Run:
             raise
         served.ended(model, None, began_at)
         return completion
+
+    @contextmanager
+    def _written(self, request: JobRequest, prompt: Prompt) -> Iterator[TextSink | None]:
+        """Where the engine's text goes: to readers, when one of those who wait wants it.
+
+        It is all there before the job's result is. Nobody else can want the text of a job that
+        shares nothing.
+        """
+        if not prompt.spoken or not (request.stream or self._leads):
+            yield None
+            return
+        delivery = self._delivery
+        text = self._runtime.text_writer.open(delivery.task_id, delivery.token, self._leads)
+        self._in_flight.on_text_wanted(text.want)
+        if request.stream:
+            text.want()
+        try:
+            yield text.add
+        except BaseException:
+            text.end(is_complete=False)
+            raise
+        text.end(is_complete=True)
 
     def _check_delivery(self) -> None:
         delivery, settings = self._delivery, self._runtime.settings
@@ -202,7 +229,9 @@ class _Run:
             return None
         name = fingerprint_of(self._kind, request, model, revision)
         try:
-            claim, shared = single_flight.claim(task_id, token, name, canvas=self._canvas)
+            claim, shared, text_wanted = single_flight.claim(
+                task_id, token, name, canvas=self._canvas, stream=request.stream
+            )
         except redis.RedisError as error:
             # Redis is away: doing the work twice is better than not at all.
             logger.warning("job %s runs on its own: %s", task_id, type(error).__name__)
@@ -210,7 +239,9 @@ class _Run:
         if claim is Claim.CANCELLED:
             raise Cancelled("the job was cancelled")
         if claim is Claim.LEAD:
-            self._in_flight.wanted_seconds = self._wanted_seconds
+            self._leads, self._in_flight.wanted_seconds = name, self._wanted_seconds
+            if text_wanted:
+                self._in_flight.want_text()
             return None
         if shared is None:
             logger.info("job %s: %s", task_id, claim)

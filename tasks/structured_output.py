@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic
 
 from pydantic import Field
+from typing_extensions import TypeVar  # pydantic's own; typing's has no defaults before 3.13
 
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import register
@@ -15,6 +16,8 @@ from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text
 from local_llm_service.tasks.sampling import SAMPLING
 from local_llm_service.worker.prompt import Completion, Prompt
+
+D = TypeVar("D", default=Any)
 
 INSTRUCTION = "Answer with JSON only, an instance of this JSON Schema: {schema}"
 
@@ -29,13 +32,13 @@ class StructuredRequest(JobRequest):
     json_schema: Schema = Field(alias="schema")
 
 
-class StructuredAnswer(Answer):
-    """`data` is an instance of the schema: any JSON value."""
+class StructuredAnswer(Answer, Generic[D]):
+    """`data` is an instance of the schema: any JSON value, or an instance of a client's class."""
 
     CONTENT: ClassVar = "data"
     CONTENT_IS_JSON: ClassVar = True
 
-    data: Any
+    data: D
 
 
 def _prompt(request: StructuredRequest, max_output_tokens: int) -> Prompt:

@@ -8,20 +8,20 @@ from dataclasses import replace
 
 import redis
 
-from local_llm_service.worker.prompt import Completion, Texts, Vector
+from local_llm_service.worker.prompt import Completion, ToEmbed, Vector
 from local_llm_service.worker.store.vectors import Vectors
 
 logger = logging.getLogger(__name__)
 
 #: Asks the engine.
-Ask = Callable[[Texts], Completion]
+Ask = Callable[[ToEmbed], Completion]
 
 #: What a job has of its engine when it knows all vectors.
 _NOTHING_ASKED = Completion("", "", "stop", 0, 0, 0.0, 0.0, 0.0)
 
 
 def all_vectors(
-    texts: Texts, ask: Ask, known: Vectors, name_of: Callable[[str], str] | None
+    texts: ToEmbed, ask: Ask, known: Vectors, name_of: Callable[[str], str] | None
 ) -> Completion:
     """One vector for each text, each text asked for once and only if it is not known.
 
@@ -32,7 +32,7 @@ def all_vectors(
     names = {} if name_of is None else {text: name_of(text) for text in different}
     found = _looked_up(known, names)
     missing = [text for text in different if text not in found]
-    completion = ask(Texts(tuple(missing))) if missing else _NOTHING_ASKED
+    completion = ask(ToEmbed(tuple(missing))) if missing else _NOTHING_ASKED
     made = dict(zip(missing, completion.vectors, strict=True))
     if names and made:
         _keep(known, {names[text]: vector for text, vector in made.items()})

@@ -76,7 +76,8 @@ class Prompt:
     `max_tokens` bounds the answer. `schema` constrains the answer to JSON of this schema as far as
     the model server can; the caller still checks it. Without `grammar` the server is not told of
     the schema. The model may call any of `tools`; the text ends before the first of the texts in
-    `stop`. `top_logprobs`: ask for each token's probability beside that of as many likely others;
+    `stop`. What is not `spoken` is no text for readers, but a call that is still to be read out of
+    it. `top_logprobs`: ask for each token's probability beside that of as many likely others;
     None: do not ask.
     """
 
@@ -87,11 +88,12 @@ class Prompt:
     grammar: bool = True
     tools: tuple[Tool, ...] = ()
     stop: tuple[str, ...] = ()
+    spoken: bool = True
     top_logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class ToEmbed:
     """What a model is to turn into vectors, one for each text."""
 
     texts: tuple[str, ...]
@@ -104,7 +106,7 @@ class Completion:
     `finish_reason` "length" means that the text was cut at `max_tokens`. `tool_calls` were made
     beside the text or instead of it. `logprobs` has one entry for each token, as the server writes
     it: `{"token", "logprob", "bytes", "top_logprobs"}`; empty where nobody asked. `vectors` are the
-    whole answer to `Texts`, in their order.
+    whole answer to `ToEmbed`, in their order.
     """
 
     text: str

@@ -23,6 +23,7 @@ from local_llm_service.worker.lease.isolation import Isolation
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.jobs import EngineDeath
 from local_llm_service.worker.store.store import Store
+from local_llm_service.worker.text_writer import TextWriter
 
 
 def _nothing() -> None:
@@ -55,6 +56,8 @@ class WorkerRuntime:
         self.served = ServedModels(self.settings, self.catalog, self.gate, held)
         #: What this worker may take, so that a suspect runs with nothing beside it.
         self.isolation = Isolation(self.in_flight, self.slots, lambda: self.engine.occupied)
+        #: Writes the texts of streamed jobs.
+        self.text_writer = TextWriter(self.store.texts)
 
     @property
     def has_free_slot(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from local_llm_service.producers.cli.following import follow, leave
 from local_llm_service.producers.cli.output import Exit, fail, note, say, show_answer, show_json
 from local_llm_service.producers.cli.reading import SECONDS, read_argument, read_json, read_text
 from local_llm_service.producers.cli.waiting import obstacle, wait
@@ -48,6 +49,9 @@ _OPTIONS = (
     click.option("--cache-scope", help="Share cached answers only within this scope."),
 )
 _WAITING = (
+    click.option(
+        "--stream", is_flag=True, help="Print the text as it comes; Ctrl-C cancels the job."
+    ),
     click.option("--no-wait", is_flag=True, help="Print the task id and exit."),
     click.option(
         "--timeout", type=SECONDS, default=300.0, show_default=True, help="Seconds to wait."
@@ -59,8 +63,9 @@ _WAITING = (
 def _kind(submit: Callable[..., Job[Any]]) -> Command:
     """Make a command body from a function that submits: add the shared options and the wait."""
 
-    def run(no_wait: bool, timeout: float, as_json: bool, **arguments: Any) -> Exit:
-        return _finish(submit(**arguments), no_wait, timeout, as_json)
+    def run(stream: bool, no_wait: bool, timeout: float, as_json: bool, **arguments: Any) -> Exit:
+        job = submit(**arguments, stream=stream or None)
+        return _finish(job, stream and not no_wait, no_wait, timeout, as_json)
 
     run.__doc__, run.__name__ = submit.__doc__, submit.__name__
     command: Command = run
@@ -69,7 +74,7 @@ def _kind(submit: Callable[..., Job[Any]]) -> Command:
     return command
 
 
-def _finish(job: Job[Any], no_wait: bool, timeout: float, as_json: bool) -> Exit:
+def _finish(job: Job[Any], stream: bool, no_wait: bool, timeout: float, as_json: bool) -> Exit:
     if no_wait:
         show_json({"task_id": job.id}) if as_json else say(job.id)
         return Exit.ANSWER
@@ -77,11 +82,18 @@ def _finish(job: Job[Any], no_wait: bool, timeout: float, as_json: bool) -> Exit
     try:
         if reason := obstacle():
             note(f"{reason}. Task {job.id} is queued; waiting up to {timeout:g} s.")
+        if stream:
+            return follow(job, timeout, as_json, owns=True)
         answer = wait(job, timeout)
     except NotReady:
+        if stream:
+            raise
         raise NotReady(f"no answer within {timeout:g} s", f"{later}.") from None
     except KeyboardInterrupt:
-        note(f"The job goes on. {later}")
+        if stream:
+            leave(job, owns=True)
+        else:
+            note(f"The job goes on. {later}")
         return Exit.INTERRUPTED
     except (BrokerUnreachable, NotFound):
         raise  # not the job's failure

@@ -31,6 +31,12 @@ def say(text: str) -> None:
     write(text, sys.stdout)
 
 
+def say_piece(text: str) -> None:
+    """Print a part of a line on stdout at once; control characters as `say`."""
+    write(text, sys.stdout, end="")
+    sys.stdout.flush()
+
+
 def show_json(value: object) -> None:
     """Print one JSON document."""
     say(json.dumps(value, ensure_ascii=False, indent=2))

@@ -30,9 +30,9 @@ def neutral(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-def write(text: str, stream: TextIO) -> None:
-    """Print one text; on a terminal, without the power to control it."""
-    print(neutral(text) if stream.isatty() else text, file=stream)
+def write(text: str, stream: TextIO, end: str = "\n") -> None:
+    """Print one text and `end`; on a terminal, without the power to control it."""
+    print(neutral(text) if stream.isatty() else text, file=stream, end=end)
 
 
 def prepare_streams() -> None:

@@ -23,12 +23,12 @@ TICK_SECONDS = 0.25
 
 def wait(job: Job[A], timeout: float) -> A:
     """Wait for the answer of `job`, at most `timeout` seconds. Raises as `Job.result` does."""
-    with _shown(job) if sys.stderr.isatty() else nullcontext():
+    with shown(job) if sys.stderr.isatty() else nullcontext():
         return job.result(timeout)
 
 
 @contextmanager
-def _shown(job: Job[Any]) -> Iterator[None]:
+def shown(job: Job[Any]) -> Iterator[None]:
     """Show the state of a job, from a thread: the wait itself must not wait for that."""
     begin, ended = time.monotonic(), threading.Event()
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from local_llm_service.producers.async_client import AsyncJob as AsyncJob
     from local_llm_service.producers.client import Client as Client
     from local_llm_service.producers.client import Job as Job
+    from local_llm_service.producers.first_api import LocalLLMService as LocalLLMService
+    from local_llm_service.producers.stream_event import StreamEvent as StreamEvent
     from local_llm_service.tasks import chat as chat
     from local_llm_service.tasks import compress as compress
     from local_llm_service.tasks import embed as embed
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(("AsyncClient", "AsyncJob"), "producers.async_client"),
     **dict.fromkeys(("Client", "Job"), "producers.client"),
+    "LocalLLMService": "producers.first_api",
+    "StreamEvent": "producers.stream_event",
     **dict.fromkeys(
         (
             "chat",

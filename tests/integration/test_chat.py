@@ -141,6 +141,32 @@ def test_a_chat_is_cached_with_everything_that_it_asked(ollama: FakeOllama) -> N
     assert other["origin"] == "computed"
 
 
+def pieces(job: Any) -> tuple[list[str], Any]:
+    """The texts of a job's stream, and its answer."""
+    events = list(job.stream())
+    assert events[-1].type == "end"
+    return [event.text for event in events if event.type == "text"], events[-1].answer
+
+
+def test_a_stream_has_what_the_model_says_and_no_calls(ollama: FakeOllama) -> None:
+    """Also of a call that it has to make, which it writes as JSON; they are in the answer."""
+    choice = {"type": "function", "function": {"name": "get_weather"}}
+    call = (("get_weather", {"city": "Bern"}),)
+    with Client() as client:
+        assert "".join(pieces(client.chat(new(), stream=True))[0]) == "Hello."
+        ollama.respond = lambda _: Script(chunks=("Let", " me"), tool_calls=call)
+        said, answer = pieces(client.chat(new(), tools=[WEATHER], stream=True))
+        assert ("".join(said), answer.message.content) == ("Let me", "Let me")
+        assert answer.message.tool_calls[0]["function"]["arguments"] == {"city": "Bern"}
+        ollama.respond = lambda _: Script(chunks=('{"city": ', '"Bern"}'))
+        messages = new()
+        for _ in ("computed", "cached"):
+            job = client.chat(messages, tools=[WEATHER], tool_choice=choice, stream=True)
+            said, answer = pieces(job)
+            assert said == []
+            assert answer.message.tool_calls[0]["function"]["arguments"] == {"city": "Bern"}
+
+
 def test_a_worker_checks_a_chat_that_was_sent_by_name(ollama: FakeOllama) -> None:
     """And takes the messages of OpenAI's clients there, too."""
     from local_llm_service.worker.app import app

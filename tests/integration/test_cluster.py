@@ -43,6 +43,7 @@ from local_llm_service.worker.store.states import (
     NewJob,
 )
 from local_llm_service.worker.store.store import Store
+from local_llm_service.worker.store.texts import TextAddition, Written
 from tests.conftest import wait_until
 
 SLOTS = 16_384
@@ -122,7 +123,7 @@ class Site:
         """Take the next message and claim it."""
         delivery = self.take()
         token, task_id = delivery.token, delivery.task_id
-        found, _ = self.single_flight.claim(task_id, token, fingerprint, canvas=canvas)
+        found, *_ = self.single_flight.claim(task_id, token, fingerprint, canvas=canvas)
         assert found is claim
         return delivery
 
@@ -194,7 +195,7 @@ def leave_groups(site: Site) -> None:
     assert site.jobs.cancel(leader.task_id) is Cancelling.SHARED
     assert site.jobs.settle(leader.task_id, leader.token, ending())[0] is Settled.STORED
     delivery = site.take()
-    claim, outcome = site.single_flight.claim(follower, delivery.token, "other", canvas=True)
+    claim, outcome, _ = site.single_flight.claim(follower, delivery.token, "other", canvas=True)
     assert (claim, type(outcome)) == (Claim.HANDOFF, SharedAnswer)
     site.single_flight.detach(follower)
     assert site.jobs.settle(follower, delivery.token, ending())[0] is Settled.STORED
@@ -286,12 +287,27 @@ def keep_vectors(site: Site) -> None:
     assert site.store.vectors.known(["b", "c", "a"]) == {"a": [0.5], "b": [1.0]}
 
 
+def read_along(site: Site) -> None:
+    """write_text, read_text."""
+    task_id = site.ask("read")
+    leader = site.start("read", Claim.LEAD)
+    said = (task_id, leader.token, "read")
+    texts = site.store.texts
+    assert texts.write_text(TextAddition(*said, 0, 0, b"Hel", False)) is Written.ADDED
+    assert texts.write_text(TextAddition(*said, 3, 3, b"lo.", True)) is Written.ADDED
+    read = site.jobs.moves.read_text
+    look = site.store.drive(read(task_id))
+    assert (look.text, look.is_complete, look.has_ended) == ("Hello.", True, False)
+    assert site.jobs.settle(task_id, leader.token, ending())[0] is Settled.STORED
+    assert site.store.drive(read(task_id, look.run, 3)).text == "lo."
+
+
 def test_every_script_runs_on_a_cluster(cluster: RedisCluster) -> None:
     """Each moves jobs there as on one Redis. Its nodes are given a script when they lack it."""
     site = Site(cluster, keys.DEFAULT_PREFIX)
     for story in (
         *(answer_all, put_back_and_reap, leave_groups, send_again, answer_many),
-        *(leave_to_others, keep_vectors),
+        *(leave_to_others, read_along, keep_vectors),
     ):
         story(site)
     assert site.called == {file.stem for file in DIRECTORY.glob("*.lua")}

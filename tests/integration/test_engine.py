@@ -22,7 +22,7 @@ from local_llm_service.worker.errors import (
     ServiceError,
     StreamBroken,
 )
-from local_llm_service.worker.prompt import Completion, JsonSchema, Message, Model, Prompt, Texts
+from local_llm_service.worker.prompt import Completion, JsonSchema, Message, Model, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
@@ -88,23 +88,23 @@ def test_vectors_that_do_not_come_in_time_end_the_call(
         Script() if body["input"] == ["Hi"] else Script(end="hang")
     )
     with pytest.raises(DeadlineExceeded):
-        engine.embed(Texts(("a",)), model=MODEL, remaining_seconds=0.1)
+        engine.embed(ToEmbed(("a",)), model=MODEL, remaining_seconds=0.1)
     hasty = OllamaEngine(
         Settings(ollama_host=ollama.host, model_name=MODEL, first_token_seconds=0.1)
     )
     try:
         with pytest.raises(EngineTimeout, match="no vectors within"):
-            hasty.embed(Texts(("a",)), model=MODEL, remaining_seconds=20)
+            hasty.embed(ToEmbed(("a",)), model=MODEL, remaining_seconds=20)
         wait_until(lambda: hasty.occupied == 0, "Ollama has answered another text")
     finally:
         hasty.close()
     ollama.respond_to_texts = lambda _: Script(end="cut")
     with pytest.raises(EngineDied):
-        engine.embed(Texts(("a",)), model=MODEL, remaining_seconds=20)
+        engine.embed(ToEmbed(("a",)), model=MODEL, remaining_seconds=20)
     caller = Caller()
     caller.request_stop(Cancelled("stop"))
     with pytest.raises(Cancelled):
-        engine.embed(Texts(("a",)), model=MODEL, remaining_seconds=20, stoppable=caller)
+        engine.embed(ToEmbed(("a",)), model=MODEL, remaining_seconds=20, stoppable=caller)
 
 
 def test_the_wait_for_a_call_is_that_for_a_first_token(

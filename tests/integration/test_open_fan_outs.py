@@ -213,7 +213,7 @@ def test_who_is_taken_meanwhile_gets_the_same_outcome(
     """From the cache, or, as a failure is in no cache, from the fan-out."""
     group.settle(failed=failed)
     delivery = group.take()
-    claim, outcome = group.single_flight.claim(
+    claim, outcome, _ = group.single_flight.claim(
         delivery.task_id, delivery.token, PRINT, canvas=False
     )
     assert claim is (Claim.HANDOFF if failed else Claim.CACHED)
@@ -232,7 +232,7 @@ def test_who_asks_meanwhile_is_not_answered_by_the_past(
     group.settle(failed=True)
     late = group.ask(PRINT)
     while (delivery := group.take()).task_id != late:  # those before it have the failure
-        claim, _ = group.single_flight.claim(delivery.task_id, delivery.token, PRINT, canvas=False)
+        claim, *_ = group.single_flight.claim(delivery.task_id, delivery.token, PRINT, canvas=False)
         assert claim is Claim.HANDOFF
         group.fail(delivery.task_id, delivery.token)
     assert group.single_flight.claim(late, delivery.token, PRINT, canvas=False)[0] is Claim.LEAD
@@ -263,7 +263,7 @@ def test_jobs_in_a_canvas_go_back_to_a_worker(redis_client: redis.Redis) -> None
     ended: list[Delivery] = []
     for _ in range(3):
         delivery = group.take()
-        claim, outcome = group.single_flight.claim(
+        claim, outcome, _ = group.single_flight.claim(
             delivery.task_id, delivery.token, PRINT, canvas=True
         )
         assert (claim, type(outcome)) == (Claim.HANDOFF, SharedAnswer)

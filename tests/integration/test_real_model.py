@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 import redis
 from jsonschema_rs import Draft202012Validator
+from pydantic import BaseModel, Field
 
 from local_llm_service.producers import Client
 from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess
@@ -19,6 +22,24 @@ from tests.integration.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"
 TIMEOUT_SECONDS = 240
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    is_good: bool
+
+
+class Owner(BaseModel):
+    pet: Annotated[Cat | Dog, Field(discriminator="kind")]
+
+
+def order(item: str, day: dt.date, count: int = 1) -> None:
+    """Orders furniture."""
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +76,14 @@ def test_the_model_answers_all_five_kinds(client: Client) -> None:
         client.extract_parameters(
             "Create a Python Fundamentals course for organization 5", function
         ),
-        client.structured_output("Describe the novel Moby-Dick by Herman Melville.", schema),
-        client.generate("Name three colours.", max_tokens=24, temperature=0),
+        client.structured_output(
+            "Describe the novel Moby-Dick by Herman Melville.", schema, stream=True
+        ),
+        client.generate("Name three colours.", max_tokens=24, temperature=0, stream=True),
     )
+    owner = client.structured_output("Ann has a dog, which is good.", Owner)
+    ordered = client.extract_parameters("Order 2 blue chairs for Ann on 2026-11-28", order)
+    pieces = [event.text for event in jobs[-1].stream() if event.type == "text"]
     summary, compressed, extracted, structured, generated = (
         job.result(TIMEOUT_SECONDS) for job in jobs
     )
@@ -69,6 +95,13 @@ def test_the_model_answers_all_five_kinds(client: Client) -> None:
     assert extracted.parameters == {"title": "Python Fundamentals", "organization_id": 5}
     Draft202012Validator(schema).validate(structured.data)
     assert generated.text.strip()
+    assert "".join(pieces) == generated.text
+    assert len(pieces) > 1, "it was read while it was written"
+    assert json.loads("".join(event.text for event in jobs[3].stream())) == structured.data
+    assert isinstance(owner.result(TIMEOUT_SECONDS).data.pet, Cat | Dog)
+    arguments = ordered.result(TIMEOUT_SECONDS).arguments
+    assert isinstance(arguments["item"], str)
+    assert isinstance(arguments["day"], dt.date)
     for answer in (summary, compressed, extracted, structured, generated):
         assert answer.model == MODEL_NAME
         assert answer.usage.prompt_tokens > 0

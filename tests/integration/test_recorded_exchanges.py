@@ -14,7 +14,7 @@ import pytest
 from local_llm_service.worker.engine import EngineDied
 from local_llm_service.worker.engine.ollama.engine import OllamaEngine
 from local_llm_service.worker.errors import ServiceError
-from local_llm_service.worker.prompt import Prompt, Texts
+from local_llm_service.worker.prompt import Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings
 
 WIRE = Path(__file__).parents[1] / "wire"
@@ -200,7 +200,7 @@ def test_every_recorded_embedding_is_among_them() -> None:
 def test_a_recorded_embedding_ends_as_it_should(engine: OllamaEngine, name: str) -> None:
     """Vectors are the server's, to the last digit; an error is the right one."""
     expected = response_of(name).get("body", {}).get("embeddings", [])
-    texts = Texts(("x",) * (len(expected) or 1))
+    texts = ToEmbed(("x",) * (len(expected) or 1))
     try:
         completion = engine.embed(texts, model="smollm2:135m", remaining_seconds=30)
     except ServiceError as error:

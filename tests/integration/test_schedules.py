@@ -83,6 +83,7 @@ def test_the_kept_schedule_finds_the_mutant(redis_client: redis.Redis, mutant: M
     """A script with one changed line breaks a rule, and its schedule shows that."""
     with stage(redis_client, mutant.texts()) as there:
         assert there.fault(mutant.schedule), f"not found: {mutant.breaks}"
+    redis_client.flushall()  # the fault may be a key that is left behind
 
 
 def test_a_mutant_without_its_line_is_an_error() -> None:

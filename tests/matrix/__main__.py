@@ -31,7 +31,10 @@ from tests.matrix.environments import (
 
 OWN = ("producer.py", "processes.py")
 #: Validation, schemas and fingerprints run in the caller, on its pydantic and its jsonschema-rs.
-UNIT = ("test_request.py", "test_json_schema.py", "test_fingerprint.py")
+UNIT = (
+    *("test_request.py", "test_json_schema.py", "test_fingerprint.py"),
+    *("test_model_schema.py", "test_function_schema.py"),
+)
 
 #: Environments that are prepared and tested side by side; mostly they wait.
 AT_ONCE = 2

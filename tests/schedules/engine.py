@@ -10,7 +10,7 @@ from typing import Any
 from local_llm_service.worker.engine import Stoppable, TextSink
 from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
-from local_llm_service.worker.prompt import Completion, Model, Prompt, Texts
+from local_llm_service.worker.prompt import Completion, Model, Prompt, ToEmbed
 from tests.schedules.actors import here
 
 MODEL = "fake:1b"
@@ -115,7 +115,7 @@ class Engine:
 
     def embed(
         self,
-        texts: Texts,
+        texts: ToEmbed,
         *,
         model: str,
         remaining_seconds: float,

@@ -19,6 +19,8 @@ QUESTIONS = (
     ("generate", "prompt a", "tenant"),
     ("summarize", "prompt a", None),
 )
+#: Those whose text is to be read while it is written.
+STREAMED = (1, 3)
 #: The ways to ask: a priority; "alone" is cache=False; "chain" is a job that a job "next" follows.
 WAYS = ("high", "high", "low", "normal", "alone", "chain")
 
@@ -33,6 +35,7 @@ class Job:
     scope: str | None
     way: str
     oldest_digest: int
+    streamed: bool = False
     asked: bool = False  # a caller has its handle
     cancelled: bool = False  # a caller has begun to cancel it
     cancel_returned: str = ""
@@ -56,7 +59,7 @@ class Job:
         actor.new_id = self.id
         self.new = self.new or (first and self.way != "chain")
         kwargs: dict[str, Any] = {"prompt" if self.kind == "generate" else "context": self.prompt}
-        kwargs |= {"cache": self.shares, "cache_scope": self.scope}
+        kwargs |= {"cache": self.shares, "cache_scope": self.scope, "stream": self.streamed}
         kwargs["priority"] = self.way if self.way in keys.PRIORITIES else "normal"
         task = getattr(tasks, self.kind)
         if self.way == "chain":
@@ -73,8 +76,10 @@ class Job:
 
 def new_jobs(number: int, what: int, how: int, digest: int) -> list[Job]:
     """Make one job, and in a chain the job that follows it."""
-    kind, prompt, scope = QUESTIONS[what % len(QUESTIONS)]
-    job = Job(f"j{number}", kind, prompt, scope, WAYS[how % len(WAYS)], digest)
+    question = what % len(QUESTIONS)
+    kind, prompt, scope = QUESTIONS[question]
+    way, streamed = WAYS[how % len(WAYS)], question in STREAMED
+    job = Job(f"j{number}", kind, prompt, scope, way, digest, streamed)
     if job.way != "chain":
         return [job]
     return [job, Job(f"{job.id}-next", "summarize", prompt, None, "next", digest)]

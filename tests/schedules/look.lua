@@ -1,6 +1,6 @@
 -- All of Redis that matters, in one call.   KEYS the lists of messages   ARGV task ids
 -- Returns JSON: see Seen in look.py. The names are those of worker/store/keys.py.
-local seen = {backlog = {}, fanned = {}, places = {}, results = {}, records = {}, groups = {}, waiters = {}, waiting = 0}
+local seen = {backlog = {}, fanned = {}, places = {}, results = {}, records = {}, groups = {}, waiters = {}, texts = {}, waiting = 0}
 
 local function at(raw, place)
   local message = cjson.decode(raw)
@@ -43,6 +43,9 @@ each(GROUP, function(fingerprint, key)
 end)
 each(WAITERS, function(fingerprint, key)
   seen.waiters[fingerprint] = redis.call('ZRANGE', key, 0, -1)
+end)
+each(TEXT, function(place, key)
+  seen.texts[place] = redis.call('GET', key)
 end)
 for name, key in pairs({jobs = BACKLOG_JOBS, sums = BACKLOG}) do
   local fields = redis.call('HGETALL', key)

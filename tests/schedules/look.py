@@ -34,13 +34,16 @@ class Seen:
     records: dict[str, dict[str, str]] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=dict)
     waiters: dict[str, list[str]] = field(default_factory=dict)
+    #: What runs have written, by fingerprint or job: a flag, the run, the text.
+    texts: dict[str, str] = field(default_factory=dict)
     #: `jobs` maps a job to "queue bytes", `sums` is what is counted of them.
     backlog: dict[str, dict[str, str]] = field(default_factory=dict)
     #: Jobs that wait in an open fan-out.
     fanned: list[str] = field(default_factory=list)
     waiting: int = 0
     announced: list[tuple[str, str]] = field(default_factory=list)
-    cancels: list[str] = field(default_factory=list)
+    #: What workers listen for: channel and id of each cancel and each wish for a text.
+    told: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Glass:
@@ -55,7 +58,7 @@ class Glass:
         script = Path(__file__).with_suffix(".lua").read_text()
         self._script = client.register_script(f"{known}\n{script}")
         self._pubsub = client.pubsub(ignore_subscribe_messages=True)
-        self._pubsub.psubscribe(f"{KEYS.prefix}/0.[cr]*")
+        self._pubsub.psubscribe(f"{KEYS.prefix}/0.[crt]*")
         self._pubsub.get_message(timeout=10)  # the confirmation of the subscription
 
     def look(self, ids: list[str]) -> Seen:
@@ -65,9 +68,9 @@ class Glass:
         # Lua encodes an empty table as an object or as a list.
         seen = Seen(**{key: value or {} for key, value in found.items()}, waiting=waiting)
         for channel, data in self._published():
-            if channel == KEYS.cancel_channel:
-                seen.cancels.append(data)
-            else:
+            if channel in (KEYS.cancel_channel, KEYS.text_wanted_channel):
+                seen.told.append((channel, data))
+            elif channel.startswith(KEYS.result_channel):
                 seen.announced.append((channel.removeprefix(KEYS.result_channel), data))
         return seen
 

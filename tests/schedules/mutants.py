@@ -242,6 +242,33 @@ MUTANTS = (
         "ask 1 3, take 3, ask 2 0",
     ),
     Mutant(
+        "a run that is over writes its text",
+        "write_text",
+        "if not is_current then return 0 end\n",
+        "",
+        "readers of the next run see two texts in turn",
+        (
+            "ask 4 1, step -1 0, drain 2, ask 1 3, step -1 0, take 0, step -1 0, take 2, step -1 "
+            "0, expire 5, chore 6 4, step -1 0, fail 2 1 0, finish 4 1"
+        ),
+    ),
+    Mutant(
+        "a wish has no lifetime",
+        "shared/texts",
+        "  keep_until(TEXT_WANTED .. fingerprint, until_ms, now)\n",
+        "",
+        "a key is left behind for ever",
+        "ask 3 1, crash 0 0 0, step -1 0, pull 2",
+    ),
+    Mutant(
+        "a text has no lifetime",
+        "write_text",
+        ", 'EX', TEXT_SECONDS)",
+        ")",
+        "answers stay in Redis for ever",
+        "ask 1 3",
+    ),
+    Mutant(
         "an ended job is put all the same",
         "put",
         "if settled then return 0 end\n",

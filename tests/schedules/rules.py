@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from hashlib import sha1
 from typing import Any
 
+from local_llm_service.tasks.answer import text_of
 from local_llm_service.tasks.engine_death import LEAST_DEATHS
 from local_llm_service.worker.engine import EngineDied
 from local_llm_service.worker.store.keys import NUMBERS, Keys
@@ -35,6 +37,8 @@ _FADES = (
         KEYS.cache_bytes,
         KEYS.stats,
         KEYS.dead_letter_bytes,
+        KEYS.text,
+        KEYS.text_wanted,
     ),
     *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.served, KEYS.presence, KEYS.last_take),
     *(KEYS.end_bell, KEYS.sifting, KEYS.clearing),
@@ -62,6 +66,7 @@ class Rules:
         self._backlog_is_counted()
         self._no_engine_fails_a_job_twice()
         self._suspects_run_alone()
+        self._only_a_run_under_way_writes()
         for one in self._site.running:
             if one.key is not None:
                 self._runs_for_a_caller(one)
@@ -103,6 +108,16 @@ class Rules:
             elif "caller_left" not in record:
                 kept = set(places) - {"queue", "dead"}
                 assert not kept, f"{task_id} has its result and is in {kept}"
+
+    def _only_a_run_under_way_writes(self) -> None:
+        """A text changes by the worker that holds its job, and only while that job leads."""
+        before, seen = self._site.before, self._site.seen
+        for place, text in seen.texts.items():
+            if text == before.texts.get(place):
+                continue
+            leads = before.groups.get(place, ["", before.records.get(place, {}).get("token", "")])
+            run = sha1(leads[1].encode()).hexdigest()[: NUMBERS["RUN_CHARACTERS"]]
+            assert text[1:].startswith(run), f"a run that is over wrote {text} for {place}"
 
     def _followers_have_a_leader(self) -> None:
         """A follower waits for a leader that a worker holds."""
@@ -218,6 +233,7 @@ class Rules:
             if job.id in self._first:
                 self._answer_is_right(job, json.loads(self._first[job.id]))
         self._answers_are_announced_once()
+        self._texts_are_those_of_the_answers()
         let_deadlines_pass(site)
         self._nothing_is_left()
         self._all_are_counted()
@@ -295,6 +311,17 @@ class Rules:
         for task_id, result in self._first.items():
             new = self._site.jobs[task_id].new and '"origin": "cached"' in result
             assert told.get(task_id, result if new else "") == result, f"{task_id}: not announced"
+
+    def _texts_are_those_of_the_answers(self) -> None:
+        """A run that a record names wrote the job's answer, and nothing else."""
+        texts = self._site.seen.texts
+        for task_id, record in self._site.seen.records.items():
+            if record.get("run") is None or record["state"] != "succeeded":
+                continue
+            for text in (texts.get(record.get("fingerprint", ""), ""), texts.get(task_id, "")):
+                if text.startswith(f"c{record['run']}"):
+                    answer = json.loads(self._first[task_id])["result"]
+                    assert text[1 + len(record["run"]) :] == text_of(answer), f"{task_id}: {text}"
 
     def _nothing_is_left(self) -> None:
         client = self._site.glass.client

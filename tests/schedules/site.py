@@ -172,7 +172,7 @@ class Site:
         self.before, self.seen = self.seen, self.glass.look(list(self.jobs))
         self.seen.announced = self.before.announced + self.seen.announced
         for worker in self.alive:
-            worker.inbox.ids.extend(self.seen.cancels)
+            worker.inbox.messages.extend(self.seen.told)
         self.after_step()
 
     def _look_from_an_actor(self) -> None:

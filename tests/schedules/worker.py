@@ -57,14 +57,18 @@ class Channel(transport.Channel):
 
 
 class Inbox:
-    """Published cancels that this worker has not heard yet."""
+    """Published cancels and wishes, with their channels, that this worker has not heard yet."""
 
     def __init__(self) -> None:
-        self.ids: deque[str] = deque()
+        self.messages: deque[tuple[str, str]] = deque()
 
     def get_message(self, timeout: float) -> dict[str, str] | None:
-        """Return the next cancel without waiting."""
-        return {"data": self.ids.popleft()} if self.ids else None
+        """Return the next one without waiting."""
+        return (
+            dict(zip(("channel", "data"), self.messages.popleft(), strict=True))
+            if self.messages
+            else None
+        )
 
     def close(self) -> None:
         """Do nothing: there is no connection."""
@@ -83,6 +87,8 @@ class Worker:
         self.model_wait = ModelWait(settings, store, partial(fail, self.runtime))
         # Its pauses are real time. A worker that may not take a job is one that lacks the model.
         self.runtime.served.breakers.ended = lambda *_: None  # type: ignore[method-assign]
+        # What is there of a text when its run ends is written then, in a call of the schedule.
+        self.runtime.text_writer.plan = lambda _: None  # type: ignore[method-assign]
         self.heartbeat = LeaseHeartbeat(store, self.runtime.in_flight, settings.lease_seconds)
         self.afterwork = AfterworkThread(store.afterwork, lambda: app.backend, ())
         self.inbox = Inbox()

@@ -340,7 +340,7 @@ def test_one_function_that_must_be_called_is_asked_for_by_its_arguments(
     """Any model writes JSON under a grammar, also one that knows no tools."""
     tools = [WEATHER] if options["tool_choice"] == "required" else [CLOCK, WEATHER]
     prompt = asked(tools=tools, **options)
-    assert (prompt.schema, prompt.tools) == (CITY, ())
+    assert (prompt.schema, prompt.tools, prompt.spoken) == (CITY, (), False)
     assert prompt.messages[-1] == HI[0]
     assert json.dumps(CITY) in prompt.messages[0]["content"]
     answer = read(wrote('{"city": "Bern"}'), tools=tools, **options)
@@ -457,9 +457,10 @@ def test_log_probabilities_come_where_they_were_asked_for() -> None:
 
 
 def test_the_text_of_an_answer_is_what_it_says_or_calls() -> None:
-    """For the command line, a chain, and a stream that comes in one piece."""
+    """For a chain and a stream that comes in one piece; people see its calls, too."""
     said = answer_of(wrote("hello"))
     assert is_answer(said)
     assert text_of(said) == "hello"
     calls = answer_of(wrote(tool_calls=called("clock", {"zone": 1})), tools=[CLOCK])
-    assert json.loads(text_of(calls)) == [{"name": "clock", "arguments": {"zone": 1}}]
+    assert text_of(calls) == ""
+    assert json.loads(text_of(calls, indent=2)) == [{"name": "clock", "arguments": {"zone": 1}}]

@@ -16,7 +16,7 @@ from local_llm_service.tasks.answer import text_of
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.tasks.text_vectors import all_vectors
 from local_llm_service.worker.errors import InvalidRequest
-from local_llm_service.worker.prompt import Completion, Texts, Vector
+from local_llm_service.worker.prompt import Completion, ToEmbed, Vector
 
 WIRE = Path(__file__).parents[1] / "wire"
 LIMITS = Limits(max_prompt_chars=300, max_messages=5, max_schema_depth=8, max_output_tokens=999)
@@ -38,7 +38,7 @@ def read(vectors: list[Vector], **options: Any) -> list[list[float]]:
 def test_one_text_and_a_list_of_one_are_the_same_question() -> None:
     """The answer has a list of vectors either way."""
     assert request("a").content() == request(["a"]).content()
-    assert tasks.embed.kind.prompt(request(["a", "b"]), 0) == Texts(("a", "b"))
+    assert tasks.embed.kind.prompt(request(["a", "b"]), 0) == ToEmbed(("a", "b"))
 
 
 def test_an_answer_of_a_chain_is_embedded_as_its_text() -> None:
@@ -126,7 +126,7 @@ class Model:
     def __init__(self) -> None:
         self.asked: list[tuple[str, ...]] = []
 
-    def __call__(self, texts: Texts) -> Completion:
+    def __call__(self, texts: ToEmbed) -> Completion:
         self.asked.append(texts.texts)
         vectors = tuple([float(len(text))] for text in texts.texts)
         return Completion("", "m", "stop", len(vectors), 0, 0.5, 1, 0, vectors=vectors)
@@ -136,8 +136,8 @@ class Model:
 def test_only_texts_that_are_not_known_are_asked_for(fails: bool) -> None:
     """In their order, each once; with Redis away, all of them."""
     model, known = Model(), Known(fails)
-    first = all_vectors(Texts(("a", "bb", "a")), model, known, str.upper)  # type: ignore[arg-type]
-    again = all_vectors(Texts(("ccc", "bb")), model, known, str.upper)  # type: ignore[arg-type]
+    first = all_vectors(ToEmbed(("a", "bb", "a")), model, known, str.upper)  # type: ignore[arg-type]
+    again = all_vectors(ToEmbed(("ccc", "bb")), model, known, str.upper)  # type: ignore[arg-type]
     assert first.vectors == ([1.0], [2.0], [1.0])
     assert again.vectors == ([3.0], [2.0])
     assert model.asked == [("a", "bb"), ("ccc", "bb") if fails else ("ccc",)]
@@ -147,7 +147,7 @@ def test_only_texts_that_are_not_known_are_asked_for(fails: bool) -> None:
 def test_a_job_that_shares_nothing_looks_up_nothing() -> None:
     """`cache=False`, or a model whose revision is not known."""
     model, known = Model(), Known(fails=True)
-    found = all_vectors(Texts(("a", "a")), model, known, None)  # type: ignore[arg-type]
+    found = all_vectors(ToEmbed(("a", "a")), model, known, None)  # type: ignore[arg-type]
     assert found.vectors == ([1.0], [1.0])
     assert model.asked == [("a",)]
 
@@ -155,8 +155,8 @@ def test_a_job_that_shares_nothing_looks_up_nothing() -> None:
 def test_all_texts_known_asks_nobody() -> None:
     """The usage of such a job is 0."""
     model, known = Model(), Known()
-    all_vectors(Texts(("a",)), model, known, str)  # type: ignore[arg-type]
-    found = all_vectors(Texts(("a", "a")), model, known, str)  # type: ignore[arg-type]
+    all_vectors(ToEmbed(("a",)), model, known, str)  # type: ignore[arg-type]
+    found = all_vectors(ToEmbed(("a", "a")), model, known, str)  # type: ignore[arg-type]
     assert (found.vectors, found.prompt_tokens) == (([1.0], [1.0]), 0)
     assert len(model.asked) == 1
 

@@ -15,7 +15,7 @@ from local_llm_service import tasks
 from local_llm_service.tasks.job import KindTask
 from local_llm_service.tasks.request import JobRequest, parse
 from local_llm_service.worker.fingerprint import fingerprint
-from local_llm_service.worker.prompt import Prompt, Texts
+from local_llm_service.worker.prompt import Prompt, ToEmbed
 from tests.unit.fingerprint_values import (
     FIELDS,
     LIMITS,
@@ -304,9 +304,9 @@ def test_a_fingerprint_is_the_sha_256_of_one_json_document(text: str) -> None:
 # --- kinds ------------------------------------------------------------------------------------
 
 
-def digest(prompt: Prompt | Texts) -> str:
+def digest(prompt: Prompt | ToEmbed) -> str:
     """The SHA-256 of the whole prompt."""
-    if isinstance(prompt, Texts):
+    if isinstance(prompt, ToEmbed):
         return hashlib.sha256(json.dumps(prompt.texts).encode()).hexdigest()
     asked: list[Any] = [prompt.messages, prompt.max_tokens, asdict(prompt.sampling), prompt.schema]
     if prompt.tools or prompt.stop:

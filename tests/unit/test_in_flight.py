@@ -137,3 +137,21 @@ def test_one_of_many_threads_stops_the_work() -> None:
         thread.join()
     assert stops == [1]
     assert one.reason in reasons
+
+
+def test_a_wish_for_the_text_is_kept_until_there_is_a_text() -> None:
+    """It may come before the engine was asked, and again and again after."""
+    one = InFlightDelivery(DELIVERY)
+    told: list[str] = []
+    one.want_text()
+    one.on_text_wanted(lambda: told.append("wanted"))
+    assert told == ["wanted"]
+    one.want_text()
+    assert told == ["wanted", "wanted"]
+
+
+def test_nobody_is_told_of_a_wish_that_nobody_has() -> None:
+    """Then the text stays in memory."""
+    told: list[str] = []
+    InFlightDelivery(DELIVERY).on_text_wanted(lambda: told.append("wanted"))
+    assert told == []

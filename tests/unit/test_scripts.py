@@ -12,6 +12,7 @@ from local_llm_service.worker.store.afterwork import Afterwork
 from local_llm_service.worker.store.endings import Endings
 from local_llm_service.worker.store.jobs import Jobs
 from local_llm_service.worker.store.keys import DEFAULT_PREFIX, Keys
+from local_llm_service.worker.store.moves import Moves
 from local_llm_service.worker.store.scripts import (
     DIRECTORY,
     script_text,
@@ -19,6 +20,7 @@ from local_llm_service.worker.store.scripts import (
     uses,
 )
 from local_llm_service.worker.store.single_flight import SingleFlight
+from local_llm_service.worker.store.texts import Texts
 from local_llm_service.worker.store.vectors import Vectors
 
 MOST_LINES = 120
@@ -98,7 +100,7 @@ def test_every_argument_is_documented_and_has_a_name(name: str) -> None:
 @each_script
 def test_a_method_bears_the_name_of_its_script(name: str) -> None:
     """Who reads a call finds its script, and the other way round."""
-    rooms = (Jobs, SingleFlight, Endings, Afterwork, Vectors, moves, presence)
+    rooms = (Jobs, SingleFlight, Endings, Afterwork, Texts, Vectors, Moves, moves, presence)
     assert [room for room in rooms if callable(getattr(room, name, None))]
 
 

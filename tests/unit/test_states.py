@@ -36,6 +36,8 @@ FOUND = {
     "model": "big:7b",
     "failed_by": "w1 w2",
     "given_up": "1",
+    "stream": "1",
+    "run": "0123456789ab",
     "error": "timeout",
 }
 
@@ -51,9 +53,10 @@ def test_a_record_is_read_with_its_types() -> None:
     assert record.engine_deaths == 2
     assert record.put is record.by_name is record.canvas is record.cancelled is True
     assert record.to_end is record.cancel_requested is record.caller_left is True
-    assert record.given_up is True
+    assert record.given_up is record.stream is True
     assert (record.model, record.failed_by) == ("big:7b", "w1 w2")
     assert (record.token, record.settled, record.error) == ("17", "17", "timeout")
+    assert record.run == "0123456789ab"
 
 
 def test_unwritten_fields_are_missing() -> None:

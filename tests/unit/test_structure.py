@@ -117,3 +117,8 @@ def test_the_formatter_has_nothing_to_change() -> None:
 def test_the_types_hold() -> None:
     """mypy, strict."""
     run(BIN / "mypy")
+
+
+def test_callers_code_has_types() -> None:
+    """Both clients know the answer's class, also where a caller's own class is asked for."""
+    run(BIN / "mypy", "tests/data/typed_calls.py")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from local_llm_service.worker.errors import ServiceError, StreamBroken
-from local_llm_service.worker.prompt import Completion, Model, Prompt, Texts
+from local_llm_service.worker.prompt import Completion, Model, Prompt, ToEmbed
 
 #: Takes each piece of an answer's text; see `Engine.complete` for what it may rely on.
 TextSink = Callable[[str], None]
@@ -68,7 +68,7 @@ class Engine(Protocol):
 
     def embed(
         self,
-        texts: Texts,
+        texts: ToEmbed,
         *,
         model: str,
         remaining_seconds: float,

@@ -41,7 +41,7 @@ class LeaseHeartbeat:
         chores: Sequence[Callable[[], object]] = (),
     ) -> None:
         self._jobs, self._client = store.jobs, store.client
-        self._cancel_channel = store.keys.cancel_channel
+        self._channels = (store.keys.cancel_channel, store.keys.text_wanted_channel)
         self._in_flight, self._lease, self._chores = in_flight, lease_seconds, chores
         self._listener: Any = None
         #: Chores that Redis refused the last time: said once.
@@ -124,20 +124,30 @@ class LeaseHeartbeat:
                 one.request_stop(Cancelled("the job was cancelled"))
 
     def listen(self) -> None:
-        """Wait one tick for ids of cancelled jobs and look at their records.
+        """Wait one tick for ids of cancelled jobs, and look at their records; also for ids of jobs
+        whose text somebody wants.
 
         What is heard on a channel is a hint: only what the record says stops a job. Raises
         redis-py's errors.
         """
         if self._listener is None:
             self._listener = self._client.pubsub(ignore_subscribe_messages=True)
-            self._listener.subscribe(self._cancel_channel)
+            self._listener.subscribe(*self._channels)
         message, is_ours = self._listener.get_message(timeout=TICK_SECONDS), False
         while message is not None:
-            is_ours = is_ours or bool(self._in_flight.of_job(str(message["data"])))
+            is_ours = self._hear(message) or is_ours
             message = self._listener.get_message(timeout=0)
         if is_ours:
             self.renew()
+
+    def _hear(self, message: dict[str, Any]) -> bool:
+        """Whether one of the jobs in flight may have been cancelled."""
+        meant = self._in_flight.of_job(str(message["data"]))
+        if message["channel"] == self._channels[0]:
+            return bool(meant)
+        for one in meant:
+            one.want_text()
+        return False
 
     def release_due(self) -> None:
         """Put back the messages that could not be put back before. Raises redis-py's errors."""

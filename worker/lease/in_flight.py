@@ -46,6 +46,8 @@ class InFlightDelivery:
         self._lock = threading.Lock()
         self._reason: ServiceError | None = None
         self._stop: Callable[[], None] | None = None
+        self._text_wanted = False
+        self._want_text: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         return f"<in-flight delivery of {self.delivery.task_id}>"
@@ -94,6 +96,21 @@ class InFlightDelivery:
             late = self._reason is not None
         if late and stop is not None:
             stop()
+
+    def want_text(self) -> None:
+        """Tell the work that somebody wants to read its text meanwhile; returns at once."""
+        with self._lock:
+            self._text_wanted, want = True, self._want_text
+        if want is not None:
+            want()
+
+    def on_text_wanted(self, want: Callable[[], None]) -> None:
+        """Call `want`, which must return at once, whenever somebody wants the text; now, too, if
+        somebody did already."""
+        with self._lock:
+            self._want_text, late = want, self._text_wanted
+        if late:
+            want()
 
 
 class InFlightDeliveries:

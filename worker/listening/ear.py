@@ -81,6 +81,8 @@ class Ear(Generic[S]):
     def listen_to(self, channels: Iterable[str]) -> None:
         """Hear these channels from now on, and no others. A new one begins with LOOK."""
         wanted = set(channels)
+        if not self._channels:
+            self._began = monotonic()  # nothing was to be heard before
         fresh, gone, self._channels = wanted - self._channels, self._channels - wanted, wanted
         self._change(self, fresh, gone)
 

@@ -36,12 +36,18 @@ DEAD_LETTERS_BYTES: Final = 67_108_864
 #: How long it is remembered when a model was served last; MODEL_WAIT_SECONDS is shorter.
 SERVED_SECONDS: Final = 86_400
 
+#: How long a text can be read after it was last added to.
+TEXT_SECONDS: Final = 600
+#: The longest text that is kept, in UTF-8. Of a longer one its readers get the rest at its end.
+TEXT_BYTES_MOST: Final = 1_048_576
+
 #: Numbers that scripts know by these names: the longest doorbell, of unreadable messages the
 #: largest and the most of them, the most that one take parks, how long it is known when a model was
 #: served last, the bounds of dead letters, how long one worker alone empties itself for a
 #: quarantined job, how long statistics outlive the last job and the clock the last worker (longer
 #: than any deadline), and what Redis needs for a cache entry, and for a job, beside its own bytes
-#: (MEMORY USAGE of keys, values and indexes); and how many waiters one script answers.
+#: (MEMORY USAGE of keys, values and indexes); how many waiters one script answers; how long a text
+#: lives, and how long the name of a run is.
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_BYTES": 65_536,
@@ -56,6 +62,8 @@ NUMBERS: Final = {
     "CACHE_ENTRY_OVERHEAD_BYTES": 400,
     "JOB_OVERHEAD_BYTES": 700,
     "FAN_OUT_AT_ONCE": 100,
+    "TEXT_SECONDS": TEXT_SECONDS,
+    "RUN_CHARACTERS": 12,
 }
 
 
@@ -194,6 +202,18 @@ class Keys:
     fan_out_followers = _Name("fan_out_followers:")
     #: String, by task id: the group's outcome for a job in a canvas, which a worker has to end.
     handoff = _Name("handoff:")
+
+    # --- The texts of streamed jobs ---
+    #: String flag, run, text, by fingerprint, or by task id of a job that shares nothing: what a
+    #: run has written so far. Lives TEXT_SECONDS after the last addition.
+    text = _Name("text:")
+    #: Channel, by the same, on which each addition is published.
+    text_channel = _Channel("text.")
+    #: String, by fingerprint: somebody who waits for the answer wants to read its text meanwhile.
+    #: Lives as `waiters`, and ends when they have their answer.
+    text_wanted = _Name("text_wanted:")
+    #: Channel on which the id of a leader is published when somebody begins to want its text.
+    text_wanted_channel = _Channel("text_wanted")
 
     # --- Result cache ---
     #: String "prompt tokens, completion tokens, answer", by fingerprint. Lives CACHE_TTL.

@@ -29,6 +29,7 @@ from local_llm_service.worker.store.states import (
 
 if TYPE_CHECKING:
     from local_llm_service.worker.store.outcomes import Ending, Settled
+    from local_llm_service.worker.store.texts import TextLook
 
 _ADMISSIONS = {str(word): word for word in Admission}
 
@@ -58,6 +59,7 @@ class Moves:
         args += [query.model, query.consensus, query.fingerprint]
         hit_seconds = self._kept if new.continued else self.lifetimes.hit_result_seconds
         args += [hit_seconds, query.before, query.after, new.max_bytes, new.model]
+        args += [int(new.stream)]
         try:
             decision, *details = yield Script("submit", args)
         except (redis.RedisError, GeneratorExit):
@@ -153,6 +155,12 @@ class Moves:
         """Return a job's result as it is stored, Celery's JSON; None when there is none."""
         text: str | None = yield Command(("GET", self.keys.result(task_id)))
         return text
+
+    def read_text(self, task_id: str, run: str = "", from_bytes: int = 0) -> Calls[TextLook]:
+        """Look at a job for a reader that has read `from_bytes` of the text of `run`."""
+        from local_llm_service.worker.store.texts import TextLook  # only readers need it
+
+        return TextLook.of((yield Script("read_text", [task_id, run, from_bytes])))
 
     @property
     def _kept(self) -> int:

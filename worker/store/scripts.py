@@ -97,6 +97,21 @@ class Scripts:
             # Not SCRIPT LOAD and then EVALSHA: a SCRIPT FLUSH can come between the two.
             return call("EVAL", self.text_of(name), 1, self.keys.prefix, *args)
 
+    def run_all(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        """Call scripts in one round trip, each (name, arguments).
+
+        The reply of a call that Redis refuses is the error; only a Redis that is away raises.
+        """
+        with self.client.pipeline(transaction=False) as pipe:
+            for name, args in calls:
+                call: Callable[..., Any] = pipe.execute_command
+                call("EVALSHA", self.hash_of(name), 1, self.keys.prefix, *args)
+            replies = pipe.execute(raise_on_error=False)
+        return [
+            self.run(*call) if isinstance(reply, redis.exceptions.NoScriptError) else reply
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
     def answer(self, call: Call) -> Any:
         """Make a call (calls.py), blocking; hurry is a matter of the client."""
         if isinstance(call, Script):

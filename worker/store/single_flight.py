@@ -13,9 +13,19 @@ followers go back to their queues, and the next that starts leads.
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 from local_llm_service.worker.store.outcomes import Claim, SharedAnswer, SharedFailure
 from local_llm_service.worker.store.scripts import Scripts
+
+
+class Claimed(NamedTuple):
+    """What to do, with CACHED and HANDOFF the outcome, and with LEAD whether somebody who waits for
+    the answer wants to read its text while it is written."""
+
+    claim: Claim
+    outcome: SharedAnswer | SharedFailure | None = None
+    text_wanted: bool = False
 
 
 class SingleFlight:
@@ -25,22 +35,24 @@ class SingleFlight:
         self._scripts, self._kept = scripts, result_seconds
 
     def claim(
-        self, task_id: str, token: str, fingerprint: str, *, canvas: bool
-    ) -> tuple[Claim, SharedAnswer | SharedFailure | None]:
+        self, task_id: str, token: str, fingerprint: str, *, canvas: bool, stream: bool = False
+    ) -> Claimed:
         """Ask to start a job that this worker holds under `token`.
 
         `fingerprint` is made with the revision of this worker's model; `canvas`: others wait for
-        the job in a chain or chord. Returns what to do, and with CACHED and HANDOFF the outcome.
+        the job in a chain or chord; `stream`: its text is to be read while it is written.
         """
-        args = [task_id, token, fingerprint, int(canvas), self._kept]
+        args = [task_id, token, fingerprint, int(canvas), self._kept, int(stream)]
         reply = self._scripts.run("claim", args)
         claim = Claim(reply[0])
+        if claim is Claim.LEAD:
+            return Claimed(claim, text_wanted=bool(reply[1]))
         if claim is Claim.CACHED:
-            return claim, _answer(reply[1])
+            return Claimed(claim, _answer(reply[1]))
         if claim is Claim.HANDOFF:
             outcome, entry = reply[1][0], reply[1][1:]
-            return claim, _failure(entry) if outcome == "f" else _answer(entry)
-        return claim, None
+            return Claimed(claim, _failure(entry) if outcome == "f" else _answer(entry))
+        return Claimed(claim)
 
     def wanted_seconds(self, task_id: str) -> float:
         """Return the seconds to the latest deadline of those who wait for what this job generates.

@@ -145,6 +145,11 @@ class JobRecord:
     #: No worker could run it for MODEL_WAIT_SECONDS, or by its deadline: the next one that takes it
     #: fails it. Written by give_up and expired, removed by replay.
     given_up: bool = False
+    #: Its text is to be read while it is written. Written by submit.
+    stream: bool = False
+    #: The run whose text led to its result, where a text was written. Written by settle and what it
+    #: fans out, removed by replay.
+    run: str | None = None
     #: Code of `errors`, once it failed. Written by settle and reap, removed by replay.
     error: str | None = None
 
@@ -168,7 +173,7 @@ _READERS: Mapping[str, Any] = {
     **dict.fromkeys(
         (
             *("put", "by_name", "canvas", "cancelled", "to_end", "cancel_requested"),
-            *("caller_left", "given_up"),
+            *("caller_left", "given_up", "stream"),
         ),
         bool,
     ),
@@ -207,7 +212,7 @@ class NewJob:
     The backlog of `queue` must have fewer than `max_length` jobs and `max_bytes` bytes (0: no
     limit). `canvas`: others wait for this job in a chain or chord. `has_new_id`: the id was made up
     for this call. `continued`: a worker makes the call, and whoever waits for its result may come
-    much later.
+    much later. `stream`: its text is to be read while it is written.
     """
 
     task_id: str
@@ -221,6 +226,7 @@ class NewJob:
     max_bytes: int = 0
     #: The model that a worker has to serve, or keys.DEFAULT_MODEL.
     model: str = DEFAULT_MODEL
+    stream: bool = False
 
 
 @dataclass

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from local_llm_service.worker.store.dead_letters import DeadLetters
     from local_llm_service.worker.store.endings import Endings
     from local_llm_service.worker.store.single_flight import SingleFlight
+    from local_llm_service.worker.store.texts import Texts
     from local_llm_service.worker.store.vectors import Vectors
 
 T = TypeVar("T")
@@ -66,6 +67,13 @@ class Store:
         from local_llm_service.worker.store.endings import Endings
 
         return Endings(self.scripts)
+
+    @cached_property
+    def texts(self) -> Texts:
+        """The texts of streamed jobs, for workers."""
+        from local_llm_service.worker.store.texts import Texts
+
+        return Texts(self.scripts)
 
     @cached_property
     def afterwork(self) -> Afterwork:

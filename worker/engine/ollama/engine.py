@@ -34,7 +34,7 @@ from local_llm_service.worker.errors import (
     ModelFailed,
     ModelMissing,
 )
-from local_llm_service.worker.prompt import Completion, Model, Prompt, Texts
+from local_llm_service.worker.prompt import Completion, Model, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class OllamaEngine:
 
     def embed(
         self,
-        texts: Texts,
+        texts: ToEmbed,
         *,
         model: str,
         remaining_seconds: float,
@@ -239,7 +239,7 @@ class OllamaEngine:
     ) -> Completion:
         return await self._in_turn(model, partial(self._send, prompt, model, constraint, feed))
 
-    async def _embed(self, texts: Texts, model: str) -> Completion:
+    async def _embed(self, texts: ToEmbed, model: str) -> Completion:
         return await self._in_turn(model, partial(self._send_texts, texts, model))
 
     async def _in_turn(
@@ -274,7 +274,7 @@ class OllamaEngine:
                 self._abandoned.probe(self._wait_for_slot(chat(PROBE), self._turns.hold(model)))
             raise
 
-    async def _send_texts(self, texts: Texts, model: str, num_ctx: int) -> Completion:
+    async def _send_texts(self, texts: ToEmbed, model: str, num_ctx: int) -> Completion:
         """Send texts that have their turn. Ollama says nothing before their vectors are there."""
         vectors = partial(self._client.vectors, model, num_ctx=num_ctx)
         try:

@@ -5,14 +5,17 @@
 -- ARGV[3] fingerprint, made with the revision of this worker's model
 -- ARGV[4] 1 if others wait for the job in a canvas
 -- ARGV[5] lifetime of a result, s
--- Returns {"lead"}: run it; {"joined"}: another job runs, this one is set aside as its follower;
+-- ARGV[6] 1 if its text is to be read while it is written
+-- Returns {"lead", 1 if somebody wants to read its text meanwhile, else 0}: run it;
+-- {"joined"}: another job runs, this one is set aside as its follower;
 -- {"cached", entry}: the answer is there; {"handoff", outcome}: that of the group for which this
 -- job had waited, in a canvas or in an open fan-out; {"settled"}: it has its result; {"cancelled"};
 -- {"lost"}: the worker does not hold it under this token.
--- uses: CACHE, FOLLOWERS, GROUP, HANDOFF, JOB_RECORD, UNACKED, add_waiter, clock, detach
--- uses: end_delivery, fan_out_of, handed_outcome, keep_until, leader_of, read, read_fan_out
+-- uses: CACHE, FOLLOWERS, GROUP, HANDOFF, JOB_RECORD, TEXT_WANTED, UNACKED, add_waiter, clock
+-- uses: detach, end_delivery, fan_out_of, handed_outcome, keep_until, leader_of, read
+-- uses: read_fan_out, want_text
 local id, token, fingerprint = ARGV[1], ARGV[2], ARGV[3]
-local in_canvas, kept_ms = ARGV[4] == '1', ARGV[5] * 1000
+local in_canvas, kept_ms, is_streamed = ARGV[4] == '1', ARGV[5] * 1000, ARGV[6] == '1'
 local record, now = JOB_RECORD .. id, clock()
 
 local job = read(record, 'settled', 'token', 'tag', 'fingerprint', 'deadline_ms', 'cancelled')
@@ -36,6 +39,7 @@ if job.fingerprint and job.fingerprint ~= fingerprint then detach(job.fingerprin
 redis.call('HSET', record, 'fingerprint', fingerprint)
 if in_canvas then redis.call('HSET', record, 'canvas', '1') end
 add_waiter(fingerprint, id, job.deadline_ms, kept_ms, now)
+if is_streamed then want_text(fingerprint, job.deadline_ms + kept_ms, now) end
 
 local group, group_until = GROUP .. fingerprint, job.deadline_ms + kept_ms
 local leader = leader_of(fingerprint)
@@ -51,4 +55,4 @@ if leader and leader ~= id then
 end
 redis.call('HSET', group, 'leader', id, 'token', token)
 keep_until(group, group_until, now)
-return {'lead'}
+return {'lead', redis.call('EXISTS', TEXT_WANTED .. fingerprint)}

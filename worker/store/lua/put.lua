@@ -11,15 +11,15 @@
 -- (somebody cancelled it by an id that its caller had chosen, or its time was over). For a message
 -- that is too much for the backlog, {jobs, bytes} that are there.
 -- uses: JOB_RECORD, QUEUE_LIST, add_waiter, backlog_of, clock, defer, join_backlog, ring
--- uses: sent_event, tell_flower
+-- uses: sent_event, tell_flower, want_text
 local queue, message, id = ARGV[1], ARGV[2], ARGV[3]
 local delay_ms, kept_ms, most_bytes = tonumber(ARGV[4]), ARGV[5] * 1000, tonumber(ARGV[6])
 local record, nonce = JOB_RECORD .. id, ARGV[7]
 
 local known = redis.call('EXISTS', record) == 1
 if known and redis.call('HSETNX', record, 'put', '1') == 0 then return 0 end
-local settled, fingerprint, deadline, kind, its_nonce = unpack(
-  redis.call('HMGET', record, 'settled', 'fingerprint', 'deadline_ms', 'kind', 'nonce'))
+local settled, fingerprint, deadline, kind, its_nonce, stream = unpack(
+  redis.call('HMGET', record, 'settled', 'fingerprint', 'deadline_ms', 'kind', 'nonce', 'stream'))
 if settled then return 0 end
 if its_nonce and nonce ~= '' and its_nonce ~= nonce then
   redis.call('HSET', record, 'nonce', nonce)
@@ -37,6 +37,7 @@ if delay_ms > 0 then
   return 1
 end
 if fingerprint then add_waiter(fingerprint, id, deadline, kept_ms, clock()) end
+if fingerprint and stream then want_text(fingerprint, deadline + kept_ms, clock()) end
 redis.call('LPUSH', QUEUE_LIST .. queue, message)
 ring()
 return 1

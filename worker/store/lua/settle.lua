@@ -4,8 +4,7 @@
 -- ARGV[2] fencing token; "" = only while no worker holds the job, or to leave a group
 -- ARGV[3] whose job ends: "caller" (this one's alone: cancelled, too late), "everyone" (of all who
 --         wait), "waiters" (of the others; its own end comes later)
--- ARGV[4] state
--- ARGV[5] code of the error; "" for an answer
+-- ARGV[4], ARGV[5] state, code of the error ("" for an answer)
 -- ARGV[6] most bytes of all dead letters if the message becomes one, else 0; then n or c, see owe
 -- ARGV[7] lifetime of a result, s
 -- ARGV[8] answer or error, JSON: what all results share
@@ -23,7 +22,7 @@
 -- uses: DEADLINES, DEAD_LETTER_MESSAGES, HANDOFF, JOB_RECORD, RESULT_META, UNANSWERED, WAITERS
 -- uses: announce, bury, cache_answer, clock, count, count_end, count_undelivered, detach, disband
 -- uses: drop_old_letters, elapsed, fan_out, find_message, keep_until, latest_deadline, leader_of
--- uses: leads, leave_backlog, mark_ended, others_wait, owe, read, remove_message
+-- uses: leads, leave_backlog, mark_ended, others_wait, owe, read, remove_message, written_run
 local id, token, settle_for, after_it = ARGV[1], ARGV[2], ARGV[3], ARGV[6]
 local letters_bytes, follows = string.match(after_it, '^(%d+)(%a?)$')
 local keep_letter, before, after = letters_bytes ~= '0', ARGV[9], ARGV[10]
@@ -38,6 +37,7 @@ local record, now = JOB_RECORD .. id, clock()
 local job = read(record, 'settled', 'token', 'tag', 'fingerprint', 'caller_left', 'canvas',
   'submitted_ms', 'state', 'by_name')
 local fingerprint, by_holder = job.fingerprint, token ~= ''
+ending.run = job.token and written_run(fingerprint, id, job.token)
 
 -- --- May this call end the job? ---
 if by_holder and job.token ~= token then

@@ -17,6 +17,7 @@
 -- ARGV[14] what stands after it
 -- ARGV[15] most bytes of the queue's backlog; 0 = no limit
 -- ARGV[16] model that a worker has to serve, as the consensus names it
+-- ARGV[17] 1 if its text is to be read while it is written
 -- Returns {"queue", 0}, {"exists", 0}, {"full", jobs, bytes} of the backlog, {"hit", answer} when
 -- the result is stored, or {"stale", consensus} when nothing was done as the caller was wrong
 -- about it.
@@ -27,7 +28,7 @@ local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], A
 local deadline_ms, kept_seconds, in_canvas = ARGV[6], ARGV[7], ARGV[8] == '1'
 local model, consensus, fingerprint = ARGV[9], ARGV[10], ARGV[11]
 local hit_seconds, before, after, max_bytes = ARGV[12], ARGV[13], ARGV[14], ARGV[15]
-local needed_model = ARGV[16]
+local needed_model, is_streamed = ARGV[16], ARGV[17] == '1'
 local record, result_key = JOB_RECORD .. id, RESULT_META .. id
 
 local is_over = false  -- there is a record of no use to anybody
@@ -90,6 +91,7 @@ local deadline = whole(now + deadline_ms)
 redis.call('HSET', record, 'kind', kind, 'queue', queue, 'state', 'queued', 'nonce', nonce,
   'submitted_ms', whole(now), 'deadline_ms', deadline, 'model', needed_model)
 if in_canvas then redis.call('HSET', record, 'canvas', '1') end
+if is_streamed then redis.call('HSET', record, 'stream', '1') end
 if fingerprint ~= '' then redis.call('HSET', record, 'fingerprint', fingerprint) end
 redis.call('PEXPIRE', record, whole(deadline_ms + kept_seconds * 1000))
 redis.call('ZADD', DEADLINES, deadline, id)

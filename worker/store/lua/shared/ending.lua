@@ -8,10 +8,12 @@ local function announce(id, result, kept_seconds)
 end
 
 -- Marks a job as ended under a fencing token, '1' where nobody held it: no worker tells of that.
+-- Readers of its text are told which run the outcome comes from.
 -- uses: JOB_RECORD, end_event, tell_flower
 local function mark_ended(record, token, ending)
   redis.call('HSET', record, 'settled', token, 'state', ending.state)
   if ending.error ~= '' then redis.call('HSET', record, 'error', ending.error) end
+  if ending.run then redis.call('HSET', record, 'run', ending.run) end
   redis.call('EXPIRE', record, ending.kept_seconds)
   if token == '1' then tell_flower(string.sub(record, #JOB_RECORD + 1), end_event(ending.error)) end
 end

@@ -1,0 +1,1 @@
+"""Parts of bench_stream.py: the first piece, and what streaming costs a worker."""

@@ -1,0 +1,55 @@
+"""Calls with Python's own types: their arguments as JSON, and their answers as those types.
+
+A class stands for the schema of its instances, a function for that of its call. All else goes to
+the kind's request unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+#: Makes the answer that the caller's types ask for of the one that Redis holds.
+Reader = Callable[[Any], Any]
+
+
+def as_json(kind: str, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Reader | None]:
+    """The arguments for a message, and a reader for the answer where a Python type was given.
+
+    Raises InvalidRequest for a class or function of which no schema can be made.
+    """
+    plain = dict(arguments)
+    if kind == "structured_output":
+        return _with_class(plain)
+    if kind == "extract_parameters":
+        return _with_function(plain)
+    return plain, None
+
+
+def _with_class(plain: dict[str, Any]) -> tuple[dict[str, Any], Reader | None]:
+    # Imported here, because few callers have a use for it.
+    from local_llm_service.producers.model_schema import ModelSchema, is_class
+
+    if not is_class(plain.get("schema")):
+        return plain, None
+    made = ModelSchema.of(plain["schema"])
+
+    def read(answer: Any) -> Any:
+        return answer.model_copy(update={"data": made.read(answer.data)})
+
+    return {**plain, "schema": made.schema}, read
+
+
+def _with_function(plain: dict[str, Any]) -> tuple[dict[str, Any], Reader | None]:
+    if isinstance(plain.get("function_schema"), Mapping):
+        return plain, None
+    from local_llm_service.producers.function_schema import FunctionSchema, is_function
+
+    if not is_function(plain.get("function_schema")):
+        return plain, None
+    made = FunctionSchema(plain["function_schema"])
+
+    def read(answer: Any) -> Any:
+        return answer.with_arguments(made.read(answer.parameters))
+
+    return {**plain, "function_schema": made.schema}, read
