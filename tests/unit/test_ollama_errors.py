@@ -258,6 +258,19 @@ def test_a_refused_schema_that_mentions_overflow_is_still_a_refused_format() -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("chat_tools_unsupported", 'tool_choice "required"'),
+        ("chat_to_embedding_model", "`ollama show MODEL`"),
+        ("embed", 'model="nomic-embed-text"'),
+    ],
+)
+def test_a_model_that_is_not_made_for_it_comes_with_what_to_do(name: str, hint: str) -> None:
+    """Each of the three has another way out."""
+    assert hint in refusal(name).hint
+
+
 def test_an_error_about_a_model_named_grammar_is_not_a_refused_format() -> None:
     """Ollama begins some errors with the model's name, which may be any word."""
     text = json.dumps({"error": '"grammar-pattern:1b" does not support chat'})

@@ -60,10 +60,14 @@ FOREIGN: tuple[type[Exception], ...] = (ollama.ResponseError, *(row[0] for row i
 
 _NO_GRAMMAR = "Ollama cannot turn this JSON Schema into a grammar"
 _ANSWERED = "Ollama answered {status} for model {model!r}"
-_ABILITIES = (
-    "`ollama show MODEL` lists what a model is made for. A call of a tool can be had of any chat "
-    'model with tool_choice "required".'
-)
+#: What to do where a model is not made for it, by the last word of its row.
+_ABILITIES = {
+    "chat": "Name another model; `ollama show MODEL` lists what it is made for.",
+    "tools": "Name a model of which `ollama show MODEL` lists tools; or set tool_choice "
+    '"required", which any model can do.',
+    "embed": 'Name a model for embeddings, as model="nomic-embed-text".',
+    "embeddings": 'Name a model for embeddings, as model="nomic-embed-text".',
+}
 #: A runner that died under its prompts: 0.24 and 0.33, and what Go and Windows say of a lost peer.
 _DEATH = (
     r"model runner has unexpectedly stopped|signal arrived during cgo execution|unexpected EOF|"
@@ -157,7 +161,7 @@ def _response(error: ollama.ResponseError, *, host: str, model: str) -> ServiceE
             if ours is errors.ModelMissing:
                 return ours(message, f"Run `ollama pull {model}` on the worker's host.")
             if "does not support" in pattern and ours is errors.InvalidRequest:
-                return ours(message, _ABILITIES)
+                return ours(message, _ABILITIES[pattern.rpartition(" ")[2]])
             return ours(message)
     unknown_words.note(error.status_code, midway=error.status_code == MIDWAY)
     if error.status_code == MIDWAY:
