@@ -177,7 +177,7 @@ class FakeOllama:
         seen = Seen(body, time.monotonic())
         (self.probes if is_probe(body) else self.seen).append(seen)
         script = Script() if is_probe(body) else self.respond(body)
-        return await self._watched(seen, reader, self._play(script, body, writer, self._stream))
+        return await self._watched(seen, reader, self._play(script, body, writer))
 
     async def _embed(
         self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -185,7 +185,7 @@ class FakeOllama:
         seen = Seen(body, time.monotonic())
         self.embedded.append(seen)
         script = self.respond_to_texts(body)
-        return await self._watched(seen, reader, self._play(script, body, writer, self._vectors))
+        return await self._watched(seen, reader, self._in_turn(script, body, writer, self._vectors))
 
     async def _watched(
         self, seen: Seen, reader: asyncio.StreamReader, play: Coroutine[Any, Any, bool]
@@ -205,7 +205,10 @@ class FakeOllama:
                 task.cancel()
             await asyncio.gather(gone, answer, return_exceptions=True)
 
-    async def _play(
+    async def _play(self, script: Script, body: dict[str, Any], writer: Any) -> bool:
+        return await self._in_turn(script, body, writer, self._stream)
+
+    async def _in_turn(
         self, script: Script, body: dict[str, Any], writer: Any, write: Callable[..., Any]
     ) -> bool:
         if body["model"] not in self.models:
