@@ -17,6 +17,7 @@ COPY pyproject.toml README.md LICENSE celeryconfig.py ./
 COPY worker ./worker
 COPY tasks ./tasks
 COPY producers ./producers
+COPY testing ./testing
 # Its links make the folders above one package; the wheel holds copies.
 COPY src ./src
 RUN python3 -m pip wheel --no-deps --wheel-dir /dist . \

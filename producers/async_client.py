@@ -221,6 +221,18 @@ def _leave_all(states: States) -> None:
     states.clear()
 
 
+def leave_event_loops() -> None:
+    """Close what all clients have in their event loops: the process's Redis will be another."""
+    for client in list(_CLIENTS):
+        _drop_closed(client._states)
+        while client._states:
+            _, state = client._states.popitem()
+            if state.loop.is_running():
+                _leave_all({0: state})
+            else:
+                state.loop.run_until_complete(state.close())
+
+
 def _close_soon(state: LoopState) -> None:
     closing = state.loop.create_task(state.close())
     _CLOSING.add(closing)

@@ -187,10 +187,7 @@ class Bulk:
         if not isinstance(heard, bytes):
             yield from self._look(list(self._running.values()))
         elif running := self._running.get(ear.channel):
-            if heard.startswith(b"{"):
-                yield from self._found(running, heard)
-            else:  # it only tells that there is one
-                yield from self._look([running])
+            yield from self._look([running])  # what is heard is not believed
         ear.listen_to(self._running)
 
     def _look(self, some: Sequence[_Running]) -> Calls[None]:
@@ -222,7 +219,7 @@ class Bulk:
         item.at = 0.0
         self._waiting.append(item)
 
-    def _found(self, running: _Running, text: str | bytes) -> Calls[None]:
+    def _found(self, running: _Running, text: str) -> Calls[None]:
         meta = decoded(text)
         if meta is not None:
             running.job.result = meta

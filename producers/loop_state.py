@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import redis
+import redis.asyncio  # as below
 
+# What the first call needs is imported now: in the loop it would hold everybody up.
+from local_llm_service.worker import settings as _settings  # noqa: F401
+from local_llm_service.worker.celery_ext import recording as _recording  # noqa: F401
+from local_llm_service.worker.celery_ext import result_backend as _result_backend  # noqa: F401
 from local_llm_service.worker.listening.loop_listener import LoopListener
 from local_llm_service.worker.store.calls import Call, Calls, Rest, Script, drive_async
 from local_llm_service.worker.store.connection import HURRY_SECONDS, connect_async, drop
@@ -67,6 +73,20 @@ class Turns:
                 turn.set_exception(type(error)(*error.args))
 
 
+@contextmanager
+def _cancels_kept() -> Iterator[None]:
+    """Let a cancel of the task that came meanwhile be heard.
+
+    redis-py sends by `asyncio.wait_for`, which on Python 3.11 forgets a cancel that comes at the
+    moment when all is sent (github.com/python/cpython/issues/86296).
+    """
+    task = asyncio.current_task()
+    earlier = 0 if task is None else task.cancelling()
+    yield
+    if task is not None and task.cancelling() > earlier:
+        raise asyncio.CancelledError
+
+
 class LoopState:
     """One event loop's half of an AsyncClient. It is a `Site` of job_core.py."""
 
@@ -92,6 +112,13 @@ class LoopState:
 
     async def close(self) -> None:
         """Close the connections."""
+        end, self._end = self._end, None
+        if end is None:
+            await self._close()
+        else:
+            await end.aclose()  # which does it, and leaves nothing to do for the loop's end
+
+    async def _close(self) -> None:
         await self.listener.close()
         await self._redis.connection_pool.disconnect()
 
@@ -108,7 +135,7 @@ class LoopState:
         try:
             yield
         finally:
-            await self.close()
+            await self._close()
 
     async def _answer(self, call: Call) -> Any:
         if isinstance(call, Rest):
@@ -126,9 +153,10 @@ class LoopState:
     async def _asked(self, call: Any) -> Any:
         await self._turns.take()
         try:
-            if not isinstance(call, Script):
-                return await self._redis.execute_command(*call.words)
-            return await self._run(call)
+            with _cancels_kept():
+                if not isinstance(call, Script):
+                    return await self._redis.execute_command(*call.words)
+                return await self._run(call)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             self._turns.fail(error)
             raise

@@ -16,7 +16,7 @@ from local_llm_service.producers.result_wait import Site, not_found
 from local_llm_service.producers.stream_event import A, StreamEvent
 from local_llm_service.producers.text_reader import TextReader
 from local_llm_service.worker.errors import ServiceError
-from local_llm_service.worker.listening.ear import Ear
+from local_llm_service.worker.listening.ear import LOOK, Ear
 from local_llm_service.worker.listening.patience import AWAY_SECONDS
 from local_llm_service.worker.listening.wait import GONE_SECONDS
 from local_llm_service.worker.store.calls import Calls
@@ -26,6 +26,8 @@ from local_llm_service.worker.store.texts import TextLook
 #: Between two looks at an id that nobody knows, and where Redis refuses a look, or no channel may
 #: tell of news.
 UNKNOWN_PAUSE_SECONDS, PAUSE_SECONDS = 0.5, 1.0
+#: A piece of the text says for so long that no other was lost before it.
+FRESH_SECONDS = 1.0
 
 
 class Stream(Generic[A]):
@@ -44,6 +46,7 @@ class Stream(Generic[A]):
         self._fingerprint = ""
         #: Until the next look, should nothing be heard; None: the ear says when.
         self._pause: float | None = None
+        self._fresh_until = 0.0
         #: Since when the id is unknown, and since when Redis refuses looks.
         self._unknown_since: float | None = None
         self._refused_since: float | None = None
@@ -72,9 +75,16 @@ class Stream(Generic[A]):
             heard = yield from ear.hearing(left if self._pause is None else min(left, self._pause))
             if heard is None and monotonic() >= until:
                 break
+            if heard is LOOK and monotonic() < self._fresh_until:
+                # The text comes. What was lost shows in the next piece, or in silence: a thousand
+                # readers do not all look at the same moment, whenever the listener polls.
+                self._pause = FRESH_SECONDS
+                continue
             events = self._reader.heard(heard) if isinstance(heard, bytes) else None
             if events is None:
                 events = yield from self._look(ear)
+            else:
+                self._fresh_until = monotonic() + FRESH_SECONDS
             if events:
                 return events
         return []

@@ -45,10 +45,38 @@ def pass_on(
     if not passed.done:
         tried = ", ".join(passed.failed_by)
         return type(error)(f"{error.message} (tried by {tried})", error.hint)
+    _left(error, runtime, delivery)
+    raise Ignore
+
+
+def leave_after_death(
+    error: ServiceError, runtime: WorkerRuntime, in_flight: InFlightDelivery
+) -> bool:
+    """Leave a job, with which this worker's engine died while it ran alone, to another worker.
+
+    An engine whose every connection breaks would otherwise give up a job that another one answers.
+    The death is charged all the same. False where nobody else can run the job: it runs here again.
+    """
+    delivery = in_flight.delivery
+    try:
+        passed = runtime.store.jobs.pass_on(
+            delivery.task_id,
+            delivery.token,
+            worker=runtime.name,
+            model=in_flight.model,
+            engine_died=True,
+        )
+    except redis.RedisError:
+        return False
+    if passed.done:
+        _left(error, runtime, delivery)
+    return passed.done
+
+
+def _left(error: ServiceError, runtime: WorkerRuntime, delivery: Delivery) -> None:
     logger.warning("job %s: %s; left to other workers", delivery.task_id, error.code)
     runtime.in_flight.end(delivery.token)
     metrics.RELEASES.labels("elsewhere").inc()
-    raise Ignore
 
 
 def given_up_error(runtime: WorkerRuntime, delivery: Delivery) -> ServiceError:

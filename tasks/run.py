@@ -20,7 +20,7 @@ from celery.exceptions import CeleryError, Ignore
 from local_llm_service.tasks import engine_death, retry
 from local_llm_service.tasks.admission import fingerprint_of, text_name
 from local_llm_service.tasks.bounded import bounded_by
-from local_llm_service.tasks.elsewhere import given_up_error, pass_on
+from local_llm_service.tasks.elsewhere import given_up_error, leave_after_death, pass_on
 from local_llm_service.tasks.kind import JobTask
 from local_llm_service.tasks.outcome import Outcome, read_answer, unexpected
 from local_llm_service.tasks.request import JobRequest
@@ -132,21 +132,24 @@ class _Run:
     def _complete(self, request: JobRequest, model: str, revision: str | None) -> Completion:
         """Let the engine work."""
         self._in_flight.model = full_name(model)
-        prompt = self._kind.prompt(request, self._runtime.settings.max_output_tokens)
-        if isinstance(prompt, ToEmbed):
-            return self._embed(prompt, request, model, revision)
-        safer = engine_death.safer(prompt, self._delivery)
+        asked = self._kind.prompt(request, self._runtime.settings.max_output_tokens)
+        if isinstance(asked, ToEmbed):
+            return self._embed(asked, request, model, revision)
+        prompt = engine_death.safer(asked, self._delivery)
         with self._written(request, prompt) as on_text:
-            return self._noted(
+            completion = self._noted(
                 model,
                 lambda: self._runtime.engine.complete(
-                    safer,
+                    prompt,
                     model=model,
                     remaining_seconds=self._delivery.remaining_seconds,
                     stoppable=self._in_flight,
                     on_text=on_text,
                 ),
             )
+        if prompt is asked:
+            self._runtime.engine_deaths.acquit(self._delivery.task_id)
+        return completion
 
     def _embed(
         self, texts: ToEmbed, request: JobRequest, model: str, revision: str | None
@@ -156,12 +159,14 @@ class _Run:
         def ask(missing: ToEmbed) -> Completion:
             remaining = self._delivery.remaining_seconds
             engine, stoppable = self._runtime.engine, self._in_flight
-            return self._noted(
+            completion = self._noted(
                 model,
                 lambda: engine.embed(
                     missing, model=model, remaining_seconds=remaining, stoppable=stoppable
                 ),
             )
+            self._runtime.engine_deaths.acquit(self._delivery.task_id)
+            return completion
 
         name_of = None
         if revision is not None:
@@ -297,7 +302,9 @@ def _final(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDelivery
     error = outcome.result
     if not isinstance(error, ServiceError):
         return outcome
-    final = engine_death.final(error, in_flight.delivery, runtime.settings.max_crashes)
+    final = engine_death.final(
+        error, in_flight.delivery, runtime.settings.max_crashes, runtime.engine_deaths
+    )
     return replace(outcome, result=final)
 
 
@@ -319,6 +326,8 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         pause = again.delay_seconds
         logger.warning("job %s: %s; next try in %.1f s", delivery.task_id, error.code, pause)
     died = again.cause == "engine_died"
+    if died and engine_death.is_charged(delivery) and leave_after_death(error, runtime, in_flight):
+        return True
     if died:
         logger.warning("job %s: %s; it runs again alone", delivery.task_id, error.message)
     runtime.release(

@@ -15,6 +15,10 @@ from local_llm_service.worker.settings import Settings
 
 T = TypeVar("T")
 
+#: What a backend's tests use, and some of ours. pyproject.toml switches its guard off, as most of
+#: our tests are to reach the run's Redis.
+pytest_plugins = ["local_llm_service.testing.plugin"]
+
 #: Prefixes of the variables that Celery, Kombu, Ollama's client and Flower read.
 _FOREIGN = ("CELERY_", "KOMBU_", "OLLAMA_", "FLOWER_")
 

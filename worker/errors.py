@@ -2,6 +2,7 @@
 
     ServiceError                     code                 retryable
     ├── InvalidRequest               invalid_request      no    the caller's input is wrong
+    │   └── UnsupportedUrl           unsupported_url      no    a line of a batch asks elsewhere
     ├── InvalidSetting               invalid_setting      no    a variable of this process is wrong
     ├── QueueFull                    queue_full           yes   the queue holds all that it may
     ├── BrokerUnreachable            broker_unreachable   yes   Redis does not answer
@@ -60,6 +61,13 @@ class InvalidRequest(ServiceError):
         The message may hold names that the caller made up, and is for the caller alone.
         """
         return "InvalidRequest('the caller is told what to correct')"
+
+
+class UnsupportedUrl(InvalidRequest):
+    """A line of a batch is for a URL that the batch does not run. Only batches report it."""
+
+    code = "unsupported_url"
+    default_hint = "Leave such lines out, or send them to a server that has this URL."
 
 
 class InvalidSetting(ServiceError):

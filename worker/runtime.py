@@ -14,6 +14,7 @@ import redis
 
 from local_llm_service.worker.engine import Engine
 from local_llm_service.worker.intake.circuit_breaker import CircuitBreaker
+from local_llm_service.worker.intake.engine_deaths import EngineDeaths
 from local_llm_service.worker.intake.gate import Gate
 from local_llm_service.worker.intake.model_catalog import ModelCatalog
 from local_llm_service.worker.intake.served_models import ServedModels
@@ -44,6 +45,7 @@ class WorkerRuntime:
     breaker: CircuitBreaker
     in_flight: InFlightDeliveries = field(default_factory=InFlightDeliveries)
     consumption: Consumption = field(default_factory=Consumption)
+    engine_deaths: EngineDeaths = field(default_factory=EngineDeaths)
     #: The models that this worker takes jobs for, of the parts above.
     served: ServedModels = field(init=False)
     #: Lets what follows a result be done now: celery_ext/afterwork.py.

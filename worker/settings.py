@@ -203,12 +203,26 @@ def _mask(url: str) -> str:
     return re.sub(r"([?&](?:username|password)=)[^&]*", r"\1***", without_login)
 
 
+#: What this process uses instead of its environment, as in a test of a caller's code.
+_instead: Settings | None = None
+
+
+def settings_instead(settings: Settings | None) -> Settings | None:
+    """Use these settings from now on (None: the environment); returns those used so before."""
+    global _instead
+    before, _instead = _instead, settings
+    get_settings.cache_clear()
+    return before
+
+
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
     """Read the environment once per process.
 
     Raises InvalidSetting, which names each variable that is wrong and shows no value.
     """
+    if _instead is not None:
+        return _instead
     try:
         return Settings()  # type: ignore[call-arg]  # mypy's pydantic plugin is not used
     except ValidationError as error:

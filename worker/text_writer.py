@@ -147,7 +147,7 @@ class TextWriter:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._wakes_at = float("inf")
-        self._is_away = False
+        self._is_away = self._is_stopped = False
 
     def open(self, task_id: str, token: str, fingerprint: str = "") -> RunText:
         """A new run's text; see RunText."""
@@ -156,6 +156,8 @@ class TextWriter:
     def plan(self, text: RunText) -> None:
         """Let a text be sent when it is time for it; returns at once."""
         with self._changed:
+            if self._is_stopped:
+                return
             text.due = text.next_at(self._clock())
             self._planned.add(text)
             if self._thread is None:
@@ -182,6 +184,15 @@ class TextWriter:
                 if written is Written.ADDED:
                     break
             text.close()
+
+    def stop(self) -> None:
+        """End the thread. What is not sent then is sent when its run ends."""
+        with self._changed:
+            thread, self._is_stopped = self._thread, True
+            self._planned.clear()
+            self._changed.notify_all()
+        if thread is not None:
+            thread.join(timeout=5)
 
     def send_due(self) -> None:
         """Send all texts that are due, in one round trip."""
@@ -240,7 +251,7 @@ class TextWriter:
                 wakes_at = min((text.due or 0 for text in self._planned), default=idle_until)
                 if self._planned and wakes_at <= now:
                     return True
-                if wakes_at <= now:
+                if wakes_at <= now or self._is_stopped:
                     self._thread = None
                     return False
                 self._wakes_at = wakes_at

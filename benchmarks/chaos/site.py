@@ -37,6 +37,7 @@ class Plan:
     chunk_seconds: float = 0.1
     environment: dict[str, str] = field(default_factory=dict)
     engine: type[Engine] = Engine
+    redis_options: tuple[str, ...] = REDIS_OPTIONS
 
 
 class Site:
@@ -48,7 +49,10 @@ class Site:
         self.keep = False
         self._exits = ExitStack()
         self.redis = RedisProcess(
-            self.directory / "redis", port=plan.redis_port, appendonly=True, extra=REDIS_OPTIONS
+            self.directory / "redis",
+            port=plan.redis_port,
+            appendonly=True,
+            extra=plan.redis_options,
         )
         answers = Answers(plan.chunk_seconds)
         count = plan.workers if plan.engines is None else plan.engines

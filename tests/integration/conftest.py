@@ -19,6 +19,7 @@ import redis
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.store.keys import Keys
+from tests.doubles.forked_worker import ForkedWorker
 from tests.doubles.ollama import FakeOllama
 from tests.doubles.stock_worker import StockWorker, stock_url
 
@@ -86,7 +87,7 @@ def start_worker(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[Star
     started: list[WorkerProcess] = []
 
     def start(**environment: str) -> WorkerProcess:
-        worker = WorkerProcess(_beside(ollama, environment))
+        worker = ForkedWorker(_beside(ollama, environment))
         started.append(worker)
         worker.start()
         return worker
@@ -125,7 +126,7 @@ def shared_worker(
     request: pytest.FixtureRequest, shared_redis: redis.Redis, shared_ollama: FakeOllama
 ) -> Iterator[WorkerProcess]:
     """A worker with the settings that the file names in SHARED_WORKER."""
-    worker = WorkerProcess(_beside(shared_ollama, request.module.SHARED_WORKER))
+    worker = ForkedWorker(_beside(shared_ollama, request.module.SHARED_WORKER))
     worker.start()
     yield worker
     worker.kill()

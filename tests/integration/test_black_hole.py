@@ -86,6 +86,25 @@ def test_what_an_engine_fails_another_one_answers(
     assert 0 < len(bad.seen) <= MOST_TOUCHED
 
 
+def test_a_job_with_which_a_broken_engine_dies_is_answered_elsewhere(
+    start_worker: StartWorker, ollama: FakeOllama, bad: FakeOllama, redis_client: redis.Redis
+) -> None:
+    """Each of its connections breaks, so it is not the job's fault: one death alone, and it leaves.
+
+    Before, the job went back to the same worker, which gave it up after the third death.
+    """
+    ollama.respond = lambda _: Script(first_seconds=6)
+    bad.respond = lambda _: Script(end="cut")
+    start_worker(CONCURRENCY="1")
+    tasks.generate.delay("keeps the good worker busy")
+    wait_until(lambda: ollama.seen, "it is busy")
+    start_worker(OLLAMA_HOST=bad.host, CONCURRENCY="1")
+    result = tasks.generate.delay("a job for which only the bad worker has time")
+    assert result.get(timeout=30)["text"] == "Hello."
+    assert (len(bad.seen), len(ollama.seen)) == (2, 2)
+    assert redis_client.hget(KEYS.job(result.id), "engine_deaths") == "2"
+
+
 def test_a_model_that_one_of_two_workers_has(
     start_worker: StartWorker, ollama: FakeOllama, bad: FakeOllama
 ) -> None:

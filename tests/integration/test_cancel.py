@@ -7,15 +7,19 @@ import redis
 
 from local_llm_service import tasks
 from local_llm_service.producers import status
+from local_llm_service.testing import LocalLLM
 from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
 from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.states import JobState
+from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker, run_python
 
 KEYS = Keys()
+
+pytestmark = pytest.mark.local_llm(redis="embedded")
 
 
 def runs(server: FakeOllama, prompt: str) -> int:
@@ -80,38 +84,31 @@ def test_a_cancel_holds_when_no_worker_is_up(
 
 
 @pytest.mark.parametrize("how", ["revoke", "result.revoke"])
-def test_celerys_own_revoke_cancels(
-    start_worker: StartWorker, ollama: FakeOllama, how: str
-) -> None:
+def test_celerys_own_revoke_cancels(local_llm: LocalLLM, how: str) -> None:
     """Flower's button calls `revoke(terminate=True)` through this app."""
-    slow(ollama, 60)
-    start_worker()
-    result = tasks.generate.delay("long")
-    wait_until(lambda: runs(ollama, "long") == 1, "the job runs")
-    if how == "revoke":
-        app.control.revoke(result.id, terminate=True)
-    else:
-        result.revoke(terminate=True)
-    with pytest.raises(errors.Cancelled):
-        result.get(timeout=20)
+    with local_llm.held():
+        result = tasks.generate.delay("long")
+        local_llm.wait_until_asked()
+        if how == "revoke":
+            app.control.revoke(result.id, terminate=True)
+        else:
+            result.revoke(terminate=True)
+        with pytest.raises(errors.Cancelled):
+            result.get(timeout=20)
 
 
-def test_ignore_result_does_not_leave_a_delivery_in_flight(
-    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
-) -> None:
+def test_ignore_result_does_not_leave_a_delivery_in_flight(local_llm: LocalLLM) -> None:
     """Storing the answer ends the delivery, so it is stored even if the caller wants none."""
-    start_worker()
     sent = tasks.generate.apply_async(("hi",), ignore_result=True)
     wait_until(lambda: status(sent.id) is JobState.SUCCEEDED, "the job is answered")
-    assert runs(ollama, "hi") == 1
-    assert redis_client.hlen(KEYS.unacked) == 0
+    assert len(local_llm.prompts) == 1
+    assert process_store().client.hlen(KEYS.unacked) == 0
 
 
-def test_an_answered_job_cannot_be_cancelled(start_worker: StartWorker) -> None:
+def test_an_answered_job_cannot_be_cancelled(local_llm: LocalLLM) -> None:
     """The job keeps its answer."""
     from local_llm_service.producers import cancel
 
-    start_worker()
     result = tasks.generate.delay("hi")
     answer = result.get(timeout=20)
     assert cancel(result.id) is JobState.SUCCEEDED

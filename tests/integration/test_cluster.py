@@ -6,10 +6,9 @@ that the client finds the node.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import cast
 from uuid import uuid4
 
 import pytest
@@ -17,39 +16,13 @@ import redis
 from redis.cluster import ClusterNode, RedisCluster
 
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess, free_port
-from local_llm_service.worker.store import keys, presence
+from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.keys import Keys
-from local_llm_service.worker.store.moves import look
-from local_llm_service.worker.store.outcomes import (
-    UNHELD,
-    Claim,
-    Delivery,
-    Ending,
-    ResultTemplate,
-    ResultText,
-    Settled,
-    SettleFor,
-    SharedAnswer,
-    Work,
-)
-from local_llm_service.worker.store.scripts import DIRECTORY
-from local_llm_service.worker.store.states import (
-    Admission,
-    CacheBounds,
-    CacheQuery,
-    Cancelling,
-    JobState,
-    Lifetimes,
-    NewJob,
-)
-from local_llm_service.worker.store.store import Store
-from local_llm_service.worker.store.texts import TextAddition, Written
 from tests.conftest import wait_until
+from tests.doubles.every_script import Site, play_all
 
 SLOTS = 16_384
 NODES = 3
-QUEUE = "llm.normal"
-MODEL = "fake:1b"
 #: Nodes speak to each other on their port plus 10,000.
 HIGHEST_PORT = 55_000
 
@@ -86,231 +59,10 @@ def is_whole(client: redis.Redis) -> bool:
     return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(NODES)
 
 
-class Site:
-    """What a caller and a worker do, on one store; each job with a new id."""
-
-    def __init__(self, cluster: RedisCluster, prefix: str) -> None:
-        # Its client has the few calls that the store makes.
-        client = cast(redis.Redis, cluster)
-        self.store = Store(client, Lifetimes(60, 60, 60), CacheBounds(60, 10_000, 100_000), prefix)
-        self.jobs, self.single_flight = self.store.jobs, self.store.single_flight
-        self.called: set[str] = set()
-        run = self.store.scripts.run
-
-        def noted_run(name: str, args: Any) -> Any:
-            self.called.add(name)
-            return run(name, args)
-
-        self.store.scripts.run = noted_run  # type: ignore[method-assign]
-
-    def ask(self, fingerprint: str = "", *, delay: float = 0, canvas: bool = False) -> str:
-        """Submit a job and put its message."""
-        task_id = uuid4().hex
-        new = NewJob(task_id, "generate", QUEUE, 60, 0, canvas, has_new_id=True)
-        query = CacheQuery("*", f"{MODEL} 1", fingerprint, '{"result": {', "}}", "2026-01-01")
-        admitted = self.jobs.submit(new, query if fingerprint else CacheQuery(""))
-        assert admitted.decision is Admission.QUEUE
-        self.jobs.put(QUEUE, message(task_id, llm_submitted=True), task_id, delay)
-        return task_id
-
-    def take(self) -> Delivery:
-        """The next message."""
-        found = self.jobs.take([QUEUE], worker="w", may_take_quarantined=True, nonce=uuid4().hex)
-        assert found is not None
-        return found
-
-    def start(self, fingerprint: str, claim: Claim, *, canvas: bool = False) -> Delivery:
-        """Take the next message and claim it."""
-        delivery = self.take()
-        token, task_id = delivery.token, delivery.task_id
-        found, *_ = self.single_flight.claim(task_id, token, fingerprint, canvas=canvas)
-        assert found is claim
-        return delivery
-
-    def fail(self, task_id: str, token: str) -> Settled:
-        """Give a job a failure that becomes a dead letter."""
-        return self.jobs.settle(task_id, token, ending(JobState.FAILED, "model_failed"))[0]
-
-
-def message(task_id: str, **more: bool) -> str:
-    """As Celery puts it into a queue, as far as the scripts read it."""
-    headers = {"id": task_id, "task": "llm.generate", **more}
-    return json.dumps({"headers": headers, "properties": {"delivery_tag": f"tag-{task_id}"}})
-
-
-def ending(state: JobState = JobState.SUCCEEDED, error: str = "") -> Ending:
-    """An answer that is cached, or a failure."""
-    template = ResultTemplate("ia", ('{"task_id": ', ', "result": {', "}}"))
-    text = ResultText('{"result": {', '"text": "Hello."', "}}", template)
-    work = Work("computed", 3, 2, 0.1, cacheable=not error)
-    return Ending(state, error, SettleFor.EVERYONE, bool(error), text, work)
-
-
-# --- what each script does ------------------------------------------------------------------
-
-
-def answer_all(site: Site) -> None:
-    """publish, submit, put, take, claim, look, renew, wanted_seconds, settle, followers; a hit."""
-    table = json.dumps({"default": MODEL, "models": {MODEL: "1"}})
-    presence.publish(site.store, "w", "{}", table)
-    ids = [site.ask("print") for _ in range(3)]
-    leader = site.start("print", Claim.LEAD)
-    followers = [site.start("print", Claim.JOINED).task_id for _ in range(2)]
-    assert [leader.task_id, *followers] == ids
-    assert [one.state for one in site.store.drive(look(ids[:2]))] == ["running", "joined"]
-    assert site.jobs.renew([(leader.task_id, leader.tag, leader.token)]) == ([], [])
-    assert site.single_flight.wanted_seconds(leader.task_id) > 0
-    settled, answered = site.jobs.settle(leader.task_id, leader.token, ending())
-    assert (settled, sorted(answered)) == (Settled.STORED, sorted(followers))
-    for task_id in ids:
-        stored = site.store.client.get(site.store.keys.result(task_id))
-        assert json.loads(cast(str, stored))["result"]["text"] == "Hello."
-    new = NewJob(uuid4().hex, "generate", QUEUE, 60, 0, canvas=False, has_new_id=True)
-    hit = site.jobs.submit(new, CacheQuery("*", f"{MODEL} 1", "print", "{", "}", "2026-01-01"))
-    assert hit.decision is Admission.HIT
-
-
-def put_back_and_reap(site: Site) -> None:
-    """release, wake_deferred, redis_up_seconds, reap, drop."""
-    task_id = site.ask(delay=0.001)
-    wait_until(lambda: site.jobs.wake_deferred(QUEUE) == 1, "a deferred message is due")
-    delivery = site.take()
-    assert site.jobs.release(task_id, delivery.token, counts=True)
-    delivery = site.take()
-    assert (delivery.task_id, delivery.attempts) == (task_id, 1)
-    assert site.jobs.redis_up_seconds(longest_gap_seconds=5) >= 0
-    assert site.jobs.reap(lease_seconds=-1, max_crashes=5) == [task_id]
-    delivery = site.take()
-    assert delivery.crashes == 1
-    site.jobs.drop(task_id, delivery.tag, delivery.token)
-    assert site.jobs.renew([(task_id, delivery.tag, delivery.token)])[0] == [delivery.token]
-
-
-def leave_groups(site: Site) -> None:
-    """detach, expired, sift, cancel, forget; a handoff for a job in a canvas."""
-    site.ask("other")
-    leader = site.start("other", Claim.LEAD)
-    follower = site.ask("other", canvas=True)
-    site.start("other", Claim.JOINED, canvas=True)
-    assert site.jobs.cancel(leader.task_id) is Cancelling.SHARED
-    assert site.jobs.settle(leader.task_id, leader.token, ending())[0] is Settled.STORED
-    delivery = site.take()
-    claim, outcome, _ = site.single_flight.claim(follower, delivery.token, "other", canvas=True)
-    assert (claim, type(outcome)) == (Claim.HANDOFF, SharedAnswer)
-    site.single_flight.detach(follower)
-    assert site.jobs.settle(follower, delivery.token, ending())[0] is Settled.STORED
-    assert site.store.endings.expired(10) == (0, [])
-    assert site.store.endings.sift([QUEUE]) == 0
-    late = site.ask(canvas=True)
-    assert site.jobs.cancel(late) is Cancelling.CANVAS
-    assert site.store.endings.sift([QUEUE]) == 1
-    assert site.take().task_id == late
-    forgotten = site.ask()
-    site.jobs.forget(forgotten, forgotten)
-    assert site.jobs.record(forgotten) is None  # and the next take drops its message
-
-
-def send_again(site: Site) -> None:
-    """collect, note_wishes, cancel, settle by nobody; take_afterwork, end_afterwork; a dead letter,
-    drop_letter and replay."""
-    task_id = uuid4().hex
-    assert site.jobs.collect(
-        QUEUE, message(task_id), task_id, "generate", delay_seconds=0, canvas=False
-    )
-    assert not site.jobs.collect(
-        QUEUE, message(task_id), task_id, "generate", delay_seconds=0, canvas=False
-    )
-    delivery = site.take()
-    noted = site.jobs.note_wishes(task_id, delivery.token, deadline_seconds=1, canvas=False)
-    assert noted is not None
-    assert noted > 1, "its deadline is known since it was collected"
-    assert site.fail(task_id, delivery.token) is Settled.STORED
-    assert task_id in [entry.task_id for entry in site.store.afterwork.take_afterwork(9)]
-    assert site.store.afterwork.take_afterwork(9) == [], "due again in seconds"
-    site.store.afterwork.end_afterwork(task_id)
-    assert [letter.task_id for letter in site.store.dead_letters.all()] == [task_id]
-    assert not site.jobs.drop_letter("another")
-    assert site.jobs.replay(task_id, deadline_seconds=60, default_queue=QUEUE)
-    assert site.jobs.cancel(task_id) is Cancelling.WAITING
-    assert site.fail(task_id, UNHELD) is Settled.STORED
-
-
-def answer_many(site: Site) -> None:
-    """settle of a group that is answered by answer_waiters; mend_backlog."""
-    ids = [site.ask("many") for _ in range(102)]
-    leader = site.start("many", Claim.LEAD)
-    assert site.jobs.settle(leader.task_id, leader.token, ending())[0] is Settled.STORED
-    assert all(site.store.client.exists(site.store.keys.result(one)) for one in ids)
-    assert site.jobs.open_fan_outs(0) == []
-    assert site.jobs.mend_backlog() == 0
-
-
-def leave_to_others(site: Site) -> None:
-    """take that parks, pass_on, unserved, give_up."""
-    serves = json.dumps({"default": MODEL, "models": {}, "serves": ["*"], "failing": []})
-    presence.publish(site.store, "other", "{}", serves)
-    task_id = site.ask()
-    delivery = site.take()
-    passed = site.jobs.pass_on(task_id, delivery.token, worker="w", model=MODEL)
-    assert (passed.done, site.jobs.state(task_id)) == (True, JobState.PARKED)
-    assert site.jobs.waiting([QUEUE]) == {QUEUE: 1}
-    found = site.jobs.take(
-        [QUEUE], worker="w", may_take_quarantined=True, nonce=uuid4().hex, models=["*"]
-    )
-    assert found is None
-    found = site.jobs.take(
-        [QUEUE], worker="other", may_take_quarantined=True, nonce=uuid4().hex, models=["*"]
-    )
-    assert found is not None
-    passed = site.jobs.pass_on(task_id, found.token, worker="other", model=MODEL)
-    assert (passed.done, passed.failed_by) == (False, ("w", "other"))
-    assert site.fail(task_id, found.token) is Settled.STORED
-    task_id = site.ask()
-    nothing = site.jobs.take(
-        [QUEUE], worker="w", may_take_quarantined=True, nonce=uuid4().hex, models=[]
-    )
-    assert nothing is None
-    presence.publish(site.store, "other", "", "")
-    assert site.jobs.unserved([QUEUE], wait_seconds=60, most=10) == []
-    wait_until(
-        lambda: site.jobs.unserved([QUEUE], wait_seconds=0, most=10) == [task_id], "it waited"
-    )
-    assert site.jobs.give_up(task_id)
-    delivery = site.take()
-    assert (delivery.task_id, delivery.given_up) == (task_id, True)
-    assert site.fail(task_id, delivery.token) is Settled.STORED
-
-
-def keep_vectors(site: Site) -> None:
-    """keep_vectors, and reading several."""
-    assert site.store.vectors.keep_vectors({"a": [0.5], "b": [1.0]}) == 2
-    assert site.store.vectors.known(["b", "c", "a"]) == {"a": [0.5], "b": [1.0]}
-
-
-def read_along(site: Site) -> None:
-    """write_text, read_text."""
-    task_id = site.ask("read")
-    leader = site.start("read", Claim.LEAD)
-    said = (task_id, leader.token, "read")
-    texts = site.store.texts
-    assert texts.write_text(TextAddition(*said, 0, 0, b"Hel", False)) is Written.ADDED
-    assert texts.write_text(TextAddition(*said, 3, 3, b"lo.", True)) is Written.ADDED
-    read = site.jobs.moves.read_text
-    look = site.store.drive(read(task_id))
-    assert (look.text, look.is_complete, look.has_ended) == ("Hello.", True, False)
-    assert site.jobs.settle(task_id, leader.token, ending())[0] is Settled.STORED
-    assert site.store.drive(read(task_id, look.run, 3)).text == "lo."
-
-
 def test_every_script_runs_on_a_cluster(cluster: RedisCluster) -> None:
     """Each moves jobs there as on one Redis. Its nodes are given a script when they lack it."""
-    site = Site(cluster, keys.DEFAULT_PREFIX)
-    for story in (
-        *(answer_all, put_back_and_reap, leave_groups, send_again, answer_many),
-        *(leave_to_others, read_along, keep_vectors),
-    ):
-        story(site)
-    assert site.called == {file.stem for file in DIRECTORY.glob("*.lua")}
+    # Its client has the few calls that the store makes.
+    play_all(Site(cast(redis.Redis, cluster), keys.DEFAULT_PREFIX))
     slots = {cluster.keyslot(key) for key in cluster.scan_iter(match="*")}
     assert len(slots) == 1, "all keys are in one slot"
 
@@ -329,7 +81,7 @@ def test_without_a_hash_tag_scripts_fail(
     cluster: RedisCluster, call: Callable[[Site], object]
 ) -> None:
     """Keys are spread over the nodes, and a script reaches only those of its own."""
-    site = Site(cluster, "llm:")
+    site = Site(cast(redis.Redis, cluster), "llm:")
 
     def call_often() -> None:
         for _ in range(20):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from local_llm_service import tasks
+from local_llm_service.testing import LocalLLM
 from local_llm_service.worker import errors
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from tests.conftest import wait_until
@@ -72,9 +73,10 @@ def test_a_prompt_past_the_context_is_an_error_with_its_size(
         tasks.summarize.delay("long").get(timeout=20)
 
 
-def test_json_that_breaks_the_schema_is_refused(worker: WorkerProcess, ollama: FakeOllama) -> None:
+@pytest.mark.local_llm(redis="embedded")
+def test_json_that_breaks_the_schema_is_refused(local_llm: LocalLLM) -> None:
     """InvalidOutput names the keyword and quotes none of the text."""
-    ollama.respond = lambda _: Script(chunks=('{"n": "secret"}',))
+    local_llm.reply_json({"n": "secret"})
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     with pytest.raises(errors.InvalidOutput, match="breaks the schema's 'type'") as caught:
         tasks.structured_output.delay("x", schema).get(timeout=20)

@@ -19,12 +19,12 @@ from local_llm_service import tasks
 from local_llm_service.worker.app import app as our_app
 from local_llm_service.worker.celery_ext.plain_app import plain_app
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess, free_port
-from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
+from tests.doubles.forked_worker import ForkedWorker
 from tests.doubles.ollama import FakeOllama, Script
 from tests.doubles.plain_backend import PlainWorker, close, database, make_app, runs
 
@@ -104,7 +104,7 @@ def site(request: pytest.FixtureRequest, redis_process: RedisProcess) -> Iterato
         forget_caches()
         base = {"REDIS_URL": url, "OLLAMA_HOST": ollama.host, "MODEL_NAME": "fake:1b"}
         short = {"RETRY_BASE_SECONDS": "0.05", "MODEL_WAIT_SECONDS": "0.5"}
-        ours = WorkerProcess({**base, "CONCURRENCY": "2", **short, **settings})
+        ours = ForkedWorker({**base, "CONCURRENCY": "2", **short, **settings})
         theirs = PlainWorker(url, broker, broker)
         try:  # a worker that stays would work on the Redis of all tests that follow
             ours.start()

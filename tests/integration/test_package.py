@@ -15,8 +15,11 @@ from site import getsitepackages
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("worker", "tasks", "producers")
+#: Those with a short name in a checkout, and all.
+SHORT = ("worker", "tasks", "producers")
+ROOMS = (*SHORT, "testing")
 PACKAGE = "local_llm_service"
+PLUGIN = f"{PACKAGE}.testing.plugin"
 
 
 def run(
@@ -117,9 +120,9 @@ print(seen)
 @pytest.mark.parametrize("first", ["short", "full"])
 def test_a_modules_short_and_full_names_are_one_module(checkout: Path, first: str) -> None:
     """A second copy would have its own app, settings and error classes."""
-    modules = [file for room in ROOMS for file in (checkout / room).rglob("*.py")]
+    modules = [file for room in SHORT for file in (checkout / room).rglob("*.py")]
     path = str(checkout / "src") if first == "full" else ""
-    done = run(sys.executable, "-c", BOTH_WAYS, first, *ROOMS, cwd=checkout, PYTHONPATH=path)
+    done = run(sys.executable, "-c", BOTH_WAYS, first, *SHORT, cwd=checkout, PYTHONPATH=path)
     assert int(done.stdout) == len(modules) > 50
 
 
@@ -167,7 +170,7 @@ def test_an_editable_install_sees_a_change(environment: Path, checkout: Path) ->
 
 
 def test_a_wheel_holds_the_package_and_nothing_else(checkout: Path, built: Path) -> None:
-    """It has every module and script of the three folders, and the marker of a typed package."""
+    """It has every module and script of the folders, and the marker of a typed package."""
     (wheel,) = built.glob("*.whl")
     top = {name.partition("/")[0] for name in names(wheel)}
     (metadata,) = top - {PACKAGE}
@@ -178,6 +181,15 @@ def test_a_wheel_holds_the_package_and_nothing_else(checkout: Path, built: Path)
     expected |= {f"{PACKAGE}/{name}" for name in extra}
     assert {name for name in names(wheel) if name.startswith(PACKAGE + "/")} == expected
     assert sum(name.endswith(".lua") for name in expected) >= 10
+
+
+def test_a_wheel_brings_the_pytest_plugin(built: Path) -> None:
+    """Under its module's name: pytest then takes `-p` and `pytest_plugins` of it for the same."""
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (file,) = (name for name in names(wheel) if name.endswith("/entry_points.txt"))
+        _, _, plugins = archive.read(file).decode().partition("[pytest11]\n")
+    assert plugins.split() == [PLUGIN, "=", PLUGIN]
 
 
 def test_a_wheel_from_the_sdist_is_identical(built: Path, tmp_path: Path) -> None:

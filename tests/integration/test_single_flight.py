@@ -1,4 +1,7 @@
-"""One of several identical jobs runs and answers all, even if it fails or its worker dies."""
+"""One of several identical jobs runs and answers all, even if it fails or its worker dies.
+
+Where no worker dies and none is alone with its part, it runs in this process (`local_llm`).
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,12 @@ from celery.result import AsyncResult
 
 from local_llm_service import tasks
 from local_llm_service.producers import cancel, status
+from local_llm_service.testing import LocalLLM
 from local_llm_service.worker import errors
 from local_llm_service.worker.app import app
 from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.states import JobState
+from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker
@@ -29,6 +34,8 @@ from tests.integration.identical_jobs import (
 )
 
 KEYS = Keys()
+
+pytestmark = pytest.mark.local_llm(redis="embedded")
 
 SHORT_LEASE = {"LEASE_SECONDS": "3"}
 
@@ -65,36 +72,29 @@ def test_joined_jobs_hold_no_slot(start_worker: StartWorker, ollama: FakeOllama)
 
 
 def test_an_urgent_job_does_not_wait_for_an_identical_one_that_has_not_started(
-    start_worker: StartWorker, ollama: FakeOllama
+    local_llm: LocalLLM,
 ) -> None:
     """The low job waits behind 20 others; the job that starts first leads and answers both."""
-    order: list[str] = []
-
-    def respond(body: dict[str, Any]) -> Script:
-        order.append(body["messages"][-1]["content"])
-        return Script(first_seconds=0.05)
-
-    start_worker(CONCURRENCY="1")
-    ollama.respond = lambda _: Script(first_seconds=1)
-    tasks.generate.delay("runs already")
-    wait_until(lambda: runs(ollama, "runs already") == 1, "the slot is busy")
-    ollama.respond = respond
-    for number in range(20):
-        tasks.generate.delay(f"before {number}", priority="low")
-    low = ask(priority="low")[0]
-    high = ask(priority="high")[0]
+    with local_llm.held():
+        tasks.generate.delay("runs already")
+        local_llm.wait_until_asked()
+        for number in range(20):
+            tasks.generate.delay(f"before {number}", priority="low")
+        low = ask(priority="low")[0]
+        high = ask(priority="high")[0]
     assert high.get(timeout=20)["origin"] == "computed"
     assert low.get(timeout=1)["origin"] == "joined"
-    assert order[0] == "same"
+    assert local_llm.prompts[1].text == "same"
 
 
-def test_two_tenants_do_not_share(start_worker: StartWorker, ollama: FakeOllama) -> None:
+@pytest.mark.local_llm(redis="embedded", slots=4)
+def test_two_tenants_do_not_share(local_llm: LocalLLM) -> None:
     """Each cache scope has its own generation."""
-    slow(ollama, 1)
-    start_worker(CONCURRENCY="4")
-    results = ask(3, cache_scope="one") + ask(3, cache_scope="two")
+    with local_llm.held():
+        results = ask(3, cache_scope="one") + ask(3, cache_scope="two")
+        local_llm.wait_until_asked(2)
     assert [result.get(timeout=20)["task_id"] for result in results] == [r.id for r in results]
-    assert runs(ollama) == 2
+    assert runs(local_llm) == 2
 
 
 def test_jobs_that_were_sent_by_name_join(
@@ -128,79 +128,77 @@ def test_a_worker_without_cache_shares_nothing(
     wait_until(lambda: not redis_client.keys(f"{KEYS.waiters}*"), "no waiter is left")
 
 
-def test_a_job_in_a_chord_joins_too_and_a_worker_ends_it(
-    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
-) -> None:
+@pytest.mark.local_llm(redis="embedded", slots=3)
+def test_a_job_in_a_chord_joins_too_and_a_worker_ends_it(local_llm: LocalLLM) -> None:
     """Celery's callbacks run, and the model is asked once for the two equal members."""
-    slow(ollama, 1)
-    start_worker(CONCURRENCY="3")
-    parts = [tasks.generate.s("same"), tasks.generate.s("same")]
-    alone = ask()[0]
-    wait_until(lambda: runs(ollama) == 1, "it runs")
-    body = tasks.summarize.s(max_summary_tokens=50)
-    result = chord(parts)(body)
+    with local_llm.held():
+        alone = ask()[0]
+        local_llm.wait_until_asked()
+        body = tasks.summarize.s(max_summary_tokens=50)
+        result = chord([tasks.generate.s("same"), tasks.generate.s("same")])(body)
+        for part in result.parent.results:
+            wait_until(lambda p=part: status(p.id) is JobState.JOINED, "it joins")  # type: ignore[misc]
     assert result.get(timeout=30)["kind"] == "summarize"
-    assert [part.get(timeout=5)["origin"] for part in result.parent.results].count("joined") == 2
+    assert [part.get(timeout=5)["origin"] for part in result.parent.results] == ["joined"] * 2
     assert alone.get(timeout=5)["origin"] == "computed"
-    assert runs(ollama) == 1
-    wait_until_nothing_is_left(redis_client)
+    assert runs(local_llm) == 1
+    wait_until_nothing_is_left()
 
 
 # --- failures, deaths, drains ---------------------------------------------------------------------
 
 
-def test_a_permanent_failure_reaches_every_waiter(
-    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
-) -> None:
+@pytest.mark.local_llm(redis="embedded", slots=2)
+def test_a_permanent_failure_reaches_every_waiter(local_llm: LocalLLM) -> None:
     """Each gets the same typed error; the group makes one dead letter, and no follower retries."""
-    ollama.respond = lambda _: Script(first_seconds=1.5, status=500, error="broken")
-    start_worker(CONCURRENCY="2", MAX_ATTEMPTS="1")
-    for result in lead_and_join(ollama):
+    local_llm.fail(errors.ModelFailed)
+    with local_llm.held():
+        results = lead_and_join(local_llm)
+    for result in results:
         with pytest.raises(errors.ModelFailed):
             result.get(timeout=20)
-    assert runs(ollama) == 1
-    assert redis_client.zcard(KEYS.dead_letters) == 1
-    wait_until_nothing_is_left(redis_client)
+    assert runs(local_llm) == 1
+    assert process_store().client.zcard(KEYS.dead_letters) == 1
+    wait_until_nothing_is_left()
 
 
-def test_tries_are_shared(start_worker: StartWorker, ollama: FakeOllama) -> None:
+@pytest.mark.local_llm(redis="embedded", slots=4)
+def test_tries_are_shared(local_llm: LocalLLM) -> None:
     """Four callers and MAX_ATTEMPTS=3: the model is asked three times, not twelve."""
-    ollama.respond = lambda _: Script(first_seconds=0.5, status=503, error="server busy")
-    start_worker(CONCURRENCY="4", MAX_ATTEMPTS="3", RETRY_BASE_SECONDS="0.2")
-    results = lead_and_join(ollama)
+    local_llm.fail(errors.OllamaBusy, times=None)
+    with local_llm.held():
+        results = lead_and_join(local_llm)
     for result in results:
         with pytest.raises(errors.OllamaBusy):
             result.get(timeout=30)
-    assert runs(ollama) == 3
+    assert runs(local_llm) == 3
 
 
-def test_tries_are_shared_with_those_that_are_still_queued(
-    start_worker: StartWorker, ollama: FakeOllama
-) -> None:
+def test_tries_are_shared_with_those_that_are_still_queued(local_llm: LocalLLM) -> None:
     """With one slot no job joins, yet the model is asked only three times for all of them."""
-    ollama.respond = lambda _: Script(first_seconds=0.3, status=503, error="server busy")
-    start_worker(CONCURRENCY="1", MAX_ATTEMPTS="3", RETRY_BASE_SECONDS="0.2")
-    for result in ask(6):
+    local_llm.fail(errors.OllamaBusy, times=None)
+    with local_llm.held():
+        results = ask(6)
+    for result in results:
         with pytest.raises(errors.OllamaBusy):
             result.get(timeout=30)
-    assert runs(ollama) == 3
+    assert runs(local_llm) == 3
 
 
-def test_a_job_in_a_chain_fails_with_the_job_that_it_joined(
-    start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
-) -> None:
+@pytest.mark.local_llm(redis="embedded", slots=2, settings={"max_attempts": 1})
+def test_a_job_in_a_chain_fails_with_the_job_that_it_joined(local_llm: LocalLLM) -> None:
     """The joined job does not retry by itself."""
-    ollama.respond = lambda _: Script(first_seconds=1.5, status=503, error="server busy")
-    start_worker(CONCURRENCY="2", MAX_ATTEMPTS="1")
-    first = ask()[0]
-    wait_until(lambda: runs(ollama) == 1, "the leader runs")
-    chain = (tasks.generate.s("same") | tasks.summarize.s()).apply_async()
-    wait_until(lambda: status(chain.parent.id) is JobState.JOINED, "the first of the chain joins")
+    local_llm.fail(errors.OllamaBusy, times=None)
+    with local_llm.held():
+        first = ask()[0]
+        local_llm.wait_until_asked()
+        chain = (tasks.generate.s("same") | tasks.summarize.s()).apply_async()
+        wait_until(lambda: status(chain.parent.id) is JobState.JOINED, "the first of it joins")
     with pytest.raises(errors.OllamaBusy):
         chain.parent.get(timeout=20)
     with pytest.raises(errors.OllamaBusy):
         first.get(timeout=5)
-    assert runs(ollama) == 1
+    assert runs(local_llm) == 1
 
 
 @pytest.mark.parametrize("first_leaves", [False, True])

@@ -10,8 +10,8 @@ import redis
 
 from local_llm_service import tasks
 from local_llm_service.producers import cancel, stats
+from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import Cancelled, InvalidOutput
-from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker, run_python
 
@@ -68,10 +68,10 @@ def test_each_job_counts_once_by_its_origin(start_worker: StartWorker, ollama: F
     assert "as of 20" in text, "prices have a date"
 
 
-def test_an_undelivered_answer_saves_nothing(start_worker: StartWorker, ollama: FakeOllama) -> None:
+@pytest.mark.local_llm(redis="embedded")
+def test_an_undelivered_answer_saves_nothing(local_llm: LocalLLM) -> None:
     """The model generated text that is not JSON; a paid model would have charged for it too."""
-    ollama.respond = lambda _: Script(chunks=("no", "JSON"), prompt_tokens=100)
-    start_worker()
+    local_llm.reply("no JSON")
     with pytest.raises(InvalidOutput):
         tasks.structured_output.delay("x", {"type": "object"}).get(timeout=20)
     seen = stats()
@@ -79,19 +79,17 @@ def test_an_undelivered_answer_saves_nothing(start_worker: StartWorker, ollama: 
     assert seen["cost_savings_usd"] == 0 < seen["estimated_gpt4_cost_usd"]
 
 
-def test_a_cancelled_job_counts_and_saves_nothing(
-    start_worker: StartWorker, ollama: FakeOllama
-) -> None:
+@pytest.mark.local_llm(redis="embedded")
+def test_a_cancelled_job_counts_and_saves_nothing(local_llm: LocalLLM) -> None:
     """This holds for queued and running jobs."""
-    ollama.respond = lambda _: Script(first_seconds=60)
-    start_worker()
-    running = tasks.generate.delay("running")
-    wait_until(lambda: ollama.seen, "it runs")
-    queued = tasks.generate.apply_async(("queued",), countdown=60)
-    for result in (running, queued):
-        cancel(result.id)
-        with pytest.raises(Cancelled):
-            result.get(timeout=10)
+    with local_llm.held():
+        running = tasks.generate.delay("running")
+        local_llm.wait_until_asked()
+        queued = tasks.generate.apply_async(("queued",), countdown=60)
+        for result in (running, queued):
+            cancel(result.id)
+            with pytest.raises(Cancelled):
+                result.get(timeout=10)
     seen = stats()
     assert (seen["total_requests"], seen["misses"]) == (2, 2)
     assert seen["cost_savings_usd"] == seen["estimated_gpt4_cost_usd"] == 0

@@ -15,7 +15,7 @@ from local_llm_service.worker.store.outcomes import UNHELD, Claim, Delivery, Set
 from local_llm_service.worker.store.states import CacheQuery, JobState, NewJob
 from local_llm_service.worker.store.texts import TextAddition, TextLook, Written
 from tests.conftest import wait_until
-from tests.integration.test_cluster import MODEL, QUEUE, Site, ending, message
+from tests.doubles.every_script import MODEL, QUEUE, Site, ending, message
 
 KEYS = Keys()
 PRINT = "same"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_llm_service import tasks
-from local_llm_service.producers import cancel
+from local_llm_service.producers import Client, cancel
 from local_llm_service.worker.store import keys
 from tests.schedules.actors import here
 
@@ -21,7 +21,8 @@ QUESTIONS = (
 )
 #: Those whose text is to be read while it is written.
 STREAMED = (1, 3)
-#: The ways to ask: a priority; "alone" is cache=False; "chain" is a job that a job "next" follows.
+#: The ways to ask: a priority ("low" by a client); "alone" is cache=False; "chain" is a job that a
+#: job "next" follows.
 WAYS = ("high", "high", "low", "normal", "alone", "chain")
 
 
@@ -65,6 +66,8 @@ class Job:
         if self.way == "chain":
             head = task.s(**kwargs).set(task_id=self.id)
             (head | tasks.summarize.s().set(task_id=f"{self.id}-next")).apply_async()
+        elif self.way == "low":
+            Client().submit(self.kind, kwargs, task_id=None if first else self.id)
         else:
             task.apply_async((), kwargs, task_id=None if first else self.id)
         self.asked = True

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
-from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
+from tests.doubles.forked_worker import ForkedWorker
 from tests.doubles.ollama import FakeOllama, Script
 
 
@@ -32,7 +32,7 @@ class Workers:
 
     def start(self) -> None:
         """Start one, and wait until it takes jobs."""
-        self._worker = WorkerProcess(self._environment)
+        self._worker = ForkedWorker(self._environment)
         self._worker.start()
 
     def kill(self) -> None:

@@ -15,6 +15,7 @@ from local_llm_service.worker.errors import Cancelled, DeadlineExceeded, Service
 CODES = {
     "invalid_request",
     "invalid_setting",
+    "unsupported_url",
     "queue_full",
     "broker_unreachable",
     "ollama_unreachable",

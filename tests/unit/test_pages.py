@@ -24,6 +24,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 #: The changelog may name what only past versions had.
 CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]
 DOCS = ROOT / "docs"
+#: The folders of the product.
+ROOMS = ("producers", "tasks", "testing", "worker")
 SCRIPTS = {file.stem for file in DIRECTORY.glob("*.lua")}
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -32,7 +34,8 @@ FILE = re.compile(r"[\w./<>-]+\.(py|lua|txt|toml|yml|json)")
 NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 #: A path from the root, also inside a command; not one in another package, as celery/worker/….
 PATH = re.compile(
-    r"(?<![\w/.-])(?:benchmarks|deploy|docs|examples|producers|src|tasks|tests|worker)/[\w./<>-]*"
+    r"(?<![\w/.-])"
+    r"(?:benchmarks|deploy|docs|examples|producers|src|tasks|testing|tests|worker)/[\w./<>-]*"
 )
 
 all_pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -77,7 +80,7 @@ def named(page: Path, column: str, *others: str) -> list[str]:
 @cache
 def sources() -> list[Path]:
     """The modules of the product and of its tests, and the scripts."""
-    folders = ("producers", "tasks", "worker", "tests", "benchmarks")
+    folders = (*ROOMS, "tests", "benchmarks")
     return [
         file
         for folder in folders
@@ -169,19 +172,18 @@ def test_every_program_in_a_page_exists(page: Path) -> None:
 
 @current_pages
 def test_every_command_in_a_page_exists(page: Path) -> None:
-    """`local-llm X` is a command, `local-llm dead X` too."""
-    group = cli.commands["dead"]
-    assert isinstance(group, click.Group)
+    """`local-llm X` is a command, `local-llm dead X` too. What follows: test_page_examples.py."""
     for word, more in re.findall(r"local-llm ([a-z]+)(?: ([a-z]+))?", page.read_text()):
         assert word in cli.commands
-        assert word != "dead" or not more or more in group.commands
+        group = cli.commands[word]
+        assert not isinstance(group, click.Group) or not more or more in group.commands
 
 
 def test_the_readme_shows_a_call_and_its_answer_within_twenty_lines() -> None:
     """A stranger knows after one look how to ask and what comes back."""
     top = "\n".join((ROOT / "README.md").read_text().splitlines()[:20])
-    assert "from local_llm_service import generate" in top
-    assert ".get(timeout=60)" in top
+    assert "from local_llm_service import Client" in top
+    assert ".result(timeout_seconds=60)" in top
     assert "'The capital of France is Paris.'" in top
 
 
@@ -220,7 +222,7 @@ def test_the_architecture_names_every_module() -> None:
     named_files = {word.rpartition("/")[2] for word in CODE.findall(page)}
     left_out = [
         str(file.relative_to(ROOT))
-        for folder in ("producers", "tasks", "worker")
+        for folder in ROOMS
         for file in (ROOT / folder).rglob("*.py")
         if "embedded" not in file.parts
         and file.name != "__init__.py"
@@ -307,9 +309,9 @@ def test_the_operations_page_names_every_metric_with_its_labels() -> None:
 def test_the_command_line_page_names_every_command_and_option() -> None:
     """What --help shows, the page explains."""
     page = (DOCS / "command-line.md").read_text()
-    group = cli.commands["dead"]
-    assert isinstance(group, click.Group)
-    commands = [*cli.commands.values(), *group.commands.values()]
+    groups = [one for one in cli.commands.values() if isinstance(one, click.Group)]
+    assert {group.name for group in groups} == {"dead", "batch"}
+    commands = [*cli.commands.values(), *(c for group in groups for c in group.commands.values())]
     words = {str(command.name) for command in commands} | {
         option.opts[-1]
         for command in commands

@@ -53,12 +53,17 @@ def pins(requirements: list[str]) -> dict[str, str]:
     return {one.name: str(one.specifier).removeprefix("==") for one in found}
 
 
+DEV = pins(lines("requirements-dev.txt"))
+
+
 def test_the_extras_pin_the_same_as_the_files() -> None:
-    """`pip install local-llm-service[worker,flower]` installs the same as `make` and Docker."""
+    """`pip install local-llm-service[worker,flower,…]` installs the same as `make` and Docker."""
     extras = PROJECT["optional-dependencies"]
     assert set(extras["embedded"]) == set(lines("requirements-embedded.txt"))
-    host = {*extras["worker"], *extras["flower"]}
+    host = {*extras["worker"], *extras["flower"], *extras["batch"]}
     assert host <= set(lines("requirements.txt"))
+    testing = pins([one for one in extras["testing"] if "==" in one])
+    assert testing.items() <= {**pins(lines("requirements.txt")), **DEV}.items()
     clients = {Requirement(line).name for line in PROJECT["dependencies"]}
     others = set(lines("requirements.txt")) - host
     assert {Requirement(line).name for line in others} <= clients, "useless on a worker host"

@@ -69,7 +69,9 @@ def test_imports_go_one_way() -> None:
 def sources(pattern: str = "*.py") -> list[Path]:
     """The product's files."""
     return [
-        file for room in ("producers", "tasks", "worker") for file in (ROOT / room).rglob(pattern)
+        file
+        for room in ("producers", "tasks", "testing", "worker")
+        for file in (ROOT / room).rglob(pattern)
     ]
 
 
@@ -122,3 +124,11 @@ def test_the_types_hold() -> None:
 def test_callers_code_has_types() -> None:
     """Both clients know the answer's class, also where a caller's own class is asked for."""
     run(BIN / "mypy", "tests/data/typed_calls.py")
+
+
+def test_only_a_batch_that_runs_loads_its_parts() -> None:
+    """Every command imports its name, none but it the databases and the bar (extra [batch])."""
+    loaded = modules_after("import local_llm_service.producers.cli")
+    heavy = ("sqlalchemy", "rich", "sqlite3", "local_llm_service.producers.batch")
+    assert "local_llm_service.producers.cli.batch" in loaded
+    assert [name for name in heavy if name in loaded] == []

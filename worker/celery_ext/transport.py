@@ -17,6 +17,7 @@ Differences from the stock transport (with the measured fault in brackets, see d
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from queue import Empty
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.dialling import dialled
 from local_llm_service.worker.store.outcomes import Delivery
 from local_llm_service.worker.store.store import Store, process_store
 from local_llm_service.worker.task_names import is_foreign
@@ -112,6 +114,14 @@ class Channel(TextBodies, kombu_redis.Channel):
     keyprefix_queue = keys.BINDING
     keyprefix_binding_deadlines = keys.BINDING_DEADLINES
     keyprefix_binding_permanent = keys.BINDING_PERMANENT
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """As kombu's; over the stand-in for Redis where there is one."""
+        instead = dialled()
+        if instead:
+            self.connection_class = instead["connection_class"]
+        found: dict[str, Any] = super()._connparams(asynchronous)
+        return {**instead, **found}
 
     @property
     def _store(self) -> Store:
@@ -197,57 +207,21 @@ class Channel(TextBodies, kombu_redis.Channel):
             self._in_poll = None
 
     def _take(self, runtime: WorkerRuntime) -> Delivery | None:
-        """Take the most urgent message that the gate lets in and this worker can run, if any."""
-        is_open = runtime.gate.is_open
-        models = runtime.served.now() if is_open else []
-        if models is None:  # Ollama has not answered yet: its first answer opens the queues
-            return None
-        queues = self._job_queues()
-        runtime.consumption.looks_into(queues)
-        isolation = runtime.isolation
-        delivery = runtime.store.jobs.take(
-            queues,
-            worker=runtime.name,
-            may_take_quarantined=isolation.may_take_quarantined,
-            nonce=runtime.consumption.nonce,
-            models=models,
-            only_to_end=not is_open,
-            others_first=isolation.others_first,
-            on_clear=isolation.clear,
-        )
-        isolation.took(delivery)
-        runtime.consumption.replied(found=delivery is not None)
-        return delivery
+        return take_next(runtime, self._job_queues())
 
     def _hand_over(self, runtime: WorkerRuntime, in_flight: InFlightDelivery) -> None:
         """Give the message to Celery, with the runtime and the delivery that its job needs."""
-        # Imported here, because a producer needs none of it.
-        from local_llm_service.worker.celery_ext.by_name import goes_on, is_unfit
-
         delivery = in_flight.delivery
-        try:
-            message = plain_json.loads(delivery.message)
-        except (ValueError, RecursionError):  # cjson accepts numbers that are not JSON
-            _refuse(runtime, delivery)
+        message = prepared(runtime, in_flight)
+        if message is None:
             return
-        if is_unfit(message):
-            _refuse(runtime, delivery)
-            return
-        if not goes_on(runtime, in_flight, message):
-            return
-        # In this process the fencing token is the delivery tag, as it is new for each delivery. The
-        # message in Redis keeps its own tag, which is the same for all of its deliveries.
-        message["headers"] |= {OPTION: runtime, "llm_delivery": in_flight}
-        message["properties"]["delivery_tag"] = delivery.token
-        if message.get("content-type") == plain_json.WIRE_TYPE:
-            message["content-type"] = plain_json.CONTENT_TYPE
         try:
             self.connection._deliver(message, delivery.queue)
         except self.connection_errors:
             raise
         except Exception as error:  # noqa: BLE001  # no message may end the worker
             logger.error("job %s: message refused: %s", delivery.task_id, type(error).__name__)
-            _refuse(runtime, delivery)
+            refuse(runtime, delivery)
 
     def close(self) -> None:
         """Close without reading the pending reply, which is only a ring."""
@@ -263,9 +237,62 @@ class Transport(kombu_redis.Transport):
     Channel = Channel
 
 
-def _refuse(runtime: WorkerRuntime, delivery: Delivery) -> None:
-    """Fail a job whose message cannot be read. Raises redis-py's errors."""
-    error = InvalidRequest("the message cannot be decoded")
+def take_next(runtime: WorkerRuntime, queues: Sequence[str]) -> Delivery | None:
+    """Take the most urgent message that the gate lets in and this worker can run, if any."""
+    is_open = runtime.gate.is_open
+    models = runtime.served.now() if is_open else []
+    if models is None:  # Ollama has not answered yet: its first answer opens the queues
+        return None
+    runtime.consumption.looks_into(queues)
+    isolation = runtime.isolation
+    delivery = runtime.store.jobs.take(
+        queues,
+        worker=runtime.name,
+        may_take_quarantined=isolation.may_take_quarantined,
+        nonce=runtime.consumption.nonce,
+        models=models,
+        only_to_end=not is_open,
+        others_first=isolation.others_first,
+        on_clear=isolation.clear,
+    )
+    isolation.took(delivery)
+    runtime.consumption.replied(found=delivery is not None)
+    return delivery
+
+
+def prepared(runtime: WorkerRuntime, in_flight: InFlightDelivery) -> dict[str, Any] | None:
+    """The message of a delivery for Celery, with all that its job needs in its headers.
+
+    None when there is nothing to run: it was refused, or waits for its time.
+    """
+    # Imported here, because a producer needs none of it.
+    from local_llm_service.worker.celery_ext.by_name import goes_on, is_unfit
+
+    delivery = in_flight.delivery
+    try:
+        message: dict[str, Any] = plain_json.loads(delivery.message)
+    except (ValueError, RecursionError):  # cjson accepts numbers that are not JSON
+        refuse(runtime, delivery)
+        return None
+    if is_unfit(message):
+        refuse(runtime, delivery)
+        return None
+    if not goes_on(runtime, in_flight, message):
+        return None
+    # In this process the fencing token is the delivery tag, as it is new for each delivery. The
+    # message in Redis keeps its own tag, which is the same for all of its deliveries.
+    message["headers"] |= {OPTION: runtime, "llm_delivery": in_flight}
+    message["properties"]["delivery_tag"] = delivery.token
+    if message.get("content-type") == plain_json.WIRE_TYPE:
+        message["content-type"] = plain_json.CONTENT_TYPE
+    return message
+
+
+def refuse(
+    runtime: WorkerRuntime, delivery: Delivery, why: str = "the message cannot be decoded"
+) -> None:
+    """Fail a job whose message cannot be run. Raises redis-py's errors."""
+    error = InvalidRequest(why)
     fail(runtime, delivery.task_id, error, token=delivery.token)
     runtime.in_flight.end(delivery.token)
 

@@ -39,10 +39,14 @@ class LeaseHeartbeat:
         in_flight: InFlightDeliveries,
         lease_seconds: float,
         chores: Sequence[Callable[[], object]] = (),
+        *,
+        tick_seconds: float = TICK_SECONDS,
+        chores_seconds: float = CHORES_SECONDS,
     ) -> None:
         self._jobs, self._client = store.jobs, store.client
         self._channels = (store.keys.cancel_channel, store.keys.text_wanted_channel)
         self._in_flight, self._lease, self._chores = in_flight, lease_seconds, chores
+        self._tick_seconds, self._chores_seconds = tick_seconds, chores_seconds
         self._listener: Any = None
         #: Chores that Redis refused the last time: said once.
         self._refused: set[int] = set()
@@ -77,7 +81,7 @@ class LeaseHeartbeat:
             except Exception as error:  # noqa: BLE001  # the edge of the thread
                 # Leases must be renewed whatever is wrong with one chore.
                 logger.critical("lease heartbeat: unexpected %s", type(error).__name__)
-                self._stopped.wait(TICK_SECONDS)
+                self._stopped.wait(self._tick_seconds)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -86,7 +90,7 @@ class LeaseHeartbeat:
             self._reaches_redis = True
         self._renew_in_time()
         self.release_due()
-        if now - self._chores_at >= CHORES_SECONDS:
+        if now - self._chores_at >= self._chores_seconds:
             self._chores_at = now
             self._do_chores()
         self.listen()
@@ -133,7 +137,7 @@ class LeaseHeartbeat:
         if self._listener is None:
             self._listener = self._client.pubsub(ignore_subscribe_messages=True)
             self._listener.subscribe(*self._channels)
-        message, is_ours = self._listener.get_message(timeout=TICK_SECONDS), False
+        message, is_ours = self._listener.get_message(timeout=self._tick_seconds), False
         while message is not None:
             is_ours = self._hear(message) or is_ours
             message = self._listener.get_message(timeout=0)
@@ -169,4 +173,4 @@ class LeaseHeartbeat:
             # Other workers may soon take these jobs: stop before two workers run one.
             for one in self._in_flight.all():
                 one.request_stop(Interrupted("Redis was away for most of a lease"))
-        self._stopped.wait(TICK_SECONDS)
+        self._stopped.wait(self._tick_seconds)

@@ -52,6 +52,7 @@ class ThreadListener:
         self._thread: threading.Thread | None = None
         self._connection: Any = None
         self._bell: Bell | None = None
+        self._is_closed = False
 
     # --- callers -----------------------------------------------------------------------------
 
@@ -99,6 +100,15 @@ class ThreadListener:
             if self._bell is not None:
                 self._bell.ring()
 
+    def close(self) -> None:
+        """End the thread and its connection; a wait that goes on is served no more."""
+        with self._lock:
+            thread, self._is_closed = self._thread, True
+            if self._bell is not None:
+                self._bell.ring()
+        if thread is not None:
+            thread.join(timeout=5)
+
     def leave_to_the_parent(self) -> None:
         """Begin as a forked child."""
         if self._bell is not None:
@@ -121,7 +131,7 @@ class ThreadListener:
     # --- the thread --------------------------------------------------------------------------
 
     def _run(self, bell: Bell) -> None:
-        while True:
+        while not (self._is_closed and self._ends(bell)):
             try:
                 self._connect(bell)
                 self._listen(bell)
@@ -162,7 +172,8 @@ class ThreadListener:
             if line.poll_is_due():
                 channels = interests.all_channels()
             self._look(channels)
-            if line.is_idle(wanted=not interests.are_none) and self._ends(bell):
+            is_over = self._is_closed or line.is_idle(wanted=not interests.are_none)
+            if is_over and self._ends(bell):
                 return
             if line.ping_is_due():
                 self._ask_for_a_sign()
@@ -170,7 +181,7 @@ class ThreadListener:
 
     def _ends(self, bell: Bell) -> bool:
         with self._lock:
-            if not self._interests.are_none:
+            if not (self._is_closed or self._interests.are_none):
                 return False
             connection, self._connection = self._connection, None
             self._line.is_closed()
@@ -229,6 +240,13 @@ _LISTENERS: weakref.WeakSet[ThreadListener] = weakref.WeakSet()
 def process_listener() -> ThreadListener:
     """The listener on this process's REDIS_URL."""
     return ThreadListener(lazy_settings().redis_url, process_store().keys)
+
+
+def leave_process_listener() -> None:
+    """End the listener of this process, if it has one: the next wait makes another."""
+    if process_listener.cache_info().currsize:
+        process_listener().close()
+    process_listener.cache_clear()
 
 
 def _begin_anew() -> None:

@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from local_llm_service.worker.errors import BrokerUnreachable
+from local_llm_service.worker.store.dialling import Dial, dial_instead, dialled, dialled_async
 from local_llm_service.worker.store.refusals import refusal
 
 #: Two seconds to connect and two to answer, tried twice: with Redis away or its packets dropped,
@@ -46,6 +47,7 @@ def connect(
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), tries - 1),
+        **dialled(),
     )
     _MADE.append(client)
     return client
@@ -53,6 +55,25 @@ def connect(
 
 #: All clients of this process and of those that it was forked from.
 _MADE: list[redis.Redis] = []
+
+
+@contextmanager
+def dialling(dial: Dial) -> Iterator[None]:
+    """In this block, `dial` makes the socket of each new connection to a Redis, in all threads.
+
+    For a process whose Redis is replaced, as in tests. Clients that were made before are not used
+    in it, and those that were made in it are closed at its end.
+    """
+    before, made = dial_instead(dial), len(_MADE)
+    connect.cache_clear()
+    try:
+        yield
+    finally:
+        dial_instead(before)
+        connect.cache_clear()
+        for client in _MADE[made:]:
+            client.close()
+        del _MADE[made:]
 
 
 def _begin_anew() -> None:
@@ -77,10 +98,11 @@ def open_connection(url: str) -> Any:
     """
     pool = redis.ConnectionPool.from_url(
         url,
-        protocol=2,  # later versions of redis-py take RESP3, where messages come another way
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),
+        # Later versions of redis-py take RESP3, where messages come another way.
+        **{**dialled(), "protocol": 2},
     )
     return pool.connection_class(**pool.connection_kwargs)
 
@@ -108,6 +130,7 @@ def connect_async(url: str, most: int, made: Callable[[], None]) -> Any:
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=AsyncRetry(NoBackoff(), 1),
+        **dialled_async(),
     )
 
 
@@ -121,10 +144,10 @@ def open_async_connection(url: str) -> Any:
 
     pool = ConnectionPool.from_url(
         url,
-        protocol=2,
         socket_timeout=None,
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=AsyncRetry(NoBackoff(), 0),
+        **{**dialled_async(), "protocol": 2},
     )
     return pool.connection_class(**pool.connection_kwargs)
 

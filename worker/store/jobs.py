@@ -179,14 +179,19 @@ class Jobs(Upkeep):
         args = [task_id, token, int(delay_seconds * 1000), int(counts), engine_died]
         return bool(self._scripts.run("release", args))
 
-    def pass_on(self, task_id: str, token: str, *, worker: str, model: str) -> PassedOn:
+    def pass_on(
+        self, task_id: str, token: str, *, worker: str, model: str, engine_died: bool = False
+    ) -> PassedOn:
         """Leave a held job, which this worker's engine failed, to a worker that has not failed it.
 
         `model` is what this worker ran it with, for a job of which nobody knew the model before.
+        `engine_died`: while it ran alone, which is charged to it.
         """
         from local_llm_service.worker.store.outcomes import PassedOn
 
-        done, *failed_by = self._scripts.run("pass_on", [task_id, token, worker, model])
+        done, *failed_by = self._scripts.run(
+            "pass_on", [task_id, token, worker, model, int(engine_died)]
+        )
         return PassedOn(done >= 0, tuple(failed_by[0].split()) if failed_by else ())
 
     def note_wishes(

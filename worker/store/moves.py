@@ -99,6 +99,15 @@ class Moves:
         """
         yield Script("forget", [task_id, nonce], in_a_hurry)
 
+    def clear(self, task_ids: Sequence[str]) -> Calls[None]:
+        """Remove all that is kept of jobs that have ended: their caller has the answers elsewhere.
+
+        Nobody finds them any more; a caller who submits such an id again gets a new job.
+        """
+        keys = [key for one in task_ids for key in (self.keys.job(one), self.keys.result(one))]
+        if keys:
+            yield Command(("UNLINK", *keys))
+
     def cancel(self, task_id: str) -> Calls[Cancelling]:
         """Mark a job as cancelled and tell the worker that runs it."""
         return Cancelling((yield Script("cancel", [task_id])))

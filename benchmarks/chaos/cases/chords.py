@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import redis
 
@@ -19,6 +19,7 @@ from benchmarks.chaos.judge import ANSWERED, Measure, percentile
 from benchmarks.chaos.prompts import Ask
 from benchmarks.chaos.report import Outcome, write_raw
 from benchmarks.chaos.site import Plan, Site
+from benchmarks.chaos.workers import Death
 
 PARTS = 3
 FULL_SECONDS = 10.0
@@ -92,11 +93,10 @@ def _fill_redis(site: Site) -> None:
 
 
 def _judge(site: Site, bodies: list[tuple[str, float]]) -> Outcome:
-    runs: Counter[str] = Counter()
-    for engine in site.engines:
-        for seen in engine.seen:
-            text = str(seen.body["messages"][-1]["content"])
-            runs.update(body for body, _ in bodies if text.startswith(_first_words(body)))
+    runs = {body: _runs(site, body) for body, _ in bodies}
+    unexplained = [
+        b for b, times in runs.items() if not _are_explained(times, site.supervisor.deaths)
+    ]
     answers = {body: site.recorder.answer(body) for body, _ in bodies}
     good = [b for b, one in answers.items() if one is not None and one.status in ANSWERED]
     failed = [b for b in good if (one := answers[b]) is not None and one.status != "SUCCESS"]
@@ -108,11 +108,30 @@ def _judge(site: Site, bodies: list[tuple[str, float]]) -> Outcome:
         Measure("named points missed", len(left), 0, note=", ".join(left)),
         Measure("bodies without an answer", len(bodies) - len(good), 0),
         Measure("bodies that failed", len(failed), 0),
-        Measure("bodies that ran twice", sum(runs[body] > 1 for body, _ in bodies), 0),
+        Measure("bodies that ran again, their worker dead", sum(len(t) > 1 for t in runs.values())),
+        Measure("bodies that ran twice without that", len(unexplained), 0),
         Measure("sent to answered, p50", percentile(waits, 50), None, "s"),
         Measure("sent to answered, most", max(waits, default=0.0), None, "s"),
     ]
     return Outcome("chords", measures)
+
+
+def _runs(site: Site, body: str) -> list[tuple[float, int]]:
+    """When the body was generated, and beside which worker, in order of time."""
+    return sorted(
+        (seen.began_at, engine.number)
+        for engine in site.engines
+        for seen in engine.seen
+        if str(seen.body["messages"][-1]["content"]).startswith(_first_words(body))
+    )
+
+
+def _are_explained(runs: Sequence[tuple[float, int]], deaths: Sequence[Death]) -> bool:
+    """Whether the worker of each run but the last died before the next one began."""
+    return all(
+        any(death.worker == worker and began <= death.at <= again for death in deaths)
+        for (began, worker), (again, _) in pairwise(runs)
+    )
 
 
 def _first_words(body: str) -> str:

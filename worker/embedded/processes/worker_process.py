@@ -1,13 +1,17 @@
 """A worker of this service as a child process."""
 
+import itertools
 import os
 import sys
+from functools import cached_property
 
 import redis
 
 from local_llm_service.worker.embedded.processes.python_process import PythonProcess
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.store.keys import Keys
+
+_NUMBERS = itertools.count(1)
 
 
 class WorkerProcess(PythonProcess):
@@ -26,10 +30,10 @@ class WorkerProcess(PythonProcess):
         """Celery's worker options; the name sets this worker's presence apart from others'."""
         return ["--hostname", self.worker_name]
 
-    @property
+    @cached_property
     def worker_name(self) -> str:
-        """The name under which the worker publishes itself."""
-        return f"llm-{id(self):x}-{os.getpid()}@localhost"
+        """The name under which the worker publishes itself; no other of this process has it."""
+        return f"llm-{os.getpid()}-{next(_NUMBERS)}@localhost"
 
     def answers(self) -> bool:
         """See ChildProcess.answers: the worker's presence is in Redis."""

@@ -4,11 +4,12 @@
 -- ARGV[2] fencing token
 -- ARGV[3] worker
 -- ARGV[4] model that the worker ran it with, as the consensus names it
+-- ARGV[5] 1 if the engine died while it ran alone: that is charged, too, when it is parked
 -- Returns {1} when it is parked; {0} when the message is not held under this token; {-1, names of
 -- the workers whose engines failed it} when no other live worker can run it: nothing has moved.
--- uses: JOB_RECORD, UNACKED, WAITERS, can_run, clock, disband, end_delivery, has_failed, is_to_end
--- uses: leads, park, push_to_end, read, unwrap
-local id, token, worker, model = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+-- uses: JOB_RECORD, UNACKED, WAITERS, can_run, clock, count_engine_death, disband, end_delivery
+-- uses: has_failed, is_to_end, leads, park, push_to_end, read, share_count, unwrap
+local id, token, worker, model, died = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local record = JOB_RECORD .. id
 
 -- Notes in a job's record who failed it. Returns all who did.
@@ -20,15 +21,23 @@ local function note_failure(of)
   return failed_by
 end
 
-local job = read(record, 'token', 'tag', 'fingerprint', 'caller_left', 'model', 'submitted_ms')
+local job = read(record, 'token', 'tag', 'fingerprint', 'caller_left', 'model', 'submitted_ms',
+  'failed_by')
 local entry = job.token == token and redis.call('HGET', UNACKED, job.tag)
 if not entry then return {0} end
+-- Nobody else can run it: then it runs here again, which who failed it must not rule out.
+local all_failed = job.failed_by and job.failed_by .. ' ' .. worker or worker
+if died and not can_run(job.model or model, all_failed) then return {-1, all_failed} end
 local failed_by = note_failure(record)
 -- Of a message sent by name nobody knew the model before: now it waits for a worker that has it.
 local was_unknown = not job.model
 if was_unknown then redis.call('HSET', record, 'model', model) end
 if not was_unknown and not can_run(job.model, failed_by) then return {-1, failed_by} end
 local leading = job.fingerprint and leads(job.fingerprint, id, token)
+if died then
+  local deaths = count_engine_death(record, true)
+  if job.fingerprint then share_count(job.fingerprint, id, 'engine_deaths', deaths) end
+end
 end_delivery(job.tag)
 redis.call('HDEL', record, 'token', 'tag', 'worker')
 if leading then

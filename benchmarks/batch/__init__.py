@@ -1,0 +1,1 @@
+"""The overnight batch, measured: bench_batch.py."""
