@@ -138,14 +138,17 @@ class Asks:
         self,
         messages: list[Any],
         *,
-        tools: list[dict[str, Any]] | None = None,
+        tools: list[dict[str, Any] | Callable[..., Any]] | None = None,
         tool_choice: str | dict[str, Any] | None = None,
-        response_format: dict[str, Any] | None = None,
+        response_format: dict[str, Any] | type[Any] | None = None,
         **options: Unpack[ChatOptions],
     ) -> Ask[ChatAnswer]:
         """The next message of a conversation, or calls of the caller's functions.
 
         `messages`, `tools`, `tool_choice` and `response_format` are as OpenAI's clients write them.
+        A tool may be a Python function with annotations, whose docstring says more; it is not
+        called. `response_format` may be a class, as in `structured_output`; the message's content
+        is JSON all the same.
         """
         own = {
             "messages": messages,
