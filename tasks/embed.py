@@ -67,7 +67,7 @@ class EmbedAnswer(Answer):
         return "[\n" + ",\n".join(lines) + "\n]"
 
 
-def _texts(request: EmbedRequest, _: int) -> ToEmbed:
+def _prompt(request: EmbedRequest, _: int) -> ToEmbed:
     return ToEmbed(tuple(request.input))
 
 
@@ -96,7 +96,7 @@ embed = register(
         request=EmbedRequest,
         answer=EmbedAnswer,
         default_priority="normal",
-        prompt=_texts,
+        prompt=_prompt,
         read=_read,
     )
 )
