@@ -14,7 +14,8 @@ from local_llm_service.worker.errors import ContextOverflow, InvalidOutput, Inva
 from local_llm_service.worker.store.keys import Keys
 from tests.doubles.ollama import FakeOllama, Script, vector_of
 
-SHARED_WORKER = {"CONCURRENCY": "2", "MAX_ATTEMPTS": "1"}
+SHARED_WORKER = {"CONCURRENCY": "2", "MAX_ATTEMPTS": "1", "LOG_LEVEL": "DEBUG"}
+CANARY = "zebracanary"
 KEYS = Keys()
 WEATHER = {
     "type": "function",
@@ -177,6 +178,27 @@ def test_a_worker_checks_a_chat_that_was_sent_by_name(ollama: FakeOllama) -> Non
     sent = app.send_task("llm.chat", kwargs={"messages": [{"role": "user", "content": 7}]})
     with pytest.raises(InvalidRequest, match=r"messages.0.content"):
         app.AsyncResult(sent.id).get(timeout=20)
+
+
+def test_no_word_of_a_chat_or_a_text_is_logged_or_in_an_error(
+    ollama: FakeOllama, shared_worker: WorkerProcess
+) -> None:
+    """Of messages, tools, calls, texts, and of what Ollama says about them."""
+    said = [{"role": "user", "content": f"{CANARY} {uuid4().hex}"}]
+    ollama.respond = lambda _: Script(chunks=(CANARY,), tool_calls=((CANARY, {CANARY: CANARY}),))
+    ollama.respond_to_texts = lambda _: Script(status=400, error=f"cannot embed {CANARY}")
+    secret = {"type": "function", "function": {"name": "f", "description": CANARY}}
+    wrong = [*said, {"role": "tool", "tool_call_id": CANARY, "content": CANARY}]
+    by_name = tasks.chat.app.send_task("llm.chat", kwargs={"messages": wrong})
+    jobs = [tasks.chat.delay(said, tools=[secret]), tasks.embed.delay(CANARY)]
+    failures = [job.get(timeout=20, propagate=False) for job in (*jobs, by_name)]
+    assert [type(one).__name__ for one in failures] == [
+        "InvalidOutput",
+        "ModelFailed",
+        "InvalidRequest",
+    ]
+    assert CANARY not in repr([one.args for one in failures])
+    assert CANARY not in shared_worker.log_path.read_text()
 
 
 # --- embed ----------------------------------------------------------------------------------------
