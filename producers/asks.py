@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from local_llm_service.tasks.answer import Answer
+from local_llm_service.tasks.chat import ChatAnswer
 from local_llm_service.tasks.compress import CompressAnswer
+from local_llm_service.tasks.embed import EmbedAnswer
 from local_llm_service.tasks.extract_parameters import ExtractAnswer
 from local_llm_service.tasks.generate import GenerateAnswer
 from local_llm_service.tasks.request import Priority
@@ -34,6 +36,24 @@ class Options(TypedDict, total=False):
     deadline_seconds: float | None
     stream: bool | None
     task_id: str | None
+
+
+class ChatOptions(Options, total=False):
+    """What a chat takes beside; see `tasks.chat.ChatRequest`."""
+
+    max_tokens: int | None
+    temperature: float | None
+    stop: str | list[str] | None
+    seed: int | None
+    parallel_tool_calls: bool | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    repeat_penalty: float | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    logprobs: bool | None
+    top_logprobs: int | None
 
 
 @dataclass(frozen=True)
@@ -113,6 +133,37 @@ class Asks:
         """
         own = {"prompt": prompt, "schema": schema}
         return Ask("structured_output", StructuredAnswer, own, options)
+
+    def chat(
+        self,
+        messages: list[Any],
+        *,
+        tools: list[dict[str, Any] | Callable[..., Any]] | None = None,
+        tool_choice: str | dict[str, Any] | None = None,
+        response_format: dict[str, Any] | type[Any] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Ask[ChatAnswer]:
+        """The next message of a conversation, or calls of the caller's functions.
+
+        `messages`, `tools`, `tool_choice` and `response_format` are as OpenAI's clients write them.
+        A tool may be a Python function with annotations, whose docstring says more; it is not
+        called. `response_format` may be a class, as in `structured_output`; the message's content
+        is JSON all the same.
+        """
+        own = {
+            "messages": messages,
+            "tools": tools,
+            "tool_choice": tool_choice,
+            "response_format": response_format,
+        }
+        return Ask("chat", ChatAnswer, own, options)
+
+    def embed(
+        self, input: str | list[str], *, dimensions: int | None = None, **options: Unpack[Options]
+    ) -> Ask[EmbedAnswer]:
+        """Texts as vectors that tell how alike they are."""
+        own = {"input": input, "dimensions": dimensions}
+        return Ask("embed", EmbedAnswer, own, options)
 
     def submit(
         self, kind: str, arguments: Mapping[str, Any], **options: Unpack[Options]

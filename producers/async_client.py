@@ -125,6 +125,8 @@ class AsyncClient:
     compress = _submits(Asks.compress)
     extract_parameters = _submits(Asks.extract_parameters)
     structured_output = _submits(Asks.structured_output)
+    chat = _submits(Asks.chat)
+    embed = _submits(Asks.embed)
     submit = _submits(Asks.submit)
 
     @overload

@@ -23,6 +23,8 @@ def as_json(kind: str, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], Re
         return _with_class(plain)
     if kind == "extract_parameters":
         return _with_function(plain)
+    if kind == "chat":
+        return _with_tools(plain), None
     return plain, None
 
 
@@ -53,3 +55,25 @@ def _with_function(plain: dict[str, Any]) -> tuple[dict[str, Any], Reader | None
         return answer.with_arguments(made.read(answer.parameters))
 
     return {**plain, "function_schema": made.schema}, read
+
+
+def _with_tools(plain: dict[str, Any]) -> dict[str, Any]:
+    """A chat's functions as tools, and a class as the format of its answer."""
+    tools, wanted = plain.get("tools"), plain.get("response_format")
+    if isinstance(tools, list) and any(map(callable, tools)):
+        plain["tools"] = [_as_tool(tool) for tool in tools]
+    if wanted is not None and not isinstance(wanted, Mapping):
+        from local_llm_service.producers.model_schema import ModelSchema, is_class
+
+        if is_class(wanted):
+            schema = {"schema": ModelSchema.of(wanted).schema}
+            plain["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return plain
+
+
+def _as_tool(tool: Any) -> Any:
+    from local_llm_service.producers.function_schema import FunctionSchema, is_function
+
+    if not is_function(tool):
+        return tool
+    return {"type": "function", "function": FunctionSchema(tool).schema}

@@ -124,6 +124,18 @@ def fingerprint_of(kind: Kind, request: JobRequest, model: str, revision: str) -
     )
 
 
+def text_name(kind: Kind, request: JobRequest, model: str, revision: str, text: str) -> str:
+    """The fingerprint of one text of a request, whatever else that asks for."""
+    return fingerprint(
+        kind=f"{kind.name}, one text",
+        template_version=kind.template_version,
+        model=model,
+        revision=revision,
+        content={"text": text},
+        scope=request.cache_scope,
+    )
+
+
 def may_share(request: JobRequest, options: Mapping[str, Any]) -> bool:
     """Whether an answer to someone else may answer this call: not if it is to start later."""
     return request.cache and options.get("eta") is None and not options.get("countdown")

@@ -38,7 +38,7 @@ class Answer(_Part):
 
     `origin`: "computed" by this job, "cached", or "joined" to an identical job. `finish_reason`
     "length": the model was stopped at the caller's own budget of tokens. Each kind names in
-    CONTENT the field that holds its result, a text unless CONTENT_IS_JSON.
+    CONTENT the field that holds its result, a text unless CONTENT_IS_JSON or `text_in` says more.
     """
 
     CONTENT: ClassVar[str]
@@ -48,9 +48,21 @@ class Answer(_Part):
     kind: str
     model: str
     origin: Literal["computed", "cached", "joined"]
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "tool_calls"]
     usage: Usage
     timings: Timings
+
+    @classmethod
+    def is_content(cls, content: Any) -> bool:
+        """Whether a value can be what the field CONTENT holds."""
+        return cls.CONTENT_IS_JSON or isinstance(content, str)
+
+    @classmethod
+    def text_in(cls, content: Any, *, indent: int | None = None) -> str:
+        """What CONTENT holds, as text; JSON with `indent` spaces, for people."""
+        if cls.CONTENT_IS_JSON:
+            return json.dumps(content, ensure_ascii=False, indent=indent)
+        return str(content)
 
 
 def is_answer(value: object) -> TypeGuard[dict[str, Any]]:
@@ -70,16 +82,12 @@ def text_of(answer: Mapping[str, Any], *, indent: int | None = None) -> str:
     kind = _class_of(answer)
     if kind is None:
         raise KeyError("not an answer: it has none of the fields that hold a kind's result")
-    content = answer[kind.CONTENT]
-    if kind.CONTENT_IS_JSON:
-        return json.dumps(content, ensure_ascii=False, indent=indent)
-    return str(content)
+    return kind.text_in(answer[kind.CONTENT], indent=indent)
 
 
 def _class_of(answer: Mapping[str, Any]) -> type[Answer] | None:
     """The class of an answer, by its fields, not its kind: a newer worker may know more kinds."""
     for kind in Answer.__subclasses__():
-        content = answer.get(kind.CONTENT)
-        if isinstance(content, str) or (kind.CONTENT_IS_JSON and kind.CONTENT in answer):
+        if kind.CONTENT in answer and kind.is_content(answer[kind.CONTENT]):
             return kind
     return None

@@ -47,15 +47,7 @@ def check_schema(schema: Any, info: ValidationInfo) -> JsonSchema:
         raise ValueError(
             "must be a JSON Schema: an object, true or false; a class goes to Client only"
         )
-    limit = limits_of(info).max_schema_depth
-    if _deeper_than(limit, schema, info):
-        raise ValueError(f"nested at most {limit} deep (MAX_SCHEMA_DEPTH)")
-    try:
-        text = json.dumps(schema, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError):
-        raise ValueError("must be plain JSON") from None
-    check_unicode(text)
-    check_chars(len(text), info)
+    text = json_text(schema, info)
     if len(text) > MOST_SCHEMA_CHARS:
         raise ValueError(f"at most {MOST_SCHEMA_CHARS} characters, got {len(text)}")
     if schema is False:
@@ -64,31 +56,50 @@ def check_schema(schema: Any, info: ValidationInfo) -> JsonSchema:
     return schema
 
 
+def json_text(value: Any, info: ValidationInfo) -> str:
+    """A value from a caller as JSON. Raises ValueError for what is not JSON, too deep, too long."""
+    limit = limits_of(info).max_schema_depth
+    if _deeper_than(limit, value, info):
+        raise ValueError(f"nested at most {limit} deep (MAX_SCHEMA_DEPTH)")
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError):
+        raise ValueError("must be plain JSON") from None
+    check_unicode(text)
+    check_chars(len(text), info)
+    return text
+
+
 #: A JSON Schema of draft 4 or later; 2020-12 if `$schema` names none.
 Schema = Annotated[Any, AfterValidator(check_schema)]
 
 
-def read_instance(completion: Completion, schema: JsonSchema) -> Any:
+def read_instance(
+    completion: Completion, schema: JsonSchema, budget: str = "MAX_OUTPUT_TOKENS"
+) -> Any:
     """The JSON value that the model wrote.
 
     Raises InvalidOutput if the text was cut, is not JSON, or is not an instance of `schema`; the
-    message names the keyword that failed and holds no text.
+    message names the keyword that failed, or the `budget` of tokens, and holds no text.
     """
     if completion.finish_reason == "length":
-        raise InvalidOutput(
-            f"the JSON was cut at {completion.completion_tokens} tokens (MAX_OUTPUT_TOKENS)"
-        )
+        raise InvalidOutput(f"the JSON was cut at {completion.completion_tokens} tokens ({budget})")
     try:
         instance = json.loads(
-            _unfenced(completion.text), parse_constant=_refuse, parse_float=_finite
+            unfenced(completion.text), parse_constant=_refuse, parse_float=_finite
         )
     except (ValueError, RecursionError):
         raise InvalidOutput("the model's answer is not JSON") from None
+    check_instance(instance, schema)
+    return instance
+
+
+def check_instance(instance: Any, schema: JsonSchema) -> None:
+    """Raise InvalidOutput if a JSON value that the model wrote is not an instance of `schema`."""
     broken = _broken_keyword(_Reading.of(json.dumps(schema)), instance)
     if broken is not None:
         which = f"'s {broken!r}" if broken else ""
         raise InvalidOutput(f"the model's JSON breaks the schema{which}")
-    return instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +243,7 @@ def _too_much() -> InvalidRequest:
     return InvalidRequest("schema: checking the model's answer against it would take too long")
 
 
-def _unfenced(text: str) -> str:
+def unfenced(text: str) -> str:
     """The text without Markdown's fence around it, if there is one."""
     text = text.strip()
     if len(text) < 6 or not text.startswith("```") or not text.endswith("```"):

@@ -1,4 +1,4 @@
-"""The shape that all five kinds share: a request, an answer, and two pure functions between."""
+"""The shape that all kinds share: a request, an answer, and two pure functions between."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any, Protocol
 
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.request import JobRequest, Priority
-from local_llm_service.worker.prompt import Completion, Prompt
+from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 
 
 @dataclass(frozen=True)
 class Kind:
     """One kind of job.
 
-    `prompt(request, max_output_tokens)` returns the prompt for the model. `read(request,
-    completion)` returns the answer's own fields, or raises InvalidOutput if the completion breaks
-    the contract of the kind. Both are pure.
+    `prompt(request, max_output_tokens)` returns the prompt for the model, or texts whose vectors
+    are wanted. `read(request, completion)` returns the answer's own fields, with `finish_reason`
+    where it is another than the completion's, or raises InvalidOutput if the completion breaks the
+    contract of the kind. Both ask nobody anything.
 
     Raise `template_version` with every change of the prompt or of how an answer is read; a test
     pins the prompt. `cut_is_answer`: an answer that was stopped at its token budget is what the
@@ -29,7 +30,7 @@ class Kind:
     request: type[JobRequest]
     answer: type[Answer]
     default_priority: Priority
-    prompt: Callable[[Any, int], Prompt]
+    prompt: Callable[[Any, int], Prompt | ToEmbed]
     read: Callable[[Any, Completion], Mapping[str, object]]
     template_version: int = 1
     cut_is_answer: bool = False

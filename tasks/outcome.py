@@ -59,12 +59,15 @@ def _compose(
     settings: Settings,
     queued_seconds: float | None,
 ) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "finish_reason": completion.finish_reason,
+        **job.kind.read(request, completion),
+    }
     answer = job.kind.answer(
         task_id=str(job.request.id),
         kind=job.kind.name,
         model=completion.model or request.model or settings.model_name,
         origin="computed",
-        finish_reason=completion.finish_reason,
         usage=Usage(
             prompt_tokens=completion.prompt_tokens, completion_tokens=completion.completion_tokens
         ),
@@ -74,7 +77,7 @@ def _compose(
             prompt_seconds=completion.prompt_seconds,
             generation_seconds=completion.generation_seconds,
         ),
-        **job.kind.read(request, completion),
+        **fields,
     )
     return answer.model_dump(mode="json")
 

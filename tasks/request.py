@@ -81,13 +81,13 @@ def _is_list_of_answers(value: object) -> TypeGuard[list[object]]:
     return all(isinstance(item, str) or is_answer(item) for item in value)
 
 
-def _from_answer(value: object) -> object:
+def from_answer(value: object) -> object:
     """Replace an answer of this service, or a list of them, by its text.
 
     A chain passes on one answer, a chord a list.
     """
     if _is_list_of_answers(value):
-        return "\n\n".join(str(_from_answer(item)) for item in value)
+        return "\n\n".join(str(from_answer(item)) for item in value)
     if not is_answer(value):
         return value
     try:
@@ -97,7 +97,7 @@ def _from_answer(value: object) -> object:
 
 
 #: Text that people wrote, not empty, up to MAX_PROMPT_CHARS; an answer of ours counts as its text.
-Text = Annotated[str, BeforeValidator(_from_answer), AfterValidator(_text)]
+Text = Annotated[str, BeforeValidator(from_answer), AfterValidator(_text)]
 #: A budget of tokens, up to MAX_OUTPUT_TOKENS.
 Tokens = Annotated[int, Field(ge=1), AfterValidator(_tokens)]
 

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import redis
 from celery.exceptions import CeleryError, Ignore
 
 from local_llm_service.tasks import engine_death, retry
-from local_llm_service.tasks.admission import fingerprint_of
+from local_llm_service.tasks.admission import fingerprint_of, text_name
 from local_llm_service.tasks.bounded import bounded_by
 from local_llm_service.tasks.elsewhere import given_up_error, leave_after_death, pass_on
 from local_llm_service.tasks.kind import JobTask
 from local_llm_service.tasks.outcome import Outcome, read_answer, unexpected
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.text_vectors import all_vectors
 from local_llm_service.worker import metrics
 from local_llm_service.worker.celery_ext.result_format import NO_TIMINGS
 from local_llm_service.worker.engine import Engine, TextSink, open_engine
@@ -36,7 +37,7 @@ from local_llm_service.worker.errors import (
 )
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
-from local_llm_service.worker.prompt import Completion
+from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store.outcomes import (
@@ -83,11 +84,13 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
 
 def _run_directly(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
     settings, request = get_settings(), job.parse(args, kwargs)
-    completion = _direct_engine().complete(
-        job.kind.prompt(request, settings.max_output_tokens),
-        model=request.model or settings.model_name,
-        remaining_seconds=settings.deadline_seconds,
-    )
+    asked = job.kind.prompt(request, settings.max_output_tokens)
+    engine, seconds = _direct_engine(), settings.deadline_seconds
+    model = request.model or settings.model_name
+    if isinstance(asked, ToEmbed):
+        completion = engine.embed(asked, model=model, remaining_seconds=seconds)
+    else:
+        completion = engine.complete(asked, model=model, remaining_seconds=seconds)
     return read_answer(job, request, completion, settings, queued_seconds=None)
 
 
@@ -115,7 +118,7 @@ class _Run:
         shared = self._claim(request, model, revision)
         if shared is not None:
             return shared
-        completion = self._complete(request, request.model or settings.model_name)
+        completion = self._complete(request, request.model or settings.model_name, revision)
         queued_seconds = self._delivery.queued_seconds
         with bounded_by(self._in_flight):
             outcome = read_answer(
@@ -126,37 +129,69 @@ class _Run:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
         return self._end_canvas(outcome) if self._canvas else outcome
 
-    def _complete(self, request: JobRequest, model: str) -> Completion:
-        """Let the engine generate, and note how it did."""
-        served, began_at = self._runtime.served, time.monotonic()
+    def _complete(self, request: JobRequest, model: str, revision: str | None) -> Completion:
+        """Let the engine work."""
         self._in_flight.model = full_name(model)
         asked = self._kind.prompt(request, self._runtime.settings.max_output_tokens)
+        if isinstance(asked, ToEmbed):
+            return self._embed(asked, request, model, revision)
         prompt = engine_death.safer(asked, self._delivery)
-        try:
-            with self._written(request) as on_text:
-                completion = self._runtime.engine.complete(
+        with self._written(request, prompt) as on_text:
+            completion = self._noted(
+                model,
+                lambda: self._runtime.engine.complete(
                     prompt,
                     model=model,
                     remaining_seconds=self._delivery.remaining_seconds,
                     stoppable=self._in_flight,
                     on_text=on_text,
-                )
-        except ServiceError as error:
-            served.ended(model, error, began_at)
-            raise
-        served.ended(model, None, began_at)
+                ),
+            )
         if prompt is asked:
             self._runtime.engine_deaths.acquit(self._delivery.task_id)
         return completion
 
+    def _embed(
+        self, texts: ToEmbed, request: JobRequest, model: str, revision: str | None
+    ) -> Completion:
+        """The vectors of texts; the engine makes those that are not known."""
+
+        def ask(missing: ToEmbed) -> Completion:
+            remaining = self._delivery.remaining_seconds
+            engine, stoppable = self._runtime.engine, self._in_flight
+            completion = self._noted(
+                model,
+                lambda: engine.embed(
+                    missing, model=model, remaining_seconds=remaining, stoppable=stoppable
+                ),
+            )
+            self._runtime.engine_deaths.acquit(self._delivery.task_id)
+            return completion
+
+        name_of = None
+        if revision is not None:
+            name_of = partial(text_name, self._kind, request, full_name(model), revision)
+        return all_vectors(texts, ask, self._runtime.store.vectors, name_of)
+
+    def _noted(self, model: str, ask: Callable[[], Completion]) -> Completion:
+        """Ask the engine, and note how it did."""
+        served, began_at = self._runtime.served, time.monotonic()
+        try:
+            completion = ask()
+        except ServiceError as error:
+            served.ended(model, error, began_at)
+            raise
+        served.ended(model, None, began_at)
+        return completion
+
     @contextmanager
-    def _written(self, request: JobRequest) -> Iterator[TextSink | None]:
+    def _written(self, request: JobRequest, prompt: Prompt) -> Iterator[TextSink | None]:
         """Where the engine's text goes: to readers, when one of those who wait wants it.
 
         It is all there before the job's result is. Nobody else can want the text of a job that
         shares nothing.
         """
-        if not (request.stream or self._leads):
+        if not prompt.spoken or not (request.stream or self._leads):
             yield None
             return
         delivery = self._delivery

@@ -13,14 +13,18 @@ from typing import Final
 from local_llm_service.worker.prompt import REPEATABLE, Sampling
 
 #: By kind. Summaries and JSON are to be the same for the same question, so they are the most likely
-#: text; the temperature of `generate` is its caller's.
+#: text; the temperature of `generate` and `chat` is their caller's.
 SAMPLING: Final[Mapping[str, Sampling]] = {
     "generate": REPEATABLE,
     "summarize": REPEATABLE,
     "compress": REPEATABLE,
     "extract_parameters": REPEATABLE,
     "structured_output": REPEATABLE,
+    "chat": REPEATABLE,
 }
+
+#: Seeds that every version of Ollama takes as they are: 0 counts as none, and so do others.
+_SEEDS = 2**31 - 1
 
 
 def at_temperature(sampling: Sampling, temperature: float) -> Sampling:
@@ -28,3 +32,8 @@ def at_temperature(sampling: Sampling, temperature: float) -> Sampling:
     if temperature == 0:
         return sampling
     return replace(sampling, temperature=temperature, seed=None)
+
+
+def seeded(sampling: Sampling, seed: int) -> Sampling:
+    """The profile with a caller's seed: the same one gives the same text, at any temperature."""
+    return replace(sampling, seed=seed if 0 < seed <= _SEEDS else 1 + seed % _SEEDS)

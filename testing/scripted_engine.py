@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from local_llm_service.testing.scripted_run import Run, Scripted
+from local_llm_service.testing.default_vector import default_vector
+from local_llm_service.testing.scripted_run import Run, Scripted, tokens
 from local_llm_service.worker.engine.protocol import Stoppable, TextSink
 from local_llm_service.worker.errors import InternalError, ServiceError
-from local_llm_service.worker.prompt import Completion, JsonSchema, Message, Model, Prompt
+from local_llm_service.worker.prompt import Completion, JsonSchema, Message, Model, Prompt, ToEmbed
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,27 @@ class ScriptedEngine:
         except Exception as fault:
             self.faults.append(fault)
             raise
+
+    def embed(
+        self,
+        texts: ToEmbed,
+        *,
+        model: str,
+        remaining_seconds: float,
+        stoppable: Stoppable | None = None,
+    ) -> Completion:
+        """Vectors in which texts that share words are alike; no step of the script is used."""
+        messages: list[Message] = [{"role": "user", "content": text} for text in texts.texts]
+        run = Run(Prompt((), 1), model, remaining_seconds, stoppable, None)
+        with self._changed:
+            self.asked.append(Asked(messages, model, None, 0))
+            self._changed.notify_all()
+            run.wait(float("inf"), lambda: not self._held or self._closed, self._changed.wait)
+            if self._closed:
+                raise InternalError("the test is over")
+        counted = sum(len(tokens(text)) for text in texts.texts)
+        vectors = tuple(default_vector(text) for text in texts.texts)
+        return Completion("", model, "stop", counted, 0, 0.0, 0.0, 0.0, vectors=vectors)
 
     def _next(self, prompt: Prompt, model: str) -> Scripted:
         messages: list[Message] = [{**one} for one in prompt.messages]

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 #: A JSON Schema: an object, or true/false.
 JsonSchema = dict[str, object] | bool
+#: A text's place among others: the closer, the more alike in meaning. Of length 1.
+Vector = Sequence[float]
+
+
+class FunctionCall(TypedDict):
+    """A function that a model wants called, with its arguments."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+class ToolCall(TypedDict):
+    """A call that a model makes, as `/api/chat` writes and reads it."""
+
+    function: FunctionCall
 
 
 class Message(TypedDict):
-    """One turn of a conversation, as `/api/chat` accepts it."""
+    """One turn of a conversation, as `/api/chat` accepts it.
+
+    An assistant's turn may hold calls; a tool's turn names the function whose result it is.
+    """
 
     role: str
     content: str
+    tool_calls: NotRequired[list[ToolCall]]
+    tool_name: NotRequired[str]
+
+
+#: A function that a model may call: `{"type": "function", "function": {"name", "description",
+#: "parameters"}}`.
+Tool = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +75,10 @@ class Prompt:
 
     `max_tokens` bounds the answer. `schema` constrains the answer to JSON of this schema as far as
     the model server can; the caller still checks it. Without `grammar` the server is not told of
-    the schema.
+    the schema. The model may call any of `tools`; the text ends before the first of the texts in
+    `stop`. What is not `spoken` is no text for readers, but a call that is still to be read out of
+    it. `top_logprobs`: ask for each token's probability beside that of as many likely others;
+    None: do not ask.
     """
 
     messages: tuple[Message, ...]
@@ -57,13 +86,27 @@ class Prompt:
     sampling: Sampling = REPEATABLE
     schema: JsonSchema | None = None
     grammar: bool = True
+    tools: tuple[Tool, ...] = ()
+    stop: tuple[str, ...] = ()
+    spoken: bool = True
+    top_logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToEmbed:
+    """What a model is to turn into vectors, one for each text."""
+
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """The text that a model wrote, with the server's own token counts, and durations in seconds.
 
-    `finish_reason` "length" means that the text was cut at `max_tokens`.
+    `finish_reason` "length" means that the text was cut at `max_tokens`. `tool_calls` were made
+    beside the text or instead of it. `logprobs` has one entry for each token, as the server writes
+    it: `{"token", "logprob", "bytes", "top_logprobs"}`; empty where nobody asked. `vectors` are the
+    whole answer to `ToEmbed`, in their order.
     """
 
     text: str
@@ -74,6 +117,9 @@ class Completion:
     load_seconds: float
     prompt_seconds: float
     generation_seconds: float
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[Mapping[str, Any], ...] = ()
+    vectors: tuple[Vector, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,12 +38,12 @@ def turns_of(conversation: object) -> list[dict[str, Any]] | None:
 def as_arguments(kind: str, conversation: object, rest: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call of `kind` about a conversation, beside `rest`.
 
-    `compress` takes it whole and `summarize` as a transcript; the others take one message of a user
-    and, `generate`, one of the system. Raises InvalidRequest for a conversation that does not fit.
+    `compress` and `chat` take it whole and `summarize` as a transcript; the others take one message
+    of a user and, `generate`, one of the system. Raises InvalidRequest for one that does not fit.
     """
     arguments = dict(rest)
     turns = turns_of(conversation)
-    if kind == "compress":
+    if kind in ("compress", "chat"):
         return arguments | {"messages": conversation if turns is None else turns}
     if turns is None:
         raise InvalidRequest("messages: must be a list of messages with role and content")

@@ -18,6 +18,7 @@ from local_llm_service.producers.batch.writing import Writing
 from local_llm_service.producers.service import stats, workers
 from local_llm_service.worker.errors import BrokerUnreachable
 from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.prompt import ToEmbed
 
 #: The usual estimate for English. Only the model's own tokenizer knows better.
 CHARACTERS_A_TOKEN: Final = 4
@@ -109,6 +110,8 @@ def _characters(kind: str, job: LineJob) -> int:
     task = getattr(tasks, kind)
     request = task.parse((), job.arguments)
     prompt = task.kind.prompt(request, lazy_settings().max_output_tokens)
+    if isinstance(prompt, ToEmbed):
+        return sum(map(len, prompt.texts))
     return sum(len(message["content"]) for message in prompt.messages)
 
 

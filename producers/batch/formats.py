@@ -34,6 +34,18 @@ OPENAI_FIELDS: Final = frozenset(
 )
 
 
+#: Of these fields, those that mean nothing to `chat` and `embed` either. Any other would change the
+#: answer, so the kind takes it or refuses it by its name.
+_MEANINGLESS: Final = frozenset(
+    {
+        *("encoding_format", "metadata", "service_tier", "store", "stream", "stream_options"),
+        *("user", "weight"),
+    }
+)
+#: OpenAI's URLs beside our own, by kind.
+_URLS: Final = {"chat": "/v1/chat/completions", "embed": "/v1/embeddings"}
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a line says. `custom_id` is None where the line has none; `error` says why it is not a
@@ -112,6 +124,8 @@ def _arguments_of(fields: dict[str, Any], kind: Kind) -> dict[str, Any]:
         own = {key: value for key, value in fields.items() if key in kept}
         conversation = fields.get("conversations", fields.get("conversation"))
         return own | as_arguments(kind.name, _with_system(conversation, fields.get("system")), {})
+    if kind.name in _URLS:
+        return _as_openai(fields)
     if "messages" not in fields:
         return fields
     known = _names(kind)
@@ -121,6 +135,16 @@ def _arguments_of(fields: dict[str, Any], kind: Kind) -> dict[str, Any]:
         if key != "messages" and (key in known or key not in OPENAI_FIELDS)
     }
     return as_arguments(kind.name, fields["messages"], rest)
+
+
+def _as_openai(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a kind that is one of OpenAI's own, under its names."""
+    kept = {name: one for name, one in fields.items() if name not in _MEANINGLESS}
+    if "max_completion_tokens" in kept:
+        kept.setdefault("max_tokens", kept.pop("max_completion_tokens"))
+    if kept.get("n") == 1:
+        del kept["n"]
+    return {name: one for name, one in kept.items() if one is not None}
 
 
 def _names(kind: Kind) -> set[str]:
@@ -144,7 +168,7 @@ def _body_of(fields: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     url, body, method = fields["url"], fields["body"], fields.get("method", "POST")
     if method != "POST":
         raise InvalidRequest("method: must be POST")
-    if url != f"/v1/{kind.name}":
+    if url not in (f"/v1/{kind.name}", _URLS.get(kind.name)):
         raise UnsupportedUrl(
             "url: this batch does not run calls of this URL",
             f"Lines of this batch have the URL /v1/{kind.name}, or no URL at all.",

@@ -1,4 +1,4 @@
-"""The command line, `local-llm` or `python -m producers`: the five kinds, and commands that look.
+"""The command line, `local-llm` or `python -m producers`: the kinds, and commands that look.
 
 Exit codes: 0 answer, 1 the job failed, 2 bad input, 3 Redis or workers cannot be reached or the
 queue is full, 4 not ready or timed out, 5 unknown id, 6 output not written, 130 Ctrl-C.

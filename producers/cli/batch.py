@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_origin
 
 import click
 
@@ -33,8 +33,8 @@ Decorator = Callable[[Command], Command]
 
 #: The names of kinds on the command line, where they differ.
 _SHORT = {"extract_parameters": "extract", "structured_output": "structured"}
-#: The types of the kinds' numbers, as pydantic names them.
-_TYPES = {str(int): int, str(float): float}
+#: The arguments of kinds that are JSON, given as files.
+_FILES = ("schema", "function_schema", "tools", "response_format")
 #: Options that make the order and are no arguments of the kind.
 _OF_THE_RUN = (
     *("inputs", "output", "ledger", "window", "retry_errors", "max_failures", "until", "between"),
@@ -112,7 +112,7 @@ def _order(kind: str, given: dict[str, Any]) -> Order:
 
     arguments = {name: value for name, value in given.items() if name not in _OF_THE_RUN}
     own = {name: value for name, value in arguments.items() if value is not None}
-    for name in ("schema", "function_schema"):
+    for name in _FILES:
         if name in own:
             own[name] = read_json(own[name])
     return Order(
@@ -204,15 +204,30 @@ def _options_of(kind: Kind) -> list[Decorator]:
         if name in JobRequest.model_fields or name == kind.request.POSITIONAL[0]:
             continue
         given_name = field.alias or name
-        if field.is_required():  # a schema
-            help_, of = "JSON file; default: the line's own.", None
-            words, metavar = "--schema", "FILE"
+        word = given_name.replace("_", "-")
+        if given_name in _FILES:
+            word = "schema" if field.is_required() else word
+            help_ = "JSON file; default: the line's own."
+            found.append(click.option(f"--{word}", given_name, metavar="FILE", help=help_))
+            continue
+        default = field.get_default(call_default_factory=True)
+        is_set = default not in (None, [])
+        help_ = f"The same for all lines.{f'  [default: {default}]' if is_set else ''}"
+        if (of := _type_of(field.annotation)) is bool:
+            words = f"--{word}/--no-{word}"
+            found.append(click.option(words, given_name, default=None, help=help_))
         else:
-            default = "" if field.default is None else f"  [default: {field.default}]"
-            help_, of = f"The same for all lines.{default}", _TYPES.get(str(field.annotation))
-            words, metavar = f"--{given_name.replace('_', '-')}", None
-        found.append(click.option(words, given_name, type=of, metavar=metavar, help=help_))
+            found.append(click.option(f"--{word}", given_name, type=of, help=help_))
     return found
+
+
+def _type_of(annotation: Any) -> type | None:
+    """The type of a plain argument, which may also be None; None for text."""
+    for one in (annotation, *get_args(annotation)):
+        plain = get_args(one)[0] if get_origin(one) is Annotated else one
+        if plain in (bool, int, float):
+            return cast(type, plain)
+    return None
 
 
 for _name in tasks.__all__:

@@ -1,4 +1,4 @@
-"""The five kinds as commands, with the options that they share."""
+"""The kinds as commands, with the options that they share."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from local_llm_service.producers.cli.output import Exit, fail, note, say, show_a
 from local_llm_service.producers.cli.reading import SECONDS, read_argument, read_json, read_text
 from local_llm_service.producers.cli.waiting import obstacle, wait
 from local_llm_service.producers.client import Client, Job
+from local_llm_service.tasks.chat import ChatRequest
 from local_llm_service.tasks.compress import CompressRequest
 from local_llm_service.tasks.generate import GenerateRequest
 from local_llm_service.tasks.request import JobRequest
@@ -132,6 +133,29 @@ def _structured(prompt: str, schema: str, **options: Any) -> Job[Any]:
     return Client().structured_output(read_argument(prompt), read_json(schema), **options)
 
 
+@_kind
+def _chat(
+    file: str, tools: str | None, response_format: str | None, stop: tuple[str, ...], **options: Any
+) -> Job[Any]:
+    """Say the next message of the conversation in FILE: a JSON list of {"role", "content"}.
+
+    --tools and --response-format are OpenAI's, as JSON files.
+    """
+    return Client().chat(
+        read_json(file),
+        tools=None if tools is None else read_json(tools),
+        response_format=None if response_format is None else read_json(response_format),
+        stop=list(stop) or None,
+        **options,
+    )
+
+
+@_kind
+def _embed(texts: tuple[str, ...], **options: Any) -> Job[Any]:
+    """Turn each TEXT into a vector (- reads one from stdin)."""
+    return Client().embed([read_argument(text) for text in texts], **options)
+
+
 def _command(name: str, body: Command, *parameters: Callable[[Command], Command]) -> click.Command:
     for parameter in reversed(parameters):
         body = parameter(body)
@@ -164,4 +188,24 @@ COMMANDS = (
     ),
     _command("extract", _extract, click.argument("message"), _SCHEMA),
     _command("structured", _structured, click.argument("prompt"), _SCHEMA),
+    _command(
+        "chat",
+        _chat,
+        click.argument("file"),
+        click.option("--tools", metavar="FILE", help="Functions that the model may call."),
+        click.option(
+            "--tool-choice", type=click.Choice(["auto", "none", "required"]), help="Must it call?"
+        ),
+        click.option("--response-format", metavar="FILE", help="JSON that the answer has to be."),
+        click.option("--stop", multiple=True, help="End before this text; up to four times."),
+        click.option("--seed", type=int, help="The same seed gives the same text."),
+        _with_default(ChatRequest, "max_tokens", "Longest answer, in tokens.", type=int),
+        _with_default(ChatRequest, "temperature", "0 (most likely) to 2 (wild).", type=float),
+    ),
+    _command(
+        "embed",
+        _embed,
+        click.argument("texts", nargs=-1, required=True),
+        click.option("--dimensions", type=int, help="Keep so many numbers of each vector."),
+    ),
 )

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from local_llm_service.producers.client import Job as Job
     from local_llm_service.producers.first_api import LocalLLMService as LocalLLMService
     from local_llm_service.producers.stream_event import StreamEvent as StreamEvent
+    from local_llm_service.tasks import chat as chat
     from local_llm_service.tasks import compress as compress
+    from local_llm_service.tasks import embed as embed
     from local_llm_service.tasks import extract_parameters as extract_parameters
     from local_llm_service.tasks import generate as generate
     from local_llm_service.tasks import structured_output as structured_output
@@ -29,7 +31,16 @@ _HOMES = {
     "LocalLLMService": "producers.first_api",
     "StreamEvent": "producers.stream_event",
     **dict.fromkeys(
-        ("compress", "extract_parameters", "generate", "structured_output", "summarize"), "tasks"
+        (
+            "chat",
+            "compress",
+            "embed",
+            "extract_parameters",
+            "generate",
+            "structured_output",
+            "summarize",
+        ),
+        "tasks",
     ),
 }
 

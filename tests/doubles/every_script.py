@@ -249,6 +249,13 @@ def read_along(site: Site) -> None:
     assert site.store.drive(read(task_id, look.run, 3)).text == "lo."
 
 
+def keep_vectors(site: Site) -> None:
+    """keep_vectors, and reading several."""
+    assert site.store.vectors.keep_vectors({"a": [0.5], "b": [1.0]}) == 2
+    assert site.store.vectors.keep_vectors({"a": [0.5]}) == 0
+    assert site.store.vectors.known(["b", "c", "a"]) == {"a": [0.5], "b": [1.0]}
+
+
 STORIES: tuple[Callable[[Site], None], ...] = (
     answer_all,
     put_back_and_reap,
@@ -257,6 +264,7 @@ STORIES: tuple[Callable[[Site], None], ...] = (
     answer_many,
     leave_to_others,
     read_along,
+    keep_vectors,
 )
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
+import math
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -38,6 +40,10 @@ class Script:
     completion_tokens: int | None = None
     status: int = 200
     error: str = ""
+    #: Function and arguments of calls, which come in one record before the last one.
+    tool_calls: tuple[tuple[str, dict[str, Any]], ...] = ()
+    #: Of each chunk, as Ollama writes it; sent only where a request asks for it.
+    logprobs: tuple[dict[str, Any], ...] = ()
 
 
 #: The options of a request that names none, in Ollama 0.24 (api/types.go). `repeat_penalty` is the
@@ -73,14 +79,18 @@ class Seen:
 class FakeOllama:
     """Starts with `with FakeOllama(respond) as server`; `server.host` is its OLLAMA_HOST.
 
-    `seen` holds the requests of jobs, `probes` those that only ask whether a slot is free. At most
-    `slots` answers run at once, and a prompt is evaluated (`first_seconds`) to its end when its
-    client has gone, as in 0.24 (tests/wire, client_disconnect_in_prompt). `max_loaded` models are
-    there at once: a request for another waits, as in Ollama, for those that run. `trained` is the
-    context that /api/show tells.
+    `seen` holds the requests of jobs, `embedded` those for vectors, `probes` those that only ask
+    whether a slot is free. At most `slots` answers run at once, and a prompt is evaluated
+    (`first_seconds`) to its end when its client has gone, as in 0.24 (tests/wire,
+    client_disconnect_in_prompt). `max_loaded` models are there at once: a request for another
+    waits, as in Ollama, for those that run. `trained` is the context that /api/show tells.
     """
 
     respond: Callable[[dict[str, Any]], Script] = lambda _: Script()
+    #: The same for /api/embed, where only `first_seconds`, `end` and an error count.
+    respond_to_texts: Callable[[dict[str, Any]], Script] = lambda _: Script()
+    #: The vector of a text.
+    vector: Callable[[str], list[float]] = lambda text: vector_of(text)
     models: tuple[str, ...] = ("fake:1b",)
     version: str = "0.33.0"
     digest: str = "ab" * 32
@@ -89,6 +99,7 @@ class FakeOllama:
     max_loaded: int = 1000
     trained: int = 131_072
     seen: list[Seen] = field(default_factory=list)
+    embedded: list[Seen] = field(default_factory=list)
     probes: list[Seen] = field(default_factory=list)
     _running: list[str] = field(default_factory=list)
 
@@ -147,6 +158,8 @@ class FakeOllama:
         text = await reader.readexactly(int(sizes[0])) if sizes else b""
         if path == "/api/chat":
             return await self._chat(json.loads(text), reader, writer)
+        if path == "/api/embed":
+            return await self._embed(json.loads(text), reader, writer)
         answers: dict[str, Any] = {
             "/api/version": {"version": self.version},
             "/api/tags": {"models": self._tags()},
@@ -163,9 +176,22 @@ class FakeOllama:
     ) -> bool:
         seen = Seen(body, time.monotonic())
         (self.probes if is_probe(body) else self.seen).append(seen)
-        gone = asyncio.ensure_future(reader.read(1))
         script = Script() if is_probe(body) else self.respond(body)
-        answer = asyncio.ensure_future(self._play(script, body, writer))
+        return await self._watched(seen, reader, self._play(script, body, writer))
+
+    async def _embed(
+        self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        seen = Seen(body, time.monotonic())
+        self.embedded.append(seen)
+        script = self.respond_to_texts(body)
+        return await self._watched(seen, reader, self._in_turn(script, body, writer, self._vectors))
+
+    async def _watched(
+        self, seen: Seen, reader: asyncio.StreamReader, play: Coroutine[Any, Any, bool]
+    ) -> bool:
+        gone = asyncio.ensure_future(reader.read(1))
+        answer = asyncio.ensure_future(play)
         try:
             await asyncio.wait({gone, answer}, return_when=asyncio.FIRST_COMPLETED)
             # The client has gone when its stream ends or a write fails.
@@ -180,6 +206,11 @@ class FakeOllama:
             await asyncio.gather(gone, answer, return_exceptions=True)
 
     async def _play(self, script: Script, body: dict[str, Any], writer: Any) -> bool:
+        return await self._in_turn(script, body, writer, self._stream)
+
+    async def _in_turn(
+        self, script: Script, body: dict[str, Any], writer: Any, write: Callable[..., Any]
+    ) -> bool:
         if body["model"] not in self.models:
             script = Script(status=404, error=f"model '{body['model']}' not found")
         while not self._has_room(body["model"]):
@@ -188,7 +219,7 @@ class FakeOllama:
         evaluation = asyncio.ensure_future(asyncio.sleep(script.first_seconds))
         try:
             await asyncio.shield(evaluation)
-            return await self._stream(script, body, writer)
+            return bool(await write(script, body, writer))
         finally:
             free = partial(self._free, body["model"])
             free(None) if evaluation.done() else evaluation.add_done_callback(free)
@@ -202,12 +233,44 @@ class FakeOllama:
             b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"
         )
-        for chunk in script.chunks:
+        for place, chunk in enumerate(script.chunks):
             if script.pause_seconds:
                 await asyncio.sleep(script.pause_seconds)
-            _line(writer, self._record(body, chunk, done=False))
+            record = self._record(body, chunk, done=False)
+            if body.get("logprobs") and script.logprobs:
+                record["logprobs"] = [script.logprobs[place]]
+            _line(writer, record)
             await writer.drain()
+        if script.tool_calls:
+            calls = [
+                {"id": f"call_{n}", "function": {"index": n, "name": name, "arguments": given}}
+                for n, (name, given) in enumerate(script.tool_calls)
+            ]
+            record = self._record(body, "", done=False)
+            record["message"]["tool_calls"] = calls
+            _line(writer, record)
         return await self._end(script, body, writer)
+
+    async def _vectors(self, script: Script, body: dict[str, Any], writer: Any) -> bool:
+        if script.end == "hang":
+            await asyncio.sleep(3600)
+        if script.end == "cut":
+            return False
+        if script.status != 200:
+            _plain(writer, script.status, {"error": script.error})
+        else:
+            given = body["input"]
+            texts = [given] if isinstance(given, str) else given
+            answer = {
+                "model": body["model"],
+                "embeddings": [self.vector(text) for text in texts],
+                "total_duration": 3_000_000,
+                "load_duration": 1_000_000,
+                "prompt_eval_count": sum(len(text.split()) for text in texts),
+            }
+            _plain(writer, 200, answer)
+        await writer.drain()
+        return True
 
     def _has_room(self, model: str) -> bool:
         is_loaded = model in self._running or len(set(self._running)) < self.max_loaded
@@ -254,6 +317,13 @@ class FakeOllama:
             {"name": name, "model": name, "size": 98_362_432, "digest": self.digest, "details": {}}
             for name in self.models
         ]
+
+
+def vector_of(text: str) -> list[float]:
+    """Four numbers that no other text has, of length 1 and as short as Ollama writes them."""
+    numbers = [byte - 127.5 for byte in hashlib.sha256(text.encode()).digest()[:4]]
+    length = math.sqrt(sum(number * number for number in numbers))
+    return [float(f"{number / length:.8g}") for number in numbers]
 
 
 def is_probe(body: dict[str, Any]) -> bool:

@@ -58,6 +58,8 @@ def calls() -> dict[str, Callable[[], object]]:
         "Client.generate": lambda: client.generate("hi"),
         "Client.summarize": lambda: client.summarize("hi"),
         "Client.compress": lambda: client.compress(messages),
+        "Client.chat": lambda: client.chat(messages),
+        "Client.embed": lambda: client.embed("hi"),
         "Client.extract_parameters": lambda: client.extract_parameters("hi", {"parameters": {}}),
         "Client.structured_output": lambda: client.structured_output("hi", {}),
         "generate.delay": lambda: tasks.generate.delay("hi"),

@@ -21,7 +21,7 @@ from local_llm_service.producers.cli import main
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
-from tests.doubles.ollama import FakeOllama, Script
+from tests.doubles.ollama import FakeOllama, Script, vector_of
 from tests.integration.conftest import ROOT
 
 SHARED_WORKER = {"CONCURRENCY": "4"}
@@ -263,6 +263,22 @@ def test_a_dry_run_counts_and_writes_nothing(cli: Cli, shared_ollama: FakeOllama
     assert "with 4 slots" in done.stdout
     assert [path.name for path in Path().iterdir()] == ["in.jsonl"]
     assert not asked(shared_ollama, "f")
+
+
+def test_openais_lines_are_chats_and_vectors(cli: Cli) -> None:
+    """A file for OpenAI's Batch runs as it is, counted before and answered then."""
+    line = {"method": "POST", "url": "/v1/chat/completions"}
+    bodies = [{"messages": talk["messages"], "n": 1} for talk in talks(3, "chat")]
+    write("in.jsonl", *({**line, "custom_id": str(n), "body": b} for n, b in enumerate(bodies)))
+    done = cli("chat", "in.jsonl", "-o", "out.jsonl", "--stop", "END", "--no-parallel-tool-calls")
+    assert done.returncode == 0
+    contents = [one["answer"]["message"]["content"] for one in read("out.jsonl")]
+    assert contents == ["Hello."] * 3
+    write("texts.jsonl", *({"custom_id": str(n), "input": f"batch {n}"} for n in range(3)))
+    assert "3 calls" in cli("embed", "texts.jsonl", "-o", "v.jsonl", "--dry-run").stdout
+    assert cli("embed", "texts.jsonl", "-o", "v.jsonl").returncode == 0
+    found = {one["custom_id"]: one["answer"]["embeddings"] for one in read("v.jsonl")}
+    assert found == {str(n): [vector_of(f"batch {n}")] for n in range(3)}
 
 
 def test_without_redis_nothing_is_begun(

@@ -19,7 +19,7 @@ from local_llm_service.worker.embedded.processes.redis_process import RedisProce
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
-from tests.doubles.ollama import FakeOllama, Script
+from tests.doubles.ollama import FakeOllama, Script, vector_of
 from tests.integration.conftest import ROOT, StartWorker, run_python
 
 KEYS = Keys()
@@ -71,6 +71,16 @@ def test_every_kind_has_a_command(worker: WorkerProcess, ollama: FakeOllama, fil
     assert json.loads(done.stdout) == {"n": 1}
     done = cli("structured", "--schema", str(files / "schema.json"), "one", "--json")
     assert json.loads(done.stdout)["data"] == {"n": 1}
+    talk, schema = str(files / "talk.json"), files / "format.json"
+    schema.write_text(json.dumps({"type": "json_object"}))
+    assert cli("chat", talk, "--stop", "a", "--stop", "b", "--seed", "3").stdout == "Yes.\n"
+    assert ollama.seen[-1].options["stop"] == ["a", "b"]
+    assert cli("chat", talk, "--response-format", str(schema)).stdout == '{"n": 1}\n'
+    tools = files / "tools.json"
+    tools.write_text(json.dumps([{"type": "function", "function": {"name": "f"}}]))
+    done = cli("chat", talk, "--tools", str(tools), "--tool-choice", "required")
+    assert json.loads(done.stdout) == [{"name": "f", "arguments": {"n": 1}}]
+    assert json.loads(cli("embed", "one", "two").stdout) == [vector_of("one"), vector_of("two")]
 
 
 def test_no_wait_prints_the_id_and_the_answer_is_read_later(

@@ -18,6 +18,7 @@ import jsonschema_rs
 import ollama
 import pytest
 
+from local_llm_service.worker.embedded import smollm2
 from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
 from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
@@ -97,7 +98,9 @@ def test_ollamas_own_client_can_talk_to_the_server(server: OllamaProcess) -> Non
         assert "".join(part.message.content or "" for part in parts)
         assert parts[-1].done_reason == "length"
         assert parts[-1].eval_count == 8
-        assert [model.model for model in (await client.list()).models] == [MODEL_NAME]
+        assert [model.model for model in (await client.list()).models] == [
+            model.name for model in smollm2.MODELS
+        ]
         details = (await client.show(MODEL_NAME)).modelinfo or {}
         assert details["llama.context_length"] == 8192
         assert [model.model for model in (await client.ps()).models] == [MODEL_NAME]

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from local_llm_service.worker.engine import EngineDied
 from local_llm_service.worker.engine.ollama.engine import OllamaEngine
 from local_llm_service.worker.errors import (
     Cancelled,
     DeadlineExceeded,
+    EngineTimeout,
     InternalError,
     InvalidOutput,
     ModelFailed,
@@ -20,7 +22,7 @@ from local_llm_service.worker.errors import (
     ServiceError,
     StreamBroken,
 )
-from local_llm_service.worker.prompt import Completion, JsonSchema, Model, Prompt
+from local_llm_service.worker.prompt import Completion, JsonSchema, Message, Model, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
@@ -76,6 +78,52 @@ def ask(
 def formats(ollama: FakeOllama) -> list[object]:
     """The `format` of each request that the server saw."""
     return [seen.body.get("format") for seen in ollama.seen]
+
+
+def test_vectors_that_do_not_come_in_time_end_the_call(
+    ollama: FakeOllama, engine: OllamaEngine
+) -> None:
+    """By the caller's own time, or by FIRST_TOKEN_SECONDS; the slot then waits for Ollama."""
+    ollama.respond_to_texts = lambda body: (
+        Script() if body["input"] == ["Hi"] else Script(end="hang")
+    )
+    with pytest.raises(DeadlineExceeded):
+        engine.embed(ToEmbed(("a",)), model=MODEL, remaining_seconds=0.1)
+    hasty = OllamaEngine(
+        Settings(ollama_host=ollama.host, model_name=MODEL, first_token_seconds=0.1)
+    )
+    try:
+        with pytest.raises(EngineTimeout, match="no vectors within"):
+            hasty.embed(ToEmbed(("a",)), model=MODEL, remaining_seconds=20)
+        wait_until(lambda: hasty.occupied == 0, "Ollama has answered another text")
+    finally:
+        hasty.close()
+    ollama.respond_to_texts = lambda _: Script(end="cut")
+    with pytest.raises(EngineDied):
+        engine.embed(ToEmbed(("a",)), model=MODEL, remaining_seconds=20)
+    caller = Caller()
+    caller.request_stop(Cancelled("stop"))
+    with pytest.raises(Cancelled):
+        engine.embed(ToEmbed(("a",)), model=MODEL, remaining_seconds=20, stoppable=caller)
+
+
+def test_the_wait_for_a_call_is_that_for_a_first_token(
+    ollama: FakeOllama,
+) -> None:
+    """While a model writes a call, Ollama says nothing (chat_tools_forced_stream)."""
+    engine = OllamaEngine(
+        Settings(ollama_host=ollama.host, model_name=MODEL, next_token_seconds=0.05)
+    )
+    ollama.respond = lambda _: Script(chunks=("a", "b"), pause_seconds=0.3)
+    messages: tuple[Message, ...] = ({"role": "user", "content": "x"},)
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    try:
+        with pytest.raises(EngineTimeout):
+            engine.complete(Prompt(messages, 100), model=MODEL, remaining_seconds=20)
+        with_tools = Prompt(messages, 100, tools=(tool,))
+        assert engine.complete(with_tools, model=MODEL, remaining_seconds=20).text == "ab"
+    finally:
+        engine.close()
 
 
 def test_the_sink_gets_text_while_the_answer_is_under_way(

@@ -1,4 +1,4 @@
-"""Runs the five kinds once on a real model: embedded server, llama.cpp, SmolLM2-135M-Instruct."""
+"""Runs every kind once on a real model: embedded server, llama.cpp, SmolLM2-135M-Instruct."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field
 from local_llm_service.producers import Client
 from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
-from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
-from local_llm_service.worker.errors import ContextOverflow
+from local_llm_service.worker.embedded.smollm2 import EMBED_NAME, MODEL_NAME, TOOLS_NAME
+from local_llm_service.worker.errors import ContextOverflow, InvalidRequest
 from tests.integration.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -106,6 +106,58 @@ def test_the_model_answers_all_five_kinds(client: Client) -> None:
         assert answer.model == MODEL_NAME
         assert answer.usage.prompt_tokens > 0
         assert answer.timings.generation_seconds > 0
+
+
+def alike(one: list[float], other: list[float]) -> float:
+    """The cosine of two vectors of length 1."""
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+def test_the_model_chats_calls_and_embeds(client: Client) -> None:
+    """Text, JSON, a call that it has to make, and vectors in which like is nearer to like.
+
+    By itself a model of 135M parameters seldom calls anything, so nothing is said of "auto" but
+    that it answers.
+    """
+    city = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 30}},
+        "required": ["city"],
+    }
+    function = {"name": "get_weather", "description": "A city's weather.", "parameters": city}
+    weather = {"type": "function", "function": function}
+    messages = [{"role": "user", "content": "What is the weather in Paris?"}]
+    by_schema = {
+        "type": "json_schema",
+        "json_schema": {"schema": weather["function"]["parameters"]},
+    }  # type: ignore[index]
+    answers = [
+        client.chat(messages, max_tokens=40, seed=7, stop=["?"], logprobs=True, top_logprobs=2),
+        client.chat(messages, tools=[weather], tool_choice="required", temperature=0),
+        client.chat(messages, response_format=by_schema, temperature=0),
+        client.chat(messages, tools=[weather], model=TOOLS_NAME, max_tokens=40, temperature=0),
+    ]
+    said, called, written, offered = (job.result(TIMEOUT_SECONDS) for job in answers)
+    assert said.message.content.strip()
+    assert "?" not in said.message.content
+    assert said.logprobs is not None
+    assert all(len(token["top_logprobs"]) == 2 for token in said.logprobs)
+    assert called.finish_reason == "tool_calls"
+    assert called.message.tool_calls is not None
+    assert list(called.message.tool_calls[0]["function"]["arguments"]) == ["city"]
+    assert list(json.loads(written.message.content)) == ["city"]
+    assert offered.message.content or offered.message.tool_calls
+    with pytest.raises(InvalidRequest, match="tools"):
+        client.chat(messages, tools=[weather]).result(TIMEOUT_SECONDS)
+
+    texts = ["The cat sleeps on the sofa.", "A cat is asleep on a couch.", "Tax law of 1998"]
+    first, second, third = client.embed(texts, model=EMBED_NAME).result(TIMEOUT_SECONDS).embeddings
+    assert len(first) == 576
+    assert alike(first, second) > alike(first, third)
+    with pytest.raises(InvalidRequest, match="gives no embeddings"):
+        client.embed(texts).result(TIMEOUT_SECONDS)
+    with pytest.raises(ContextOverflow):
+        client.embed("long " * 5000, model=EMBED_NAME).result(TIMEOUT_SECONDS)
 
 
 def test_a_document_past_the_window_is_an_error_and_never_cut(client: Client) -> None:

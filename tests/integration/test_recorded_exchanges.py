@@ -14,7 +14,7 @@ import pytest
 from local_llm_service.worker.engine import EngineDied
 from local_llm_service.worker.engine.ollama.engine import OllamaEngine
 from local_llm_service.worker.errors import ServiceError
-from local_llm_service.worker.prompt import Prompt
+from local_llm_service.worker.prompt import Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings
 
 WIRE = Path(__file__).parents[1] / "wire"
@@ -31,24 +31,46 @@ ENDS = {
     **dict.fromkeys(("chat_missing_model", "chat_missing_model_nostream"), "model_missing"),
     **dict.fromkeys(("queue_full_cold_503", "queue_full_cold_503_stream"), "ollama_busy"),
     "chat_invalid_model_name": "invalid_request",
+    **dict.fromkeys(("chat_tools_unsupported", "chat_to_embedding_model"), "invalid_request"),
     "chat_token_repeat_abort_nostream": "stream_broken",  # no stream: its chunks are not to be seen
     "chat_num_predict_0": DIED,  # no limit: the recording was cut off
     "0.24/ctx_chat_one_long_message_shift_false": "context_overflow",  # one token, and then full
+}
+#: The same of each exchange of `/api/embed`; "" for vectors.
+EMBEDS = {
+    **dict.fromkeys(("embed", "embed_string", "ctx_embed_long_default"), "invalid_request"),
+    "0.24/embed_string": "",
+    # No vector for one text: the service never sends an empty one.
+    **dict.fromkeys(
+        ("embed_empty", "embed_model_empty_list", "embed_model_empty_string"), "model_failed"
+    ),
+    "embed_model_no_input": "model_failed",
+    **dict.fromkeys(("embed_wrong_type", "embed_model_wrong_type"), "model_failed"),
+    "embed_missing_model": "model_missing",
+    **dict.fromkeys(
+        ("embed_model_long_truncate_false", "ctx_embed_long_truncate_false"), "context_overflow"
+    ),
+    "embed_model_list_with_empty": "context_overflow",
+    "queue_full_embed_503": "ollama_busy",
+    **dict.fromkeys(
+        ("embed_model_string", "embed_model_dimensions", "embed_model_long_default"), ""
+    ),
+    "embed_model_batch": "",
 }
 #: Here the client hung up, so there is no end to replay.
 LEFT = ("client_disconnect", "schema_pattern_never_ends", "schema_reversed_never_ends")
 
 
-def chats() -> Iterator[str]:
-    """The recordings of `/api/chat`, "0.24/" before those of that version."""
+def recordings(path: str) -> Iterator[str]:
+    """The recordings of a path, "0.24/" before those of that version."""
     for folder in ("", "0.24/"):
         for file in sorted((WIRE / folder).glob("*.json")):
             exchange = json.loads(file.read_text())
-            if exchange["request"]["path"] == "/api/chat" and not file.stem.startswith(LEFT):
+            if exchange["request"]["path"] == path and not file.stem.startswith(LEFT):
                 yield f"{folder}{file.stem}"
 
 
-CHATS = list(chats())
+CHATS = list(recordings("/api/chat"))
 
 
 def response_of(name: str) -> dict[str, Any]:
@@ -162,3 +184,29 @@ def test_a_recorded_chat_ends_as_it_should(engine: OllamaEngine, name: str) -> N
     lines = exchange["response"].get("lines") or [exchange["response"]["body_text"]]
     texts = [json.loads(line).get("message", {}).get("content", "") for line in lines]
     assert completion.text == "".join(texts)
+    messages = [json.loads(line).get("message", {}) for line in lines]
+    calls = [call["function"] for message in messages for call in message.get("tool_calls", ())]
+    assert [call["function"]["arguments"] for call in completion.tool_calls] == [
+        call["arguments"] for call in calls
+    ]
+
+
+def test_every_recorded_embedding_is_among_them() -> None:
+    """A new recording says what it means."""
+    assert sorted(recordings("/api/embed")) == sorted(EMBEDS)
+
+
+@pytest.mark.parametrize(("engine", "name"), [(name, name) for name in EMBEDS], indirect=["engine"])
+def test_a_recorded_embedding_ends_as_it_should(engine: OllamaEngine, name: str) -> None:
+    """Vectors are the server's, to the last digit; an error is the right one."""
+    expected = response_of(name).get("body", {}).get("embeddings", [])
+    texts = ToEmbed(("x",) * (len(expected) or 1))
+    try:
+        completion = engine.embed(texts, model="smollm2:135m", remaining_seconds=30)
+    except ServiceError as error:
+        end = error.code
+        assert end == EMBEDS[name]
+        return
+    assert EMBEDS[name] == ""
+    assert list(completion.vectors) == expected
+    assert completion.prompt_tokens == response_of(name)["body"]["prompt_eval_count"]

@@ -12,6 +12,7 @@ from local_llm_service.tasks.job import KindTask
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.tasks.sampling import SAMPLING
 from local_llm_service.worker.engine.ollama.engine import OllamaEngine
+from local_llm_service.worker.prompt import Prompt
 from local_llm_service.worker.settings import Settings
 from tests.doubles.ollama import DEFAULT_OPTIONS, FakeOllama
 
@@ -21,9 +22,11 @@ CALLS: dict[str, dict[str, Any]] = {
     "compress": {"messages": [{"role": "user", "content": "x"}]},
     "extract_parameters": {"user_message": "x", "function_schema": {"parameters": {}}},
     "structured_output": {"prompt": "x", "schema": {}},
+    "chat": {"messages": [{"role": "user", "content": "x"}], "temperature": 0},
 }
 LIMITS = Limits(max_prompt_chars=1000, max_messages=10, max_schema_depth=10, max_output_tokens=100)
-KINDS: list[KindTask] = [getattr(tasks, name) for name in tasks.__all__]
+#: Those that write; a vector is not sampled.
+KINDS: list[KindTask] = [getattr(tasks, name) for name in tasks.__all__ if name != "embed"]
 
 
 def options_of(ollama: FakeOllama, task: KindTask, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -32,6 +35,7 @@ def options_of(ollama: FakeOllama, task: KindTask, arguments: dict[str, Any]) ->
     engine = OllamaEngine(Settings(ollama_host=ollama.host, model_name="fake:1b"))
     try:
         prompt = task.kind.prompt(request, LIMITS.max_output_tokens)
+        assert isinstance(prompt, Prompt)
         engine.complete(prompt, model="fake:1b", remaining_seconds=20)
     finally:
         engine.close()

@@ -10,7 +10,7 @@ from typing import Any
 from local_llm_service.worker.engine import Stoppable, TextSink
 from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
-from local_llm_service.worker.prompt import Completion, Model, Prompt
+from local_llm_service.worker.prompt import Completion, Model, Prompt, ToEmbed
 from tests.schedules.actors import here
 
 MODEL = "fake:1b"
@@ -112,6 +112,17 @@ class Engine:
         finally:
             actor.generation = None
             stoppable.on_stop(None)
+
+    def embed(
+        self,
+        texts: ToEmbed,
+        *,
+        model: str,
+        remaining_seconds: float,
+        stoppable: Stoppable | None = None,
+    ) -> Completion:
+        """Refuse: schedules are about text."""
+        raise AssertionError("no schedule has an embed job")
 
 
 def _made(prompt: Prompt, in_flight: InFlightDelivery) -> Made:

@@ -151,6 +151,51 @@ def altered_function(function: dict[str, Any]) -> Values:
     )
 
 
+CHAT_TURN = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "system", "developer"]), "content": TEXT}
+)
+CONVERSATION = st.lists(CHAT_TURN, min_size=1, max_size=4)
+TOOL = st.fixed_dictionaries(
+    {
+        "type": st.just("function"),
+        "function": st.fixed_dictionaries(
+            {"parameters": SCHEMA, "name": st.sampled_from(["f", "g", "a-1"])},
+            optional={"description": st.text(max_size=9)},
+        ),
+    }
+)
+TOOLS = st.lists(TOOL, max_size=3, unique_by=lambda tool: tool["function"]["name"])
+CALLS = [{"id": "1", "function": {"name": "f", "arguments": {"a": 1}}}]
+
+
+@st.composite
+def altered_chat(draw: st.DrawFn, messages: list[Any]) -> list[Any]:
+    """Change a word or a role, add or remove a turn, or let the assistant call something."""
+    place = draw(st.integers(0, len(messages) - 1))
+    before, turn, after = messages[:place], messages[place], messages[place + 1 :]
+    called = {"role": "assistant", "content": turn["content"], "tool_calls": CALLS}
+    return draw(
+        st.sampled_from(
+            [
+                [*before, {**turn, "content": draw(altered_text(turn["content"]))}, *after],
+                [*before, {**turn, "role": "assistant"}, *after],
+                [*before, turn, draw(CHAT_TURN), *after],
+                [*before, called, *after],
+                [*before, called, {"role": "tool", "tool_call_id": "1", "content": "2"}, *after],
+                [turn, *after],
+            ]
+        )
+    )
+
+
+def altered_texts(texts: list[str]) -> Values:
+    """Change the first text, repeat it, or leave one."""
+    return st.one_of(
+        altered_text(texts[0]).map(lambda text: [text, *texts[1:]]),
+        st.sampled_from([[texts[0], *texts], texts[:1], texts[0]]),
+    )
+
+
 def among(values: Values) -> tuple[Values, Callable[[Any], Values]]:
     """The strategies of a field that changes to any other of its values."""
     return values, lambda _: values
@@ -171,6 +216,36 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
         "function_schema": (FUNCTION, altered_function),
     },
     "structured_output": {"prompt": (TEXT, altered_text), "schema": (SCHEMA, altered_schema)},
+    # Not every choice goes with every other: each change starts from what goes with all.
+    "chat": {
+        "messages": (CONVERSATION, altered_chat),
+        "tools": among(TOOLS),
+        "tool_choice": (st.just("none"), lambda _: st.just("auto")),
+        "parallel_tool_calls": among(st.booleans()),
+        "response_format": (
+            st.none(),
+            lambda _: (
+                st.just({"type": "json_object"})
+                | SCHEMA.map(lambda one: {"type": "json_schema", "json_schema": {"schema": one}})
+            ),
+        ),
+        "stop": among(st.lists(st.text(min_size=1, max_size=4), max_size=4)),
+        "seed": among(st.none() | st.integers(-(2**40), 2**40)),
+        "max_tokens": among(TOKENS),
+        "temperature": among(st.floats(0, 2)),
+        "top_p": among(st.none() | st.floats(0, 1)),
+        "top_k": among(st.none() | st.integers(1, 100)),
+        "min_p": among(st.none() | st.floats(0, 1)),
+        "repeat_penalty": among(st.none() | st.floats(0.1, 2)),
+        "frequency_penalty": among(st.none() | st.floats(-2, 2)),
+        "presence_penalty": among(st.none() | st.floats(-2, 2)),
+        "logprobs": (st.just(True), lambda _: st.just(False)),
+        "top_logprobs": (st.none(), lambda _: st.integers(0, 20)),
+    },
+    "embed": {
+        "input": (st.lists(TEXT, min_size=1, max_size=3), altered_texts),
+        "dimensions": among(st.none() | st.integers(1, 2000)),
+    },
 }
 
 

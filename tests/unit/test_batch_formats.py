@@ -75,6 +75,36 @@ def test_a_line_of_openais_batch() -> None:
         assert reading.error.code == "invalid_request"
 
 
+def test_lines_of_openais_own_calls() -> None:
+    """For `chat` and `embed` they mean what they say: only what means nothing is left out."""
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        "max_completion_tokens": 5,
+        "stop": None,
+        "n": 1,
+        "tool_choice": "none",
+        "user": "u",
+        "metadata": {"a": "b"},
+    }
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    assert good("chat", line).arguments == {
+        "model": "m",
+        "messages": body["messages"],
+        "max_tokens": 5,
+        "tool_choice": "none",
+    }
+    line = {**line, "url": "/v1/embeddings", "body": {"input": ["a"], "encoding_format": "base64"}}
+    assert good("embed", line).arguments == {"input": ["a"]}
+    assert good("chat", {"conversations": [{"from": "human", "value": "Hi"}]}).arguments == {
+        "messages": TALK[:1]
+    }
+    for more in ({"n": 2}, {"logit_bias": {"1": 2}}, {"audio": {}}):
+        reading = read("chat", {"custom_id": "a", "messages": TALK, **more})
+        assert reading.error is not None
+        assert next(iter(more)) in reading.error.message
+
+
 def test_sharegpt() -> None:
     """Its speakers get our names, its id is the line's, and fields of the data set are left out."""
     line = {

@@ -38,12 +38,16 @@ def test_an_option_that_is_not_given_is_not_sent(sent: list[dict[str, Any]]) -> 
     client.compress([{"role": "user", "content": "hi"}])
     client.extract_parameters("m", {"parameters": {}})
     client.structured_output("p", {})
+    client.chat([{"role": "user", "content": "hi"}])
+    client.embed("t")
     assert sent == [
         {"prompt": "p"},
         {"context": "c"},
         {"messages": [{"role": "user", "content": "hi"}]},
         {"user_message": "m", "function_schema": {"parameters": {}}},
         {"prompt": "p", "schema": {}},
+        {"messages": [{"role": "user", "content": "hi"}]},
+        {"input": "t"},
     ]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from local_llm_service.worker.embedded.ollama_api import chatml
+from local_llm_service.worker.embedded import smollm2
+from local_llm_service.worker.embedded.ollama_api import chatml, go_print
 from local_llm_service.worker.embedded.ollama_api.chat_request import Message
 
 WIRE = Path(__file__).parents[1] / "wire"
@@ -38,6 +39,35 @@ def test_the_prompt_is_the_recorded_one(name: str) -> None:
     """It is plain ChatML, without the system message that the GGUF's own template would add."""
     messages, prompt = rendered(name)
     assert chatml.render(messages) == prompt
+
+
+def test_tools_are_offered_as_recorded() -> None:
+    """By the template of the model that has them, as Go prints its structures."""
+    exchange = json.loads((WIRE / "chat_tools_debug_render.json").read_text())
+    messages, prompt = rendered("chat_tools_debug_render")
+    opening = chatml.offer(exchange["request"]["body"]["tools"])
+    assert chatml.render(messages, opening, chatml.turn_with_calls) == prompt
+
+
+def test_the_template_with_tools_is_the_recorded_one() -> None:
+    """What /api/show tells is what chatml.py does."""
+    exchange = json.loads((WIRE / "show_tools_model.json").read_text())
+    assert json.loads(exchange["response"]["body_text"])["template"] == smollm2.TOOLS_TEMPLATE
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "<nil>"),
+        (True, "true"),
+        ([], "[]"),
+        (["a", 1, None], "[a 1 <nil>]"),
+        ({"b": 1, "a": {"c": []}}, "map[a:map[c:[]] b:1]"),
+    ],
+)
+def test_values_are_printed_as_by_go(value: object, text: str) -> None:
+    """fmt's %v."""
+    assert go_print.printed(value) == text
 
 
 def test_a_history_that_fits_stays_whole() -> None:

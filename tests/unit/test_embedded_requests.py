@@ -8,8 +8,8 @@ import pytest
 
 from local_llm_service.worker.embedded.ollama_api import go_json
 from local_llm_service.worker.embedded.ollama_api.chat_request import (
-    check_model,
     checked_format,
+    checked_model,
     parse_chat,
 )
 from local_llm_service.worker.embedded.ollama_api.durations import (
@@ -37,6 +37,7 @@ REFUSED_WHILE_READ = [
     "chat_not_json",
     "chat_options_wrong_type",
     "chat_think_unsupported",
+    "chat_to_embedding_model",
     "chat_tools_unsupported",
     "chat_top_logprobs_out_of_range",
 ]
@@ -175,14 +176,14 @@ def test_the_requests_stop_replaces_the_models_own() -> None:
 )
 def test_the_model_answers_to_all_its_names(name: str) -> None:
     """Host and namespace may be left out; case does not matter."""
-    check_model(name)
+    checked_model(name)
 
 
 @pytest.mark.parametrize("name", ["smollm2", "smollm2:latest", "me/smollm2:135m"])
 def test_another_model_is_a_404_that_names_it(name: str) -> None:
     """The bare name means `:latest`, which the server does not have."""
     with pytest.raises(ApiError, match=f"model '{name}' not found") as refusal:
-        check_model(name)
+        checked_model(name)
     assert refusal.value.status == 404
 
 

@@ -15,7 +15,7 @@ from local_llm_service import tasks
 from local_llm_service.tasks.job import KindTask
 from local_llm_service.tasks.request import JobRequest, parse
 from local_llm_service.worker.fingerprint import fingerprint
-from local_llm_service.worker.prompt import Prompt
+from local_llm_service.worker.prompt import Prompt, ToEmbed
 from tests.unit.fingerprint_values import (
     FIELDS,
     LIMITS,
@@ -57,6 +57,20 @@ SAMPLES: dict[str, dict[str, Any]] = {
         },
     },
     "structured_output": {"prompt": "Describe Bern.", "schema": {"type": "object"}},
+    "chat": {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Is it warm in Bern?"},
+        ],
+        "tools": [
+            {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
+            for name in ("get_weather", "get_time")
+        ],
+        "tool_choice": "required",
+        "stop": ["END"],
+        "seed": 7,
+    },
+    "embed": {"input": ["It rains in Bern."]},
 }
 #: `digest` of the prompt, by template_version. Add a line for a new version; change no old line.
 PINNED: dict[str, dict[int, str]] = {
@@ -80,6 +94,8 @@ PINNED: dict[str, dict[int, str]] = {
         1: "3e17009507d6c06476c60f7a0cd15825eb7cf9ce095ea58ae59d4987f358d18d",
         2: "98f6240e52649fe25782bb41b04a60c41f74099e59823c9d90a04372d5ce1062",
     },
+    "chat": {1: "40756358f946ff0c77bd53bd42067cc441bb7ab93a0c8506541c696dcbf1c02d"},
+    "embed": {1: "4a4f9d9a1131e14407e23bd974a0945098f5475e3c98824110d9a2519a7796af"},
 }
 
 
@@ -172,7 +188,7 @@ def test_delivery_does_not_count(task: KindTask, option: str) -> None:
 def test_a_default_counts_the_same_given_or_left_out(task: KindTask) -> None:
     """A call without `max_tokens` and a call with 500 ask the same question."""
     optional = {
-        name: field.default
+        name: field.get_default(call_default_factory=True)
         for name, field in task.kind.request.model_fields.items()
         if name not in DELIVERY and not field.is_required()
     }
@@ -288,9 +304,13 @@ def test_a_fingerprint_is_the_sha_256_of_one_json_document(text: str) -> None:
 # --- kinds ------------------------------------------------------------------------------------
 
 
-def digest(prompt: Prompt) -> str:
+def digest(prompt: Prompt | ToEmbed) -> str:
     """The SHA-256 of the whole prompt."""
-    asked = [prompt.messages, prompt.max_tokens, asdict(prompt.sampling), prompt.schema]
+    if isinstance(prompt, ToEmbed):
+        return hashlib.sha256(json.dumps(prompt.texts).encode()).hexdigest()
+    asked: list[Any] = [prompt.messages, prompt.max_tokens, asdict(prompt.sampling), prompt.schema]
+    if prompt.tools or prompt.stop:
+        asked += [prompt.tools, prompt.stop]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
@@ -307,5 +327,5 @@ def test_a_changed_prompt_has_a_new_template_version(task: KindTask) -> None:
 
 
 def test_only_free_text_may_be_cut() -> None:
-    """`generate` at its own `max_tokens` is a whole answer; a cut summary could be better."""
-    assert [task.kind.name for task in KINDS if task.kind.cut_is_answer] == ["generate"]
+    """Text at its caller's own `max_tokens` is a whole answer; a cut summary could be better."""
+    assert [task.kind.name for task in KINDS if task.kind.cut_is_answer] == ["chat", "generate"]

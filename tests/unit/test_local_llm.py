@@ -13,6 +13,7 @@ from uuid import UUID
 
 import pytest
 from celery import Celery, chain, chord, group, states
+from pydantic import BaseModel
 
 from local_llm_service import AsyncClient, Client
 from local_llm_service.producers import cancel, health, models, queues, status
@@ -59,6 +60,28 @@ def test_without_a_script_each_kind_has_an_answer(local_llm: LocalLLM) -> None:
     found = extract_parameters.delay("Book it", FUNCTION).get(timeout=10)
     assert found["parameters"] == {"guests": 1}
     assert structured_output.delay("Say", {"type": "array"}).get(timeout=10)["data"] == []
+
+
+def test_a_conversation_and_vectors_need_no_script_either(local_llm: LocalLLM) -> None:
+    """An echo, a call of a function, an instance of a class; texts that share words are alike."""
+
+    def book(guests: int, name: str = "") -> None:
+        """Books a table."""
+        raise AssertionError("a tool is not called")
+
+    class Table(BaseModel):
+        seats: int
+
+    client, talk = Client(), [{"role": "user", "content": "A table for two"}]
+    assert client.chat(talk).result(10).message.content == "Echo: A table for two."
+    called = client.chat(talk, tools=[book], tool_choice="required").result(10).message
+    assert called.tool_calls is not None
+    assert called.tool_calls[0]["function"] == {"name": "book", "arguments": {"guests": 0}}
+    said = client.chat(talk, response_format=Table).result(10).message.content
+    assert Table.model_validate_json(said) == Table(seats=0)
+    two, near, far = client.embed(["table for two", "a table", "tax law"]).result(10).embeddings
+    alike = [sum(a * b for a, b in zip(two, one, strict=True)) for one in (near, far)]
+    assert alike[0] > alike[1]
 
 
 def test_answers_come_in_the_order_of_the_script(local_llm: LocalLLM) -> None:

@@ -46,8 +46,8 @@ REFUSALS = {
     "chat_option_wrong_type": "model_failed",
     "chat_options_wrong_type": "model_failed",
     "chat_think_unsupported": "model_failed",
-    "chat_to_embedding_model": "model_failed",
-    "chat_tools_unsupported": "model_failed",
+    "chat_to_embedding_model": "invalid_request",
+    "chat_tools_unsupported": "invalid_request",
     "chat_top_logprobs_out_of_range": "model_failed",
     "ctx_chat_long_history_truncate_false": "context_overflow",
     "ctx_chat_one_long_message_shift_false": "context_overflow",
@@ -258,12 +258,25 @@ def test_a_refused_schema_that_mentions_overflow_is_still_a_refused_format() -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("chat_tools_unsupported", 'tool_choice "required"'),
+        ("chat_to_embedding_model", "`ollama show MODEL`"),
+        ("embed", 'model="nomic-embed-text"'),
+    ],
+)
+def test_a_model_that_is_not_made_for_it_comes_with_what_to_do(name: str, hint: str) -> None:
+    """Each of the three has another way out."""
+    assert hint in refusal(name).hint
+
+
 def test_an_error_about_a_model_named_grammar_is_not_a_refused_format() -> None:
     """Ollama begins some errors with the model's name, which may be any word."""
     text = json.dumps({"error": '"grammar-pattern:1b" does not support chat'})
     ours = translate(ollama.ResponseError(text, 400), host=HOST, model="grammar-pattern:1b")
     assert not isinstance(ours, FormatRefused)
-    assert "is not a chat model" in ours.message
+    assert "does not write text" in ours.message
 
 
 @pytest.mark.parametrize("body", ['{"error": {"message": "no"}}', "<html>502</html>", ""])

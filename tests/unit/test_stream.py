@@ -10,8 +10,8 @@ from typing import Any
 
 import ollama
 import pytest
-from ollama import ChatResponse
 
+from local_llm_service.worker.engine.ollama.client import ChatRecord
 from local_llm_service.worker.engine.ollama.stream import (
     MAX_WHITE_SPACE_RUN_CHARS,
     TokenTimeouts,
@@ -29,7 +29,7 @@ WIRE = Path(__file__).parents[1] / "wire"
 AMPLE = TokenTimeouts(first_seconds=10, next_seconds=10)
 TINY_SECONDS = 0.01
 
-Source = Callable[[], AsyncGenerator[ChatResponse]]
+Source = Callable[[], AsyncGenerator[ChatRecord]]
 
 
 def recording(name: str) -> dict[str, Any]:
@@ -81,13 +81,13 @@ class Stream:
         self.given: list[str] = []
         self.heard: list[str] = []
 
-    async def __call__(self) -> AsyncGenerator[ChatResponse]:
+    async def __call__(self) -> AsyncGenerator[ChatRecord]:
         try:
             for fields in self._records:
                 if error := fields.get("error"):
                     raise ollama.ResponseError(error)
                 self.given.append(fields["message"]["content"])
-                yield ChatResponse(**fields)
+                yield ChatRecord(**fields)
             if self._then is not None:
                 async for item in self._then():
                     yield item
@@ -95,10 +95,10 @@ class Stream:
             self.closed = True
 
 
-async def silence() -> AsyncGenerator[ChatResponse]:
+async def silence() -> AsyncGenerator[ChatRecord]:
     """A stream without a record and without an end."""
     await asyncio.Event().wait()
-    yield ChatResponse(**END)
+    yield ChatRecord(**END)
 
 
 def read(
@@ -136,6 +136,7 @@ def test_a_recorded_answer_is_read_whole(name: str) -> None:
     lines = records_of(exchange)
     last = lines[-1]
     budget = exchange["request"]["body"].get("options", {}).get("num_predict") or 100_000
+    calls = [call["function"] for line in lines for call in line["message"].get("tool_calls", ())]
     assert read(Stream(lines), prompt(budget)) == Completion(
         text="".join(line["message"]["content"] for line in lines),
         model=last["model"],
@@ -145,6 +146,10 @@ def test_a_recorded_answer_is_read_whole(name: str) -> None:
         load_seconds=last["load_duration"] / 1e9,
         prompt_seconds=last["prompt_eval_duration"] / 1e9,
         generation_seconds=last["eval_duration"] / 1e9,
+        tool_calls=tuple(
+            {"function": {"name": call["name"], "arguments": call["arguments"]}} for call in calls
+        ),
+        logprobs=tuple(token for line in lines for token in line.get("logprobs", ())),
     )
 
 
@@ -289,7 +294,7 @@ def test_cancelling_the_reader_closes_the_stream() -> None:
     """Closing the connection stops Ollama's generation."""
     waiting = asyncio.Event()
 
-    async def silence_that_is_noticed() -> AsyncGenerator[ChatResponse]:
+    async def silence_that_is_noticed() -> AsyncGenerator[ChatRecord]:
         waiting.set()
         async for item in silence():
             yield item

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from local_llm_service.worker.errors import ServiceError, StreamBroken
-from local_llm_service.worker.prompt import Completion, Model, Prompt
+from local_llm_service.worker.prompt import Completion, Model, Prompt, ToEmbed
 
 #: Takes each piece of an answer's text; see `Engine.complete` for what it may rely on.
 TextSink = Callable[[str], None]
@@ -64,6 +64,20 @@ class Engine(Protocol):
 
         Raises DeadlineExceeded when `remaining_seconds` are over and nobody else waits, the
         stoppable's reason after a stop, EngineDied, else any other error of `worker.errors`.
+        """
+
+    def embed(
+        self,
+        texts: ToEmbed,
+        *,
+        model: str,
+        remaining_seconds: float,
+        stoppable: Stoppable | None = None,
+    ) -> Completion:
+        """Turn texts into vectors, all or none: a completion with one vector for each text.
+
+        No text is cut. Raises ContextOverflow for one that is too long, InvalidRequest for a model
+        that gives no vectors, and otherwise as `complete`.
         """
 
     def version(self) -> str:

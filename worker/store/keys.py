@@ -223,6 +223,13 @@ class Keys:
     cache_index = _Name("cache_index")
     cache_bytes = _Name("cache_bytes")
 
+    # --- Vectors of texts, bounded like the result cache and apart from it ---
+    #: String (JSON), by fingerprint of a text. Lives CACHE_TTL.
+    vector = _Name("vector:")
+    #: As cache_index and cache_bytes.
+    vector_index = _Name("vector_index")
+    vector_bytes = _Name("vector_bytes")
+
     #: Hash: counters of the whole service. Lives STATS_SECONDS after the last job.
     stats = _Name("stats")
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from local_llm_service.worker.store.endings import Endings
     from local_llm_service.worker.store.single_flight import SingleFlight
     from local_llm_service.worker.store.texts import Texts
+    from local_llm_service.worker.store.vectors import Vectors
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ class Store:
         self.keys = Keys(prefix, database_of(client))
         self.scripts = Scripts(client, self.keys)
         self.jobs = Jobs(self.scripts, lifetimes, cache, dead_letters_bytes)
-        self._lifetimes = lifetimes
+        self._lifetimes, self._cache = lifetimes, cache
 
     @cached_property
     def eviction(self) -> EvictionCheck:
@@ -80,6 +81,13 @@ class Store:
         from local_llm_service.worker.store.afterwork import Afterwork
 
         return Afterwork(self.scripts)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The vectors of texts, for workers."""
+        from local_llm_service.worker.store.vectors import Vectors
+
+        return Vectors(self.scripts, self._cache)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:

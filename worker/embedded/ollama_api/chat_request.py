@@ -14,7 +14,13 @@ DEFAULT_KEEP_ALIVE = "5m"
 ROLE, CONTENT = "role", "content"
 
 _TEXT, _FLAG, _LIST = ((str,), "string"), ((bool,), "bool"), (list,)
-_MESSAGE: go_json.Shape = {ROLE: _TEXT, CONTENT: _TEXT, "images": (_LIST, "[]api.ImageData")}
+_MESSAGE: go_json.Shape = {
+    ROLE: _TEXT,
+    CONTENT: _TEXT,
+    "images": (_LIST, "[]api.ImageData"),
+    "tool_calls": (_LIST, "[]api.ToolCall"),
+    "tool_name": _TEXT,
+}
 _REQUEST: go_json.Shape = {
     "model": _TEXT,
     "messages": (_LIST, "[]api.Message"),
@@ -30,15 +36,16 @@ _REQUEST: go_json.Shape = {
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of the conversation."""
+    """One turn of the conversation. `tool_calls` as Ollama's clients write them."""
 
     role: str
     content: str
+    tool_calls: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A valid request for this server's one model.
+    """A valid request for one of this server's models.
 
     `options` and `format` are unchecked: like Ollama, the server looks at them only after
     scheduling. `keep_alive` is in nanoseconds.
@@ -54,6 +61,7 @@ class ChatRequest:
     keep_alive: int
     top_logprobs: int | None
     has_images: bool
+    tools: tuple[dict[str, Any], ...] = ()
 
     @property
     def unloads(self) -> bool:
@@ -69,11 +77,13 @@ def parse_chat(body: bytes) -> ChatRequest:
     top_logprobs = given.get("top_logprobs", 0)
     if not 0 <= top_logprobs <= 20:
         raise ApiError(400, "top_logprobs must be between 0 and 20")
-    check_model(given.get("model", ""))
-    _check_capabilities(given)
+    _check_capabilities(given, checked_model(given.get("model", "")))
     return ChatRequest(
         model=given["model"],
-        messages=tuple(Message(m.get(ROLE, ""), m.get(CONTENT, "")) for m in raw_messages),
+        messages=tuple(
+            Message(m.get(ROLE, ""), m.get(CONTENT, ""), tuple(m.get("tool_calls", ())))
+            for m in raw_messages
+        ),
         stream=given.get("stream", True),
         options=given.get("options", {}),
         format=given.get("format"),
@@ -82,17 +92,20 @@ def parse_chat(body: bytes) -> ChatRequest:
         keep_alive=keep_alive,
         top_logprobs=top_logprobs if given.get("logprobs", False) else None,
         has_images=any(m.get("images") for m in raw_messages),
+        tools=tuple(given.get("tools", ())),
     )
 
 
-def check_model(name: str) -> None:
-    """Raise ApiError 400 for an invalid name, 404 for a model that this server does not have."""
+def checked_model(name: str) -> smollm2.EmbeddedModel:
+    """The model of a name; ApiError 400 for an invalid one, 404 for one that is not here."""
     if not name:
         raise ApiError(400, "model is required")
     if smollm2.name_parts(name) is None:
         raise ApiError(400, "invalid model name")
-    if not smollm2.is_this_model(name):
+    model = smollm2.model_named(name)
+    if model is None:
         raise ApiError(404, f"model '{name}' not found")
+    return model
 
 
 def checked_format(value: Any) -> dict[str, Any] | None:
@@ -117,11 +130,22 @@ def _message(value: Any) -> dict[str, Any]:
             f"json: cannot unmarshal {kind} into Go struct field ChatRequest.messages "
             "of type api.Message",
         )
-    return go_json.fields(value, "ChatRequest.messages", _MESSAGE)
+    message = go_json.fields(value, "ChatRequest.messages", _MESSAGE)
+    for call in message.get("tool_calls", ()):
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("arguments", {}), dict):
+            raise ApiError(
+                400,
+                "json: cannot unmarshal value into Go struct field "
+                "ChatRequest.messages.tool_calls of type api.ToolCall",
+            )
+    return message
 
 
-def _check_capabilities(given: dict[str, Any]) -> None:
-    if given.get("tools"):
+def _check_capabilities(given: dict[str, Any], model: smollm2.EmbeddedModel) -> None:
+    if not model.can("completion"):
+        raise ApiError(400, f'"{given["model"]}" does not support chat')
+    if given.get("tools") and not model.can("tools"):
         name = "/".join((smollm2.name_parts(given["model"]) or ())[:3])
         tag = (smollm2.name_parts(given["model"]) or ("",))[-1]
         raise ApiError(400, f"{name}:{tag} does not support tools")

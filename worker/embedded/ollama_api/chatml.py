@@ -1,12 +1,15 @@
-"""Turns messages into a prompt by the ChatML template, and leaves out what does not fit.
+"""Turns messages and tools into a prompt by ChatML, and leaves out what does not fit.
 
 The template inside the GGUF file adds a system message of its own. Ollama's does not
 (tests/wire/chat_debug_render_only.json), so the prompt is written here.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
+from local_llm_service.worker.embedded.ollama_api import go_print
 from local_llm_service.worker.embedded.ollama_api.chat_request import Message
+from local_llm_service.worker.embedded.ollama_api.wire import dumps
 
 SYSTEM = "system"
 OPENING = "<|im_start|>assistant\n"
@@ -19,9 +22,34 @@ def turn(message: Message) -> str:
     return f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n"
 
 
-def render(messages: Sequence[Message]) -> str:
-    """Write the whole prompt, up to the point where the assistant answers."""
-    return "".join(turn(message) for message in messages) + OPENING
+def turn_with_calls(message: Message) -> str:
+    """Write one message by the template that has tools: calls instead of the content."""
+    if not message.tool_calls:
+        return turn(message)
+    written = ""
+    for call in message.tool_calls:
+        function = call["function"]
+        arguments = dumps(function.get("arguments", {}))
+        written += f'{{"name": "{function.get("name", "")}", "parameters": {arguments}}}'
+    return f"<|im_start|>{message.role}\n{written}<|im_end|>\n"
+
+
+def offer(tools: Sequence[dict[str, Any]]) -> str:
+    """Write what the model may call, as that template does; "" for nothing."""
+    if not tools:
+        return ""
+    functions = "".join(f"\n{go_print.function(tool)}" for tool in tools)
+    return (
+        f"<|im_start|>{SYSTEM}\nYou call functions. Functions:{functions}\n"
+        'Answer with {"name": ..., "parameters": {...}}<|im_end|>\n'
+    )
+
+
+def render(
+    messages: Sequence[Message], opening: str = "", write: Callable[[Message], str] = turn
+) -> str:
+    """Write the whole prompt from `opening` to the point where the assistant answers."""
+    return opening + "".join(write(message) for message in messages) + OPENING
 
 
 async def fitting(

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+from local_llm_service.worker.embedded import smollm2
 from local_llm_service.worker.embedded.ollama_api import chatml, wire
 from local_llm_service.worker.embedded.ollama_api.chat_request import ChatRequest, checked_format
 from local_llm_service.worker.embedded.ollama_api.llama_client import LlamaClient
@@ -19,6 +20,7 @@ from local_llm_service.worker.embedded.ollama_api.schema_check import (
     runner_error,
     schema_error,
 )
+from local_llm_service.worker.embedded.ollama_api.tool_calls import ToolCalls
 from local_llm_service.worker.embedded.ollama_api.wire import ApiError
 
 MOST_REPEATS = 30
@@ -45,6 +47,7 @@ async def chat(request: ChatRequest, host: ModelHost) -> AsyncGenerator[dict[str
     profile = RunnerProfile(options.num_ctx, request.shift)
     async with host.use(profile, request.keep_alive) as runner:
         load_nanoseconds = time.monotonic_ns() - begun
+        host.model = request.model
         if not request.messages:
             yield wire.finished(wire.chunk(request.model, ""), "load", {})
             return
@@ -85,10 +88,15 @@ async def completion_body(
 
 async def _prompt(request: ChatRequest, options: Options, runner: LlamaClient) -> str | list[int]:
     """Make the prompt fit, unless the caller forbids that (then llama.cpp refuses it)."""
+    model = smollm2.model_named(request.model)
+    has_calls = model is not None and model.can("tools")
+    opening = chatml.offer(request.tools)
+    write = chatml.turn_with_calls if has_calls else chatml.turn
     if not request.truncate:
-        return chatml.render(request.messages)
-    kept = await chatml.fitting(request.messages, options.num_ctx, runner.tokenize)
-    prompt = chatml.render(kept)
+        return chatml.render(request.messages, opening, write)
+    room = options.num_ctx - (len(await runner.tokenize(opening)) if opening else 0)
+    kept = await chatml.fitting(request.messages, room, runner.tokenize)
+    prompt = chatml.render(kept, opening, write)
     tokens = await runner.tokenize(prompt)
     if len(tokens) <= options.num_ctx:
         return prompt
@@ -106,6 +114,7 @@ async def records(
     llguidance could not use the schema, and nothing constrains the answer.
     """
     repeats, last, unchecked = 0, "", bool(request.format or request.format == {})
+    tool_calls = ToolCalls({_name_of(tool) for tool in request.tools})
     async for event in events:
         text = event["content"]
         if text:
@@ -118,10 +127,19 @@ async def records(
             if unchecked and text[0] not in JSON_STARTS:
                 raise schema_error("llguidance cannot use this schema")
             unchecked = False
-            yield wire.chunk(request.model, text, _logprobs(event, request.top_logprobs))
+            shown, calls = tool_calls.read(text)
+            if shown or calls:
+                logprobs = _logprobs(event, request.top_logprobs)
+                yield wire.chunk(request.model, shown, logprobs, calls)
         if event["stop"]:
+            if held := tool_calls.rest():
+                yield wire.chunk(request.model, held)
             reason = "length" if event["stop_type"] == "limit" else "stop"
             yield wire.finished(wire.chunk(request.model, ""), reason, _counts(event))
+
+
+def _name_of(tool: dict[str, Any]) -> str:
+    return str((tool.get("function") or {}).get("name", ""))
 
 
 def _counts(event: dict[str, Any]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from tornado import web
@@ -10,6 +11,7 @@ from tornado.iostream import StreamClosedError
 from local_llm_service.worker.embedded.ollama_api import (
     chat_request,
     completion,
+    embedding,
     go_json,
     model_info,
 )
@@ -24,15 +26,28 @@ GO_BUFFER_BYTES = 2048  # net/http counts the length of what fits into it
 _SHOW: go_json.Shape = {"model": ((str,), "string"), "name": ((str,), "string")}
 
 
+@dataclass(frozen=True)
+class Hosts:
+    """The runner that writes, and the one that makes vectors; each is loaded at its first use."""
+
+    text: ModelHost
+    vectors: ModelHost
+
+    async def close(self) -> None:
+        """End both now."""
+        await self.text.close()
+        await self.vectors.close()
+
+
 class Handler(web.RequestHandler):
     """Refuses as Ollama does: with a JSON object whose one field is `error`, or with plain text."""
 
-    host: ModelHost
+    hosts: Hosts
 
-    def initialize(self, host: ModelHost | None = None) -> None:
-        """`host` is given to the handlers that need the model."""
-        if host is not None:
-            self.host = host
+    def initialize(self, hosts: Hosts | None = None) -> None:
+        """`hosts` are given to the handlers that need a model."""
+        if hosts is not None:
+            self.hosts = hosts
 
     def set_default_headers(self) -> None:
         """No Server header: Ollama sends none."""
@@ -121,7 +136,8 @@ class Ps(Handler):
 
     async def get(self) -> None:
         """Tell what is loaded."""
-        self.answer(await asyncio.to_thread(model_info.ps, self.host))
+        hosts = (self.hosts.text, self.hosts.vectors)
+        self.answer(await asyncio.to_thread(model_info.ps, hosts))
 
 
 class Show(Handler):
@@ -131,11 +147,12 @@ class Show(Handler):
         """Tell all about the model."""
         try:
             given = go_json.read_object(self.request.body, "ShowRequest", _SHOW)
-            chat_request.check_model(given.get("model") or given.get("name", ""))
+            name = given.get("model") or given.get("name", "")
+            model = chat_request.checked_model(name)
         except ApiError as error:
             self.refuse(error)
         else:
-            self.answer(await asyncio.to_thread(model_info.show))
+            self.answer(await asyncio.to_thread(model_info.show, model))
 
 
 class NotEmbedded(Handler):
@@ -147,15 +164,15 @@ class NotEmbedded(Handler):
         self.answer({"error": f"the embedded server has no {route}: run a real Ollama for it"}, 501)
 
 
-class Chat(Handler):
-    """POST /api/chat."""
+class Answering(Handler):
+    """A request that may take long: it ends with its connection, and with the server."""
 
     running: set[asyncio.Task[None]]
     _task: asyncio.Task[None] | None = None
 
-    def initialize(self, host: ModelHost | None = None, running: Any = None) -> None:
-        """`running` holds the tasks of all chats, so that a shutdown can end them."""
-        super().initialize(host)
+    def initialize(self, hosts: Hosts | None = None, running: Any = None) -> None:
+        """`running` holds the tasks of all answers, so that a shutdown can end them."""
+        super().initialize(hosts)
         self.running = running
 
     async def post(self) -> None:
@@ -176,6 +193,26 @@ class Chat(Handler):
             self._task.cancel()
 
     async def _respond(self) -> None:
+        raise NotImplementedError
+
+
+class Embed(Answering):
+    """POST /api/embed."""
+
+    async def _respond(self) -> None:
+        try:
+            request = embedding.parse_embed(self.request.body)
+            hosts = self.hosts
+            host = hosts.vectors if request.model.can("embedding") else hosts.text
+            self.answer(await embedding.embed(request, host))
+        except ApiError as error:
+            self.refuse(error)
+
+
+class Chat(Answering):
+    """POST /api/chat."""
+
+    async def _respond(self) -> None:
         try:
             request = chat_request.parse_chat(self.request.body)
         except ApiError as error:
@@ -193,7 +230,7 @@ class Chat(Handler):
 
     async def _stream(self, request: chat_request.ChatRequest) -> None:
         self.set_header("Content-Type", NDJSON)
-        async with aclosing(completion.chat(request, self.host)) as records:
+        async with aclosing(completion.chat(request, self.hosts.text)) as records:
             async for record in records:
                 self.write(dumps(record) + "\n")
                 await self.flush()
@@ -202,12 +239,16 @@ class Chat(Handler):
     async def _whole(self, request: chat_request.ChatRequest) -> None:
         texts: list[str] = []
         logprobs: list[Any] = []
+        tool_calls: list[Any] = []
         record: dict[str, Any] = {}
-        async with aclosing(completion.chat(request, self.host)) as records:
+        async with aclosing(completion.chat(request, self.hosts.text)) as records:
             async for record in records:
                 texts.append(record["message"]["content"])
+                tool_calls += record["message"].get("tool_calls", [])
                 logprobs += record.pop("logprobs", [])
         record["message"] = {"role": "assistant", "content": "".join(texts)}
+        if tool_calls:
+            record["message"]["tool_calls"] = tool_calls
         if logprobs:
             record["logprobs"] = logprobs
         self.answer(record)

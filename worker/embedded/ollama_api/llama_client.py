@@ -37,6 +37,7 @@ class LlamaClient:
         `die_with_parent`).
         """
         arguments = [profile.slot_tokens, slots, int(profile.shift), _threads()]
+        arguments += [int(profile.embeds)]
         process = await asyncio.create_subprocess_exec(
             *guarded([sys.executable, "-m", RUNNER]),
             *(str(argument) for argument in arguments),
@@ -90,6 +91,17 @@ class LlamaClient:
         except httpx.TransportError:
             raise self._died() from None
         return [int(token) for token in reply.json()["tokens"]]
+
+    async def embed(self, text: str | list[int]) -> list[float]:
+        """The vector of a text, or of its tokens, of length 1; of a runner for vectors."""
+        try:
+            reply = await self._http.post("/embedding", json={"content": text})
+        except httpx.TransportError:
+            raise self._died() from None
+        if reply.status_code != 200:
+            raise ApiError(reply.status_code, reply.text.strip())
+        vector = reply.json()[0]["embedding"]
+        return list(vector[0] if isinstance(vector[0], list) else vector)
 
     async def complete(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the events of one completion; the last has `stop` true.

@@ -1,7 +1,7 @@
 r"""The process that holds the model: llama.cpp's own HTTP server on a free loopback port.
 
     python -m local_llm_service.worker.embedded.ollama_api.llama_runner \
-        CONTEXT_TOKENS SLOTS SHIFT THREADS
+        CONTEXT_TOKENS SLOTS SHIFT THREADS EMBEDS
 
 It is a process of its own because loading holds Python's lock for half a second, because a load
 that nobody waits for any more can then be ended, and because Ollama does the same. It prints its
@@ -22,8 +22,11 @@ BATCH_TOKENS = 32
 SILENT = -1
 
 
-def parameters(slot_tokens: int, slots: int, shift: bool, threads: int) -> Any:
-    """Set llama.cpp up for `slots` answers at a time with `slot_tokens` of context each."""
+def parameters(slot_tokens: int, slots: int, shift: bool, threads: int, embeds: bool) -> Any:
+    """Set llama.cpp up for `slots` answers at a time with `slot_tokens` of context each.
+
+    `embeds`: for the vectors of texts, each the mean over its tokens.
+    """
     params = xllamacpp.CommonParams()
     params.model.path = str(smollm2.model_path())
     params.n_ctx = slot_tokens * slots
@@ -37,14 +40,18 @@ def parameters(slot_tokens: int, slots: int, shift: bool, threads: int) -> Any:
     params.port = 0
     params.verbosity = SILENT  # its log would hold prompts
     params.cache_ram_mib = 0  # a slot's own prefix is reused; no second cache beside it
+    if embeds:
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        params.n_batch = params.n_ubatch = slot_tokens  # a text has to go in at one go
     params.fit_params = params.warmup = params.ui = params.endpoint_slots = False
     return params
 
 
 def main() -> None:
     """Serve until stdin closes, which it also does when the parent dies."""
-    slot_tokens, slots, shift, threads = (int(argument) for argument in sys.argv[1:5])
-    server = xllamacpp.Server(parameters(slot_tokens, slots, bool(shift), threads))
+    slot_tokens, slots, shift, threads, embeds = (int(argument) for argument in sys.argv[1:6])
+    server = xllamacpp.Server(parameters(slot_tokens, slots, bool(shift), threads, bool(embeds)))
     print(server.listening_address, flush=True)
     sys.stdin.buffer.read()
     os._exit(0)  # without waiting for answers that nobody reads any more

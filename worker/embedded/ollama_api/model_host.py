@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from local_llm_service.worker.embedded.ollama_api.llama_client import LlamaClient
 from local_llm_service.worker.embedded.ollama_api.options import RunnerProfile
 from local_llm_service.worker.embedded.ollama_api.wire import NANOSECONDS, ApiError
+from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 DEFAULT_MAX_QUEUE = 512
@@ -25,6 +26,8 @@ class ModelHost:
     def __init__(self) -> None:
         self.slots = int(os.environ.get("OLLAMA_NUM_PARALLEL") or 1)
         self.profile: RunnerProfile | None = None
+        #: The name by which the runner was asked for last.
+        self.model = MODEL_NAME
         self.expires_at = 0
         self._max_queue = int(os.environ.get("OLLAMA_MAX_QUEUE") or DEFAULT_MAX_QUEUE)
         self._runner: LlamaClient | None = None

@@ -21,21 +21,22 @@ from local_llm_service.worker.embedded.ollama_api import handlers
 from local_llm_service.worker.embedded.ollama_api.model_host import ModelHost
 
 NOT_EMBEDDED = (
-    r"/api/(?:generate|embed|embeddings|pull|push|create|copy|delete|blobs/.+|me|signout|status"
+    r"/api/(?:generate|embeddings|pull|push|create|copy|delete|blobs/.+|me|signout|status"
     r"|web_search|web_fetch|experimental/.+)",
     r"/v1/.+",
 )
 
 
-def application(host: ModelHost, running: set[asyncio.Task[None]]) -> web.Application:
-    """Build the routes. The tasks that answer a chat are kept in `running`."""
+def application(hosts: handlers.Hosts, running: set[asyncio.Task[None]]) -> web.Application:
+    """Build the routes. The tasks that answer a chat or embed texts are kept in `running`."""
     routes: list[Any] = [
         (r"/", handlers.Root),
         (r"/api/version", handlers.Version),
         (r"/api/tags", handlers.Tags),
         (r"/api/show", handlers.Show),
-        (r"/api/ps", handlers.Ps, {"host": host}),
-        (r"/api/chat", handlers.Chat, {"host": host, "running": running}),
+        (r"/api/ps", handlers.Ps, {"hosts": hosts}),
+        (r"/api/chat", handlers.Chat, {"hosts": hosts, "running": running}),
+        (r"/api/embed", handlers.Embed, {"hosts": hosts, "running": running}),
     ]
     routes += [(pattern, handlers.NotEmbedded) for pattern in NOT_EMBEDDED]
     return web.Application(routes, default_handler_class=handlers.NotFound)
@@ -46,9 +47,9 @@ async def serve(address: str, port: int, port_file: Path | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    host = ModelHost()
+    hosts = handlers.Hosts(ModelHost(), ModelHost())
     running: set[asyncio.Task[None]] = set()
-    server = httpserver.HTTPServer(application(host, running))
+    server = httpserver.HTTPServer(application(hosts, running))
     sockets = netutil.bind_sockets(port, address)
     server.add_sockets(sockets)
     _announce(sockets[0].getsockname()[1], port_file)
@@ -58,7 +59,7 @@ async def serve(address: str, port: int, port_file: Path | None) -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(digest, *running, return_exceptions=True)
-    await host.close()
+    await hosts.close()
 
 
 def _announce(port: int, port_file: Path | None) -> None:

@@ -38,6 +38,7 @@ class RunnerProfile:
 
     num_ctx: int
     shift: bool
+    embeds: bool = False
 
     @property
     def slot_tokens(self) -> int:

@@ -40,7 +40,12 @@ def rfc3339(unix_nanoseconds: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}{digits}Z"
 
 
-def chunk(model: str, content: str, logprobs: list[Any] | None = None) -> dict[str, Any]:
+def chunk(
+    model: str,
+    content: str,
+    logprobs: list[Any] | None = None,
+    tool_calls: list[Any] | None = None,
+) -> dict[str, Any]:
     """Make one streamed line, or the start of a whole answer; `done` is still false."""
     record: dict[str, Any] = {
         "model": model,
@@ -48,6 +53,8 @@ def chunk(model: str, content: str, logprobs: list[Any] | None = None) -> dict[s
         "message": {"role": "assistant", "content": content},
         "done": False,
     }
+    if tool_calls:
+        record["message"]["tool_calls"] = tool_calls
     if logprobs:
         record["logprobs"] = logprobs
     return record

@@ -6,15 +6,22 @@ window, silently and with HTTP 200 (tests/wire/ctx_chat_one_long_message_default
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
-from ollama import AsyncClient, ChatResponse
+from ollama import AsyncClient, ChatResponse, EmbedResponse
 
+from local_llm_service.worker.engine.ollama.tools import accepted
 from local_llm_service.worker.prompt import Prompt, Sampling
+
+
+class ChatRecord(ChatResponse):
+    """One record of a stream. Of a token's probability it keeps all that Ollama says."""
+
+    logprobs: list[dict[str, Any]] | None = None  # type: ignore[assignment]
 
 
 def sampling_options(sampling: Sampling) -> dict[str, float]:
@@ -44,7 +51,7 @@ class OllamaClient(AsyncClient):
 
     async def stream_chat(
         self, model: str, prompt: Prompt, *, num_ctx: int, format: object = None
-    ) -> AsyncIterator[ChatResponse]:
+    ) -> AsyncIterator[ChatRecord]:
         """Stream one answer.
 
         The runner options (`num_ctx`, `shift`) are the same for every kind of job: a change of
@@ -64,10 +71,26 @@ class OllamaClient(AsyncClient):
         }
         if format is not None:
             body["format"] = format
+        if prompt.tools:
+            body["tools"] = [accepted(tool) for tool in prompt.tools]
+        if prompt.stop:
+            body["options"]["stop"] = list(prompt.stop)
+        if prompt.top_logprobs is not None:
+            body |= {"logprobs": True, "top_logprobs": prompt.top_logprobs}
         return cast(
-            AsyncIterator[ChatResponse],
-            await self._request(ChatResponse, "POST", "/api/chat", json=body, stream=True),
+            AsyncIterator[ChatRecord],
+            await self._request(ChatRecord, "POST", "/api/chat", json=body, stream=True),
         )
+
+    async def vectors(self, model: str, texts: Sequence[str], *, num_ctx: int) -> EmbedResponse:
+        """One vector for each text. A text that is too long is refused, not cut."""
+        body = {
+            "model": model,
+            "input": list(texts),
+            "truncate": False,
+            "options": {"num_ctx": num_ctx},
+        }
+        return await self._request(EmbedResponse, "POST", "/api/embed", json=body)
 
     async def context_tokens(self, model: str) -> int | None:
         """The context that the model was trained for, tokens; None where its file does not say."""

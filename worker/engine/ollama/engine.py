@@ -19,6 +19,7 @@ import httpx
 from local_llm_service.worker.engine.ollama.abandoned import PROBE, AbandonedPrompts, noting
 from local_llm_service.worker.engine.ollama.client import OllamaClient
 from local_llm_service.worker.engine.ollama.contexts import Contexts
+from local_llm_service.worker.engine.ollama.embedding import embed_texts
 from local_llm_service.worker.engine.ollama.errors import FOREIGN, FormatRefused, translate
 from local_llm_service.worker.engine.ollama.grammar import constraints
 from local_llm_service.worker.engine.ollama.model_turns import ModelTurns
@@ -33,7 +34,7 @@ from local_llm_service.worker.errors import (
     ModelFailed,
     ModelMissing,
 )
-from local_llm_service.worker.prompt import Completion, Model, Prompt
+from local_llm_service.worker.prompt import Completion, Model, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings
 
 T = TypeVar("T")
@@ -73,18 +74,37 @@ class OllamaEngine:
         on_text: TextSink | None = None,
     ) -> Completion:
         """See Engine.complete. A stop closes the stream, which ends Ollama's generation."""
-        if stoppable is not None and stoppable.reason is not None:
-            raise stoppable.reason  # before anything is sent
         feed = TextFeed(on_text)
         formats = self._formats(prompt)  # here, because a large schema would hold up the loop
-        wanted_seconds = None if stoppable is None else stoppable.wanted_seconds
-        call = _Call(
-            self._within(
-                remaining_seconds,
-                lambda: self._answer(prompt, model, feed, formats),
-                wanted_seconds,
+        try:
+            return self._call(
+                lambda: self._answer(prompt, model, feed, formats), remaining_seconds, stoppable
             )
-        )
+        finally:
+            feed.close()
+
+    def embed(
+        self,
+        texts: ToEmbed,
+        *,
+        model: str,
+        remaining_seconds: float,
+        stoppable: Stoppable | None = None,
+    ) -> Completion:
+        """See Engine.embed. A stop closes the connection."""
+        return self._call(lambda: self._embed(texts, model), remaining_seconds, stoppable)
+
+    def _call(
+        self,
+        work: Callable[[], Coroutine[Any, Any, Completion]],
+        remaining_seconds: float,
+        stoppable: Stoppable | None,
+    ) -> Completion:
+        """Let the loop do `work` until it is done, stopped, or too late."""
+        if stoppable is not None and stoppable.reason is not None:
+            raise stoppable.reason  # before anything is sent
+        wanted_seconds = None if stoppable is None else stoppable.wanted_seconds
+        call = _Call(self._within(remaining_seconds, work, wanted_seconds))
         future = self._submit(call.run())
         if stoppable is not None:
             # Not `future.cancel()`: that would end this call before the stream is closed.
@@ -97,7 +117,6 @@ class OllamaEngine:
         finally:
             if stoppable is not None:
                 stoppable.on_stop(None)
-            feed.close()
 
     def version(self) -> str:
         """See Engine.version."""
@@ -218,11 +237,20 @@ class OllamaEngine:
     async def _generate(
         self, prompt: Prompt, model: str, constraint: object, feed: TextFeed
     ) -> Completion:
+        return await self._in_turn(model, partial(self._send, prompt, model, constraint, feed))
+
+    async def _embed(self, texts: ToEmbed, model: str) -> Completion:
+        return await self._in_turn(model, partial(self._send_texts, texts, model))
+
+    async def _in_turn(
+        self, model: str, ask: Callable[[int], Coroutine[Any, Any, Completion]]
+    ) -> Completion:
+        """Ask with the model's context, once its turn has come. Raises errors of ours alone."""
         host = self._settings.masked_ollama_host
         try:
             num_ctx = await self._contexts.num_ctx(model)
             async with self._turns.of(model):
-                return await self._send(prompt, model, constraint, feed, num_ctx)
+                return await ask(num_ctx)
         except FOREIGN as error:
             ours = translate(error, host=host, model=model)
         if isinstance(ours, ModelMissing):
@@ -245,6 +273,22 @@ class OllamaEngine:
             if not begun.is_set():
                 self._abandoned.probe(self._wait_for_slot(chat(PROBE), self._turns.hold(model)))
             raise
+
+    async def _send_texts(self, texts: ToEmbed, model: str, num_ctx: int) -> Completion:
+        """Send texts that have their turn. Ollama says nothing before their vectors are there."""
+        vectors = partial(self._client.vectors, model, num_ctx=num_ctx)
+        try:
+            return await embed_texts(vectors, texts.texts, self._timeouts.first_seconds)
+        except (asyncio.CancelledError, EngineTimeout):
+            self._abandoned.probe(self._wait_for_embedding(vectors(("Hi",)), model))
+            raise
+
+    async def _wait_for_embedding(self, request: Awaitable[object], model: str) -> None:
+        let_go = self._turns.hold(model)
+        try:
+            await request
+        finally:
+            let_go()
 
     async def _wait_for_slot(
         self, request: Awaitable[AsyncIterator[object]], let_go: Callable[[], None]

@@ -60,6 +60,14 @@ FOREIGN: tuple[type[Exception], ...] = (ollama.ResponseError, *(row[0] for row i
 
 _NO_GRAMMAR = "Ollama cannot turn this JSON Schema into a grammar"
 _ANSWERED = "Ollama answered {status} for model {model!r}"
+#: What to do where a model is not made for it, by the last word of its row.
+_ABILITIES = {
+    "chat": "Name another model; `ollama show MODEL` lists what it is made for.",
+    "tools": "Name a model of which `ollama show MODEL` lists tools; or set tool_choice "
+    '"required", which any model can do.',
+    "embed": 'Name a model for embeddings, as model="nomic-embed-text".',
+    "embeddings": 'Name a model for embeddings, as model="nomic-embed-text".',
+}
 #: A runner that died under its prompts: 0.24 and 0.33, and what Go and Windows say of a lost peer.
 _DEATH = (
     r"model runner has unexpectedly stopped|signal arrived during cgo execution|unexpected EOF|"
@@ -72,15 +80,22 @@ _DEATH = (
 #: match a later row.
 _RESPONSES: tuple[tuple[int, str, type[ServiceError], str], ...] = (
     (400, r"^invalid model name", errors.InvalidRequest, "model: {model!r} is not a model's name"),
-    (400, r"^\S+ does not support chat", errors.ModelFailed,
-     "{model!r} on the Ollama at {host} is not a chat model"),
+    # What a model is not made for is no fault of its engine: it goes on with what it is made for.
+    (400, r"^\S+ does not support chat", errors.InvalidRequest,
+     "model: {model!r} does not write text"),
+    (400, r"^\S+ does not support tools", errors.InvalidRequest,
+     "tools: model {model!r} cannot choose by itself to call one"),
+    (400, r"^\S+ does not support embed", errors.InvalidRequest,
+     "model: {model!r} gives no embeddings"),
     (400, r"json_schema|JSON schema|grammar|[Pp]attern", FormatRefused, _NO_GRAMMAR),
     (400, r"exceed_context_size_error|longer than the context|exceeds the available context|"
-          r"input length exceeds the context length|entire prompt removed by truncation",
+          r"input length exceeds the context length|entire prompt removed by truncation|"
+          r"^input exceeds maximum context length",
      errors.ContextOverflow, "the prompt does not fit the context window"),
     (400, r"does not support|^json: cannot unmarshal|^missing request body|^unexpected EOF|"
           r"^invalid character|^time: invalid duration|^model is required|^top_logprobs must|"
-          r"^this model only supports one image", errors.ModelFailed, _ANSWERED),
+          r"^this model only supports one image|^invalid input type",
+     errors.ModelFailed, _ANSWERED),
     (500, r"invalid format|invalid JSON schema in format|"
           r"failed to load model vocabulary required for format", FormatRefused, _NO_GRAMMAR),
     (500, r"error loading model|model failed to load|exceeds file size|"
@@ -90,6 +105,8 @@ _RESPONSES: tuple[tuple[int, str, type[ServiceError], str], ...] = (
     (500, r"no slots available", errors.OllamaBusy, "Ollama at {host} is busy or loading"),
     (500, r"timed out waiting for llama|server not responding", errors.EngineTimeout,
      "Ollama's runner for {model!r} did not start in time"),
+    (501, r"does not support embeddings", errors.InvalidRequest,
+     "model: {model!r} gives no embeddings"),
     (404, r"^model .*not found", errors.ModelMissing, "{model!r} is not on the Ollama at {host}"),
     (404, r"", errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
     (405, r"", errors.ModelFailed, "what answers at {host} does not speak Ollama's API"),
@@ -143,6 +160,8 @@ def _response(error: ollama.ResponseError, *, host: str, model: str) -> ServiceE
                 message += _sizes(said)
             if ours is errors.ModelMissing:
                 return ours(message, f"Run `ollama pull {model}` on the worker's host.")
+            if "does not support" in pattern and ours is errors.InvalidRequest:
+                return ours(message, _ABILITIES[pattern.rpartition(" ")[2]])
             return ours(message)
     unknown_words.note(error.status_code, midway=error.status_code == MIDWAY)
     if error.status_code == MIDWAY:

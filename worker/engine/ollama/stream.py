@@ -9,22 +9,22 @@ line.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
-from ollama import ChatResponse
-
+from local_llm_service.worker.engine.ollama.client import ChatRecord
 from local_llm_service.worker.engine.ollama.errors import FOREIGN
 from local_llm_service.worker.engine.protocol import TextSink
 from local_llm_service.worker.errors import (
     ContextOverflow,
     EngineTimeout,
     InvalidOutput,
+    InvalidRequest,
     StreamBroken,
 )
-from local_llm_service.worker.prompt import Completion, Prompt
+from local_llm_service.worker.prompt import Completion, Prompt, ToolCall
 
 #: A grammar allows white space between tokens without end; no real JSON has this much in a row.
 MAX_WHITE_SPACE_RUN_CHARS = 200
@@ -49,9 +49,20 @@ class _Text:
     """The answer so far, and how it repeats itself or fills up with white space at its end."""
 
     chunks: list[str] = field(default_factory=list)
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    logprobs: list[Mapping[str, Any]] = field(default_factory=list)
     repeats: int = 0
     last: str = ""
     white_space_run: int = 0
+
+    def note(self, record: ChatRecord) -> None:
+        """Keep what a record holds beside its text."""
+        for call in record.message.tool_calls or ():
+            function = call.function
+            self.tool_calls.append(
+                {"function": {"name": function.name, "arguments": dict(function.arguments)}}
+            )
+        self.logprobs += record.logprobs or ()
 
     def add(self, chunk: str) -> None:
         # As Ollama's guard: white space of changing length is all the same to it.
@@ -65,7 +76,7 @@ class _Text:
 
 
 async def read_completion(
-    stream: AsyncIterator[ChatResponse],
+    stream: AsyncIterator[ChatRecord],
     prompt: Prompt,
     timeouts: TokenTimeouts,
     on_text: TextSink,
@@ -74,11 +85,14 @@ async def read_completion(
 
     Each piece of text goes to `on_text` as it comes, the one before a failure too.
     Raises EngineTimeout, InvalidOutput (repetition, endless white space in JSON), StreamBroken (no
-    end), ContextOverflow (the window was full before `max_tokens`), and what the stream raises.
+    end), ContextOverflow (the window was full before `max_tokens`), InvalidRequest (the server
+    gives no log probabilities), and what the stream raises.
     """
     text = _Text()
     limit, waiting_for = timeouts.first_seconds, "first"
-    async with aclosing(cast(AsyncGenerator[ChatResponse], stream)) as records:
+    # While a model writes a call, Ollama says nothing (tests/wire/chat_tools_forced_stream.json).
+    next_seconds = timeouts.first_seconds if prompt.tools else timeouts.next_seconds
+    async with aclosing(cast(AsyncGenerator[ChatRecord], stream)) as records:
         while True:
             try:
                 async with asyncio.timeout(limit):
@@ -87,18 +101,19 @@ async def read_completion(
                 raise _ended_early(text) from None
             except TimeoutError:
                 raise EngineTimeout(f"no {waiting_for} token within {limit:g} s") from None
+            text.note(record)
             if record.message.content:
                 text.add(record.message.content)
                 on_text(record.message.content)
             if record.done:
                 await _read_to_end(records)
-                return _completion(record, "".join(text.chunks), prompt)
+                return _completion(record, text, prompt)
             if prompt.schema is not None and text.white_space_run > MAX_WHITE_SPACE_RUN_CHARS:
                 raise InvalidOutput("the model wrote white space without end")
-            limit, waiting_for = timeouts.next_seconds, "next"
+            limit, waiting_for = next_seconds, "next"
 
 
-async def _read_to_end(records: AsyncGenerator[ChatResponse]) -> None:
+async def _read_to_end(records: AsyncGenerator[ChatRecord]) -> None:
     """Read the body to its end, so that its connection can serve the next request.
 
     A new connection costs 1.4 ms of CPU. The end usually comes with the last record; if it does
@@ -115,9 +130,13 @@ def _ended_early(text: _Text) -> Exception:
     return StreamBroken("Ollama's answer ended half-way")
 
 
-def _completion(record: ChatResponse, text: str, prompt: Prompt) -> Completion:
+def _completion(record: ChatRecord, text: _Text, prompt: Prompt) -> Completion:
+    if prompt.top_logprobs is not None and text.chunks and not text.logprobs:
+        raise InvalidRequest(
+            "logprobs: this model server gives none", "Ask without them, or update Ollama."
+        )
     completion = Completion(
-        text=text,
+        text="".join(text.chunks),
         model=record.model or "",
         finish_reason="length" if record.done_reason == "length" else "stop",
         prompt_tokens=record.prompt_eval_count or 0,
@@ -125,6 +144,8 @@ def _completion(record: ChatResponse, text: str, prompt: Prompt) -> Completion:
         load_seconds=(record.load_duration or 0) / NANOSECONDS,
         prompt_seconds=(record.prompt_eval_duration or 0) / NANOSECONDS,
         generation_seconds=(record.eval_duration or 0) / NANOSECONDS,
+        tool_calls=tuple(text.tool_calls),
+        logprobs=tuple(text.logprobs),
     )
     if completion.finish_reason == "length" and completion.completion_tokens < prompt.max_tokens:
         used = completion.prompt_tokens + completion.completion_tokens
