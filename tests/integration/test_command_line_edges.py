@@ -156,6 +156,13 @@ def test_a_timeout_is_a_finite_time(here: Here, seconds: str) -> None:
     assert ".." not in done.stderr
 
 
+@pytest.mark.parametrize("command", ["result", "status", "cancel"])
+def test_what_can_be_no_id_is_bad_input(here: Here, command: str) -> None:
+    """And no job that has failed."""
+    done = here(command, "no\nid")
+    assert (done.returncode, "task_id" in done.stderr) == (2, True)
+
+
 def test_an_unknown_command_is_one_sentence(here: Here) -> None:
     """click's own message ends with a full stop already."""
     assert ".." not in here("nonsense").stderr
