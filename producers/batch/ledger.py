@@ -140,7 +140,8 @@ class Ledger:
         self._database.execute(
             "INSERT INTO lines (number, custom_id, digest, nth, state, tries)"
             " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO UPDATE"
-            " SET digest = excluded.digest, state = excluded.state, tries = excluded.tries",
+            " SET custom_id = excluded.custom_id, digest = excluded.digest, nth = excluded.nth,"
+            " state = excluded.state, tries = excluded.tries",
             (entry.number, entry.custom_id, entry.digest, entry.nth, entry.state, entry.tries),
         )
 

@@ -185,7 +185,7 @@ class Records:
     def _look_again(self, known: Entry, line: Line) -> LineJob | None:
         """Look at a line that the ledger has."""
         if known.digest != line.digest:
-            raise _changed(line)
+            return self._look_at_correction(known, line)
         again = known.state is LineState.TAKEN or (
             known.state is LineState.FAILED and self._retry_errors
         )
@@ -196,6 +196,25 @@ class Records:
         if known.state is LineState.FAILED:
             known = self._ledger.retry(known)
             self.failed_now -= 1
+        if reading.error is not None:
+            self._fail(known, line.place, known.custom_id, reading.error)
+            return None
+        return self._job_of(known, line, reading.arguments)
+
+    def _look_at_correction(self, known: Entry, line: Line) -> LineJob | None:
+        """Look at a failed line that has another content now, and the same id, if it had one.
+
+        Raises InvalidRequest for any other line that was changed.
+        """
+        reading = self._plan.read(line.text)
+        had_own_id = known.custom_id is not None and known.nth == 0
+        is_same = not had_own_id or reading.custom_id == known.custom_id
+        if known.state is not LineState.FAILED or not self._retry_errors or not is_same:
+            raise _changed(line)
+        self.failed_now -= 1
+        if not had_own_id:
+            return self._look_anew(line, reading)
+        known = self._ledger.retry(known, line.digest)
         if reading.error is not None:
             self._fail(known, line.place, known.custom_id, reading.error)
             return None
@@ -255,7 +274,8 @@ class Records:
 def _changed(line: Line) -> InvalidRequest:
     return InvalidRequest(
         f"{line.place}: is not what it was when this batch began",
-        "Give the same input (lines may be added at its end), or another output.",
+        "Give the same input (lines may be added at its end, and failed ones corrected, with "
+        "--retry-errors), or another output.",
     )
 
 

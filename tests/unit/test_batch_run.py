@@ -378,6 +378,34 @@ def test_failed_lines_can_be_run_again_alone(batch: Batch) -> None:
     assert len(batch.client.submitted) - sent == len(bad) - len(wrong)
 
 
+def test_a_failed_line_may_be_corrected(batch: Batch) -> None:
+    """With --retry-errors, under the id that it has; a line without one gets another."""
+    ok = {"custom_id": "ok", "prompt": "fine"}
+    batch.write(ok, {"custom_id": "a", "prompt": "fail 1"}, {"prompt": "fail 2"}, "no object")
+    batch.run()
+    assert len(batch.failures()) == 3
+    mended = [ok, {"custom_id": "a", "prompt": "one"}, {"prompt": "two"}, {"prompt": "three"}]
+    batch.write(*mended)
+    with pytest.raises(InvalidRequest, match=r"in\.jsonl:2: is not what it was") as caught:
+        batch.run()
+    assert "with --retry-errors" in caught.value.hint
+    run = batch.run(retry_errors=True)
+    assert (run.records.failed_now, batch.failures()) == (0, [])
+    assert len(batch.answers()) == 4
+    batch.write(ok, {"custom_id": "b", "prompt": "one"}, *mended[2:])
+    with pytest.raises(InvalidRequest, match="is not what it was"):
+        batch.run(retry_errors=True)
+
+
+def test_another_id_is_no_correction(batch: Batch) -> None:
+    """The line of the old one would be missing."""
+    batch.write({"custom_id": "a", "prompt": "fail"})
+    batch.run()
+    batch.write({"custom_id": "b", "prompt": "fine"})
+    with pytest.raises(InvalidRequest, match="is not what it was"):
+        batch.run(retry_errors=True)
+
+
 def test_a_run_that_goes_wrong_is_stopped(batch: Batch) -> None:
     """What is in flight is still collected."""
     batch.write(*({"prompt": f"fail {n}"} for n in range(100)))
