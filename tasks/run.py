@@ -7,27 +7,23 @@ Celery passes the answer to its result backend, which settles the job
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
 from typing import Any
 
 import redis
 from celery.exceptions import CeleryError, Ignore
 
 from local_llm_service.tasks import engine_death, retry
-from local_llm_service.tasks.admission import fingerprint_of, text_name
+from local_llm_service.tasks.admission import fingerprint_of
 from local_llm_service.tasks.bounded import bounded_by
 from local_llm_service.tasks.elsewhere import given_up_error, leave_after_death, pass_on
+from local_llm_service.tasks.engine_work import EngineWork, complete_directly
 from local_llm_service.tasks.kind import JobTask
 from local_llm_service.tasks.outcome import Outcome, read_answer, unexpected
 from local_llm_service.tasks.request import JobRequest
-from local_llm_service.tasks.text_vectors import all_vectors
 from local_llm_service.worker import metrics
 from local_llm_service.worker.celery_ext.result_format import NO_TIMINGS
-from local_llm_service.worker.engine import Engine, TextSink, open_engine
 from local_llm_service.worker.errors import (
     Cancelled,
     CrashedTooOften,
@@ -37,15 +33,9 @@ from local_llm_service.worker.errors import (
 )
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
-from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import get_settings
-from local_llm_service.worker.store.outcomes import (
-    Claim,
-    SharedAnswer,
-    SharedFailure,
-    Work,
-)
+from local_llm_service.worker.store.outcomes import Claim, SharedAnswer, SharedFailure, Work
 
 logger = logging.getLogger(__name__)
 
@@ -84,13 +74,7 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
 
 def _run_directly(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
     settings, request = get_settings(), job.parse(args, kwargs)
-    asked = job.kind.prompt(request, settings.max_output_tokens)
-    engine, seconds = _direct_engine(), settings.deadline_seconds
-    model = request.model or settings.model_name
-    if isinstance(asked, ToEmbed):
-        completion = engine.embed(asked, model=model, remaining_seconds=seconds)
-    else:
-        completion = engine.complete(asked, model=model, remaining_seconds=seconds)
+    completion = complete_directly(job.kind, request, settings)
     return read_answer(job, request, completion, settings, queued_seconds=None)
 
 
@@ -118,7 +102,8 @@ class _Run:
         shared = self._claim(request, model, revision)
         if shared is not None:
             return shared
-        completion = self._complete(request, request.model or settings.model_name, revision)
+        work = EngineWork(self._kind, self._runtime, self._in_flight, leads=self._leads)
+        completion = work.complete(request, request.model or settings.model_name, revision)
         queued_seconds = self._delivery.queued_seconds
         with bounded_by(self._in_flight):
             outcome = read_answer(
@@ -128,83 +113,6 @@ class _Run:
         if revision is None or self._runtime.catalog.revision(model) != revision:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
         return self._end_canvas(outcome) if self._canvas else outcome
-
-    def _complete(self, request: JobRequest, model: str, revision: str | None) -> Completion:
-        """Let the engine work."""
-        self._in_flight.model = full_name(model)
-        asked = self._kind.prompt(request, self._runtime.settings.max_output_tokens)
-        if isinstance(asked, ToEmbed):
-            return self._embed(asked, request, model, revision)
-        prompt = engine_death.safer(asked, self._delivery)
-        with self._written(request, prompt) as on_text:
-            completion = self._noted(
-                model,
-                lambda: self._runtime.engine.complete(
-                    prompt,
-                    model=model,
-                    remaining_seconds=self._delivery.remaining_seconds,
-                    stoppable=self._in_flight,
-                    on_text=on_text,
-                ),
-            )
-        if prompt is asked:
-            self._runtime.engine_deaths.acquit(self._delivery.task_id)
-        return completion
-
-    def _embed(
-        self, texts: ToEmbed, request: JobRequest, model: str, revision: str | None
-    ) -> Completion:
-        """The vectors of texts; the engine makes those that are not known."""
-
-        def ask(missing: ToEmbed) -> Completion:
-            remaining = self._delivery.remaining_seconds
-            engine, stoppable = self._runtime.engine, self._in_flight
-            completion = self._noted(
-                model,
-                lambda: engine.embed(
-                    missing, model=model, remaining_seconds=remaining, stoppable=stoppable
-                ),
-            )
-            self._runtime.engine_deaths.acquit(self._delivery.task_id)
-            return completion
-
-        name_of = None
-        if revision is not None:
-            name_of = partial(text_name, self._kind, request, full_name(model), revision)
-        return all_vectors(texts, ask, self._runtime.store.vectors, name_of)
-
-    def _noted(self, model: str, ask: Callable[[], Completion]) -> Completion:
-        """Ask the engine, and note how it did."""
-        served, began_at = self._runtime.served, time.monotonic()
-        try:
-            completion = ask()
-        except ServiceError as error:
-            served.ended(model, error, began_at)
-            raise
-        served.ended(model, None, began_at)
-        return completion
-
-    @contextmanager
-    def _written(self, request: JobRequest, prompt: Prompt) -> Iterator[TextSink | None]:
-        """Where the engine's text goes: to readers, when one of those who wait wants it.
-
-        It is all there before the job's result is. Nobody else can want the text of a job that
-        shares nothing.
-        """
-        if not prompt.spoken or not (request.stream or self._leads):
-            yield None
-            return
-        delivery = self._delivery
-        text = self._runtime.text_writer.open(delivery.task_id, delivery.token, self._leads)
-        self._in_flight.on_text_wanted(text.want)
-        if request.stream:
-            text.want()
-        try:
-            yield text.add
-        except BaseException:
-            text.end(is_complete=False)
-            raise
-        text.end(is_complete=True)
 
     def _check_delivery(self) -> None:
         delivery, settings = self._delivery, self._runtime.settings
@@ -339,8 +247,3 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
     )
     metrics.RELEASES.labels(again.cause).inc()
     return True
-
-
-@lru_cache(maxsize=1)
-def _direct_engine() -> Engine:
-    return open_engine(get_settings())
