@@ -1,6 +1,6 @@
-"""`make demo` runs the five kinds on real text, from an empty machine to a real model's answers.
+"""`make demo` runs five kinds on real text, from an empty machine to a real model's answers.
 
-It starts Redis and a model server if they are missing, and a worker; sends one job of each kind
+It starts Redis and a model server if they are missing, and a worker; sends a job of each
 from examples/; shows each answer with its cost, the quick kinds first; stops all that it started.
 """
 
@@ -27,7 +27,7 @@ INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the demo; return 0 when all five kinds were answered."""
+    """Run the demo; return 0 when all five jobs were answered."""
     try:
         return _demo()
     except KeyboardInterrupt:

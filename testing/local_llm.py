@@ -95,7 +95,7 @@ class LocalLLM:
         return self._add(Scripted((text,)), times)
 
     def reply_json(self, value: object, *, times: int | None = 1) -> Self:
-        """Answer with a value as JSON, for extract_parameters and structured_output."""
+        """Answer with a value as JSON, for a kind or a chat that asks for JSON."""
         return self._add(Scripted((json.dumps(value, ensure_ascii=False),)), times)
 
     def stream(self, *pieces: str, pause_seconds: float = 0.0, times: int | None = 1) -> Self:

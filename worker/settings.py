@@ -110,7 +110,9 @@ class Settings(BaseSettings):
     cache_ttl: int = Field(3600, ge=1, description="Seconds that a cached answer is kept")
     cache_max_entry_bytes: int = Field(262_144, ge=0, description="A larger answer is not cached")
     cache_max_bytes: int = Field(
-        268_435_456, ge=0, description="Size of all cached answers in Redis; the oldest go first"
+        268_435_456,
+        ge=0,
+        description="Size of all cached answers in Redis, and again of vectors; oldest go first",
     )
     dead_letters_bytes: int = Field(
         67_108_864,

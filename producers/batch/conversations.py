@@ -66,7 +66,7 @@ def _one_question(kind: str, turns: Sequence[Mapping[str, Any]]) -> tuple[str | 
     if not is_question:
         raise InvalidRequest(
             f"messages: {kind} takes one message of a user, with at most one of the system before",
-            "Conversations are for summarize and compress.",
+            "Conversations are for chat, summarize and compress.",
         )
     return (system[0] if system else None), turns[-1]["content"]
 

@@ -64,8 +64,8 @@ def client(real: OllamaProcess, redis_client: redis.Redis) -> Iterator[Client]:
         yield Client()
 
 
-def test_the_model_answers_all_five_kinds(client: Client) -> None:
-    """Each kind answers real text with the model's words, right counts and its own fields."""
+def test_the_model_answers_five_kinds(client: Client) -> None:
+    """Each of them answers real text with the model's words, right counts and its own fields."""
     document = Path(EXAMPLES / "document.md").read_text()
     conversation = json.loads((EXAMPLES / "conversation.json").read_text())
     function = json.loads((EXAMPLES / "create_course.json").read_text())
