@@ -13,7 +13,7 @@ import redis
 from local_llm_service import AsyncClient
 from local_llm_service.worker.app import app
 from local_llm_service.worker.errors import NotReady
-from local_llm_service.worker.listening import line
+from local_llm_service.worker.listening import link
 from local_llm_service.worker.store.keys import Keys
 from tests.integration.conftest import run_python
 from tests.integration.test_redis_away import in_a_producer
@@ -194,7 +194,7 @@ def test_a_listener_that_nobody_needs_ends_and_begins_again(
                 listener.look_soon()
                 await until(lambda here=listener: here._task is None, "it ends")  # type: ignore[misc]
 
-    monkeypatch.setattr(line, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(link, "IDLE_SECONDS", 0.0)
     asyncio.run(main())
 
 

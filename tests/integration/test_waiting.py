@@ -14,7 +14,7 @@ from celery import group
 from local_llm_service import tasks
 from local_llm_service.worker.app import app
 from local_llm_service.worker.errors import InternalError
-from local_llm_service.worker.listening import line
+from local_llm_service.worker.listening import link
 from local_llm_service.worker.listening.thread_listener import ThreadListener, process_listener
 from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
@@ -146,7 +146,7 @@ def test_a_listener_that_nobody_needs_ends_and_begins_again(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds no connection for good."""
-    monkeypatch.setattr(line, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(link, "IDLE_SECONDS", 0.0)
     listener = ThreadListener(process_listener().url, KEYS)
     for number in range(2):
         with listener.wait([f"job {number}"]):

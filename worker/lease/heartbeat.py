@@ -82,6 +82,9 @@ class LeaseHeartbeat:
                 # Leases must be renewed whatever is wrong with one chore.
                 logger.critical("lease heartbeat: unexpected %s", type(error).__name__)
                 self._stopped.wait(self._tick_seconds)
+        if self._listener is not None:
+            # Its process may live on: a test's, for example.
+            self._listener.close()
 
     def _tick(self) -> None:
         now = time.monotonic()
