@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pydantic import AliasChoices
 
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess, free_port
@@ -42,6 +43,10 @@ def forget_settings(environment: MutableMapping[str, str]) -> None:
 
 
 forget_settings(os.environ)
+
+# The machine may be busy with other tests: slow examples say nothing of the code.
+settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("busy")
 
 # Set before anything reads it: the Celery app of this process keeps the first REDIS_URL that it
 # sees. `redis_process` starts a Redis at this address.
