@@ -210,7 +210,7 @@ def _options_of(kind: Kind) -> list[Decorator]:
             help_ = "JSON file; default: the line's own."
             found.append(click.option(f"--{word}", given_name, metavar="FILE", help=help_))
             continue
-        default = field.get_default(call_default_factory=True)
+        default = field.get_default(call_default_factory=True, validated_data={})
         is_set = default not in (None, [])
         help_ = f"The same for all lines.{f'  [default: {default}]' if is_set else ''}"
         if (of := _type_of(field.annotation)) is bool:
