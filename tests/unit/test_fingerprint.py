@@ -188,7 +188,7 @@ def test_delivery_does_not_count(task: KindTask, option: str) -> None:
 def test_a_default_counts_the_same_given_or_left_out(task: KindTask) -> None:
     """A call without `max_tokens` and a call with 500 ask the same question."""
     optional = {
-        name: field.get_default(call_default_factory=True)
+        name: field.get_default(call_default_factory=True, validated_data={})
         for name, field in task.kind.request.model_fields.items()
         if name not in DELIVERY and not field.is_required()
     }
