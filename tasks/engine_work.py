@@ -109,7 +109,7 @@ class EngineWork:
             text.want()
         try:
             yield text.add
-        except BaseException:
+        except BaseException:  # whatever ends the work: no reader takes the rest for all
             text.end(is_complete=False)
             raise
         text.end(is_complete=True)

@@ -17,6 +17,7 @@ from local_llm_service.worker.intake.circuit_breaker import CircuitBreaker
 from local_llm_service.worker.intake.engine_deaths import EngineDeaths
 from local_llm_service.worker.intake.gate import Gate
 from local_llm_service.worker.intake.model_catalog import ModelCatalog
+from local_llm_service.worker.intake.publisher import Publisher
 from local_llm_service.worker.intake.served_models import ServedModels
 from local_llm_service.worker.lease.consumption import Consumption
 from local_llm_service.worker.lease.in_flight import InFlightDeliveries, Release
@@ -88,6 +89,21 @@ class WorkerRuntime:
         gate, catalog = Gate(), ModelCatalog(settings, engine)
         breaker = CircuitBreaker(engine, gate, catalog)
         return cls(name, slots, settings, store, engine, gate, catalog, breaker)
+
+    def publisher(self) -> Publisher:
+        """What says of this worker what others may know, not yet started."""
+        return Publisher(
+            self.name,
+            lambda: self.slots,
+            running=lambda: len(self.in_flight),
+            settings=self.settings,
+            store=self.store,
+            engine=self.engine,
+            gate=self.gate,
+            catalog=self.catalog,
+            served=self.served,
+            breaker=self.breaker,
+        )
 
     def release(
         self,

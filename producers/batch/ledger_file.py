@@ -43,7 +43,7 @@ def open_ledger(path: str) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         database.close()
         raise _refusal(path, error) from None
-    except BaseException:
+    except BaseException:  # Ctrl-C, too: the lock on the file ends with the connection
         database.close()
         raise
     return database

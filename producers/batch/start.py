@@ -147,7 +147,7 @@ def _run_to_the_end(
         run = asyncio.run(_run(order, source, records, window, progress))
     except (NotWritten, sqlite3.Error):
         raise  # the last commit stands
-    except BaseException:
+    except BaseException:  # Ctrl-C, too: what is there is kept, and the error goes on
         records.end(everything=False)
         raise
     finally:

@@ -20,7 +20,6 @@ from local_llm_service.worker.celery_ext import transport
 from local_llm_service.worker.celery_ext.afterwork import AfterworkThread
 from local_llm_service.worker.celery_ext.request import PrivateRequest
 from local_llm_service.worker.celery_ext.result_backend import fail
-from local_llm_service.worker.celery_ext.steps import publisher
 from local_llm_service.worker.lease.fan_outs import finish_fan_outs
 from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
 from local_llm_service.worker.lease.model_wait import ModelWait
@@ -96,7 +95,7 @@ class Worker:
         self._qos = transport.QoS.__new__(transport.QoS)
         self._qos.channel = SimpleNamespace(llm_runtime=self.runtime)
         self._qos._quick_ack = lambda _: None
-        self._publisher = publisher(self.runtime)
+        self._publisher = self.runtime.publisher()
         #: Takes under way: the consumer's thread makes one at a time.
         self.taking = 0
         self.publish()

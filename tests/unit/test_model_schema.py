@@ -188,15 +188,19 @@ def test_a_class_goes_out_as_a_schema_and_comes_back_as_an_instance(
     assert type(read) is type(instance)
 
 
-@pytest.mark.skipif(
-    "by_name" not in ModelSchema.read.__globals__["_ANY_NAME"], reason="pydantic before 2.11"
-)
-@pytest.mark.parametrize(("model", "one"), [(ByPath, "one"), (ByNameOnly, "one")])
-def test_a_class_takes_the_name_that_its_schema_shows(model: Any, one: str) -> None:
-    """pydantic's schema of some aliases names the field as the class alone would not take it."""
+@pytest.mark.parametrize("model", [ByPath, ByNameOnly])
+def test_a_class_takes_the_name_that_its_schema_shows(model: Any) -> None:
+    """pydantic's schema of some aliases names the field as the class alone would not take it.
+
+    Before 2.11 pydantic cannot be told to take it: then a path as alias is an honest error.
+    """
     of_class = ModelSchema.of(model)
     (name,) = of_class.schema["properties"]
-    assert of_class.read({name: 5}).one == 5
+    if model is ByPath and "by_name" not in ModelSchema.read.__globals__["_ANY_NAME"]:
+        with pytest.raises(InvalidOutput):
+            of_class.read({name: 5})
+    else:
+        assert of_class.read({name: 5}).one == 5
 
 
 def test_the_model_is_shown_what_the_class_says() -> None:

@@ -20,7 +20,6 @@ from local_llm_service.worker.celery_ext import plain_json
 from local_llm_service.worker.celery_ext.afterwork import AfterworkThread
 from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.celery_ext.transport import prepared, refuse, take_next
-from local_llm_service.worker.intake.publisher import Publisher
 from local_llm_service.worker.lease.fan_outs import finish_fan_outs
 from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
 from local_llm_service.worker.lease.in_flight import Interrupted
@@ -47,7 +46,7 @@ class InProcessWorker:
         self._runtime, self._store = runtime, runtime.store
         self._taking = threading.Lock()
         self._stopped = threading.Event()
-        self._publisher = _publisher(runtime)
+        self._publisher = runtime.publisher()
         self._heartbeat = LeaseHeartbeat(
             runtime.store,
             runtime.in_flight,
@@ -166,19 +165,4 @@ def _chores(runtime: WorkerRuntime) -> tuple[Callable[[], object], ...]:
         lambda: store.endings.sift(keys.QUEUES),
         ModelWait(settings, store, end).end,
         lambda: finish_fan_outs(store),
-    )
-
-
-def _publisher(runtime: WorkerRuntime) -> Publisher:
-    return Publisher(
-        runtime.name,
-        lambda: runtime.slots,
-        running=lambda: len(runtime.in_flight),
-        settings=runtime.settings,
-        store=runtime.store,
-        engine=runtime.engine,
-        gate=runtime.gate,
-        catalog=runtime.catalog,
-        served=runtime.served,
-        breaker=runtime.breaker,
     )

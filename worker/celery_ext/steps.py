@@ -23,7 +23,6 @@ from local_llm_service.worker.celery_ext.plain_app import callback_redis
 from local_llm_service.worker.celery_ext.result_backend import fail, try_without_end
 from local_llm_service.worker.engine import open_engine
 from local_llm_service.worker.intake.gate import Reason
-from local_llm_service.worker.intake.publisher import Publisher
 from local_llm_service.worker.lease.chores import chores
 from local_llm_service.worker.lease.drain import drain, end_late
 from local_llm_service.worker.lease.fan_outs import finish_fan_outs
@@ -119,7 +118,7 @@ class PresenceStep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         """Begin to publish `parent`, which is Celery's worker."""
-        presence = publisher(parent.llm_runtime)
+        presence = parent.llm_runtime.publisher()
         presence.start()
 
         def end(**_: Any) -> None:
@@ -159,22 +158,6 @@ def afterwork_thread(runtime: WorkerRuntime) -> AfterworkThread:
     elsewhere = callback_redis(runtime.settings)
     chores = [] if elsewhere is None else [partial(collect, store, elsewhere)]
     return AfterworkThread(store.afterwork, lambda: app.backend, chores)
-
-
-def publisher(runtime: WorkerRuntime) -> Publisher:
-    """A worker's publisher, not yet started."""
-    return Publisher(
-        runtime.name,
-        lambda: runtime.slots,
-        running=lambda: len(runtime.in_flight),
-        settings=runtime.settings,
-        store=runtime.store,
-        engine=runtime.engine,
-        gate=runtime.gate,
-        catalog=runtime.catalog,
-        served=runtime.served,
-        breaker=runtime.breaker,
-    )
 
 
 def _count_success(sender: Any = None, **_: Any) -> None:
