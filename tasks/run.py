@@ -142,7 +142,7 @@ class _Run:
             return None
         name = fingerprint_of(self._kind, request, model, revision)
         try:
-            claim, shared, text_wanted = single_flight.claim(
+            claim, shared, text_wanted, attempts = single_flight.claim(
                 task_id, token, name, canvas=self._canvas, stream=request.stream
             )
         except redis.RedisError as error:
@@ -153,6 +153,8 @@ class _Run:
             raise Cancelled("the job was cancelled")
         if claim is Claim.LEAD:
             self._leads, self._in_flight.wanted_seconds = name, self._wanted_seconds
+            # Another of the group may have failed since this one was taken.
+            self._in_flight.delivery = replace(self._delivery, attempts=attempts)
             if text_wanted:
                 self._in_flight.want_text()
             return None
@@ -242,7 +244,7 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         delivery.task_id,
         delivery.token,
         delay_seconds=again.delay_seconds,
-        counts=again.counts,
+        attempts=delivery.attempts + 1 if again.counts else 0,
         engine_died=engine_death.how_it_ran(delivery) if died else "",
     )
     metrics.RELEASES.labels(again.cause).inc()

@@ -111,11 +111,11 @@ class WorkerRuntime:
         token: str,
         *,
         delay_seconds: float = 0.0,
-        counts: bool = False,
+        attempts: int = 0,
         engine_died: EngineDeath = "",
     ) -> None:
         """End a delivery: its message goes back now, or as soon as Redis can be reached."""
-        how = {"delay_seconds": delay_seconds, "counts": counts, "engine_died": engine_died}
+        how = {"delay_seconds": delay_seconds, "attempts": attempts, "engine_died": engine_died}
         release = Release(task_id, token, how)
         try:
             self.store.jobs.release(task_id, token, **release.options)

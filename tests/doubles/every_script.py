@@ -128,7 +128,7 @@ def put_back_and_reap(site: Site) -> None:
     task_id = site.ask(delay=0.001)
     wait_until(lambda: site.jobs.wake_deferred(QUEUE) == 1, "a deferred message is due")
     delivery = site.take()
-    assert site.jobs.release(task_id, delivery.token, counts=True)
+    assert site.jobs.release(task_id, delivery.token, attempts=1)
     delivery = site.take()
     assert (delivery.task_id, delivery.attempts) == (task_id, 1)
     assert site.jobs.redis_up_seconds(longest_gap_seconds=5) >= 0
@@ -148,7 +148,7 @@ def leave_groups(site: Site) -> None:
     assert site.jobs.cancel(leader.task_id) is Cancelling.SHARED
     assert site.jobs.settle(leader.task_id, leader.token, ending())[0] is Settled.STORED
     delivery = site.take()
-    claim, outcome, _ = site.single_flight.claim(follower, delivery.token, "other", canvas=True)
+    claim, outcome, *_ = site.single_flight.claim(follower, delivery.token, "other", canvas=True)
     assert (claim, type(outcome)) == (Claim.HANDOFF, SharedAnswer)
     site.single_flight.detach(follower)
     assert site.jobs.settle(follower, delivery.token, ending())[0] is Settled.STORED

@@ -97,7 +97,7 @@ def test_quarantined_and_retried_jobs_count(limits: dict[str, int], site: Site) 
     held = [site.take(), site.take()]
     assert sorted(one.crashes for one in held) == [0, 1]
     for one in held:
-        assert site.jobs.release(one.task_id, one.token, delay_seconds=60, counts=True)
+        assert site.jobs.release(one.task_id, one.token, delay_seconds=60, attempts=1)
     full_at(limits, 2)
 
 

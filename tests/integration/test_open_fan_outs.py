@@ -213,7 +213,7 @@ def test_who_is_taken_meanwhile_gets_the_same_outcome(
     """From the cache, or, as a failure is in no cache, from the fan-out."""
     group.settle(failed=failed)
     delivery = group.take()
-    claim, outcome, _ = group.single_flight.claim(
+    claim, outcome, *_ = group.single_flight.claim(
         delivery.task_id, delivery.token, PRINT, canvas=False
     )
     assert claim is (Claim.HANDOFF if failed else Claim.CACHED)
@@ -263,7 +263,7 @@ def test_jobs_in_a_canvas_go_back_to_a_worker(redis_client: redis.Redis) -> None
     ended: list[Delivery] = []
     for _ in range(3):
         delivery = group.take()
-        claim, outcome, _ = group.single_flight.claim(
+        claim, outcome, *_ = group.single_flight.claim(
             delivery.task_id, delivery.token, PRINT, canvas=True
         )
         assert (claim, type(outcome)) == (Claim.HANDOFF, SharedAnswer)

@@ -147,8 +147,10 @@ def _trace(runtime: WorkerRuntime, delivery: Delivery, message: dict[str, Any]) 
     except Exception as error:  # noqa: BLE001  # no message may end a slot
         logger.error("job %s: message refused: %s", delivery.task_id, type(error).__name__)
         refuse(runtime, delivery)
-    if runtime.in_flight.get(delivery.token) is not None:
-        runtime.release(delivery.task_id, delivery.token, counts=True)  # it has no result
+    in_flight = runtime.in_flight.get(delivery.token)
+    if in_flight is not None:  # it has no result
+        attempts = in_flight.delivery.attempts + 1
+        runtime.release(delivery.task_id, delivery.token, attempts=attempts)
 
 
 def _chores(runtime: WorkerRuntime) -> tuple[Callable[[], object], ...]:

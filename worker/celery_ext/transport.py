@@ -73,9 +73,14 @@ class QoS(kombu_redis.QoS):
         """Forget a delivery that settle.lua has ended; put the message back if it has no result."""
         runtime, in_flight = self._find(delivery_tag)
         if runtime is not None and in_flight is not None:
-            task_id, token = in_flight.delivery.task_id, in_flight.delivery.token
-            logger.error("job %s ended without a result and will run again", task_id)
-            runtime.release(task_id, token, delay_seconds=NO_RESULT_PAUSE_SECONDS, counts=True)
+            delivery = in_flight.delivery
+            logger.error("job %s ended without a result and will run again", delivery.task_id)
+            runtime.release(
+                delivery.task_id,
+                delivery.token,
+                delay_seconds=NO_RESULT_PAUSE_SECONDS,
+                attempts=delivery.attempts + 1,
+            )
         virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:

@@ -167,16 +167,16 @@ class Jobs(Upkeep):
         token: str,
         *,
         delay_seconds: float = 0.0,
-        counts: bool = False,
+        attempts: int = 0,
         engine_died: EngineDeath = "",
     ) -> bool:
         """Put a held message and its followers back to the head of their queues.
 
-        They go at once or after a delay. `counts`: this was a try. `engine_died`: the
-        engine died while the job ran, beside others or alone; they become suspects. False when no
-        worker holds the message under `token`.
+        They go at once or after a delay. `attempts`: tries so far, if this was one. `engine_died`:
+        the engine died while the job ran, beside others or alone; they become suspects. False when
+        no worker holds the message under `token`.
         """
-        args = [task_id, token, int(delay_seconds * 1000), int(counts), engine_died]
+        args = [task_id, token, int(delay_seconds * 1000), attempts, engine_died]
         return bool(self._scripts.run("release", args))
 
     def pass_on(

@@ -20,12 +20,16 @@ from local_llm_service.worker.store.scripts import Scripts
 
 
 class Claimed(NamedTuple):
-    """What to do, with CACHED and HANDOFF the outcome, and with LEAD whether somebody who waits for
-    the answer wants to read its text while it is written."""
+    """What to do, and with CACHED and HANDOFF the outcome.
+
+    With LEAD, whether somebody who waits for the answer wants to read its text while it is written,
+    and the tries of the group so far.
+    """
 
     claim: Claim
     outcome: SharedAnswer | SharedFailure | None = None
     text_wanted: bool = False
+    attempts: int = 0
 
 
 class SingleFlight:
@@ -46,7 +50,7 @@ class SingleFlight:
         reply = self._scripts.run("claim", args)
         claim = Claim(reply[0])
         if claim is Claim.LEAD:
-            return Claimed(claim, text_wanted=bool(reply[1]))
+            return Claimed(claim, text_wanted=bool(reply[1]), attempts=reply[2])
         if claim is Claim.CACHED:
             return Claimed(claim, _answer(reply[1]))
         if claim is Claim.HANDOFF:

@@ -6,7 +6,8 @@
 -- ARGV[4] 1 if others wait for the job in a canvas
 -- ARGV[5] lifetime of a result, s
 -- ARGV[6] 1 if its text is to be read while it is written
--- Returns {"lead", 1 if somebody wants to read its text meanwhile, else 0}: run it;
+-- Returns {"lead", 1 if somebody wants to read its text meanwhile, else 0, tries of its group so
+-- far}: run it;
 -- {"joined"}: another job runs, this one is set aside as its follower;
 -- {"cached", entry}: the answer is there; {"handoff", outcome}: that of the group for which this
 -- job had waited, in a canvas or in an open fan-out; {"settled"}: it has its result; {"cancelled"};
@@ -18,7 +19,8 @@ local id, token, fingerprint = ARGV[1], ARGV[2], ARGV[3]
 local in_canvas, kept_ms, is_streamed = ARGV[4] == '1', ARGV[5] * 1000, ARGV[6] == '1'
 local record, now = JOB_RECORD .. id, clock()
 
-local job = read(record, 'settled', 'token', 'tag', 'fingerprint', 'deadline_ms', 'cancelled')
+local job = read(record, 'settled', 'token', 'tag', 'fingerprint', 'deadline_ms', 'cancelled',
+  'attempts')
 if job.token ~= token then
   if job.settled then return {'settled'} end
   -- The same call again, as its reply was lost.
@@ -55,4 +57,4 @@ if leader and leader ~= id then
 end
 redis.call('HSET', group, 'leader', id, 'token', token)
 keep_until(group, group_until, now)
-return {'lead', redis.call('EXISTS', TEXT_WANTED .. fingerprint)}
+return {'lead', redis.call('EXISTS', TEXT_WANTED .. fingerprint), tonumber(job.attempts or 0)}

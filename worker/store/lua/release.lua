@@ -3,12 +3,13 @@
 -- ARGV[1] task id
 -- ARGV[2] fencing token
 -- ARGV[3] delay, ms; 0 = back to the queue
--- ARGV[4] 1 if this counts as a try
+-- ARGV[4] tries so far, if this counts as one; else 0. A number, as others of its group may have
+--         counted the same try already
 -- ARGV[5] "beside" or "alone" (others ran, or none did) if its engine died while it ran; else ""
 -- Returns 1, or 0 when the message is not held under this token.
 -- uses: JOB_RECORD, UNACKED, clock, count_engine_death, defer, disband, end_delivery, leads
--- uses: put_back, read, share_count, unwrap
-local id, token, delay_ms, counts = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
+-- uses: put_back, raise_to, read, share_count, unwrap
+local id, token, delay_ms, attempts = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local engine_died = ARGV[5]
 local record = JOB_RECORD .. id
 
@@ -17,12 +18,12 @@ if job.token ~= token then return 0 end
 local entry = redis.call('HGET', UNACKED, job.tag)
 if not entry then return 0 end
 local due = delay_ms > 0 and clock() + delay_ms or nil
-local attempts = counts and redis.call('HINCRBY', record, 'attempts', 1) or nil
+raise_to(record, 'attempts', attempts)
 local deaths = engine_died ~= '' and count_engine_death(record, engine_died == 'alone')
 local leading = job.fingerprint and leads(job.fingerprint, id, token)
 end_delivery(job.tag)
 redis.call('HDEL', record, 'token', 'tag', 'worker')
-if attempts and job.fingerprint then share_count(job.fingerprint, id, 'attempts', attempts) end
+if attempts > 0 and job.fingerprint then share_count(job.fingerprint, id, 'attempts', attempts) end
 if deaths and job.fingerprint then share_count(job.fingerprint, id, 'engine_deaths', deaths) end
 if leading then disband(job.fingerprint, due, attempts) end
 if job.caller_left then  -- only the others go on
