@@ -11,7 +11,14 @@ from typing import Any
 
 import click
 
-from local_llm_service.producers.cli import batch, dead, following, jobs, look
+from local_llm_service.producers.cli import (
+    batch,
+    dead,
+    following,
+    jobs,
+    look,
+    webhooks,
+)
 from local_llm_service.producers.cli.output import Exit, fail, note, say
 from local_llm_service.producers.cli.terminal import abandon, prepare_streams
 from local_llm_service.worker.errors import (
@@ -67,7 +74,8 @@ def cli() -> None:
 #: click's error for a command without arguments; before 8.2, click shows the help and exits with 0.
 _NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
-for command in (*jobs.COMMANDS, following.stream, *look.COMMANDS, dead.dead, batch.batch):
+_GROUPS = (dead.dead, batch.batch, webhooks.webhooks)
+for command in (*jobs.COMMANDS, following.stream, *look.COMMANDS, *_GROUPS):
     cli.add_command(command)
 
 
