@@ -11,16 +11,10 @@ from typing import Any
 
 import click
 
-from local_llm_service.producers.cli import (
-    batch,
-    dead,
-    following,
-    jobs,
-    look,
-    webhooks,
-)
+from local_llm_service.producers.cli import batch, dead, following, jobs, look, webhooks
 from local_llm_service.producers.cli.output import Exit, fail, note, say
 from local_llm_service.producers.cli.terminal import abandon, prepare_streams
+from local_llm_service.producers.http.command import serve
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     BrokerUnsafe,
@@ -74,8 +68,15 @@ def cli() -> None:
 #: click's error for a command without arguments; before 8.2, click shows the help and exits with 0.
 _NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
-_GROUPS = (dead.dead, batch.batch, webhooks.webhooks)
-for command in (*jobs.COMMANDS, following.stream, *look.COMMANDS, *_GROUPS):
+for command in (
+    *jobs.COMMANDS,
+    following.stream,
+    *look.COMMANDS,
+    dead.dead,
+    batch.batch,
+    serve,
+    webhooks.webhooks,
+):
     cli.add_command(command)
 
 
