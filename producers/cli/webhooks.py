@@ -1,4 +1,4 @@
-"""`webhooks`: look at the messages to callers' servers that wait or were given up, and try again."""
+"""`webhooks`: look at the events that wait to be delivered or were given up, and deliver again."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Delivers events, as each HTTP process does: takes what is due from Redis, sends it, and notes what
-became of it. A process that dies leaves its events to the others: they are due again."""
+"""Delivers events, as each HTTP process does: takes what is due from Redis, sends it, and notes
+what became of it. A process that dies leaves its events to the others: they are due again."""
 
 from __future__ import annotations
 
@@ -149,8 +149,14 @@ class Deliveries:
             "User-Agent": "local-llm-service",
             **self._signer.headers(event.event_id, int(time()), body),
         }
-        limits = {"resolve": self._resolve, "try_seconds": self._try_seconds}
-        return await send(target, self._allowed, body, headers, **limits)
+        return await send(
+            target,
+            self._allowed,
+            body,
+            headers,
+            resolve=self._resolve,
+            try_seconds=self._try_seconds,
+        )
 
 
 def what_follows(tries: int, reply: Reply) -> tuple[Outcome, float]:

@@ -25,7 +25,7 @@ class Signer:
     @lru_cache(maxsize=8)
     def of(secret: str) -> Signer:
         """Read WEBHOOK_SECRET. Raises InvalidSetting."""
-        return Signer(tuple(map(_key, secret.split())))
+        return Signer(tuple(map(_key, secret.split() or [secret] * bool(secret))))
 
     def headers(self, event_id: str, unix_seconds: int, body: bytes) -> dict[str, str]:
         """The headers of one try to deliver this body."""
