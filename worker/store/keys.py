@@ -56,7 +56,8 @@ WEBHOOKS_GIVEN_UP_MOST: Final = 1000
 #: quarantined job, how long statistics outlive the last job and the clock the last worker (longer
 #: than any deadline), and what Redis needs for a cache entry, and for a job, beside its own bytes
 #: (MEMORY USAGE of keys, values and indexes); how many waiters one script answers; how long a text
-#: lives, and how long the name of a run is; the bounds of webhooks.
+#: lives, and how long the name of a run is; the bounds of webhooks, and at
+#: how many of them one look is.
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_BYTES": 65_536,
@@ -77,6 +78,7 @@ NUMBERS: Final = {
     "WEBHOOK_GONE_SECONDS": WEBHOOK_GONE_SECONDS,
     "WEBHOOKS_MOST": WEBHOOKS_MOST,
     "WEBHOOKS_GIVEN_UP_MOST": WEBHOOKS_GIVEN_UP_MOST,
+    "WEBHOOKS_LOOK": 200,
 }
 
 
