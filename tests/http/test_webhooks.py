@@ -548,10 +548,11 @@ def test_a_name_of_a_private_address_is_not_told(told: Receiver, answer: list[st
 
 
 def test_only_the_open_addresses_of_a_name_are_connected_to(told: Receiver) -> None:
-    """A private one beside them is left out. The name stays in the header."""
+    """A private one beside them is left out, and one that is dead is not the last. The name stays
+    in the header."""
     url = f"http://hooks.example.com:{told.server_port}/"
-    resolver = Resolver(["127.0.0.3", "::ffff:127.0.0.1"])
-    assert sent(url, "*.example.com 127.0.0.1", resolve=resolver) == Reply("204", 204)
+    resolver = Resolver(["127.0.0.3", "127.0.0.4", "::ffff:127.0.0.1"])
+    assert sent(url, "*.example.com 127.0.0.4 127.0.0.1", resolve=resolver) == Reply("204", 204)
     (got,) = told.got
     assert got.headers["host"] == f"hooks.example.com:{told.server_port}"
 
