@@ -6,6 +6,7 @@ message may come from elsewhere (`send_task`, another language). The caller pass
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeGuard, TypeVar
@@ -173,6 +174,9 @@ def check_shared(request: type[R], kwargs: Mapping[str, Any], limits: Limits) ->
             raise InvalidRequest(_explain(wrong)) from None
 
 
+_MEMBER = re.compile(r"[a-z_]+(\.[a-z_]+)*: ", re.ASCII)
+
+
 def _problems(error: ValidationError) -> list[ErrorDetails]:
     return error.errors(include_url=False, include_input=False, include_context=False)
 
@@ -183,7 +187,10 @@ def _explain(problems: Sequence[ErrorDetails]) -> str:
     for problem in problems[:5]:
         path = ".".join(str(part) for part in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{path}: {message}" if path else message)
+        if path:
+            # A check of a whole object says by itself which of its members is wrong.
+            message = f"{path}{'.' if _MEMBER.match(message) else ': '}{message}"
+        lines.append(message)
     if len(problems) > len(lines):
         lines.append(f"and {len(problems) - len(lines)} more")
     return "; ".join(lines)

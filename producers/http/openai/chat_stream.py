@@ -44,8 +44,17 @@ class ChatChunks:
     """`chat.completion.chunk`s of one job. Calls and log probabilities come with the answer."""
 
     def __init__(self, task_id: str, model: str, facts: Facts, *, with_usage: bool) -> None:
-        self._task_id, self._model = task_id, model
-        self._facts, self._with_usage = facts, with_usage
+        self._shared = {
+            "id": completion_id(task_id),
+            "object": "chat.completion.chunk",
+            "created": facts.created,
+            "model": model,
+            "system_fingerprint": fingerprint_of(model, facts),
+            "service_tier": facts.tier,
+        }
+        if with_usage:
+            self._shared["usage"] = None
+        self._with_usage = with_usage
 
     def begin(self) -> Iterator[dict[str, Any]]:
         yield self._chunk([_choice({"role": "assistant", "content": "", "refusal": None})])
@@ -54,26 +63,15 @@ class ChatChunks:
         yield self._chunk([_choice({"content": piece})])
 
     def end(self, answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        self._model = answer["model"]
         for place, call in enumerate(calls_of(answer["message"])):
             yield self._chunk([_choice({"tool_calls": [{"index": place, **call}]})])
         last = _choice({}, answer["finish_reason"], logprobs_of(answer))
-        yield {**self._chunk([last]), "local": local_of(answer)}
+        yield self._chunk([last]) | {"local": local_of(answer)}
         if self._with_usage:
-            yield {**self._chunk([]), "usage": usage_of(answer["usage"])}
+            yield self._chunk([]) | {"usage": usage_of(answer["usage"])}
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        usage = {"usage": None} if self._with_usage else {}
-        return {
-            "id": completion_id(self._task_id),
-            "object": "chat.completion.chunk",
-            "created": self._facts.created,
-            "model": self._model,
-            "choices": choices,
-            "system_fingerprint": fingerprint_of(self._model, self._facts),
-            "service_tier": self._facts.tier,
-            **usage,
-        }
+        return self._shared | {"choices": choices}
 
 
 def _choice(

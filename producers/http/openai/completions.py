@@ -109,8 +109,10 @@ class TextChunks:
     """`text_completion`s of one job, each with a piece of its text."""
 
     def __init__(self, task_id: str, model: str, facts: Facts, *, with_usage: bool) -> None:
-        self._task_id, self._model = task_id, model
-        self._facts, self._with_usage = facts, with_usage
+        self._shared = _object(task_id, model, facts)
+        if with_usage:
+            self._shared["usage"] = None
+        self._with_usage = with_usage
 
     def begin(self) -> Iterator[dict[str, Any]]:
         return iter(())
@@ -119,14 +121,12 @@ class TextChunks:
         yield self._chunk([_choice(piece)])
 
     def end(self, answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        self._model = answer["model"]
-        yield {**self._chunk([_choice("", 0, answer)]), "local": local_of(answer)}
+        yield self._chunk([_choice("", 0, answer)]) | {"local": local_of(answer)}
         if self._with_usage:
-            yield {**self._chunk([]), "usage": usage_of(answer["usage"])}
+            yield self._chunk([]) | {"usage": usage_of(answer["usage"])}
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        usage = {"usage": None} if self._with_usage else {}
-        return {**_object(self._task_id, self._model, self._facts), "choices": choices, **usage}
+        return self._shared | {"choices": choices}
 
 
 def _object(task_id: str, model: str, facts: Facts) -> dict[str, Any]:
