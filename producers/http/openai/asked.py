@@ -78,6 +78,8 @@ async def streamed(call: Call, asked: Asked, chunks: Callable[[str], Chunks]) ->
     try:
         await asyncio.wait((first,), timeout=FIRST_SECONDS)
         if first.done() and (event := first.result()).type in ("failed", "cancelled"):
+            async for _ in events:  # whoever stops before the end has left the job
+                pass
             raise error_of(event)
     except BaseException:
         await _left(first, events)

@@ -83,8 +83,12 @@ def _choice(
 async def written(
     events: AsyncGenerator[StreamEvent[Any], None], chunks: Chunks
 ) -> AsyncGenerator[bytes, None]:
-    """A job's events as server-sent ones. They end with `[DONE]` or with an error."""
+    """A job's events as server-sent ones. They end with `[DONE]` or with an error.
+
+    `events` is read to its end: a reader that stops before has left its job.
+    """
     has_begun, given = False, []
+    error: ServiceError | None = StreamBroken("the stream ended before the answer")
     try:
         async for event in events:
             if not has_begun and event.type in ("text", "end"):
@@ -95,21 +99,25 @@ async def written(
                 given.append(event.text)
                 for chunk in chunks.text(event.text):
                     yield _event(chunk)
-            elif event.answer is not None:
-                answer = event.answer.model_dump(mode="json")
-                if _encoded("".join(given)) != _encoded(text_of(answer)):
-                    raise StreamBroken("the answer differs from the text that was sent")
-                for chunk in chunks.end(answer):
-                    yield _event(chunk)
-                yield sse("[DONE]")
-                return
+            elif event.answer is None:
+                error = error_of(event)
             else:
-                raise error_of(event)
-        raise StreamBroken("the stream ended before the answer")
-    except ServiceError as error:
-        yield _event({"error": problem_of(error).error_object})
+                answer = event.answer.model_dump(mode="json")
+                error = _differs("".join(given), answer)
+                for chunk in chunks.end(answer) if error is None else ():
+                    yield _event(chunk)
+    except ServiceError as raised:
+        error = raised
     finally:
         await events.aclose()
+    yield sse("[DONE]") if error is None else _event({"error": problem_of(error).error_object})
+
+
+def _differs(given: str, answer: Mapping[str, Any]) -> StreamBroken | None:
+    """The error for a stream whose text is not the answer's; its reader has believed it."""
+    if _encoded(given) == _encoded(text_of(answer)):
+        return None
+    return StreamBroken("the answer differs from the text that was sent")
 
 
 def _encoded(text: str) -> bytes:
