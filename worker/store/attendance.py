@@ -25,6 +25,8 @@ class Attendance:
     def attend(self, task_ids: Sequence[str], orphan_seconds: float) -> Calls[int]:
         """Note that this process holds the connections for these jobs. It counts as alive for
         `orphan_seconds`, but SHORTEST_SPEAK_SECONDS at least."""
+        if not task_ids:
+            return 0
         kept_ms = int(max(orphan_seconds, SHORTEST_SPEAK_SECONDS) * 1000)
         return int((yield Script("attend", [kept_ms, *task_ids])))
 
