@@ -11,14 +11,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from local_llm_service.producers.http.process import Process
 from local_llm_service.worker.errors import BrokerUnreachable, Cancelled, ShuttingDown
 from local_llm_service.worker.store import attendance as moves
 from local_llm_service.worker.store.calls import Calls
-
-if TYPE_CHECKING:
-    from local_llm_service.producers.http.service import HttpService
 
 E = TypeVar("E", bound=BaseException)
 
@@ -29,7 +27,7 @@ AT_ONCE = 500
 class Attendance:
     """The jobs whose callers hold a connection to this process."""
 
-    def __init__(self, service: HttpService) -> None:
+    def __init__(self, service: Process) -> None:
         self._service = service
         #: Set when there is something to say at once.
         self.changed = asyncio.Event()

@@ -65,7 +65,7 @@ class PathApp:
                 return
             raise MethodNotAllowed(self.allowed)
         request = Request(scope, receive)
-        caller = await authorize(self._service, request, public=operation.public)
+        caller = await authorize(self._service.key_ring, request, public=operation.public)
         state["tenant"] = caller.tenant
         if not operation.streams_body:
             _check_length(request.headers, self._service.settings.max_body_bytes)

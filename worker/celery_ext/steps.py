@@ -18,9 +18,9 @@ from local_llm_service.worker import metrics
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.afterwork import AfterworkThread
 from local_llm_service.worker.celery_ext.bare_lists import collect, collect_all
+from local_llm_service.worker.celery_ext.control import cancel
 from local_llm_service.worker.celery_ext.expected_parts import check_parts
 from local_llm_service.worker.celery_ext.plain_app import callback_redis
-from local_llm_service.worker.celery_ext.control import cancel
 from local_llm_service.worker.celery_ext.result_backend import fail, try_without_end
 from local_llm_service.worker.engine import open_engine
 from local_llm_service.worker.intake.gate import Reason
@@ -137,7 +137,9 @@ def lease_heartbeat(
     reaper = Reaper(runtime.settings, runtime.store, gate, partial(fail, runtime))
     model_wait = ModelWait(runtime.settings, runtime.store, partial(fail, runtime))
     watchdog = Watchdog(jobs, runtime.consumption, lambda: runtime.could_take)
-    orphans = Orphans(runtime.store, runtime.settings.orphan_seconds, partial(cancel, runtime.store))
+    orphans = Orphans(
+        runtime.store, runtime.settings.orphan_seconds, partial(cancel, runtime.store)
+    )
     overdue = Overdue(jobs, in_flight, replace_slot, runtime.slots)
     lease_seconds = runtime.settings.lease_seconds
     return LeaseHeartbeat(

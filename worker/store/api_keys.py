@@ -163,8 +163,8 @@ class ApiKeys:
 
     def count(self) -> Calls[int]:
         """How many keys there are, revoked ones too."""
-        return int((yield Command(("HLEN", self._keys.api_keys))))
+        return int((yield Command(("HLEN", self._keys.api_key_records))))
 
     def records(self) -> Calls[dict[str, str]]:
         """The record of each key, by its id."""
-        return dict((yield Command(("HGETALL", self._keys.api_keys))))
+        return dict((yield Command(("HGETALL", self._keys.api_key_records))))

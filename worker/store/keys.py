@@ -250,7 +250,7 @@ class Keys:
 
     # --- Callers over HTTP ---
     #: Hash key id → JSON of an API key, see api_keys.ApiKey. No lifetime: they are an operator's.
-    api_keys = _Name("api_keys")
+    api_key_records = _Name("api_keys")
     #: String, by key id: when all requests of this key would be worked off at its rate, ms. Lives
     #: until then.
     api_rate = _Name("api_rate:")

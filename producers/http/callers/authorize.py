@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from local_llm_service.producers.http.callers.caller import Caller
-from local_llm_service.producers.http.callers.key_ring import ANONYMOUS
+from local_llm_service.producers.http.callers.key_ring import ANONYMOUS, KeyRing
 from local_llm_service.worker.store.api_keys import parts_of
 
-if TYPE_CHECKING:
-    from local_llm_service.producers.http.service import HttpService
 
-
-async def authorize(service: HttpService, request: Request, *, public: bool) -> Caller:
+async def authorize(key_ring: KeyRing, request: Request, *, public: bool) -> Caller:
     """The caller of a request; a public operation needs no key.
 
     Raises Unauthorized, RateLimited, and BrokerUnreachable.
     """
     if public:
         return ANONYMOUS
-    return await service.key_ring.caller_of(_presented(request.headers))
+    return await key_ring.caller_of(_presented(request.headers))
 
 
 def _presented(headers: Headers) -> str | None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
 
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.callers.key_ring import rate_limited
+from local_llm_service.producers.http.process import Process
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.store.key_bounds import KeyBounds
 
-if TYPE_CHECKING:
-    from local_llm_service.producers.http.service import HttpService
-
 
 @asynccontextmanager
-async def counted(service: HttpService, caller: Caller, task_id: str) -> AsyncIterator[None]:
+async def counted(service: Process, caller: Caller, task_id: str) -> AsyncIterator[None]:
     """The job counts among its key's from here on; not where its submit raises.
 
     Where the key has all its jobs already, and the caller of one of them has gone away, the new

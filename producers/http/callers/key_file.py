@@ -100,7 +100,7 @@ class KeyFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Alone among those who write it: the lock is a file of its own, as this one is replaced."""
+        """Alone among those who write. The lock is a file of its own: this one is replaced."""
         lock = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

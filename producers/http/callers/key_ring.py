@@ -9,17 +9,13 @@ from __future__ import annotations
 import asyncio
 from functools import lru_cache
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from local_llm_service.producers.http.callers.anonymous import may_be_anonymous
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.callers.key_file import KeyFile
+from local_llm_service.producers.http.process import Process
 from local_llm_service.worker.errors import RateLimited, Unauthorized
 from local_llm_service.worker.store.api_keys import ApiKey, ApiKeys, parts_of
-from local_llm_service.worker.store.keys import Keys
-
-if TYPE_CHECKING:
-    from local_llm_service.producers.http.service import HttpService
 
 ANONYMOUS = Caller()
 #: Whether there are keys is known at most so late.
@@ -32,7 +28,7 @@ _NOBODY = "{}"
 class KeyRing:
     """One process's look at the keys, in its event loop."""
 
-    def __init__(self, service: HttpService) -> None:
+    def __init__(self, service: Process) -> None:
         settings = service.settings
         self._service = service
         self._file = KeyFile(settings.api_keys_file) if settings.api_keys_file else None

@@ -8,15 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from time import monotonic
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.callers.key_ring import rate_limited
+from local_llm_service.producers.http.process import Process
 from local_llm_service.worker.store.key_bounds import STREAM_SECONDS, KeyBounds
-
-if TYPE_CHECKING:
-    from local_llm_service.producers.http.service import HttpService
 
 #: As many names in one call of a script, whose arguments Lua has to hold.
 AT_ONCE = 500
@@ -25,7 +22,7 @@ AT_ONCE = 500
 class OpenStreams:
     """The streams that this process holds."""
 
-    def __init__(self, service: HttpService, changed: asyncio.Event) -> None:
+    def __init__(self, service: Process, changed: asyncio.Event) -> None:
         self._service, self._changed = service, changed
         self._open: defaultdict[str, set[str]] = defaultdict(set)
         self._closed: defaultdict[str, set[str]] = defaultdict(set)
@@ -72,8 +69,8 @@ class OpenStreams:
         for key_id in list(self._open):
             held = list(self._open[key_id])
             for start in range(0, len(held), AT_ONCE):
-                names = held[start : start + AT_ONCE]
-                await self._service.drive(bounds.keep_streams(key_id, names))
+                some = held[start : start + AT_ONCE]
+                await self._service.drive(bounds.keep_streams(key_id, some))
             if not self._open[key_id]:
                 del self._open[key_id]
         self._renewed_at = monotonic()

@@ -6,10 +6,10 @@
 -- Returns {record, ms until this request may come, 0 = now, the SHA-256 of each secret that holds
 -- now}; {"", 0} for a key that is not known or has expired. A request with another secret does not
 -- count. One that is sent again, as the reply was lost, counts again.
--- uses: API_KEYS, API_RATE, clock, whole
+-- uses: API_KEY_RECORDS, API_RATE, clock, whole
 local id, presented, record = ARGV[1], ARGV[2], ARGV[3]
 
-if record == '' then record = redis.call('HGET', API_KEYS, id) or '' end
+if record == '' then record = redis.call('HGET', API_KEY_RECORDS, id) or '' end
 local is_json, key = pcall(cjson.decode, record)
 if not is_json or type(key) ~= 'table' then return {'', 0} end
 local now = clock()
@@ -32,7 +32,7 @@ local function wait_ms(rate)
   local after = math.max(before, now) + period_ms / rate.count
   local ahead = after - now
   if ahead - period_ms >= 1 then return math.ceil(ahead - period_ms) end
-  redis.call('HDEL', API_KEYS, '')  -- a first write that needs no memory, as in renew.lua
+  redis.call('HDEL', API_KEY_RECORDS, '')  -- a first write that needs no memory, as in renew.lua
   redis.call('SET', API_RATE .. id, string.format('%.3f', after), 'PX', whole(math.ceil(ahead)))
   return 0
 end
