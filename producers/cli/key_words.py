@@ -28,7 +28,7 @@ class _Word(click.ParamType):  # type: ignore[type-arg]  # as in reading.py
 
 
 def _name(word: str) -> str:
-    if re.match(NAME_PATTERN, word) is None:
+    if re.fullmatch(NAME_PATTERN, word) is None:
         raise ValueError("must be 1 to 60 of a-z, 0-9, `.`, `_` and `-`")
     return word
 

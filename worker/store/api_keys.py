@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from local_llm_service.worker.store.calls import Calls, Command, Script
 from local_llm_service.worker.store.keys import Keys
 
-NAME_PATTERN = r"^[a-z0-9._-]{1,60}\Z"
+NAME_PATTERN = r"^[a-z0-9._-]{1,60}$"
 _ID_DIGITS, _SECRET_CHARACTERS = 12, 43
 _KEY_TEXT = re.compile(
     rf"llm_([0-9a-f]{{{_ID_DIGITS}}})_([A-Za-z0-9_-]{{{_SECRET_CHARACTERS}}})", re.ASCII
@@ -57,7 +57,7 @@ class Secret(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, defer_build=True)
 
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}\Z")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     until_ms: int | None = None
 
 

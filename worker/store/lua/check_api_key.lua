@@ -11,7 +11,7 @@ local id, presented, record = ARGV[1], ARGV[2], ARGV[3]
 
 if record == '' then record = redis.call('HGET', API_KEY_RECORDS, id) or '' end
 local is_json, key = pcall(cjson.decode, record)
-if not is_json or type(key) ~= 'table' then return {'', 0} end
+if not is_json or type(key) ~= 'table' or type(key.secrets) ~= 'table' then return {'', 0} end
 local now = clock()
 if key.expires_ms and now >= key.expires_ms then return {'', 0} end
 
