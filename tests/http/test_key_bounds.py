@@ -242,9 +242,7 @@ def _always(condition: Callable[[], bool], seconds: float) -> None:
 
 @pytest.mark.usefixtures("streaming")
 @pytest.mark.local_llm(settings={"orphan_seconds": 0.2})
-def test_background_jobs_count_and_are_nobodys_orphans(
-    http: HttpSite, local_llm: LocalLLM
-) -> None:
+def test_background_jobs_count_and_are_nobodys_orphans(http: HttpSite, local_llm: LocalLLM) -> None:
     mine = add_key("mine", "--concurrency", "1")
     with local_llm.held():
         task_id = http.post("/background", headers=mine).json()["id"]
