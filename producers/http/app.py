@@ -12,6 +12,7 @@ from starlette.routing import Router
 
 from local_llm_service.producers.http import first_routes, health, webhooks
 from local_llm_service.producers.http.gateway import Gateway, no_such_path, routes_of
+from local_llm_service.producers.http.holding import hold_on
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.service import HttpService
 from local_llm_service.tasks.outcome import place_of
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 OPERATIONS: tuple[Operation, ...] = (*first_routes.OPERATIONS, *health.OPERATIONS)
 
 #: What runs as long as the process does. Each bears that Redis is away, and ends when cancelled.
-BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = (webhooks.deliver,)
+BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = (hold_on, webhooks.deliver)
 
 
 def make_app() -> Gateway:

@@ -7,10 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import finalize
 
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http import webhooks
 from local_llm_service.producers.http.call import Call, ClientGone
+from local_llm_service.producers.http.callers.concurrency import counted
 from local_llm_service.producers.http.event_stream import unbroken
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.job_core import JobCore, task_of
@@ -57,8 +59,8 @@ async def submit(
     """Submit a job for the caller. `webhook`: the URL that is told of its end, by an event of this
     kind (webhooks/noting.py).
 
-    Raises Forbidden, and what `AsyncClient.submit` raises; InvalidRequest for a URL that no event
-    may go to, and nothing was queued.
+    Raises Forbidden, RateLimited, and what `AsyncClient.submit` raises; InvalidRequest for a URL
+    that no event may go to, and nothing was queued.
     """
     if webhook is not None:
         await webhooks.check_target(call.service, webhook)
@@ -66,7 +68,8 @@ async def submit(
     given = {**given, **_limited(call, asked.kind, given)}
     given.pop("task_id", None)
     made = task_id or call.caller.new_id()
-    job = await call.service.client.submit(asked.kind, given, task_id=made)
+    async with counted(call.service, call.caller, made):
+        job = await call.service.client.submit(asked.kind, given, task_id=made)
     if webhook is not None:
         await webhooks.notify_at_end(call.service, job.id, webhook, event_kind)
     return job
@@ -109,11 +112,22 @@ async def _plain(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
 
 
 async def stream(call: Call, asked: Asked) -> JobStream:
-    """Submit a job whose text is read meanwhile; a reader that goes away leaves it as `answer`."""
+    """Submit a job whose text is read meanwhile; a reader that goes away leaves it as `answer`.
+
+    Raises RateLimited, before there is a job, also for a stream too many.
+    """
+    await call.open_stream()
     patient = _patient(call, asked)
     given = {**as_object(patient.arguments), "stream": True}
     job = await submit(call, Asked(asked.kind, given))
-    return JobStream(job, _held(call, job, unbroken(followed(call, job))))
+    events = unbroken(followed(call, job))
+    if job._facts.result is None:
+        events = _held(call, job, events)
+        attendance = call.service.attendance
+        attendance.begin(job.id)
+        # Should nobody ever read them: the client has gone already.
+        finalize(events, attendance.leave, job.id, quietly=True).atexit = False
+    return JobStream(job, events)
 
 
 async def followed(
@@ -149,9 +163,13 @@ async def followed(
 async def _held(
     call: Call, job: AsyncJob[Any], events: AsyncGenerator[StreamEvent[Any], None]
 ) -> AsyncGenerator[StreamEvent[Any], None]:
-    async with call.service.attendance.hold(job.id):
+    attendance = call.service.attendance
+    async with attendance.hold(job.id):
         try:
             async for event in events:
+                error = event.error and attendance.explained(job.id, event.error)
+                if error is not event.error:
+                    event = StreamEvent("failed", offset=event.offset, error=error)
                 yield event
         finally:
             await events.aclose()
