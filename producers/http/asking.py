@@ -54,20 +54,24 @@ async def submit(call: Call, asked: Asked, *, task_id: str | None = None) -> Asy
 
 
 async def answer(call: Call, asked: Asked) -> dict[str, Any]:
-    """Submit a job and wait for its answer, as plain data.
+    """Submit a job and wait for its answer, as plain data. Raises as `submit` and `attended`."""
+    return await attended(call, await submit(call, patient(call, asked)))
+
+
+async def attended(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
+    """The answer of a job that is there for this request alone, as plain data.
 
     Raises the job's own error; ClientGone, whose job is left ORPHAN_SECONDS; ShuttingDown.
     """
-    job = await submit(call, _patient(call, asked))
-    if job._facts.result is not None:  # the cache had it
-        return await _plain(call, job)
+    if has_answer(job):
+        return await plain_answer(call, job)
     async with call.service.attendance.hold(job.id):
         return await waited(call, job)
 
 
 async def waited(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
     """A job's answer as plain data. Raises the job's own error, ClientGone and ShuttingDown."""
-    waiting = asyncio.create_task(_plain(call, job))
+    waiting = asyncio.create_task(plain_answer(call, job))
     gone = asyncio.create_task(call.gone())
     stopping = asyncio.create_task(call.service.stopping.wait())
     try:
@@ -84,17 +88,28 @@ async def waited(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
             await waiting
 
 
-async def _plain(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
+def has_answer(job: AsyncJob[Any]) -> bool:
+    """Whether the answer is known in this process: the cache had it."""
+    return job._facts.result is not None
+
+
+async def plain_answer(
+    call: Call, job: AsyncJob[Any], timeout_seconds: float | None = None
+) -> dict[str, Any]:
+    """A job's answer as plain data, whoever goes away; see JobCore.plain_result."""
     here = call.service.client.here()
-    return await here.drive(JobCore(here, job._facts).plain_result())
+    return await here.drive(JobCore(here, job._facts).plain_result(timeout_seconds))
 
 
 async def stream(call: Call, asked: Asked) -> JobStream:
     """Submit a job whose text is read meanwhile; a reader that goes away leaves it as `answer`."""
-    patient = _patient(call, asked)
-    given = {**as_object(patient.arguments), "stream": True}
-    job = await submit(call, Asked(asked.kind, given))
-    return JobStream(job, _held(call, job, unbroken(followed(call, job))))
+    job = await submit(call, streamed(patient(call, asked)))
+    return JobStream(job, attended_events(call, job, unbroken(followed(call, job))))
+
+
+def streamed(asked: Asked) -> Asked:
+    """The same, with a text that can be read while it is written."""
+    return Asked(asked.kind, {**as_object(asked.arguments), "stream": True})
 
 
 async def followed(
@@ -127,9 +142,10 @@ async def followed(
         await events.aclose()
 
 
-async def _held(
+async def attended_events(
     call: Call, job: AsyncJob[Any], events: AsyncGenerator[StreamEvent[Any], None]
 ) -> AsyncGenerator[StreamEvent[Any], None]:
+    """The events of a job that is there for this request alone."""
     async with call.service.attendance.hold(job.id):
         try:
             async for event in events:
@@ -150,7 +166,7 @@ def shutting_down(task_id: str) -> ShuttingDown:
     return ShuttingDown(f"this process ends; job {task_id} goes on")
 
 
-def _patient(call: Call, asked: Asked) -> Asked:
+def patient(call: Call, asked: Asked) -> Asked:
     """The same, with the caller's patience as its deadline if it names none."""
     given = as_object(asked.arguments)
     patience = call.header("x-stainless-read-timeout")

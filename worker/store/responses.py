@@ -1,5 +1,7 @@
-"""What is kept of OpenAI's responses beside their jobs, as calls (calls.py): the facts of a request,
-and which of a job's texts have been told, so that any process goes on after any piece of one.
+"""What is kept of OpenAI's responses beside their jobs, as calls (calls.py).
+
+The facts of a request; and which of a job's texts have been told, so that any process goes on after
+any piece of one.
 """
 
 from __future__ import annotations
