@@ -104,7 +104,7 @@ async def plain_answer(
 async def stream(call: Call, asked: Asked) -> JobStream:
     """Submit a job whose text is read meanwhile; a reader that goes away leaves it as `answer`."""
     job = await submit(call, streamed(patient(call, asked)))
-    return JobStream(job, attended_events(call, job, unbroken(followed(call, job))))
+    return JobStream(job, _attended_events(call, job, unbroken(followed(call, job))))
 
 
 def streamed(asked: Asked) -> Asked:
@@ -142,7 +142,7 @@ async def followed(
         await events.aclose()
 
 
-async def attended_events(
+async def _attended_events(
     call: Call, job: AsyncJob[Any], events: AsyncGenerator[StreamEvent[Any], None]
 ) -> AsyncGenerator[StreamEvent[Any], None]:
     """The events of a job that is there for this request alone."""

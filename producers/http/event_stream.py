@@ -52,6 +52,9 @@ class EventStream(Response):
         """Send the pieces."""
         start = {"type": "http.response.start", "status": self.status_code}
         await send({**start, "headers": self.raw_headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         gone = asyncio.create_task(self._call.gone())
         try:
             async for piece in self._until(gone):

@@ -27,6 +27,7 @@ from local_llm_service.producers.http.openai.responses_object import (
     status_of,
 )
 from local_llm_service.producers.http.renaming import in_words_of
+from local_llm_service.producers.job_core import task_of
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     InvalidRequest,
@@ -68,6 +69,8 @@ async def conversation_of(call: Call, response_id: str | None) -> list[dict[str,
 async def submitted(call: Call, ask: ResponseAsk, facts: ResponseFacts) -> AsyncJob[Any]:
     """Submit the job of a response. What is kept of it is there before the job can end."""
     service, keys = call.service, call.service.store.keys
+    with in_words_of(own_words):
+        task_of(ask.asked.kind).parse((), ask.asked.arguments)  # before anything of it is kept
     asked = ask.asked if ask.in_background else patient(call, ask.asked)
     asked = streamed(asked) if ask.streams or ask.in_background else asked
     if not ask.is_stored:

@@ -65,7 +65,7 @@ async def create(call: Call) -> Response:
     headers = {"X-Local-LLM-Task-Id": job.id}
     if ask.streams:
         state = JobState.SUCCEEDED if has_answer(job) else JobState.QUEUED
-        return EventStream(call, written(call, facts, job, state), headers=headers)
+        return EventStream(call, await written(call, facts, job, state), headers=headers)
     if ask.in_background and not has_answer(job):
         return json_reply(pending(facts, "queued"), headers=headers)
     answer = await attended(call, job)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 from local_llm_service.producers.async_client import AsyncJob
-from local_llm_service.producers.http.asking import (
-    attended_events,
-    error_of,
-    followed,
-)
+from local_llm_service.producers.http.asking import error_of, followed
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import unbroken
 from local_llm_service.producers.http.job_news import with_states
@@ -28,7 +25,8 @@ from local_llm_service.worker.errors import ServiceError, ShuttingDown, StreamBr
 from local_llm_service.worker.store.responses import number_text, told_run
 from local_llm_service.worker.store.states import ENDED, JobState
 
-Events = AsyncGenerator[StreamEvent[Any], None]
+#: A comment: what comes first may take long.
+_HELLO = b": response\n\n"
 
 
 class Told:
@@ -37,7 +35,8 @@ class Told:
     def __init__(
         self, call: Call, facts: ResponseFacts, place: Place | None, *, is_stored: bool
     ) -> None:
-        self._call, self._facts, self._is_stored = call, facts, is_stored
+        self.facts = facts
+        self._call, self._is_stored = call, is_stored
         self._place, self._skipped = place, 0
 
     async def text(self, event: StreamEvent[Any]) -> tuple[str, Place] | None:
@@ -60,7 +59,7 @@ class Told:
         if self._place is None or self._place.characters == 0:
             self._place = None
             return
-        is_free = self._facts.echo["text"]["format"].get("type") == "text"
+        is_free = self.facts.echo["text"]["format"].get("type") == "text"
         if not is_free or await self._number(event) != self._place.text:
             raise StreamBroken(
                 "the text began anew, and may differ from what was sent",
@@ -72,19 +71,19 @@ class Told:
         run = event.offset.partition(".")[0]
         if not self._is_stored:
             return 0
-        number = await self._call.service.drive(number_text(self._facts.task_id, run))
+        number = await self._call.service.drive(number_text(self.facts.task_id, run))
         if number >= TEXTS_MOST:
             raise StreamBroken("the text began anew too often", "Retrieve the response.")
         return number
 
 
-def written(
+async def written(
     call: Call, facts: ResponseFacts, job: AsyncJob[Any], state: JobState
 ) -> AsyncGenerator[bytes, None]:
     """The stream of a response that was just created, whose job is in this state."""
     told = Told(call, facts, None, is_stored=bool(facts.echo["store"]))
-    events = _attended(call, facts, job, unbroken(followed(call, job)))
-    return _pieces(call, job, events, told, ResponseEvents(facts), state)
+    events = unbroken(followed(call, job))
+    return await _begun(_pieces(call, job, events, told, ResponseEvents(facts), state))
 
 
 async def resumed(
@@ -101,49 +100,77 @@ async def resumed(
         events = followed(call, job, f"{run}.{place.characters}")
     told = Told(call, facts, place, is_stored=True)
     writer = ResponseEvents(facts, -1 if after is None else after)
-    return _pieces(call, job, _attended(call, facts, job, events), told, writer, state)
+    return await _begun(_pieces(call, job, events, told, writer, state))
 
 
-def _attended(call: Call, facts: ResponseFacts, job: AsyncJob[Any], events: Events) -> Events:
-    """The events; a response that is not in the background is there for who reads them."""
-    return events if facts.echo["background"] else attended_events(call, job, events)
+async def _begun(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The same pieces, the first of which is there: whoever goes away before it is sent has held
+    the job already, and so leaves it."""
+    first = await anext(pieces)
+
+    async def all_of_them() -> AsyncGenerator[bytes, None]:
+        try:
+            yield first
+            async for piece in pieces:
+                yield piece
+        finally:
+            await pieces.aclose()
+
+    return all_of_them()
 
 
 async def _pieces(
     call: Call,
     job: AsyncJob[Any],
-    events: Events,
+    events: AsyncGenerator[StreamEvent[Any], None],
     told: Told,
     writer: ResponseEvents,
     state: JobState,
 ) -> AsyncGenerator[bytes, None]:
-    news = with_states(job, events, state)
-    try:
-        for piece in writer.begin():
-            yield piece
-        if state not in ENDED and status_of(state) == "in_progress":
-            for piece in writer.run():
+    async with AsyncExitStack() as stack:
+        if not told.facts.echo["background"]:  # it is there for who reads it
+            await stack.enter_async_context(call.service.attendance.hold(job.id))
+        yield _HELLO
+        news = with_states(job, events, state)
+        stack.push_async_callback(news.aclose)
+        try:
+            async for piece in _told_pieces(job, news, told, writer, state):
                 yield piece
-        async for one in news:
-            if isinstance(one, JobState):
-                for piece in writer.run() if status_of(one) == "in_progress" else ():
-                    yield piece
-            elif one.type == "restart":
-                await told.restart(one)
-            elif one.type == "text":
-                if (new := await told.text(one)) is not None:
-                    for piece in writer.text(*new):
-                        yield piece
-            elif one.answer is not None:
-                for piece in writer.end(one.answer.model_dump(mode="json")):
-                    yield piece
-            else:
-                for piece in writer.fail(await _own_error(job, one)):
-                    yield piece
-    except ServiceError as error:
-        yield writer.broken(problem_of(error, call.request_id).error_object)
-    finally:
-        await news.aclose()
+        except ServiceError as error:
+            yield writer.broken(problem_of(error, call.request_id).error_object)
+
+
+async def _told_pieces(
+    job: AsyncJob[Any],
+    news: AsyncGenerator[StreamEvent[Any] | JobState, None],
+    told: Told,
+    writer: ResponseEvents,
+    state: JobState,
+) -> AsyncGenerator[bytes, None]:
+    for piece in writer.begin():
+        yield piece
+    if state not in ENDED and status_of(state) == "in_progress":
+        for piece in writer.run():
+            yield piece
+    async for one in news:
+        for piece in await _said(job, one, told, writer):
+            yield piece
+
+
+async def _said(
+    job: AsyncJob[Any], one: StreamEvent[Any] | JobState, told: Told, writer: ResponseEvents
+) -> Iterator[bytes]:
+    if isinstance(one, JobState):
+        return writer.run() if status_of(one) == "in_progress" else iter(())
+    if one.type == "restart":
+        await told.restart(one)
+        return iter(())
+    if one.type == "text":
+        new = await told.text(one)
+        return iter(()) if new is None else writer.text(*new)
+    if one.answer is not None:
+        return writer.end(one.answer.model_dump(mode="json"))
+    return writer.fail(await _own_error(job, one))
 
 
 async def _own_error(job: AsyncJob[Any], event: StreamEvent[Any]) -> ServiceError:
