@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.routing import Router
 
-from local_llm_service.producers.http import first_routes, health, jobs
+from local_llm_service.producers.http import first_routes, health, jobs, webhooks
 from local_llm_service.producers.http.gateway import Gateway, no_such_path, routes_of
 from local_llm_service.producers.http.openai import responses_compact, responses_routes
 from local_llm_service.producers.http.operations import Operation
@@ -29,12 +29,13 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 #: What runs as long as the process does. Each bears that Redis is away, and ends when cancelled.
-BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = ()
+BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = (webhooks.deliver,)
 
 
 def make_app() -> Gateway:
     """The ASGI application on this process's settings. Raises InvalidSetting."""
     service = HttpService(lazy_settings())
+    webhooks.check_settings(service.settings)
 
     @asynccontextmanager
     async def life(_: Any) -> AsyncIterator[None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -40,6 +39,7 @@ class JobBody(BaseModel):
     cache_scope: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     deadline_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
     stream: bool | None = Field(None, description="Let the text be read while it is written")
+    webhook: str | None = Field(None, description="The URL that is told of the job's end")
 
     def asked(self) -> Asked:
         """The call. Raises InvalidRequest for an option among the arguments."""
@@ -55,8 +55,8 @@ def own_words(name: str, path: str) -> str:
     return f"{name}{path}" if name in OPTIONS else f"args.{name}{path}"
 
 
-def digest_of(asked: Asked, more: Mapping[str, Any]) -> str:
+def digest_of(asked: Asked, webhook: str | None) -> str:
     """What tells two requests under one idempotency key apart."""
-    document = [asked.kind, asked.arguments, dict(more)]
+    document = [asked.kind, asked.arguments, webhook]
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

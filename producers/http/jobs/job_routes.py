@@ -46,7 +46,7 @@ async def submit_job(call: Call) -> Response:
     body = await call.read(JobBody)
     asked = body.asked()
     with in_words_of(own_words):
-        job = await once(call, asked)
+        job = await once(call, asked, body.webhook)
     return await begun(call, job, preference_of(call))
 
 

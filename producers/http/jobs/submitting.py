@@ -27,21 +27,21 @@ from local_llm_service.worker.store.idempotency import claim_key
 RETRY_AFTER = {"Retry-After": "1"}
 
 
-async def once(call: Call, asked: Asked, more: Mapping[str, Any] | None = None) -> AsyncJob[Any]:
+async def once(call: Call, asked: Asked, webhook: str | None = None) -> AsyncJob[Any]:
     """Submit the job of a request, or find the one that was submitted under its Idempotency-Key.
 
-    `more`: what the request says beside the call. Raises IdempotencyMismatch for a key that came
-    with another request, and what `submit` raises.
+    `webhook`: the URL that is told of its end. Raises IdempotencyMismatch for a key that came with
+    another request, and what `submit` raises.
     """
     key = idempotency_key(call)
     if key is None:
-        return await submit(call, asked)
-    task_id, digest = call.caller.new_id(key), digest_of(asked, more or {})
+        return await submit(call, asked, webhook=webhook)
+    task_id, digest = call.caller.new_id(key), digest_of(asked, webhook)
     seconds = _lifetime(call, asked)
     claim = claim_key(call.service.store.keys, task_id, digest, seconds)
     if await call.service.drive(claim) != digest:
         raise IdempotencyMismatch("Idempotency-Key: was used for another request")
-    return await submit(call, asked, task_id=task_id)
+    return await submit(call, asked, task_id=task_id, webhook=webhook)
 
 
 def _lifetime(call: Call, asked: Asked) -> int:

@@ -68,6 +68,7 @@ class ResponseAsk:
     is_stored: bool
     in_background: bool
     streams: bool
+    webhook: str | None
 
 
 def ask_of(
@@ -106,6 +107,7 @@ def ask_of(
         is_stored=request.store is not False,
         in_background=bool(request.background),
         streams=bool(request.stream),
+        webhook=request.webhook,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http.asking import (
+    Asked,
     has_answer,
     own_job,
     patient,
@@ -75,7 +76,7 @@ async def submitted(call: Call, ask: ResponseAsk, facts: ResponseFacts) -> Async
     asked = streamed(asked) if ask.streams or ask.in_background else asked
     if not ask.is_stored:
         with in_words_of(own_words):
-            return await submit(call, asked, task_id=facts.task_id)
+            return await _submit(call, ask, asked, facts.task_id)
     settings = service.settings
     deadline = asked.arguments.get("deadline_seconds") or settings.deadline_seconds
     is_number = isinstance(deadline, int | float) and 0 < deadline <= 31_536_000
@@ -83,7 +84,7 @@ async def submitted(call: Call, ask: ResponseAsk, facts: ResponseFacts) -> Async
     await service.drive(stored.keep_response(keys, facts.task_id, facts.as_json(), seconds))
     try:
         with in_words_of(own_words):
-            job = await submit(call, asked, task_id=facts.task_id)
+            job = await _submit(call, ask, asked, facts.task_id)
     except BaseException:
         with suppress(ServiceError):
             await service.drive(stored.drop_response(keys, facts.task_id))
@@ -91,6 +92,11 @@ async def submitted(call: Call, ask: ResponseAsk, facts: ResponseFacts) -> Async
     if has_answer(job):  # it would be there for HIT_RESULT_TTL
         await service.drive(stored.keep_result(keys, job.id, settings.result_ttl))
     return job
+
+
+async def _submit(call: Call, ask: ResponseAsk, asked: Asked, task_id: str) -> AsyncJob[Any]:
+    webhook = ask.webhook
+    return await submit(call, asked, task_id=task_id, webhook=webhook, event_kind="response")
 
 
 async def object_now(call: Call, facts: ResponseFacts, job: AsyncJob[Any]) -> dict[str, Any]:

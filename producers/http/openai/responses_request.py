@@ -105,6 +105,7 @@ class ResponseRequest(BaseModel):
     deadline_seconds: float | None = None
     cache: bool | None = None
     cache_scope: str | None = None
+    webhook: str | None = None
 
 
 #: Fields of OpenAI's that are refused when they say something, each with what to do instead.
