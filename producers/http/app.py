@@ -10,9 +10,10 @@ from typing import Any
 
 from starlette.routing import Router
 
-from local_llm_service.producers.http import first_routes, health, openai, webhooks
+from local_llm_service.producers.http import first_routes, health, jobs, openai, webhooks
 from local_llm_service.producers.http.gateway import Gateway, no_such_path, routes_of
 from local_llm_service.producers.http.holding import hold_on
+from local_llm_service.producers.http.openai import responses_compact, responses_routes
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.service import HttpService
 from local_llm_service.tasks.outcome import place_of
@@ -23,7 +24,10 @@ logger = logging.getLogger(__name__)
 OPERATIONS: tuple[Operation, ...] = (
     *first_routes.OPERATIONS,
     *health.OPERATIONS,
+    *jobs.OPERATIONS,
     *openai.OPERATIONS,
+    *responses_routes.OPERATIONS,
+    *responses_compact.OPERATIONS,
 )
 
 #: What runs as long as the process does. Each bears that Redis is away, and ends when cancelled.

@@ -76,20 +76,24 @@ async def submit(
 
 
 async def answer(call: Call, asked: Asked) -> dict[str, Any]:
-    """Submit a job and wait for its answer, as plain data.
+    """Submit a job and wait for its answer, as plain data. Raises as `submit` and `attended`."""
+    return await attended(call, await submit(call, patient(call, asked)))
+
+
+async def attended(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
+    """The answer of a job that is there for this request alone, as plain data.
 
     Raises the job's own error; ClientGone, whose job is left ORPHAN_SECONDS; ShuttingDown.
     """
-    job = await submit(call, _patient(call, asked))
-    if job._facts.result is not None:  # the cache had it
-        return await _plain(call, job)
+    if has_answer(job):
+        return await plain_answer(call, job)
     async with call.service.attendance.hold(job.id):
         return await waited(call, job)
 
 
 async def waited(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
     """A job's answer as plain data. Raises the job's own error, ClientGone and ShuttingDown."""
-    waiting = asyncio.create_task(_plain(call, job))
+    waiting = asyncio.create_task(plain_answer(call, job))
     gone = asyncio.create_task(call.gone())
     stopping = asyncio.create_task(call.service.stopping.wait())
     try:
@@ -106,9 +110,17 @@ async def waited(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
             await waiting
 
 
-async def _plain(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
+def has_answer(job: AsyncJob[Any]) -> bool:
+    """Whether the answer is known in this process: the cache had it."""
+    return job._facts.result is not None
+
+
+async def plain_answer(
+    call: Call, job: AsyncJob[Any], timeout_seconds: float | None = None
+) -> dict[str, Any]:
+    """A job's answer as plain data, whoever goes away; see JobCore.plain_result."""
     here = call.service.client.here()
-    return await here.drive(JobCore(here, job._facts).plain_result())
+    return await here.drive(JobCore(here, job._facts).plain_result(timeout_seconds))
 
 
 async def stream(call: Call, asked: Asked) -> JobStream:
@@ -117,17 +129,20 @@ async def stream(call: Call, asked: Asked) -> JobStream:
     Raises RateLimited, before there is a job, also for a stream too many.
     """
     await call.open_stream()
-    patient = _patient(call, asked)
-    given = {**as_object(patient.arguments), "stream": True}
-    job = await submit(call, Asked(asked.kind, given))
+    job = await submit(call, streamed(patient(call, asked)))
     events = unbroken(followed(call, job))
-    if job._facts.result is None:
-        events = _held(call, job, events)
+    if not has_answer(job):
+        events = _attended_events(call, job, events)
         attendance = call.service.attendance
         attendance.begin(job.id)
         # Should nobody ever read them: the client has gone already.
         finalize(events, attendance.leave, job.id, quietly=True).atexit = False
     return JobStream(job, events)
+
+
+def streamed(asked: Asked) -> Asked:
+    """The same, with a text that can be read while it is written."""
+    return Asked(asked.kind, {**as_object(asked.arguments), "stream": True})
 
 
 async def followed(
@@ -160,9 +175,10 @@ async def followed(
         await events.aclose()
 
 
-async def _held(
+async def _attended_events(
     call: Call, job: AsyncJob[Any], events: AsyncGenerator[StreamEvent[Any], None]
 ) -> AsyncGenerator[StreamEvent[Any], None]:
+    """The events of a job that is there for this request alone."""
     attendance = call.service.attendance
     async with attendance.hold(job.id):
         try:
@@ -187,7 +203,7 @@ def shutting_down(task_id: str) -> ShuttingDown:
     return ShuttingDown(f"this process ends; job {task_id} goes on")
 
 
-def _patient(call: Call, asked: Asked) -> Asked:
+def patient(call: Call, asked: Asked) -> Asked:
     """The same, with the caller's patience as its deadline if it names none.
 
     And ORPHAN_SECONDS more: a client that gives up asks again, and is to find its job running.

@@ -231,6 +231,16 @@ class Keys:
     #: Channel on which the id of a leader is published when somebody begins to want its text.
     text_wanted_channel = _Channel("text_wanted")
 
+    # --- HTTP ---
+    #: String: digest of the request that a task id stands for, which was made of an idempotency
+    #: key. Lives as the job's record could.
+    idempotency = _Name("idempotency:")
+    #: String (JSON), by task id: what an OpenAI response repeats of its request, and its
+    #: conversation. Lives as the job's record could, or until it is deleted.
+    response = _Name("response:")
+    #: Hash, by task id: run whose text was told to a reader → its number. Lives as `response`.
+    response_texts = _Name("response_texts:")
+
     # --- Webhooks ---
     #: Sorted set event id → when it is to be delivered next, ms, and event id → when it was given
     #: up, ms. Both live as long as the last event in them.
