@@ -60,6 +60,10 @@ DEFAULT_OPTIONS: dict[str, float] = {
 }
 
 
+#: When each model was pulled, as /api/tags says it.
+MODIFIED_AT = "2026-11-22T11:40:23+00:00"
+
+
 @dataclass
 class Seen:
     """One request as the server saw it; `closed_at` is set when the client hung up early."""
@@ -98,6 +102,8 @@ class FakeOllama:
     slots: int = 1000
     max_loaded: int = 1000
     trained: int = 131_072
+    #: What /api/ps lists; None: there is no such route.
+    loaded: tuple[str, ...] | None = ()
     seen: list[Seen] = field(default_factory=list)
     embedded: list[Seen] = field(default_factory=list)
     probes: list[Seen] = field(default_factory=list)
@@ -165,8 +171,9 @@ class FakeOllama:
             "/api/tags": {"models": self._tags()},
         }
         if path == "/api/show" and json.loads(text).get("model") in self.models:
-            info = {"general.architecture": "fake", "fake.context_length": self.trained}
-            answers[path] = {"model_info": info}
+            answers[path] = self._shown()
+        if self.loaded is not None:
+            answers["/api/ps"] = {"models": [self._running_model(one) for one in self.loaded]}
         _plain(writer, 200 if path in answers else 404, answers.get(path, {"error": "no route"}))
         await writer.drain()
         return True
@@ -314,9 +321,30 @@ class FakeOllama:
 
     def _tags(self) -> list[dict[str, Any]]:
         return [
-            {"name": name, "model": name, "size": 98_362_432, "digest": self.digest, "details": {}}
+            {
+                **{"name": name, "model": name, "modified_at": MODIFIED_AT},
+                **{"size": 98_362_432, "digest": self.digest, "details": {}},
+            }
             for name in self.models
         ]
+
+    def _shown(self) -> dict[str, Any]:
+        return {
+            "details": {"format": "gguf", "family": "fake", "parameter_size": "1B"},
+            "model_info": {
+                "general.architecture": "fake",
+                "general.parameter_count": 1_000_000_000,
+                "fake.context_length": self.trained,
+            },
+            "capabilities": ["completion"],
+        }
+
+    def _running_model(self, name: str) -> dict[str, Any]:
+        return {
+            **{"name": name, "model": name, "size": 209_505_483, "digest": self.digest},
+            **{"details": {}, "expires_at": "2318-11-22T12:17:35.515122957Z"},
+            **{"size_vram": 0, "context_length": 4096},
+        }
 
 
 def vector_of(text: str) -> list[float]:
