@@ -9,9 +9,19 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from local_llm_service.producers.http.ollama.options import Options, Whole
 
+#: Perhaps with a host and a user before it, and a tag after it.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*")
 #: A duration as Go writes it: "5m", "1h30m", "0".
 _DURATION = re.compile(r"[-+]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))+)")
 _NO_TIME = re.compile(r"[-+]?(0|([0.]+(ns|us|µs|ms|s|m|h))+)")
+
+
+def _model_name(value: str) -> str:
+    if not value:
+        raise ValueError("is required")
+    if not _NAME.fullmatch(value):
+        raise ValueError("is no model's name, as llama3.1:8b")
+    return value
 
 
 def _keep_alive(value: float | str | None) -> float | str | None:
@@ -47,6 +57,7 @@ def _refused(reason: str) -> AfterValidator:
 
 _TEXT_ONLY = _refused("is not done here: this service sends and makes text only")
 
+ModelName = Annotated[str, Field(max_length=200), AfterValidator(_model_name)]
 KeepAlive = Annotated[float | str | None, AfterValidator(_keep_alive)]
 Format = Annotated[Any, BeforeValidator(_format)]
 Think = Annotated[Any, BeforeValidator(_no_thinking)]
@@ -57,7 +68,7 @@ class _Body(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    model: Annotated[str, Field(min_length=1, max_length=200)]
+    model: ModelName
     options: Options | None = None
     keep_alive: KeepAlive = None
 
@@ -140,6 +151,6 @@ class ShowBody(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    model: Annotated[str, Field(max_length=200)] | None = None
-    name: Annotated[str, Field(max_length=200)] | None = None
+    model: ModelName | None = None
+    name: ModelName | None = None
     verbose: bool | None = None
