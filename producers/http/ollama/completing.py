@@ -102,6 +102,7 @@ async def _streamed(call: Call, records: Records, begun: JobStream) -> Response:
         media_type=NDJSON,
         headers={"X-Local-LLM-Task-Id": begun.job.id},
         keep_alive=_line(records.piece("")),
+        seconds=KEEP_ALIVE_SECONDS,
     )
 
 
