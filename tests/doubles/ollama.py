@@ -107,6 +107,8 @@ class FakeOllama:
     seen: list[Seen] = field(default_factory=list)
     embedded: list[Seen] = field(default_factory=list)
     probes: list[Seen] = field(default_factory=list)
+    #: Method, path and body of what would change the models.
+    managed: list[tuple[str, str, bytes]] = field(default_factory=list)
     _running: list[str] = field(default_factory=list)
 
     def __enter__(self) -> FakeOllama:
@@ -159,13 +161,17 @@ class FakeOllama:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         line, *headers = head.split("\r\n")
-        _, path, _ = line.split(" ")
+        method, path, _ = line.split(" ")
         sizes = [h.split(":")[1] for h in headers if h.lower().startswith("content-length")]
         text = await reader.readexactly(int(sizes[0])) if sizes else b""
+        if "chunked" in head.lower():
+            text = await reader.readuntil(b"\r\n0\r\n\r\n")
         if path == "/api/chat":
             return await self._chat(json.loads(text), reader, writer)
         if path == "/api/embed":
             return await self._embed(json.loads(text), reader, writer)
+        if path.startswith(("/api/pull", "/api/delete", "/api/blobs/")):
+            return await self._manage(method, path, text, writer)
         answers: dict[str, Any] = {
             "/api/version": {"version": self.version},
             "/api/tags": {"models": self._tags()},
@@ -185,6 +191,24 @@ class FakeOllama:
         (self.probes if is_probe(body) else self.seen).append(seen)
         script = Script() if is_probe(body) else self.respond(body)
         return await self._watched(seen, reader, self._play(script, body, writer))
+
+    async def _manage(self, method: str, path: str, body: bytes, writer: Any) -> bool:
+        """Remember what would change the models. A pull is told in lines, and fails for "nope"."""
+        self.managed.append((method, path, body))
+        if path != "/api/pull":
+            status = 201 if method == "POST" else 404 if method == "HEAD" else 200
+            writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
+        else:
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n"
+            )
+            is_there = b"nope" not in body
+            _line(writer, {"status": "pulling manifest"})
+            _line(writer, {"status": "success"} if is_there else {"error": "no such model"})
+            writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
 
     async def _embed(
         self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

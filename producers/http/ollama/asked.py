@@ -15,6 +15,8 @@ _OPTIONS = (
     *("temperature", "top_p", "top_k", "min_p", "seed", "stop"),
     *("repeat_penalty", "presence_penalty", "frequency_penalty"),
 )
+#: The members of a message that Ollama knows; of a tool's, clients have other words for some.
+_KNOWN = {"role", "content", "images", "thinking", "tool_calls", "tool_name"}
 _WORDS: Mapping[str, str] = {
     **{name: f"options.{name}" for name in _OPTIONS},
     "max_tokens": "options.num_predict",
@@ -24,7 +26,15 @@ _WORDS: Mapping[str, str] = {
 
 def asked_by_chat(body: ChatBody, most_tokens: int) -> Asked:
     """The job of a chat. `most_tokens` bounds its answer where the caller does not."""
-    arguments = _shared(body, most_tokens) | {"messages": _with_tool_names(body.messages or [])}
+    messages = [
+        {
+            name: one
+            for name, one in message.items()
+            if name in _KNOWN or message.get("role") == "tool"
+        }
+        for message in body.messages or ()
+    ]
+    arguments = _shared(body, most_tokens) | {"messages": _with_tool_names(messages)}
     return Asked("chat", arguments | ({"tools": body.tools} if body.tools else {}))
 
 

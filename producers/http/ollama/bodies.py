@@ -1,4 +1,7 @@
-"""The bodies of requests to Ollama's API: every member that Ollama knows, and no other."""
+"""The bodies of requests to Ollama's API: every member that Ollama knows.
+
+Others are left out, as Ollama does, but not in silence: see `Body.unknown`.
+"""
 
 from __future__ import annotations
 
@@ -63,10 +66,10 @@ Format = Annotated[Any, BeforeValidator(_format)]
 Think = Annotated[Any, BeforeValidator(_no_thinking)]
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
     """What all have. `keep_alive` is taken without effect: workers decide what stays loaded."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     model: ModelName
     options: Options | None = None
@@ -78,13 +81,19 @@ class _Body(BaseModel):
         return self.options or Options()
 
     @property
+    def unknown(self) -> list[str]:
+        """The members that no Ollama knows, and that mean nothing here."""
+        options = [f"options.{name}" for name in self.given.model_extra or ()]
+        return [*(self.model_extra or ()), *options]
+
+    @property
     def unloads(self) -> bool:
         """Whether the model is to leave the memory after the call."""
         alive = self.keep_alive
         return alive is not None and (alive == 0 or bool(_NO_TIME.fullmatch(str(alive))))
 
 
-class _Completing(_Body):
+class _Completing(Body):
     """What chat and generate share.
 
     Nothing is ever cut, whatever `truncate` and `shift` say: a prompt that is too long is refused.
@@ -95,6 +104,9 @@ class _Completing(_Body):
     think: Think = None
     truncate: bool | None = None
     shift: bool | None = None
+    debug_render_only: Annotated[bool | None, _refused("is not done here")] = Field(
+        None, alias="_debug_render_only"
+    )
     logprobs: bool | None = None
     top_logprobs: Whole | None = None
 
@@ -131,7 +143,7 @@ class GenerateBody(_Completing):
     steps: Annotated[Whole | None, _TEXT_ONLY] = None
 
 
-class EmbedBody(_Body):
+class EmbedBody(Body):
     """POST /api/embed. A text that is too long is refused, whatever `truncate` says."""
 
     input: str | list[str] | None = None
@@ -139,7 +151,7 @@ class EmbedBody(_Body):
     dimensions: Annotated[Whole, Field(ge=0)] | None = None
 
 
-class EmbeddingsBody(_Body):
+class EmbeddingsBody(Body):
     """POST /api/embeddings, the older form: one text."""
 
     prompt: str | None = None
@@ -149,7 +161,7 @@ class EmbeddingsBody(_Body):
 class ShowBody(BaseModel):
     """POST /api/show. `name` is the older word for `model`; `verbose` has nothing more to show."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
     model: ModelName | None = None
     name: ModelName | None = None

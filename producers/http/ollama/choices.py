@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.ollama.bodies import Body
 from local_llm_service.producers.http.ollama.models import known
 from local_llm_service.producers.http.ollama.options import Options
 from local_llm_service.producers.http.service import HttpService
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.store.keys import PRIORITIES
+
+#: What is told of a caller's own names: a header takes no other characters, and no more of them.
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,60}")
+MOST_NAMES = 20
 
 
 def choices(call: Call) -> dict[str, Any]:
@@ -29,6 +35,12 @@ def choices(call: Call) -> dict[str, Any]:
     wanted = (call.header("cache-control") or "").lower()
     is_fresh = "no-cache" in wanted or "no-store" in wanted
     return {"priority": priority} | ({"cache": False} if is_fresh else {})
+
+
+def left_out(body: Body) -> dict[str, str]:
+    """The header that names what had no meaning here: a misspelt option is found by it."""
+    names = [name for name in body.unknown if _PLAIN.fullmatch(name)]
+    return {"X-Local-LLM-Ignored": ", ".join(names[:MOST_NAMES])} if names else {}
 
 
 async def check_context(service: HttpService, model: str, options: Options) -> None:

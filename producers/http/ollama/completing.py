@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,7 +18,12 @@ from local_llm_service.producers.http.ollama.asked import (
     in_ollamas_words,
 )
 from local_llm_service.producers.http.ollama.bodies import ChatBody, GenerateBody
-from local_llm_service.producers.http.ollama.choices import check_context, choices, own_thinking
+from local_llm_service.producers.http.ollama.choices import (
+    check_context,
+    choices,
+    left_out,
+    own_thinking,
+)
 from local_llm_service.producers.http.ollama.models import there
 from local_llm_service.producers.http.ollama.records import Records, calls_in
 from local_llm_service.producers.http.problems import problem_of
@@ -67,14 +72,16 @@ async def _reply(
     asked = Asked(asked.kind, asked.arguments | choices(call))
     try:
         if body.is_streamed:
-            return await _streamed(call, records, await stream(call, asked))
+            return await _streamed(call, records, await stream(call, asked), left_out(body))
         found = await answer(call, asked)
     except InvalidRequest as error:
         raise in_ollamas_words(error, body) from None
-    return json_reply(records.whole(found), headers=answer_headers(found))
+    return json_reply(records.whole(found), headers=answer_headers(found) | left_out(body))
 
 
-async def _streamed(call: Call, records: Records, begun: JobStream) -> Response:
+async def _streamed(
+    call: Call, records: Records, begun: JobStream, headers: Mapping[str, str]
+) -> Response:
     """The reply begins with the first event, as Ollama's does: an early failure has its status.
 
     Where none comes for long, an empty piece keeps the connection alive; clients add nothing to
@@ -100,7 +107,7 @@ async def _streamed(call: Call, records: Records, begun: JobStream) -> Response:
         call,
         _lines(first, events, records),
         media_type=NDJSON,
-        headers={"X-Local-LLM-Task-Id": begun.job.id},
+        headers={"X-Local-LLM-Task-Id": begun.job.id, **headers},
         keep_alive=_line(records.piece("")),
         seconds=KEEP_ALIVE_SECONDS,
     )

@@ -1,8 +1,8 @@
 """The `options` of a request to Ollama: which are done, which mean nothing here, which are refused.
 
-An option that would change the answer and cannot be done is refused by its name, and so is one that
-no Ollama knows; what only changes how a server runs its model is the workers' business, and taken
-without effect.
+An option that would change an Ollama's answer and cannot be done here is refused by its name. What
+only changes how a server runs its model is the workers' business, and taken without effect, as is
+what no Ollama knows: user interfaces send such options, and Ollama leaves them out.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Options(BaseModel):
     effect.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     temperature: float | None = None
     top_p: float | None = None
