@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.routing import Router
 
-from local_llm_service.producers.http import first_routes, health, jobs, openai, webhooks
+from local_llm_service.producers.http import first_routes, health, jobs, ollama, openai, webhooks
 from local_llm_service.producers.http.gateway import Gateway, no_such_path, routes_of
 from local_llm_service.producers.http.holding import hold_on
 from local_llm_service.producers.http.openai import responses_compact, responses_routes
@@ -28,6 +28,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *openai.OPERATIONS,
     *responses_routes.OPERATIONS,
     *responses_compact.OPERATIONS,
+    *ollama.OPERATIONS,
 )
 
 #: What runs as long as the process does. Each bears that Redis is away, and ends when cancelled.
