@@ -31,5 +31,5 @@ def _own(kind: str) -> LineEndpoint:
 
 ENDPOINTS: Final[Mapping[str, LineEndpoint]] = {
     "/v1/chat/completions": LineEndpoint(chat_request.asked_of, chat_reply.completion_of),
-    **{f"/{kind.replace('_', '-')}": _own(kind) for kind in first_routes.KINDS_OF_ROUTES},
+    **{one.path: _own(one.path[1:].replace("-", "_")) for one in first_routes.OPERATIONS},
 }

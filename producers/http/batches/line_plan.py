@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import time
 from typing import Any, Final
+from uuid import uuid4
 
 from local_llm_service.producers.batch.formats import Reading, id_of
 from local_llm_service.producers.batch.records import LineJob
-from local_llm_service.producers.http.asking import SCOPE_CHARACTERS_MOST, Asked
+from local_llm_service.producers.http.asking import Asked, scope_of
 from local_llm_service.producers.http.batches.endpoints import ENDPOINTS
 from local_llm_service.producers.http.batches.record import Definition
 from local_llm_service.producers.http.openai.chat_reply import Facts
@@ -89,7 +89,7 @@ class LinePlan:
             found.pop(name, None)
         found["priority"] = "low"
         if self.batch.tenant is not None:
-            found["cache_scope"] = _scope(self.batch.tenant, found.get("cache_scope"))
+            found["cache_scope"] = scope_of(self.batch.tenant, found.get("cache_scope"))
         if self.batch.expires_at is not None:
             left = max(_LEAST_SECONDS, self.batch.expires_at - time())
             own = found.get("deadline_seconds", left)
@@ -98,16 +98,6 @@ class LinePlan:
 
 
 _ONLY: Final = "A line has custom_id, method, url and body."
-
-
-def _scope(tenant: str, given: object) -> str:
-    if given is None:
-        return tenant
-    if not isinstance(given, str) or not 0 < len(given) <= SCOPE_CHARACTERS_MOST:
-        raise InvalidRequest(
-            f"cache_scope: must be text of 1 to {SCOPE_CHARACTERS_MOST} characters"
-        )
-    return f"{tenant}/{given}"
 
 
 def model_of(reading: Reading) -> str | None:
@@ -140,10 +130,17 @@ class LineForm:
         verdict = self.verdict()
         if isinstance(verdict, Cancelled) and isinstance(error, Cancelled):
             return _left_out(custom_id, task_id, _CANCELLED)
-        if isinstance(verdict, DeadlineExceeded) and isinstance(error, DeadlineExceeded):
+        is_late = isinstance(error, DeadlineExceeded)
+        if is_late and (isinstance(verdict, DeadlineExceeded) or self._is_over()):
             return _left_out(custom_id, task_id, _EXPIRED)
         problem = problem_of(error, task_id or "")
         return _line(custom_id, task_id, problem.status, problem.body)
+
+
+    def _is_over(self) -> bool:
+        """Whether the window has ended; a line's deadline may be noticed a moment before it."""
+        end = self.batch.expires_at
+        return end is not None and time() >= end - 1
 
 
 _EXPIRED: Final = {
@@ -159,13 +156,15 @@ _CANCELLED: Final = {
 def _line(
     custom_id: str | None, task_id: str | None, status: int, body: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    response = {"status_code": status, "request_id": task_id or "", "body": _clean(body)}
-    head = {"id": _request_id(custom_id, task_id), "custom_id": custom_id}
-    return {**head, "response": response, "error": None}
+    response = {"status_code": status, "request_id": task_id or "", "body": body}
+    return {**_head(custom_id, task_id), "response": response, "error": None}
 
 
 def _left_out(
     custom_id: str | None, task_id: str | None, error: Mapping[str, str]
 ) -> Mapping[str, Any]:
-    head = {"id": _request_id(custom_id, task_id), "custom_id": custom_id}
-    return {**head, "response": None, "error": error}
+    return {**_head(custom_id, task_id), "response": None, "error": error}
+
+
+def _head(custom_id: str | None, task_id: str | None) -> Mapping[str, Any]:
+    return {"id": f"batch_req_{task_id or uuid4()}", "custom_id": custom_id}
