@@ -26,6 +26,7 @@ from local_llm_service.worker.errors import (
     QueueFull,
     ServiceError,
 )
+from local_llm_service.worker.prompt import FunctionCall, ToolCall
 from local_llm_service.worker.store.states import JobState
 
 #: The model of a call that names none.
@@ -97,6 +98,13 @@ class LocalLLM:
     def reply_json(self, value: object, *, times: int | None = 1) -> Self:
         """Answer with a value as JSON, for a kind or a chat that asks for JSON."""
         return self._add(Scripted((json.dumps(value, ensure_ascii=False),)), times)
+
+    def reply_calls(self, *calls: FunctionCall, text: str = "", times: int | None = 1) -> Self:
+        """Call functions of a chat's tools, each as `{"name", "arguments"}`, after a text."""
+        made = tuple(ToolCall(function={**call}) for call in calls)
+        if not made or not all(call["function"].keys() == {"name", "arguments"} for call in made):
+            raise TypeError('reply_calls() takes {"name": …, "arguments": {…}}, at least one')
+        return self._add(Scripted((text,) if text else (), tool_calls=made), times)
 
     def stream(self, *pieces: str, pause_seconds: float = 0.0, times: int | None = 1) -> Self:
         """Answer in these pieces, with a pause between each two."""

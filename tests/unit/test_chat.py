@@ -412,6 +412,17 @@ def test_json_comes_as_the_model_wrote_it() -> None:
     assert json.loads(content) == {"city": "Bern"}
 
 
+def test_cut_json_is_an_answer_where_the_caller_allows_it() -> None:
+    """OpenAI's and Ollama's clients look at `finish_reason`. What is whole has to fit all the same."""
+    cut = wrote('{"city": "Be', "length")
+    allowed = {"response_format": BY_SCHEMA, "allow_cut_json": True}
+    answer = read(cut, **allowed)
+    assert answer["message"]["content"] == '{"city": "Be'
+    assert "finish_reason" not in answer  # it is the completion's: "length"
+    with pytest.raises(InvalidOutput):
+        read(wrote('{"city": 1}'), **allowed)
+
+
 @pytest.mark.parametrize(
     "completion", [wrote("Bern"), wrote('{"city": 1}'), wrote('{"city": "Be', "length")]
 )
