@@ -49,12 +49,14 @@ _URLS: Final = {"chat": "/v1/chat/completions", "embed": "/v1/embeddings"}
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a line says. `custom_id` is None where the line has none; `error` says why it is not a
-    call, and then there are no `arguments`. `kind` is what it asks for, by a plan's word."""
+    call, and then there are no `arguments`. `kind` is what it asks for; `context` is of the plan's
+    own, for whoever writes the line's end."""
 
     custom_id: str | None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     error: ServiceError | None = None
     kind: str = ""
+    context: Any = None
 
 
 def read_line(text: bytes | None, kind: Kind, id_field: str | None = None) -> Reading:

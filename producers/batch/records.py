@@ -36,6 +36,7 @@ class LineJob:
     task_id: str
     arguments: Mapping[str, Any]
     kind: str
+    context: Any = None
 
 
 class Form(Protocol):
@@ -282,7 +283,8 @@ class Records:
     def _job_of(self, entry: Entry, line: Line, reading: Reading) -> LineJob:
         self._open.add(str(entry.custom_id))
         task_id = self._tag + self._ledger.task_id(entry)
-        return LineJob(entry, line.place, task_id, reading.arguments, reading.kind)
+        asked = (reading.arguments, reading.kind, reading.context)
+        return LineJob(entry, line.place, task_id, *asked)
 
     def _fail(
         self,

@@ -114,7 +114,7 @@ class Batches:
 
     def is_restored(self) -> Calls[bool]:
         """Whether every batch on the disk had a record a moment ago."""
-        return (yield Command(("EXISTS", self._keys.batches_restored))) == 1
+        return bool((yield Command(("EXISTS", self._keys.batches_restored))))
 
     def note_restored(self) -> Calls[None]:
         """Every batch on the disk has a record now."""

@@ -121,9 +121,7 @@ def _kept_seconds(fields: dict[str, str]) -> int:
         raise InvalidRequest("expires_after.anchor: must be created_at")
     seconds = fields.get("expires_after[seconds]", str(KEPT_SECONDS))
     if not seconds.isdecimal() or not FEWEST_SECONDS <= int(seconds[:10]) <= MOST_SECONDS:
-        raise InvalidRequest(
-            f"expires_after.seconds: must be {FEWEST_SECONDS} to {MOST_SECONDS}"
-        )
+        raise InvalidRequest(f"expires_after.seconds: must be {FEWEST_SECONDS} to {MOST_SECONDS}")
     return int(seconds)
 
 

@@ -49,12 +49,12 @@ class LinePlan:
         try:
             line = self._line(text)
             custom_id, line = id_of(line, "custom_id")
-            asked = self._asked(line)
+            asked, context = self._asked(line)
             arguments = self._limited(asked)
             task_of(asked.kind).parse((), arguments)
         except ServiceError as error:
             return Reading(custom_id, error=error)
-        return Reading(custom_id, arguments, kind=asked.kind)
+        return Reading(custom_id, arguments, kind=asked.kind, context=context)
 
     def _line(self, text: bytes | None) -> dict[str, Any]:
         if text is None or len(text) > self.max_body_bytes:
@@ -68,7 +68,7 @@ class LinePlan:
             raise InvalidRequest("the line has a member that is not known here", _ONLY)
         return line
 
-    def _asked(self, line: Mapping[str, Any]) -> Asked:
+    def _asked(self, line: Mapping[str, Any]) -> tuple[Asked, Any]:
         if line.get("method") != "POST":
             raise InvalidRequest("method: must be POST")
         if line.get("url") != self.batch.endpoint:
@@ -121,7 +121,7 @@ class LineForm:
     def answered(self, line_job: LineJob, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """See Form."""
         facts = Facts(int(time()), "flex", self.digests())
-        body = ENDPOINTS[self.batch.endpoint].reply(answer, facts)
+        body = ENDPOINTS[self.batch.endpoint].reply(answer, facts, line_job.context)
         return _line(line_job.entry.custom_id, line_job.task_id, 200, body)
 
     def failed(self, ids: Mapping[str, str | None], error: ServiceError) -> Mapping[str, Any]:
@@ -135,7 +135,6 @@ class LineForm:
             return _left_out(custom_id, task_id, _EXPIRED)
         problem = problem_of(error, task_id or "")
         return _line(custom_id, task_id, problem.status, problem.body)
-
 
     def _is_over(self) -> bool:
         """Whether the window has ended; a line's deadline may be noticed a moment before it."""
