@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.routing import Router
 
-from local_llm_service.producers.http import first_routes, health
+from local_llm_service.producers.http import first_routes, health, webhooks
 from local_llm_service.producers.http.gateway import Gateway, no_such_path, routes_of
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.service import HttpService
@@ -22,12 +22,13 @@ logger = logging.getLogger(__name__)
 OPERATIONS: tuple[Operation, ...] = (*first_routes.OPERATIONS, *health.OPERATIONS)
 
 #: What runs as long as the process does. Each bears that Redis is away, and ends when cancelled.
-BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = ()
+BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = (webhooks.deliver,)
 
 
 def make_app() -> Gateway:
     """The ASGI application on this process's settings. Raises InvalidSetting."""
     service = HttpService(lazy_settings())
+    webhooks.check_settings(service.settings)
 
     @asynccontextmanager
     async def life(_: Any) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local_llm_service.producers.async_client import AsyncJob
+from local_llm_service.producers.http import webhooks
 from local_llm_service.producers.http.call import Call, ClientGone
 from local_llm_service.producers.http.event_stream import unbroken
 from local_llm_service.producers.http.reading import as_object
@@ -22,6 +23,7 @@ from local_llm_service.worker.errors import (
     ShuttingDown,
 )
 from local_llm_service.worker.store.keys import PRIORITIES
+from local_llm_service.worker.store.webhooks import EventKind
 from local_llm_service.worker.task_id import is_usable
 
 #: A tenant's own scopes are named under its name.
@@ -44,13 +46,30 @@ class JobStream:
     events: AsyncIterator[StreamEvent[Any]] = field(repr=False)
 
 
-async def submit(call: Call, asked: Asked, *, task_id: str | None = None) -> AsyncJob[Any]:
-    """Submit a job for the caller. Raises Forbidden, and what `AsyncClient.submit` raises."""
+async def submit(
+    call: Call,
+    asked: Asked,
+    *,
+    task_id: str | None = None,
+    webhook: str | None = None,
+    event_kind: EventKind = "job",
+) -> AsyncJob[Any]:
+    """Submit a job for the caller. `webhook`: the URL that is told of its end, by an event of this
+    kind (webhooks/noting.py).
+
+    Raises Forbidden, and what `AsyncClient.submit` raises; InvalidRequest for a URL that no event
+    may go to, and nothing was queued.
+    """
+    if webhook is not None:
+        await webhooks.check_target(call.service, webhook)
     given = as_object(asked.arguments)
     given = {**given, **_limited(call, asked.kind, given)}
     given.pop("task_id", None)
     made = task_id or call.caller.new_id()
-    return await call.service.client.submit(asked.kind, given, task_id=made)
+    job = await call.service.client.submit(asked.kind, given, task_id=made)
+    if webhook is not None:
+        await webhooks.notify_at_end(call.service, job.id, webhook, event_kind)
+    return job
 
 
 async def answer(call: Call, asked: Asked) -> dict[str, Any]:

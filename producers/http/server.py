@@ -8,6 +8,7 @@ from typing import Any
 
 import uvicorn
 
+from local_llm_service.producers.http import webhooks
 from local_llm_service.producers.http.gateway import Gateway
 from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.settings import Settings
@@ -54,6 +55,7 @@ def config_of(settings: Settings, app: Any = FACTORY, workers: int = 1) -> uvico
 def serve(settings: Settings, workers: int = 1) -> None:
     """Serve until a signal. Raises InvalidSetting where it may not, or cannot, listen."""
     check_bind(settings, has_keys=False)
+    webhooks.check_settings(settings)
     config = config_of(settings, workers=workers)
     try:
         sock = config.bind_socket()

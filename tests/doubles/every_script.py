@@ -36,6 +36,7 @@ from local_llm_service.worker.store.states import (
 )
 from local_llm_service.worker.store.store import Store
 from local_llm_service.worker.store.texts import TextAddition, Written
+from local_llm_service.worker.store.webhooks import Event
 from tests.conftest import wait_until
 
 QUEUE = "llm.normal"
@@ -298,6 +299,30 @@ def drive_batches(site: Site) -> None:
     assert drive(batches.open(ended, "", "once more", 1, "again")) is False
 
 
+def tell_webhooks(site: Site) -> None:
+    """note_webhook, add_webhook, take_webhooks, end_webhook, retry_webhook."""
+    webhooks, drive = site.store.webhooks, site.store.drive
+    task_id, host = site.ask(), "hooks.example.com"
+    url = f"https://{host}/"
+    assert not drive(webhooks.note_webhook("another", "job", host, url))
+    assert drive(webhooks.note_webhook(task_id, "job", host, url))
+    assert site.fail(task_id, site.take().token) is Settled.STORED
+    drive(webhooks.add_webhook("batch.completed", "batch_1", host, url))
+
+    def take() -> list[Event]:
+        return drive(webhooks.take_webhooks(9, lease_seconds=9, for_one_host=9))
+
+    told, of_batch = sorted(take(), key=lambda event: event.type, reverse=True)
+    assert (told.type, told.object_id, told.tries) == ("job.failed", task_id, 1)
+    assert (of_batch.type, of_batch.object_id) == ("batch.completed", "batch_1")
+    assert drive(webhooks.end_webhook(told, "delivered", "204"))
+    assert drive(webhooks.end_webhook(of_batch, "gone", "410"))
+    assert take() == []
+    assert drive(webhooks.is_gone(url))
+    assert drive(webhooks.retry_webhook(of_batch.event_id))
+    assert [event.tries for event in take()] == [1]
+
+
 STORIES: tuple[Callable[[Site], None], ...] = (
     answer_all,
     put_back_and_reap,
@@ -308,6 +333,7 @@ STORIES: tuple[Callable[[Site], None], ...] = (
     read_along,
     keep_vectors,
     drive_batches,
+    tell_webhooks,
 )
 
 

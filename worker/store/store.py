@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from local_llm_service.worker.store.single_flight import SingleFlight
     from local_llm_service.worker.store.texts import Texts
     from local_llm_service.worker.store.vectors import Vectors
+    from local_llm_service.worker.store.webhooks import Webhooks
 
 T = TypeVar("T")
 
@@ -96,6 +97,13 @@ class Store:
         from local_llm_service.worker.store.batches import Batches
 
         return Batches(self.keys)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Whom to tell of jobs' ends, for HTTP processes and the command line."""
+        from local_llm_service.worker.store.webhooks import Webhooks
+
+        return Webhooks(self.keys)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
