@@ -102,7 +102,9 @@ class Asker:
         Raises BrokerUnsafe: Redis may drop accepted jobs, so the batch must not go on.
         """
         pause, losses = FIRST_PAUSE_SECONDS, 0
-        while self.verdict is None:
+        # A line that an earlier run has sent is sent again also when all is given up: so its job
+        # is found, and cancelled, or its answer kept.
+        while self.verdict is None or line_job.is_resumed:
             try:
                 return await self._once(line_job)
             except BrokerUnsafe:
@@ -110,6 +112,8 @@ class Asker:
             except Cancelled as error:
                 return self.verdict or error
             except (BrokerUnreachable, QueueFull) as error:
+                if self.verdict is not None and isinstance(error, QueueFull):
+                    return self.verdict
                 await self._wait(error, pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             except NotReady:

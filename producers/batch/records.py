@@ -37,6 +37,8 @@ class LineJob:
     arguments: Mapping[str, Any]
     kind: str
     context: Any = None
+    #: An earlier run may have sent it.
+    is_resumed: bool = False
 
 
 class Form(Protocol):
@@ -184,6 +186,11 @@ class Records:
         answered, self._answered = self._answered, []
         return answered
 
+    @property
+    def written_bytes(self) -> int:
+        """How far the output is kept: between two calls of `commit`, for good."""
+        return self._writing.written_bytes
+
     def check_the_end(self) -> None:
         """Raise InvalidRequest where the input has ended before lines that the ledger has."""
         last = self._ledger.last_number()
@@ -241,7 +248,7 @@ class Records:
         if reading.error is not None:
             self._fail(known, line.place, known.custom_id, reading.error)
             return None
-        return self._job_of(known, line, reading)
+        return self._job_of(known, line, reading, is_resumed=True)
 
     def _look_at_correction(self, known: Entry, line: Line) -> LineJob | None:
         """Look at a failed line that has another content now, and the same id, if it had one.
@@ -280,11 +287,13 @@ class Records:
             known = self._ledger.retry(known, line.digest)
         return self._look_again(replace(known, digest=line.digest), line)
 
-    def _job_of(self, entry: Entry, line: Line, reading: Reading) -> LineJob:
+    def _job_of(
+        self, entry: Entry, line: Line, reading: Reading, *, is_resumed: bool = False
+    ) -> LineJob:
         self._open.add(str(entry.custom_id))
         task_id = self._tag + self._ledger.task_id(entry)
         asked = (reading.arguments, reading.kind, reading.context)
-        return LineJob(entry, line.place, task_id, *asked)
+        return LineJob(entry, line.place, task_id, *asked, is_resumed)
 
     def _fail(
         self,

@@ -60,6 +60,11 @@ class Writing:
         """Whether so much waits for the disk that it should be written now."""
         return self._output is not None and self._output.group_bytes >= GROUP_BYTES
 
+    @property
+    def written_bytes(self) -> int:
+        """How far the output is written and noted in the ledger."""
+        return Extent.of(self._ledger.about("output")).size_bytes
+
     def flush(self, *, everything: bool = False) -> bool:
         """Write what can be written and note in the ledger how far; False while there is more.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.routing import Router
 
-from local_llm_service.producers.http import first_routes, health, webhooks
+from local_llm_service.producers.http import batches, first_routes, health, webhooks
 from local_llm_service.producers.http.gateway import Gateway, no_such_path, routes_of
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.service import HttpService
@@ -19,10 +19,17 @@ from local_llm_service.worker.lazy_settings import lazy_settings
 
 logger = logging.getLogger(__name__)
 
-OPERATIONS: tuple[Operation, ...] = (*first_routes.OPERATIONS, *health.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (
+    *first_routes.OPERATIONS,
+    *health.OPERATIONS,
+    *batches.OPERATIONS,
+)
 
 #: What runs as long as the process does. Each bears that Redis is away, and ends when cancelled.
-BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = (webhooks.deliver,)
+BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = (
+    webhooks.deliver,
+    batches.drive_batches,
+)
 
 
 def make_app() -> Gateway:

@@ -6,6 +6,8 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from time import time
+from typing import Final
 
 from local_llm_service.producers.http.batches.disk import (
     Disk,
@@ -16,7 +18,10 @@ from local_llm_service.producers.http.batches.disk import (
     write_json,
 )
 from local_llm_service.producers.http.batches.record import Definition, Progress
-from local_llm_service.worker.store.batches import BatchRecord
+from local_llm_service.worker.store.batches import KEPT_SECONDS, BatchRecord
+
+
+_KEPT: Final = "batch.json"
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class BatchPlaces:
         """The failed lines."""
         return self.disk.content(self.batch.error_file_id)
 
-    def make(self, progress: Progress) -> bool:
+    def make(self) -> bool:
         """Make the folder; False where the input has gone."""
         with ready():
             make_folder(self.folder)
@@ -63,14 +68,30 @@ class BatchPlaces:
                 return False
             except OSError:  # a disk without links
                 shutil.copyfile(given, self.input)
-        self.keep(progress)
         return True
+
+    def can_go_on(self, progress: Progress) -> bool:
+        """Whether all files are there that a retry needs."""
+        with ready():
+            has_output = progress.completed == 0 or self.output.is_file()
+            return has_output and self.input.is_file() and self.ledger.is_file()
+
+    def begin(self, progress: Progress) -> None:
+        """A driver begins: what an earlier run has shown is written to again."""
+        self.disk.hide(self.batch.output_file_id)
+        self.disk.hide(self.batch.error_file_id)
+        self.keep(progress)
+
+    def keep_first(self, progress: Progress) -> None:
+        """The same as `keep`, unless a driver has been there before."""
+        if not (self.folder / _KEPT).exists():
+            self.keep(progress)
 
     def keep(self, progress: Progress) -> None:
         """Keep what Redis has of the batch, should it lose that."""
         with ready():
             pair = {"definition": self.batch.text(), "progress": progress.text()}
-            write_json(self.folder / "batch.json", pair)
+            write_json(self.folder / _KEPT, pair)
 
     def drop(self) -> None:
         """Remove the folder, and nothing else."""
@@ -99,7 +120,22 @@ class BatchPlaces:
 
 def kept_record(folder: Path) -> BatchRecord | None:
     """What a batch's folder says of it; None where it is none."""
-    found = read_json(folder / "batch.json")
+    found = read_json(folder / _KEPT)
     if not isinstance(found, dict):
         return None
     return BatchRecord(folder.name, str(found["definition"]), str(found["progress"]))
+
+
+def kept_records(disk: Disk) -> list[BatchRecord]:
+    """The batches on the disk, without those that ended long ago: their folders are dropped."""
+    found = []
+    for folder in disk.batch_folders():
+        record = kept_record(folder)
+        if record is None:
+            continue
+        ended_at = Progress.of(record.progress).ended_at
+        if ended_at is not None and ended_at + KEPT_SECONDS < time():
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            found.append(record)
+    return found
