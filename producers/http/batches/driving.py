@@ -37,6 +37,8 @@ AT_ONCE: Final = 4
 #: How long a batch stays with a driver that renews nothing, how often one renews, and how much
 #: sooner than that it stops writing by itself.
 LEASE_SECONDS, RENEW_SECONDS, MARGIN_SECONDS = 8.0, 1.0, 2.0
+#: How often a process looks for a batch that waits.
+CLAIM_SECONDS: Final = 0.5
 #: How long the end of the process waits for its batches to be put down.
 STOP_SECONDS: Final = 8.0
 #: Expired files are looked for so often.
@@ -49,7 +51,10 @@ async def drive_batches(service: HttpService) -> None:
     try:
         await driver.run()
     finally:
-        await driver.stop()
+        stopping = asyncio.ensure_future(driver.stop())
+        while not stopping.done():  # a cancel, which is how this process says it, ends nothing here
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(stopping)
 
 
 class BatchDriver:
@@ -77,7 +82,7 @@ class BatchDriver:
             except ServiceError as error:
                 self._say(error.code)
             with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), RENEW_SECONDS)
+                await asyncio.wait_for(stopping.wait(), CLAIM_SECONDS)
 
     async def stop(self) -> None:
         """Put all batches down; another process gets them at once."""
@@ -103,10 +108,13 @@ class BatchDriver:
         claimed = await self._service.drive(calls)
         if claimed is None:
             return False
-        if claimed.record.batch_id in self._drives:  # its own lease ran out while Redis was away
+        record = claimed.record
+        if record.batch_id in self._drives:  # Redis was away, or has lost it, and it is being ended
+            calls = self._batches.note(record.batch_id, claimed.token, record.progress, 0)
+            await self._service.drive(calls)
             return False
         drive = self._drive_of(claimed, sent_at)
-        self._drives[claimed.record.batch_id] = drive
+        self._drives[record.batch_id] = drive
         task = asyncio.create_task(self._tend(drive))
         self._tending.add(task)
         task.add_done_callback(self._tending.discard)

@@ -20,7 +20,6 @@ from local_llm_service.producers.http.batches.disk import (
 from local_llm_service.producers.http.batches.record import Definition, Progress
 from local_llm_service.worker.store.batches import KEPT_SECONDS, BatchRecord
 
-
 _KEPT: Final = "batch.json"
 
 
