@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from local_llm_service.producers.http.batches import batch_routes, drive, validation
+from local_llm_service.producers.http.batches import batch_routes, drive
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import ContextOverflow
 from local_llm_service.worker.store.store import process_store
@@ -50,72 +50,39 @@ def test_the_official_client_runs_a_batch(local_llm: LocalLLM, http: HttpSite) -
     assert {job.priority for job in local_llm.submitted} == {"low"}
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "body", "member"),
-    [
-        ("/v1/completions", {"model": "scripted:1b", "prompt": "Go on"}, "choices"),
-        ("/generate", {"prompt": "Say a."}, "text"),
-        ("/summarize", {"context": "A long text."}, "summary"),
-    ],
-)
-def test_a_line_gets_the_object_of_its_endpoint(
-    local_llm: LocalLLM, http: HttpSite, endpoint: str, body: dict[str, Any], member: str
-) -> None:
+def test_a_line_gets_the_object_of_its_endpoint(local_llm: LocalLLM, http: HttpSite) -> None:
     """What a call to the URL gets, the line gets."""
-    asked = {"custom_id": "a", "method": "POST", "url": endpoint, "body": body}
-    batch = run(http, jsonl(asked), endpoint)
-    assert batch.status == "completed", batch.errors
-    found = read(http, batch.output_file_id)["a"]["response"]["body"]
-    called = http.post(endpoint, json=body).json()
-    assert found.keys() == called.keys()
-    assert found[member]
+    asked = {
+        "/v1/completions": {"model": "scripted:1b", "prompt": "Go on"},
+        "/generate": {"prompt": "Say a."},
+        "/summarize": {"context": "A long text."},
+    }
+    lines = {
+        url: {"custom_id": "a", "method": "POST", "url": url, "body": body}
+        for url, body in asked.items()
+    }
+    begun = {url: begin(http, jsonl(one), url).id for url, one in lines.items()}
+    for url, batch_id in begun.items():
+        batch = until_ended(http, batch_id)
+        assert batch.status == "completed", batch.errors
+        found = read(http, batch.output_file_id)["a"]["response"]["body"]
+        assert found.keys() == http.post(url, json=asked[url]).json().keys()
 
 
-BAD: dict[str, tuple[bytes, str, int | None]] = {
-    "not JSON": (jsonl(line("a")) + b"\n{oops\n", "invalid_request", 3),
-    "no object": (b"[1]\n", "invalid_request", 1),
-    "a key twice": (b'{"custom_id":"a","custom_id":"b"}\n', "invalid_request", 1),
-    "an id twice": (jsonl(line("a"), line("a")), "duplicate_custom_id", 2),
-    "another URL": (jsonl(line("a"), line("b", url="/v1/embeddings")), "unsupported_url", 2),
-    "another method": (jsonl({**line("a"), "method": "GET"}), "invalid_request", 1),
-    "an unknown member": (jsonl({**line("a"), "more": 1}), "invalid_request", 1),
-    "no id": (b'{"method":"POST","url":"/v1/chat/completions","body":{}}\n', "invalid_request", 1),
-    "two models": (jsonl(line("a", model="x:1b"), line("b")), "mismatched_model", 2),
-    "a stream": (jsonl(line("a", stream=True)), "invalid_request", 1),
-    "what the endpoint refuses": (jsonl(line("a", n=3)), "invalid_request", 1),
-    "what the kind refuses": (jsonl(line("a", max_tokens=0)), "invalid_request", 1),
-    "10 MB": (jsonl(line("a", "x" * 10_000_000)), "too_large", 1),
-    "no line": (b"\r\n\n", "empty_file", None),
-    "nothing": (b"", "empty_file", None),
-    "UTF-16": (jsonl(line("a")).decode().encode("utf-16"), "unreadable_file", None),
-    "a document": (b'[\n{"a": 1}\n]\n', "unreadable_file", None),
-    "a model that nobody has": (jsonl(line("a", model="none:1b")), "model_not_found", None),
-}
-
-
-@pytest.mark.parametrize("what", BAD)
-def test_a_bad_file_is_rejected_whole(local_llm: LocalLLM, http: HttpSite, what: str) -> None:
-    """Nothing runs, and the first wrong line is named; no word of the file is in an error."""
-    content, code, number = BAD[what]
-    batch = run(http, content)
-    assert batch.status == "failed"
-    error = batch.errors.data[0]
-    assert (error.code, error.line) == (code, number)
-    assert "Say" not in error.message
-    assert str(tmp := Path.cwd()) not in batch.to_json(), tmp
+def test_a_bad_file_is_rejected_whole(local_llm: LocalLLM, http: HttpSite) -> None:
+    """Nothing runs; the batch says what is wrong in which line."""
+    bad = begin(http, jsonl(line("a")) + b"\n{oops\n" + jsonl(line("a")))
+    unknown = begin(http, jsonl(line("a", model="none:1b")))
+    batch = until(http, bad.id, "failed")
+    assert batch.failed_at
+    assert [(one.code, one.line) for one in batch.errors.data] == [
+        ("invalid_request", 3),
+        ("duplicate_custom_id", 4),
+    ]
+    assert until(http, unknown.id, "failed").errors.data[0].code == "model_not_found"
     assert local_llm.submitted == []
     assert batch.output_file_id is None
-
-
-def test_too_many_lines_are_rejected(
-    local_llm: LocalLLM, http: HttpSite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The bound is OpenAI's; blank lines, CRLF and a byte-order mark do not count."""
-    monkeypatch.setattr(validation, "LINES_MOST", 2)
-    two = b"\xef\xbb\xbf" + jsonl(line("a"), line("b")).replace(b"\n", b"\r\n\r\n")
-    assert run(http, two).status == "completed"
-    batch = run(http, two + jsonl(line("c")))
-    assert [one.code for one in batch.errors.data] == ["too_many_lines"]
+    assert http.post(f"/v1/batches/{batch.id}/retry").status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,8 @@ class BatchDriver:
             return False
         record = claimed.record
         if record.batch_id in self._drives:  # Redis was away, or has lost it, and it is being ended
-            calls = self._batches.note(record.batch_id, claimed.token, record.progress, 0)
-            await self._service.drive(calls)
+            back = self._batches.note(record.batch_id, claimed.token, record.progress, 0)
+            await self._service.drive(back)
             return False
         drive = self._drive_of(claimed, sent_at)
         self._drives[record.batch_id] = drive
