@@ -10,7 +10,15 @@ from typing import Any
 
 from starlette.routing import Router
 
-from local_llm_service.producers.http import first_routes, health, jobs, ollama, openai, webhooks
+from local_llm_service.producers.http import (
+    batches,
+    first_routes,
+    health,
+    jobs,
+    ollama,
+    openai,
+    webhooks,
+)
 from local_llm_service.producers.http.gateway import Gateway, no_such_path, routes_of
 from local_llm_service.producers.http.holding import hold_on
 from local_llm_service.producers.http.openai import responses_compact, responses_routes
@@ -28,11 +36,16 @@ OPERATIONS: tuple[Operation, ...] = (
     *openai.OPERATIONS,
     *responses_routes.OPERATIONS,
     *responses_compact.OPERATIONS,
+    *batches.OPERATIONS,
     *ollama.OPERATIONS,
 )
 
 #: What runs as long as the process does. Each bears that Redis is away, and ends when cancelled.
-BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = (hold_on, webhooks.deliver)
+BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = (
+    hold_on,
+    webhooks.deliver,
+    batches.drive_batches,
+)
 
 
 def make_app() -> Gateway:

@@ -236,11 +236,12 @@ def _limited(call: Call, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if named is None and PRIORITIES.index(task_of(kind).kind.default_priority) < ceiling:
         found["priority"] = caller.ceiling
     if caller.tenant is not None:
-        found["cache_scope"] = _scope(caller.tenant, given.get("cache_scope"))
+        found["cache_scope"] = scope_of(caller.tenant, given.get("cache_scope"))
     return found
 
 
-def _scope(tenant: str, given: object) -> str:
+def scope_of(tenant: str, given: object) -> str:
+    """The cache scope of a tenant's call that names `given`. Raises InvalidRequest."""
     if given is None:
         return tenant
     if not isinstance(given, str) or not 0 < len(given) <= SCOPE_CHARACTERS_MOST:

@@ -267,6 +267,17 @@ class Keys:
     vector_index = _Name("vector_index")
     vector_bytes = _Name("vector_bytes")
 
+    # --- Batches of HTTP. Each lives as long as the youngest batch that it tells of. ---
+    #: Hash definition, progress, cancelling_at, token, claimed_by, nonce, by batch id: see
+    #: batches.py. Lives KEPT_SECONDS after its last change.
+    batch = _Name("batch:")
+    #: Sorted set batch id → when it was made, ms, by tag of its tenant.
+    batches = _Name("batches:")
+    #: Sorted set batch id → until when a driver has it, ms; of one that waits, since when.
+    batches_open = _Name("batches_open")
+    #: String: every batch on the disk has a record. Lives a minute.
+    batches_restored = _Name("batches_restored")
+
     #: Hash: counters of the whole service. Lives STATS_SECONDS after the last job.
     stats = _Name("stats")
 
