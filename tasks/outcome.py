@@ -84,11 +84,11 @@ def _compose(
 
 def unexpected(job: JobTask, error: Exception) -> InternalError:
     """What the caller gets; the log gets the place, and neither gets the error's words."""
-    logger.error("job %s: unexpected %s", job.request.id, _place(error))
+    logger.error("job %s: unexpected %s", job.request.id, place_of(error))
     return InternalError(f"unexpected {type(error).__name__} in the worker")
 
 
-def _place(error: Exception) -> str:
+def place_of(error: Exception) -> str:
     """The type and innermost place of an error, without its message."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:

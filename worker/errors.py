@@ -2,7 +2,12 @@
 
     ServiceError                     code                 retryable
     ├── InvalidRequest               invalid_request      no    the caller's input is wrong
-    │   └── UnsupportedUrl           unsupported_url      no    a line of a batch asks elsewhere
+    │   ├── UnsupportedUrl           unsupported_url      no    a line of a batch asks elsewhere
+    │   ├── TooLarge                 too_large            no    an HTTP body, a header, a file
+    │   └── IdempotencyMismatch      idempotency_mismatch no    the same key for another request
+    ├── Unauthorized                 unauthorized         no    no API key, or a wrong one
+    ├── Forbidden                    forbidden            no    this API key may not do that
+    ├── RateLimited                  rate_limited         yes   the API key's share is used up
     ├── InvalidSetting               invalid_setting      no    a variable of this process is wrong
     ├── QueueFull                    queue_full           yes   the queue holds all that it may
     ├── BrokerUnreachable            broker_unreachable   yes   Redis does not answer
@@ -20,6 +25,7 @@
     ├── CrashedTooOften              crashed_too_often    no    the job kills its workers
     ├── NotFound                     not_found            no    no job or dead letter has this id
     ├── NotReady                     not_ready            yes   no result yet; also a TimeoutError
+    ├── ShuttingDown                 shutting_down        yes   an HTTP process ends, no job does
     └── InternalError                internal_error       no    a fault of this service
 
 The arguments are (message, hint), positional and text only, because only these survive Celery's
@@ -68,6 +74,45 @@ class UnsupportedUrl(InvalidRequest):
 
     code = "unsupported_url"
     default_hint = "Leave such lines out, or send them to a server that has this URL."
+
+
+class TooLarge(InvalidRequest):
+    """An HTTP request has more bytes than a limit, which the message names."""
+
+    code = "too_large"
+    default_hint = "Send less, or raise the named limit."
+
+
+class IdempotencyMismatch(InvalidRequest):
+    """An Idempotency-Key comes again with another request."""
+
+    code = "idempotency_mismatch"
+    default_hint = "Use a new key for each request that is not a repetition."
+
+
+class Unauthorized(ServiceError):
+    """An HTTP request has no API key that counts."""
+
+    code = "unauthorized"
+    default_hint = "Send `Authorization: Bearer KEY`; `local-llm keys add NAME` makes a key."
+
+
+class Forbidden(ServiceError):
+    """The caller is known and may not do this."""
+
+    code = "forbidden"
+    default_hint = "Ask the operator of this service for a key that may."
+
+
+class RateLimited(ServiceError):
+    """The API key has used up its rate, its jobs at once, or its open streams."""
+
+    code = "rate_limited"
+    retryable = True
+    default_hint = "Wait, then send it again."
+
+    #: Seconds after which the request may pass.
+    retry_after_seconds: float = 1.0
 
 
 class InvalidSetting(ServiceError):
@@ -198,6 +243,14 @@ class NotReady(ServiceError, TimeoutError):
     code = "not_ready"
     retryable = True
     default_hint = "Ask again later."
+
+
+class ShuttingDown(ServiceError):
+    """The HTTP process that waits for a job ends; the job goes on, under its id."""
+
+    code = "shutting_down"
+    retryable = True
+    default_hint = "Send it again: another process answers with the same job, or ask for its id."
 
 
 class InternalError(ServiceError):

@@ -136,6 +136,35 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         0, ge=0, le=65_535, description="Port of Prometheus metrics on 127.0.0.1; 0 = none"
     )
+    local_llm_port: int = Field(8015, ge=0, le=65_535, description="Port of HTTP; 0 = a free one")
+    local_llm_bind: str = Field(
+        "127.0.0.1", min_length=1, description="Address on which HTTP listens; see API keys"
+    )
+    allow_anonymous: bool = Field(
+        False, description="HTTP without any API key also listens beyond loopback"
+    )
+    api_keys_file: str | None = Field(None, description="File of API keys; default: in Redis")
+    streams_per_key: int = Field(
+        100, ge=0, description="Open streams of one API key, if it says nothing else; 0 = no limit"
+    )
+    orphan_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        10, description="A job whose HTTP caller has gone is left for this long"
+    )
+    max_body_bytes: int = Field(8_388_608, ge=1024, description="Largest body of an HTTP request")
+    max_file_bytes: int = Field(209_715_200, ge=1024, description="Largest file of a batch")
+    files_dir: str = Field("files", min_length=1, description="Folder of batches' files")
+    cors_origins: str = Field(
+        "", description="Web origins that may ask from a browser, separated by commas; `*` = all"
+    )
+    webhook_secret: str | None = Field(
+        None, description="Signs webhooks: `whsec_` and base64; several during a rotation"
+    )
+    webhook_allow: str = Field(
+        "", description="Hosts, addresses and networks that webhooks may go to, by commas"
+    )
+    allow_model_management: bool = Field(
+        False, description="Ollama's routes that pull, create, copy and delete models are open"
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level")
 
     @field_validator("key_prefix")
@@ -172,6 +201,7 @@ class Settings(BaseSettings):
         for name in ("redis_url", "callback_broker_url", "callback_result_backend"):
             values[name] = values[name] and _mask(str(values[name]))
         values["ollama_host"] = self.masked_ollama_host
+        values["webhook_secret"] = self.webhook_secret and "***"
         return values
 
     @property

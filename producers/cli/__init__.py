@@ -14,6 +14,7 @@ import click
 from local_llm_service.producers.cli import batch, dead, following, jobs, look
 from local_llm_service.producers.cli.output import Exit, fail, note, say
 from local_llm_service.producers.cli.terminal import abandon, prepare_streams
+from local_llm_service.producers.http.command import serve
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     BrokerUnsafe,
@@ -67,7 +68,14 @@ def cli() -> None:
 #: click's error for a command without arguments; before 8.2, click shows the help and exits with 0.
 _NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
-for command in (*jobs.COMMANDS, following.stream, *look.COMMANDS, dead.dead, batch.batch):
+for command in (
+    *jobs.COMMANDS,
+    following.stream,
+    *look.COMMANDS,
+    dead.dead,
+    batch.batch,
+    serve,
+):
     cli.add_command(command)
 
 

@@ -32,6 +32,12 @@ CODES = {
     "broker_unsafe",
     "not_found",
     "not_ready",
+    "too_large",
+    "idempotency_mismatch",
+    "unauthorized",
+    "forbidden",
+    "rate_limited",
+    "shutting_down",
 }
 #: This code marks a fault of ours, not a way for a job to fail.
 OWN_FAULT = "internal_error"

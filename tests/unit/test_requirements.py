@@ -60,7 +60,7 @@ def test_the_extras_pin_the_same_as_the_files() -> None:
     """`pip install local-llm-service[worker,flower,…]` installs the same as `make` and Docker."""
     extras = PROJECT["optional-dependencies"]
     assert set(extras["embedded"]) == set(lines("requirements-embedded.txt"))
-    host = {*extras["worker"], *extras["flower"], *extras["batch"]}
+    host = {*extras["worker"], *extras["flower"], *extras["batch"], *extras["http"]}
     assert host <= set(lines("requirements.txt"))
     testing = pins([one for one in extras["testing"] if "==" in one])
     assert testing.items() <= {**pins(lines("requirements.txt")), **DEV}.items()

@@ -59,6 +59,19 @@ VARIABLES: dict[str, tuple[Any, str, Any]] = {
         "GPT-4, 2023-03",
     ),
     "METRICS_PORT": (0, "9100", 9100),
+    "LOCAL_LLM_PORT": (8015, "0", 0),
+    "LOCAL_LLM_BIND": ("127.0.0.1", "::1", "::1"),
+    "ALLOW_ANONYMOUS": (False, "1", True),
+    "API_KEYS_FILE": (None, "keys.json", "keys.json"),
+    "STREAMS_PER_KEY": (100, "0", 0),
+    "ORPHAN_SECONDS": (10.0, "2.5", 2.5),
+    "MAX_BODY_BYTES": (8_388_608, "1024", 1024),
+    "MAX_FILE_BYTES": (209_715_200, "1024", 1024),
+    "FILES_DIR": ("files", "/data/files", "/data/files"),
+    "CORS_ORIGINS": ("", "https://a.example", "https://a.example"),
+    "WEBHOOK_SECRET": (None, "whsec_MDAw", "whsec_MDAw"),
+    "WEBHOOK_ALLOW": ("", "hooks.example", "hooks.example"),
+    "ALLOW_MODEL_MANAGEMENT": (False, "true", True),
     "LOG_LEVEL": ("INFO", "DEBUG", "DEBUG"),
 }
 
@@ -99,6 +112,13 @@ BAD = [
     ("GPT4_COMPLETION_USD", "free"),
     ("GPT4_PRICES_FROM", "no date"),
     ("METRICS_PORT", "70000"),
+    ("LOCAL_LLM_PORT", "70000"),
+    ("ALLOW_ANONYMOUS", "perhaps"),
+    ("STREAMS_PER_KEY", "-1"),
+    ("ORPHAN_SECONDS", "0"),
+    ("MAX_BODY_BYTES", "10"),
+    ("MAX_FILE_BYTES", "10"),
+    ("ALLOW_MODEL_MANAGEMENT", "perhaps"),
     ("LOG_LEVEL", "LOUD"),
 ]
 
@@ -241,6 +261,8 @@ def documented_default(name: str) -> str:
     if name in other:
         return other[name]
     default = VARIABLES[name][0]
+    if default in (None, ""):
+        return "unset"
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

@@ -1,0 +1,16 @@
+"""`python -m producers.http` is `local-llm serve`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from local_llm_service.producers.http.command import serve
+from local_llm_service.worker.errors import ServiceError
+
+try:
+    serve()
+except ServiceError as error:
+    click.echo(f"{error.message}. {error.hint}", err=True)
+    sys.exit(2)

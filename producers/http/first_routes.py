@@ -1,0 +1,46 @@
+"""The first service's own routes: they wait for the answer and return it."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from local_llm_service import tasks
+from local_llm_service.producers.http.asking import Asked, answer
+from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.operations import Endpoint, Operation
+from local_llm_service.producers.http.reading import as_object
+from local_llm_service.producers.http.replies import answer_headers, json_reply
+from local_llm_service.tasks.job import KINDS
+
+_SUMMARIES = {
+    "generate": "Free text for a prompt",
+    "summarize": "A text in whole sentences within a budget of tokens",
+    "compress": "A conversation as one message that can take its place",
+    "extract_parameters": "The arguments of a function call, out of a user's message",
+    "structured_output": "An instance of a JSON Schema",
+}
+
+
+def _waiting(kind: str) -> Endpoint:
+    async def endpoint(call: Call) -> Response:
+        found = await answer(call, Asked(kind, as_object(await call.json())))
+        return json_reply(found, headers=answer_headers(found))
+
+    return endpoint
+
+
+def _operation(kind: str) -> Operation:
+    getattr(tasks, kind)  # registers it
+    declared = KINDS[kind]
+    return Operation(
+        "POST",
+        f"/{kind.replace('_', '-')}",
+        _waiting(kind),
+        _SUMMARIES[kind],
+        "first API",
+        body=declared.request,
+        answers={200: declared.answer},
+    )
+
+
+OPERATIONS = tuple(map(_operation, _SUMMARIES))

@@ -1,0 +1,1 @@
+"""Jobs as resources: /v1/jobs."""

@@ -1,0 +1,1 @@
+"""OpenAI's API over the kinds `chat` and `embed`."""

@@ -1,0 +1,30 @@
+"""Replies, and the headers that every answer has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+
+def json_reply(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON reply."""
+    return Response(encoded(data), status, headers, media_type="application/json")
+
+
+def encoded(data: Any) -> bytes:
+    """JSON in UTF-8. Half a character, which a model can write, is replaced."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode(errors="replace")
+
+
+def answer_headers(answer: Mapping[str, Any]) -> dict[str, str]:
+    """What a plain answer says of its job."""
+    found = {"X-Local-LLM-Task-Id": str(answer["task_id"])}
+    found["X-Local-LLM-Origin"] = str(answer["origin"])
+    queued = answer["timings"].get("queued_seconds")
+    if queued is not None:
+        found["X-Local-LLM-Queue-Seconds"] = f"{queued:.3f}"
+    return found

@@ -1,0 +1,75 @@
+"""What one HTTP process has: settings, the client, what it holds for its callers. Nothing to keep:
+another process answers for the same jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+from local_llm_service import producers
+from local_llm_service.producers.async_client import AsyncClient
+from local_llm_service.producers.http.attendance import Attendance
+from local_llm_service.producers.result_wait import reaching
+from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.store.calls import Calls
+from local_llm_service.worker.store.store import Store, process_store
+
+T = TypeVar("T")
+
+#: What workers publish is read again after so long.
+LOOK_SECONDS = 1.0
+
+
+class HttpService:
+    """One process's half of HTTP, in one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.client = AsyncClient()
+        self.attendance = Attendance()
+        #: Set when the process is told to end.
+        self.stopping = asyncio.Event()
+        self._models = _Recent[list[dict[str, Any]]](producers.models)
+        self._health = _Recent[dict[str, Any]](producers.health)
+
+    @property
+    def store(self) -> Store:
+        """Names and scripts. Its blocking client is not for an event loop: see `drive`."""
+        return process_store()
+
+    async def drive(self, calls: Calls[T]) -> T:
+        """Run logic over Redis in this loop. Raises BrokerUnreachable, and what the logic does."""
+        here = self.client.here()
+        return await here.drive(reaching(here, calls))
+
+    async def models(self) -> list[dict[str, Any]]:
+        """`producers.models()`, at most LOOK_SECONDS old. Raises BrokerUnreachable."""
+        return await self._models.read()
+
+    async def health(self) -> dict[str, Any]:
+        """`producers.health()`, at most LOOK_SECONDS old. Raises BrokerUnreachable."""
+        return await self._health.read()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.close()
+
+
+class _Recent(Generic[T]):
+    """Something that is read in a thread, at most once in LOOK_SECONDS, for all who ask."""
+
+    def __init__(self, read: Callable[[], T]) -> None:
+        self._read, self._until = read, 0.0
+        self._task: asyncio.Task[T] | None = None
+
+    async def read(self) -> T:
+        if self._task is None or (self._task.done() and monotonic() > self._until):
+            self._task = asyncio.create_task(asyncio.to_thread(self._read))
+            self._until = monotonic() + LOOK_SECONDS
+        try:
+            return await asyncio.shield(self._task)
+        except Exception:
+            self._until = 0.0  # the next one tries again
+            raise

@@ -1,0 +1,1 @@
+"""Webhooks: a message to a caller's own server when a job has ended."""
