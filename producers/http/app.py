@@ -13,13 +13,14 @@ from starlette.routing import Router
 from local_llm_service.producers.http import first_routes, health
 from local_llm_service.producers.http.gateway import Gateway, no_such_path, routes_of
 from local_llm_service.producers.http.operations import Operation
+from local_llm_service.producers.http.pages.routes import with_pages
 from local_llm_service.producers.http.service import HttpService
 from local_llm_service.tasks.outcome import place_of
 from local_llm_service.worker.lazy_settings import lazy_settings
 
 logger = logging.getLogger(__name__)
 
-OPERATIONS: tuple[Operation, ...] = (*first_routes.OPERATIONS, *health.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = with_pages((*first_routes.OPERATIONS, *health.OPERATIONS))
 
 #: What runs as long as the process does. Each bears that Redis is away, and ends when cancelled.
 BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import getdoc
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,11 +21,14 @@ from local_llm_service.producers.http.pages.words import (
     STATUS_WORDS,
     TAG_WORDS,
 )
+from local_llm_service.tasks.request import JobRequest
 
 Json = dict[str, Any]
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _NO_EXAMPLE = Example()
+#: About the options of all kinds; the docstring's first paragraph is for those who write kinds.
+_OPTIONS = (getdoc(JobRequest) or "").partition("\n\n")[2]
 
 
 def document(operations: Sequence[Operation], *, version: str, needs_key: bool) -> Json:
@@ -84,6 +88,15 @@ class Models:
             list(named), ref_template="#/components/schemas/{model}", schema_generator=_Plain
         )
         self.schemas: Json = whole.get("$defs", {})
+        for one in operations:
+            if one.body is not None and issubclass(one.body, JobRequest):
+                self._describe_options(one.body)
+
+    def _describe_options(self, model: type[JobRequest]) -> None:
+        """A kind's own words, then those about the options that all kinds share."""
+        name = self.reference(model, "validation")["$ref"].rpartition("/")[2]
+        said = (getdoc(model), _OPTIONS)
+        self.schemas[name]["description"] = "\n\n".join(one for one in said if one)
 
     def reference(self, model: type[BaseModel], mode: JsonSchemaMode) -> Json:
         """A schema that points to the model's."""
@@ -193,4 +206,3 @@ class _Described:
 
 def _shown(example: Any) -> Mapping[str, Any]:
     return {} if example is None else {"example": example}
-

@@ -93,7 +93,8 @@ def _contents(tag: str, listed: Iterable[tuple[str, str, Json]]) -> str:
         f"<code>{_breakable(path)}</code></a></li>"
         for method, path, _ in listed
     )
-    return f'<li class="tag"><a href="#{anchor("tag", f"-{tag}")}">{escape(_title(tag))}</a></li>{items}'
+    name = anchor("tag", f"-{tag}")
+    return f'<li class="tag"><a href="#{name}">{escape(_title(tag))}</a></li>{items}'
 
 
 def _title(tag: str) -> str:
@@ -127,6 +128,7 @@ def _operation(method: str, path: str, operation: Json, document: Json, address:
     for media, body in operation.get("requestBody", {}).get("content", {}).items():
         schema = _resolved(body["schema"], document)
         parts.append(f"<h4>Body, <code>{escape(media)}</code></h4>")
+        parts.append(f"<p>{_words(schema.get('description', ''))}</p>")
         parts.append(_fields(schema) or f"<p>{_type(body['schema'])}</p>")
     parts.append(f"<h4>Example</h4><pre><code>{escape(curl(method, path, operation, address))}"
                  "</code></pre>")  # fmt: skip
@@ -192,8 +194,9 @@ def _errors(document: Json) -> str:
     ]
     body = (
         "The body of each error is a problem (RFC 9457) that OpenAI's clients read, too; under "
-        '<code>/api/</code> it is Ollama\'s <code>{"error": "…"}</code>. <code>x-should-retry</code> '
-        "and <code>Retry-After</code> say whether, and when, to try again."
+        '<code>/api/</code> it is Ollama\'s <code>{"error": "…"}</code>. '
+        "<code>x-should-retry</code> and <code>Retry-After</code> say whether, and when, to try "
+        "again."
     )
     table = _table("", ("Status", "Meaning"), rows)
     return f'<h2 id="errors"><a href="#errors">Errors</a></h2><p>{body}</p>{table}'
@@ -221,7 +224,8 @@ def _resolved(schema: Json, document: Json) -> Json:
 def _fields(schema: Json) -> str:
     required = schema.get("required", ())
     rows = []
-    for name, one in schema.get("properties", {}).items():
+    fields = schema.get("properties", {}).items()
+    for name, one in sorted(fields, key=lambda field: field[0] not in required):
         default = one.get("default")
         shown = "" if default in (None, [], {}) else f" Default <code>{_json(default)}</code>."
         mark = " *" if name in required else ""
