@@ -1,6 +1,7 @@
 """A whole service in one process, with a model that answers at once, to be asked by anything.
 
-`python -m tests.fuzz.site PORT` serves it until Ctrl-C: to look at the pages, too.
+`python -m tests.fuzz.site PORT` serves it, with a model that writes slowly, until Ctrl-C: to look
+at the pages.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from local_llm_service.testing.stand_in import fake
 from local_llm_service.worker.settings import get_settings
 
 MODEL = "smollm2:135m"
+SENTENCE = "Python is a language that many people read with ease and write with joy. "
 
 
 @contextmanager
@@ -38,26 +40,10 @@ def serve(port: int) -> None:
 
 
 def main() -> None:
-    """Serve on the port that the command line names, with a model that writes slowly."""
+    """Serve on the port that the command line names."""
     with service() as there:
-        text = "Python is a language that many people read with ease and write with joy. "
-        words = (text * 6).split()
-            "Python",
-            "is",
-            "a",
-            "language",
-            "that",
-            "many",
-            "people",
-            "read",
-            "with",
-            "ease",
-            "and",
-            "write",
-            "with",
-            "joy.",
-        ]
-        there.stream(*[f"{word} " for word in words], pause_seconds=0.06, times=None)
+        words = [f"{word} " for word in (SENTENCE * 6).split()]
+        there.stream(*words, pause_seconds=0.06, times=None)
         serve(int(sys.argv[1]))
 
 
