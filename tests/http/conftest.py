@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from local_llm_service.producers.http.gateway import Gateway
 from local_llm_service.producers.http.server import Server, config_of
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.settings import get_settings
-from tests.conftest import wait_until
 
 
 class HttpSite:
@@ -34,24 +34,62 @@ class HttpSite:
         return openai.OpenAI(base_url=f"{self.url}/v1", **given)
 
 
+class _Thread(threading.Thread):
+    """Serves until it is told to stop. uvicorn's own loop looks for that ten times a second."""
+
+    def __init__(self, app: Gateway) -> None:
+        super().__init__(name="http")
+        self.port = 0
+        self._app, self._is_up = app, threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end = asyncio.Event()
+
+    def run(self) -> None:
+        """Serve."""
+        try:
+            uvloop.run(self._serve())
+        finally:
+            self._is_up.set()
+
+    async def _serve(self) -> None:
+        settings = get_settings().model_copy(update={"local_llm_port": 0})
+        config = config_of(settings, self._app)
+        config.load()
+        server = Server(config)
+        server.lifespan = config.lifespan_class(config)
+        await server.startup()
+        self.port = server.servers[0].sockets[0].getsockname()[1]
+        self._loop = asyncio.get_running_loop()
+        self._is_up.set()
+        await self._end.wait()
+        await server.shutdown()
+
+    def wait_until_started(self) -> int:
+        """Return the port."""
+        self._is_up.wait(20)
+        assert self.port, "HTTP has not started"
+        return self.port
+
+    def stop(self) -> None:
+        """End, with all connections."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._end.set)
+        self.join(20)
+        assert not self.is_alive()
+
+
 @contextmanager
 def http_site() -> Iterator[HttpSite]:
     """HTTP on the settings of this process, on a free port, until the end of the block."""
-    settings = get_settings().model_copy(update={"local_llm_port": 0})
     app = make_app()
-    server = Server(config_of(settings, app))
-    thread = threading.Thread(target=lambda: uvloop.run(server.serve()), name="http")
+    thread = _Thread(app)
     thread.start()
     try:
-        wait_until(lambda: server.started or not thread.is_alive(), "HTTP answers")
-        port = server.servers[0].sockets[0].getsockname()[1]
-        site = HttpSite(f"http://127.0.0.1:{port}", app)
+        site = HttpSite(f"http://127.0.0.1:{thread.wait_until_started()}", app)
         with site.client:
             yield site
     finally:
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
+        thread.stop()
 
 
 @pytest.fixture
