@@ -81,5 +81,6 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
         {"model": MODEL, "prompt": "What is Python?", "stream": False}
     ),
     ("POST", "/api/embed"): Example({"model": MODEL, "input": "Python"}),
+    ("GET", "/assets/{name}"): Example(path={"name": "style.css"}),
     ("POST", "/api/show"): Example({"model": MODEL}),
 }

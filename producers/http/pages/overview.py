@@ -11,6 +11,7 @@ from starlette.responses import Response
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.replies import json_reply
+from local_llm_service.producers.http.state_models import QueueNow, StatsAnswer, WorkerHealth
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.calls import Calls
@@ -22,31 +23,11 @@ from local_llm_service.worker.store.stats import stats_of
 FAILURES_SHOWN, FAILURES_LOOKED_AT = 20, 200
 
 
-class QueueNow(BaseModel):
-    """`waiting`: messages in the queue; `unfinished`: all its jobs without a result, in jobs and
-    bytes."""
+class WorkerNow(WorkerHealth):
+    """One worker, with its default model and all that it has."""
 
-    name: str
-    waiting: int
-    unfinished: int
-    bytes: int
-
-
-class WorkerNow(BaseModel):
-    """One worker. `closed_by` says why it takes no jobs, `failing` which models its engine fails,
-    `reasons` why it cannot answer, `notes` what an operator should know."""
-
-    name: str
-    slots: int
-    running: int
     model: str
     models: list[str]
-    ollama_version: str | None
-    ollama_reachable: bool
-    closed_by: list[str]
-    failing: list[str]
-    reasons: list[str]
-    notes: list[str]
 
 
 class JobNow(RunningJob):
@@ -65,21 +46,6 @@ class FailureNow(BaseModel):
     error: str
 
 
-class StatsNow(BaseModel):
-    """Counts since this Redis was new; see `GET /metrics`."""
-
-    total_requests: int
-    avg_latency_ms: float
-    total_tokens_generated: int
-    cache_enabled: bool
-    hits: int
-    misses: int
-    joined: int
-    hit_rate: float
-    estimated_gpt4_cost_usd: float
-    cost_savings_usd: float
-
-
 class OverviewAnswer(BaseModel):
     """The service now. `jobs` and `failures` are the caller's own; what others run is counted in
     `running`, and in all other counts."""
@@ -94,7 +60,7 @@ class OverviewAnswer(BaseModel):
     jobs: list[JobNow]
     cached: int
     cached_bytes: int
-    stats: StatsNow
+    stats: StatsAnswer
     failures: list[FailureNow]
 
 
@@ -142,7 +108,7 @@ def _shown(
         jobs=sorted(jobs, key=lambda job: -job.seconds),
         cached=seen.cached,
         cached_bytes=seen.cached_bytes,
-        stats=StatsNow(**stats),
+        stats=StatsAnswer(**stats),
         failures=[FailureNow.model_validate(one, from_attributes=True) for one in failures],
     )
     return answer.model_dump()
