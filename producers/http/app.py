@@ -20,10 +20,13 @@ from local_llm_service.worker.lazy_settings import lazy_settings
 
 logger = logging.getLogger(__name__)
 
-OPERATIONS: tuple[Operation, ...] = with_pages((*first_routes.OPERATIONS, *health.OPERATIONS))
+OPERATIONS: tuple[Operation, ...] = (*first_routes.OPERATIONS, *health.OPERATIONS)
 
 #: What runs as long as the process does. Each bears that Redis is away, and ends when cancelled.
 BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = ()
+
+# The pages show all of them.
+OPERATIONS = with_pages(OPERATIONS)
 
 
 def make_app() -> Gateway:
