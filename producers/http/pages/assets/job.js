@@ -23,6 +23,7 @@ function begin(words) {
   current = new AbortController();
   text = document.createTextNode("");
   $("answer").replaceChildren(text);
+  $("answer").classList.remove("code");
   $("answer").setAttribute("aria-busy", "true");
   $("facts").hidden = true;
   $("cancel").disabled = false;
@@ -67,6 +68,7 @@ function textOf(answer) {
 
 function end(answer) {
   const whole = textOf(answer);
+  $("answer").classList.toggle("code", /^[[{]/.test(whole));
   if (text.data !== whole) text.data = whole;
   const { usage, timings } = answer;
   const took = timings.generation_seconds;
