@@ -1,7 +1,6 @@
 """A whole service in one process, with a model that answers at once, to be asked by anything.
 
-`python -m tests.fuzz.site PORT` serves it, with a model that writes slowly, until Ctrl-C: to look
-at the pages.
+`python -m tests.fuzz.site PORT` serves it until Ctrl-C: to look at the pages.
 """
 
 from __future__ import annotations
@@ -39,13 +38,14 @@ def serve(port: int) -> None:
     uvloop.run(Server(config_of(settings, make_app())).serve())
 
 
-def main() -> None:
-    """Serve on the port that the command line names."""
+def main(port: str, pace: str = "slow") -> None:
+    """Serve on a port; the model writes as slowly as a real one, or at once ("fast")."""
     with service() as there:
-        words = [f"{word} " for word in (SENTENCE * 6).split()]
-        there.stream(*words, pause_seconds=0.06, times=None)
-        serve(int(sys.argv[1]))
+        if pace == "slow":
+            words = [f"{word} " for word in (SENTENCE * 6).split()]
+            there.stream(*words, pause_seconds=0.06, times=None)
+        serve(int(port))
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
