@@ -23,6 +23,7 @@ from local_llm_service.producers.http.gateway import Gateway, no_such_path, rout
 from local_llm_service.producers.http.holding import hold_on
 from local_llm_service.producers.http.openai import responses_compact, responses_routes
 from local_llm_service.producers.http.operations import Operation
+from local_llm_service.producers.http.pages.routes import with_pages
 from local_llm_service.producers.http.service import HttpService
 from local_llm_service.tasks.outcome import place_of
 from local_llm_service.worker.lazy_settings import lazy_settings
@@ -46,6 +47,9 @@ BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = (
     webhooks.deliver,
     batches.drive_batches,
 )
+
+# The pages show all of them.
+OPERATIONS = with_pages(OPERATIONS)
 
 
 def make_app() -> Gateway:
