@@ -56,8 +56,8 @@ WEBHOOKS_GIVEN_UP_MOST: Final = 1000
 #: quarantined job, how long statistics outlive the last job and the clock the last worker (longer
 #: than any deadline), and what Redis needs for a cache entry, and for a job, beside its own bytes
 #: (MEMORY USAGE of keys, values and indexes); how many waiters one script answers; how long a text
-#: lives, and how long the name of a run is; the bounds of webhooks, and at how many of them one look
-#: is; how long the jobs of an API key outlive the last one (longer than any deadline).
+#: lives, and how long the name of a run is; the bounds of webhooks, and at how many of them
+#: one look is; how long the jobs of an API key outlive the last one (longer than any deadline).
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_BYTES": 65_536,
