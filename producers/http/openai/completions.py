@@ -13,14 +13,13 @@ from starlette.responses import Response
 
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.many_answers import answers
 from local_llm_service.producers.http.openai.asked import (
-    answers,
     facts_of,
     model_of,
-    placed,
     streamed,
 )
-from local_llm_service.producers.http.openai.body import Dialect, flag, wants_usage
+from local_llm_service.producers.http.openai.body import Dialect, flag, queued, wants_usage
 from local_llm_service.producers.http.openai.chat_reply import (
     Facts,
     fingerprint_of,
@@ -174,7 +173,7 @@ async def completions(call: Call) -> Response:
     asked = asked_of(body)
     if is_stream and len(asked) > 1:
         raise InvalidRequest("stream: one prompt at a time can be streamed")
-    asked = [await placed(call, one) for one in asked]
+    asked = [queued(call.caller, one) for one in asked]
     facts = await facts_of(call, asked[0])
     with COMPLETION.own_names():
         if is_stream:
