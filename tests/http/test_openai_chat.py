@@ -407,6 +407,23 @@ def test_a_stream_that_is_dropped_ends_its_reading(http: HttpSite, local_llm: Lo
     assert len(local_llm.prompts) == 5
 
 
+@pytest.mark.local_llm(settings={"orphan_seconds": 0.3})
+def test_the_job_of_a_dropped_stream_ends_with_its_last_reader(
+    http: HttpSite, local_llm: LocalLLM
+) -> None:
+    """ORPHAN_SECONDS after it has left, before its first token or after."""
+    client = http.openai()
+    for pieces in ([], ["A ", "lan"]):
+        local_llm.stream(*pieces, *["word "] * 200, pause_seconds=0.1)
+        question = [{"role": "user", "content": f"{len(pieces)}"}]
+        stream = ask(client, messages=question, stream=True)
+        for _ in pieces:
+            next(stream)
+        stream.close()
+        job = local_llm.submitted[-1]
+        wait_until(lambda job=job: job.state is JobState.CANCELLED, "the job has ended")
+
+
 def test_a_process_that_ends_tells_its_readers(http: HttpSite, local_llm: LocalLLM) -> None:
     """The client raises, and the job goes on: whoever asks the next process has its answer."""
     local_llm.stream("A ", "lan", "guage.", pause_seconds=0.1)
