@@ -9,8 +9,11 @@ import pytest
 
 from local_llm_service.worker.store import moves, presence
 from local_llm_service.worker.store.afterwork import Afterwork
+from local_llm_service.worker.store.api_keys import ApiKeys
+from local_llm_service.worker.store.attendance import Attendance
 from local_llm_service.worker.store.endings import Endings
 from local_llm_service.worker.store.jobs import Jobs
+from local_llm_service.worker.store.key_bounds import KeyBounds
 from local_llm_service.worker.store.keys import DEFAULT_PREFIX, Keys
 from local_llm_service.worker.store.moves import Moves
 from local_llm_service.worker.store.scripts import (
@@ -100,7 +103,10 @@ def test_every_argument_is_documented_and_has_a_name(name: str) -> None:
 @each_script
 def test_a_method_bears_the_name_of_its_script(name: str) -> None:
     """Who reads a call finds its script, and the other way round."""
-    rooms = (Jobs, SingleFlight, Endings, Afterwork, Texts, Vectors, Moves, moves, presence)
+    rooms = (
+        *(Jobs, SingleFlight, Endings, Afterwork, Texts, Vectors, Moves, moves, presence),
+        *(ApiKeys, KeyBounds, Attendance),
+    )
     assert [room for room in rooms if callable(getattr(room, name, None))]
 
 
