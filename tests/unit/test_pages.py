@@ -57,7 +57,7 @@ def anchors(page: Path) -> set[str]:
 
 def links(page: Path) -> list[str]:
     """The links of a page that stay in the repository."""
-    return [link for link in LINK.findall(prose(page)) if not link.startswith("http")]
+    return [link for link in LINK.findall(prose(page)) if not link.startswith(("http:", "https:"))]
 
 
 def rows(page: Path, *columns: str) -> list[dict[str, str]]:
