@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from local_llm_service.producers.cli import batch, dead, following, jobs, keys, look
+from local_llm_service.producers.cli import batch, dead, following, jobs, keys, look, webhooks
 from local_llm_service.producers.cli.output import Exit, fail, note, say
 from local_llm_service.producers.cli.terminal import abandon, prepare_streams
 from local_llm_service.producers.http.command import serve
@@ -76,6 +76,7 @@ for command in (
     keys.keys,
     batch.batch,
     serve,
+    webhooks.webhooks,
 ):
     cli.add_command(command)
 

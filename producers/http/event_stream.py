@@ -52,6 +52,10 @@ class EventStream(Response):
         """Send the pieces. Raises RateLimited before any, and BrokerUnreachable."""
         await self._call.open_stream()
         start = {"type": "http.response.start", "status": self.status_code}
+        if scope["method"] == "HEAD":
+            await send({**start, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         gone = asyncio.create_task(self._call.gone())
         try:
             await send({**start, "headers": self.raw_headers})

@@ -7,6 +7,7 @@ from typing import Any
 
 import uvicorn
 
+from local_llm_service.producers.http import webhooks
 from local_llm_service.producers.http.callers.anonymous import may_be_anonymous
 from local_llm_service.producers.http.callers.key_store import has_keys
 from local_llm_service.producers.http.gateway import Gateway
@@ -56,6 +57,7 @@ def serve(settings: Settings, workers: int = 1) -> None:
     """Serve until a signal. Raises InvalidSetting where it may not, or cannot, listen."""
     if not may_be_anonymous(settings):
         check_has_keys(settings)
+    webhooks.check_settings(settings)
     config = config_of(settings, workers=workers)
     try:
         sock = config.bind_socket()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local_llm_service.worker.store import moves, presence
+from local_llm_service.worker.store import moves, overview, presence
 from local_llm_service.worker.store.afterwork import Afterwork
 from local_llm_service.worker.store.api_keys import ApiKeys
 from local_llm_service.worker.store.attendance import Attendance
@@ -25,6 +25,7 @@ from local_llm_service.worker.store.scripts import (
 from local_llm_service.worker.store.single_flight import SingleFlight
 from local_llm_service.worker.store.texts import Texts
 from local_llm_service.worker.store.vectors import Vectors
+from local_llm_service.worker.store.webhooks import Webhooks
 
 MOST_LINES = 120
 SCRIPTS = {file.stem: file.read_text() for file in DIRECTORY.glob("*.lua")}
@@ -104,10 +105,11 @@ def test_every_argument_is_documented_and_has_a_name(name: str) -> None:
 def test_a_method_bears_the_name_of_its_script(name: str) -> None:
     """Who reads a call finds its script, and the other way round."""
     rooms = (
-        *(Jobs, SingleFlight, Endings, Afterwork, Texts, Vectors, Moves, moves, presence),
+        *(Jobs, SingleFlight, Endings, Afterwork, Texts, Vectors, Moves, Webhooks),
         *(ApiKeys, KeyBounds, Attendance),
     )
-    assert [room for room in rooms if callable(getattr(room, name, None))]
+    modules = (moves, presence, overview)
+    assert [room for room in (*rooms, *modules) if callable(getattr(room, name, None))]
 
 
 @pytest.mark.parametrize("name", sorted(EVERYTHING))
