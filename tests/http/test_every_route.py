@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -56,6 +57,12 @@ class Site:
     def stranger(self, method: str, path: str, **more: Any) -> httpx.Response:
         """A request of the second tenant."""
         return self.http.client.request(method, path, headers=self.second, **more)
+
+
+@pytest.fixture(autouse=True)
+def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FILES_DIR of this test alone."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

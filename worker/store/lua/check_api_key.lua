@@ -4,8 +4,8 @@
 -- ARGV[2] SHA-256 of the secret that came with the request, hex
 -- ARGV[3] the key's record, JSON, where a file holds it; "" = look it up
 -- Returns {record, ms until this request may come, 0 = now, the SHA-256 of each secret that holds
--- now}. The record is "" for another secret, with which a request does not count, and for a key that
--- is not known or has expired. A request that is sent again, as the reply was lost, counts again.
+-- now}. The record is "" for another secret, with which a request does not count, and for a key
+-- that is not known or has expired. One that is sent again, as the reply was lost, counts again.
 -- uses: API_KEY_RECORDS, API_RATE, clock, whole
 local id, presented, record = ARGV[1], ARGV[2], ARGV[3]
 
