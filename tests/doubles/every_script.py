@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import redis
 
-from local_llm_service.worker.store import presence
+from local_llm_service.worker.store import presence, responses
+from local_llm_service.worker.store.idempotency import claim_key
 from local_llm_service.worker.store.moves import look
 from local_llm_service.worker.store.outcomes import (
     UNHELD,
@@ -281,6 +282,19 @@ def tell_webhooks(site: Site) -> None:
     assert [event.tries for event in take()] == [1]
 
 
+def tell_responses(site: Site) -> None:
+    """number_text, as long as the response is kept; idempotency keys."""
+    keys, drive = site.store.keys, site.store.drive
+    drive(responses.keep_response(keys, "told", "{}", 60))
+    numbers = [drive(responses.number_text("told", run)) for run in ("a", "b", "a", "0")]
+    assert numbers == [0, 1, 0, 2]
+    assert [drive(responses.told_run(keys, "told", one)) for one in (1, 3)] == ["b", None]
+    drive(responses.drop_response(keys, "told"))
+    assert drive(responses.response(keys, "told")) is None
+    assert drive(responses.number_text("told", "b")) == 0
+    assert [drive(claim_key(keys, "told", one, 60)) for one in ("x", "y", "x")] == ["x"] * 3
+
+
 STORIES: tuple[Callable[[Site], None], ...] = (
     answer_all,
     put_back_and_reap,
@@ -291,6 +305,7 @@ STORIES: tuple[Callable[[Site], None], ...] = (
     read_along,
     keep_vectors,
     tell_webhooks,
+    tell_responses,
 )
 
 
