@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -28,8 +28,8 @@ from local_llm_service.worker.settings import get_settings
 class HttpSite:
     """One process's HTTP, as its callers see it."""
 
-    def __init__(self, url: str, app: Gateway) -> None:
-        self.url, self.app = url, app
+    def __init__(self, url: str, app: Gateway, stop: Callable[[], None]) -> None:
+        self.url, self.app, self.stop = url, app, stop
         self.client = httpx.Client(base_url=url, timeout=20, trust_env=False)
         self.get, self.post, self.delete = self.client.get, self.client.post, self.client.delete
         self.closing = ExitStack()
@@ -79,7 +79,7 @@ class _Thread(threading.Thread):
 
     def stop(self) -> None:
         """End, with all connections."""
-        if self._loop is not None:
+        if self._loop is not None and self.is_alive():
             self._loop.call_soon_threadsafe(self._end.set)
         self.join(20)
         assert not self.is_alive()
@@ -92,7 +92,7 @@ def http_site() -> Iterator[HttpSite]:
     thread = _Thread(app)
     thread.start()
     try:
-        site = HttpSite(f"http://127.0.0.1:{thread.wait_until_started()}", app)
+        site = HttpSite(f"http://127.0.0.1:{thread.wait_until_started()}", app, thread.stop)
         with site.client, site.closing:
             yield site
     finally:

@@ -168,6 +168,7 @@ def test_a_stream_that_is_dropped_at_every_event_goes_on(
         read: list[tuple[str, str, dict[str, Any]]] = []
         last_id = after
         while not read or read[-1][0] != "done":
+            assert len(read) < 100
             for event in events_of(http, task_id, last_id):
                 if event[1]:
                     read.append(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import openai
@@ -11,7 +12,7 @@ from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import ContextOverflow, ModelFailed
 from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
-from tests.http.conftest import HttpSite, break_off
+from tests.http.conftest import HttpSite, break_off, http_site
 
 MODEL = "scripted:1b"
 PIECES = [f"{number}ä😀 " for number in range(10)]
@@ -48,6 +49,7 @@ def test_a_stream_that_is_dropped_at_every_event_goes_on(
             event = next(iter(stream))
             stream.close()
             assert event.sequence_number > after
+            assert len(read) < 100
             after = event.sequence_number
             read.append(event)
         assert "".join(map(told, read)) == "".join(PIECES) == read[-1].response.output_text
@@ -183,3 +185,27 @@ def test_cancelled_and_queued_are_told(http: HttpSite, local_llm: LocalLLM) -> N
     assert last.type == "response.failed"
     assert last.response.status == "cancelled"
     wait_until(lambda: client.responses.retrieve(response_id).status == "cancelled", "cancelled")
+
+
+def test_another_process_goes_on_where_one_has_ended(http: HttpSite, local_llm: LocalLLM) -> None:
+    """The stream says that it is broken; the job runs on."""
+    local_llm.stream(*PIECES, pause_seconds=0.05)
+    read: list[Any] = []
+    with http_site() as other:
+        created = other.openai().responses.create(
+            model=MODEL, input="Hello?", stream=True, background=True
+        )
+        for event in created:
+            read.append(event)
+            if told(event):
+                break
+        threading.Timer(0.05, other.stop).start()
+        with pytest.raises(openai.APIError) as broken:
+            read.extend(created)
+        assert broken.value.code == "shutting_down"
+    client, last = http.openai(), read[-1].sequence_number
+    rest = client.responses.retrieve(read[0].response.id, stream=True, starting_after=last)
+    read.extend(rest)
+    assert "".join(map(told, read)) == "".join(PIECES) == read[-1].response.output_text
+    numbers = [event.sequence_number for event in read]
+    assert numbers == sorted(set(numbers))
