@@ -7,10 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import finalize
 
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http import webhooks
 from local_llm_service.producers.http.call import Call, ClientGone
+from local_llm_service.producers.http.callers.concurrency import counted
 from local_llm_service.producers.http.event_stream import unbroken
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.job_core import JobCore, task_of
@@ -57,8 +59,8 @@ async def submit(
     """Submit a job for the caller. `webhook`: the URL that is told of its end, by an event of this
     kind (webhooks/noting.py).
 
-    Raises Forbidden, and what `AsyncClient.submit` raises; InvalidRequest for a URL that no event
-    may go to, and nothing was queued.
+    Raises Forbidden, RateLimited, and what `AsyncClient.submit` raises; InvalidRequest for a URL
+    that no event may go to, and nothing was queued.
     """
     if webhook is not None:
         await webhooks.check_target(call.service, webhook)
@@ -66,7 +68,8 @@ async def submit(
     given = {**given, **_limited(call, asked.kind, given)}
     given.pop("task_id", None)
     made = task_id or call.caller.new_id()
-    job = await call.service.client.submit(asked.kind, given, task_id=made)
+    async with counted(call.service, call.caller, made):
+        job = await call.service.client.submit(asked.kind, given, task_id=made)
     if webhook is not None:
         await webhooks.notify_at_end(call.service, job.id, webhook, event_kind)
     return job
@@ -121,9 +124,20 @@ async def plain_answer(
 
 
 async def stream(call: Call, asked: Asked) -> JobStream:
-    """Submit a job whose text is read meanwhile; a reader that goes away leaves it as `answer`."""
+    """Submit a job whose text is read meanwhile; a reader that goes away leaves it as `answer`.
+
+    Raises RateLimited, before there is a job, also for a stream too many.
+    """
+    await call.open_stream()
     job = await submit(call, streamed(patient(call, asked)))
-    return JobStream(job, _attended_events(call, job, unbroken(followed(call, job))))
+    events = unbroken(followed(call, job))
+    if not has_answer(job):
+        events = _attended_events(call, job, events)
+        attendance = call.service.attendance
+        attendance.begin(job.id)
+        # Should nobody ever read them: the client has gone already.
+        finalize(events, attendance.leave, job.id, quietly=True).atexit = False
+    return JobStream(job, events)
 
 
 def streamed(asked: Asked) -> Asked:
@@ -165,9 +179,13 @@ async def _attended_events(
     call: Call, job: AsyncJob[Any], events: AsyncGenerator[StreamEvent[Any], None]
 ) -> AsyncGenerator[StreamEvent[Any], None]:
     """The events of a job that is there for this request alone."""
-    async with call.service.attendance.hold(job.id):
+    attendance = call.service.attendance
+    async with attendance.hold(job.id):
         try:
             async for event in events:
+                error = event.error and attendance.explained(job.id, event.error)
+                if error is not event.error:
+                    event = StreamEvent("failed", offset=event.offset, error=error)
                 yield event
         finally:
             await events.aclose()
@@ -186,7 +204,10 @@ def shutting_down(task_id: str) -> ShuttingDown:
 
 
 def patient(call: Call, asked: Asked) -> Asked:
-    """The same, with the caller's patience as its deadline if it names none."""
+    """The same, with the caller's patience as its deadline if it names none.
+
+    And ORPHAN_SECONDS more: a client that gives up asks again, and is to find its job running.
+    """
     given = as_object(asked.arguments)
     patience = call.header("x-stainless-read-timeout")
     if patience is None or given.get("deadline_seconds") is not None:
@@ -197,6 +218,7 @@ def patient(call: Call, asked: Asked) -> Asked:
         return asked
     if not 0 < seconds <= 31_536_000:
         return asked
+    seconds += call.service.settings.orphan_seconds
     return Asked(asked.kind, {**given, "deadline_seconds": seconds})
 
 
@@ -214,11 +236,12 @@ def _limited(call: Call, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if named is None and PRIORITIES.index(task_of(kind).kind.default_priority) < ceiling:
         found["priority"] = caller.ceiling
     if caller.tenant is not None:
-        found["cache_scope"] = _scope(caller.tenant, given.get("cache_scope"))
+        found["cache_scope"] = scope_of(caller.tenant, given.get("cache_scope"))
     return found
 
 
-def _scope(tenant: str, given: object) -> str:
+def scope_of(tenant: str, given: object) -> str:
+    """The cache scope of a tenant's call that names `given`. Raises InvalidRequest."""
     if given is None:
         return tenant
     if not isinstance(given, str) or not 0 < len(given) <= SCOPE_CHARACTERS_MOST:

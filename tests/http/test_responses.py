@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from local_llm_service.testing import LocalLLM
-from local_llm_service.worker.errors import ModelFailed
+from local_llm_service.worker.errors import ContextOverflow
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
@@ -111,20 +111,20 @@ def test_a_background_response_goes_on_without_a_connection(
     wait_until(lambda: status() == "completed", "the response is there")
     assert client.responses.retrieve(created.id).output_text == "Done."
     assert client.responses.cancel(created.id).status == "completed"
-    with local_llm.held():
-        running = client.responses.create(model=MODEL, input="Think more.", background=True)
-        local_llm.wait_until_asked(2)
-        assert client.responses.cancel(running.id).status == "cancelled"
-        deleted = client.responses.create(model=MODEL, input="Delete.", background=True)
-        client.responses.delete(deleted.id)
-    local_llm.fail(ModelFailed)
+    local_llm.fail(ContextOverflow)
     failing = client.responses.create(model=MODEL, input="Fail.", background=True)
     wait_until(lambda: client.responses.retrieve(failing.id).status == "failed", "it has failed")
     error = client.responses.retrieve(failing.id).error
     assert error is not None
-    assert (error.code, error.type) == ("server_error", "model_failed")
+    assert (error.code, error.type) == ("invalid_prompt", "context_overflow")
     with pytest.raises(openai.BadRequestError):
         client.responses.create(model=MODEL, input="a", previous_response_id=failing.id)
+    with local_llm.held():
+        running = client.responses.create(model=MODEL, input="Think more.", background=True)
+        local_llm.wait_until_asked(3)
+        assert client.responses.cancel(running.id).status == "cancelled"
+        deleted = client.responses.create(model=MODEL, input="Delete.", background=True)
+        client.responses.delete(deleted.id)
 
 
 def test_a_conversation_goes_on_from_a_stored_response(http: HttpSite, local_llm: LocalLLM) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local_llm_service.worker.store import moves, presence, responses
+from local_llm_service.worker.store import moves, overview, presence, responses
 from local_llm_service.worker.store.afterwork import Afterwork
 from local_llm_service.worker.store.endings import Endings
 from local_llm_service.worker.store.jobs import Jobs
@@ -102,8 +102,8 @@ def test_every_argument_is_documented_and_has_a_name(name: str) -> None:
 def test_a_method_bears_the_name_of_its_script(name: str) -> None:
     """Who reads a call finds its script, and the other way round."""
     rooms = (Jobs, SingleFlight, Endings, Afterwork, Texts, Vectors, Moves, Webhooks)
-    rooms = (*rooms, moves, presence, responses)
-    assert [room for room in rooms if callable(getattr(room, name, None))]
+    modules = (moves, presence, overview, responses)
+    assert [room for room in (*rooms, *modules) if callable(getattr(room, name, None))]
 
 
 @pytest.mark.parametrize("name", sorted(EVERYTHING))

@@ -56,8 +56,8 @@ WEBHOOKS_GIVEN_UP_MOST: Final = 1000
 #: quarantined job, how long statistics outlive the last job and the clock the last worker (longer
 #: than any deadline), and what Redis needs for a cache entry, and for a job, beside its own bytes
 #: (MEMORY USAGE of keys, values and indexes); how many waiters one script answers; how long a text
-#: lives, and how long the name of a run is; the bounds of webhooks, and at
-#: how many of them one look is.
+#: lives, and how long the name of a run is; the bounds of webhooks, and at how many of them
+#: one look is; how long the jobs of an API key outlive the last one (longer than any deadline).
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_BYTES": 65_536,
@@ -79,6 +79,7 @@ NUMBERS: Final = {
     "WEBHOOKS_MOST": WEBHOOKS_MOST,
     "WEBHOOKS_GIVEN_UP_MOST": WEBHOOKS_GIVEN_UP_MOST,
     "WEBHOOKS_LOOK": 200,
+    "API_JOBS_SECONDS": 366 * 86_400,
 }
 
 
@@ -266,6 +267,17 @@ class Keys:
     vector_index = _Name("vector_index")
     vector_bytes = _Name("vector_bytes")
 
+    # --- Batches of HTTP. Each lives as long as the youngest batch that it tells of. ---
+    #: Hash definition, progress, cancelling_at, token, claimed_by, nonce, by batch id: see
+    #: batches.py. Lives KEPT_SECONDS after its last change.
+    batch = _Name("batch:")
+    #: Sorted set batch id → when it was made, ms, by tag of its tenant.
+    batches = _Name("batches:")
+    #: Sorted set batch id → until when a driver has it, ms; of one that waits, since when.
+    batches_open = _Name("batches_open")
+    #: String: every batch on the disk has a record. Lives a minute.
+    batches_restored = _Name("batches_restored")
+
     #: Hash: counters of the whole service. Lives STATS_SECONDS after the last job.
     stats = _Name("stats")
 
@@ -281,6 +293,26 @@ class Keys:
     #: Sorted set model (or DEFAULT_MODEL) → when a live worker served it last, ms. Lives
     #: SERVED_SECONDS.
     served = _Name("served")
+
+    # --- Callers over HTTP ---
+    #: Hash key id → JSON of an API key, see api_keys.ApiKey. No lifetime: they are an operator's.
+    api_key_records = _Name("api_keys")
+    #: String, by key id: when all requests of this key would be worked off at its rate, ms. Lives
+    #: until then.
+    api_rate = _Name("api_rate:")
+    #: Sorted set task id → when it was admitted, ms, by key id: its jobs, of which those that have
+    #: a result count no more. Lives API_JOBS_SECONDS after the last one.
+    api_jobs = _Name("api_jobs:")
+    #: Sorted set name → until when it counts, ms, by key id: open streams. Lives as the last one.
+    open_streams = _Name("open_streams:")
+    #: Sorted set task id → until when, ms: jobs for whose answer a connection is open. An entry
+    #: ends with its job.
+    attended = _Name("attended")
+    #: Sorted set task id → when it is to be cancelled, ms: jobs whose caller has gone away. An
+    #: entry ends with its job.
+    orphans = _Name("orphans")
+    #: Hash since, last, ms: while workers have always looked for such jobs. Lives an hour.
+    attendance = _Name("attendance")
 
     def job(self, task_id: str) -> str:
         """The key of a job's record."""

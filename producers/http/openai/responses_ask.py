@@ -8,6 +8,7 @@ from typing import Any
 
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.callers.caller import Caller
+from local_llm_service.producers.http.openai.body import TIERS, tier_of
 from local_llm_service.producers.http.openai.responses_items import items_of, messages_of
 from local_llm_service.producers.http.openai.responses_request import (
     ResponseRequest,
@@ -19,14 +20,6 @@ from local_llm_service.tasks.request import Priority
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.store.keys import PRIORITIES
 
-_PRIORITY_OF: Mapping[str, Priority] = {
-    "auto": "normal",
-    "default": "normal",
-    "flex": "low",
-    "priority": "high",
-    "fast": "high",
-}
-_TIER_OF: Mapping[Priority, str] = {"high": "priority", "normal": "default", "low": "flex"}
 #: Seconds of OpenAI's completion windows; "soonest" is no bound.
 _WINDOWS = {"2h": 7200.0, "8h": 28_800.0}
 _LOGPROBS = "message.output_text.logprobs"
@@ -97,13 +90,16 @@ def ask_of(
         "cache": request.cache,
         "cache_scope": request.cache_scope,
     }
+    if arguments["response_format"] not in (None, {"type": "text"}):
+        arguments["allow_cut_json"] = True  # its status says so
     if request.top_logprobs is not None or _LOGPROBS in (request.include or ()):
         arguments |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     given = {name: value for name, value in arguments.items() if value is not None}
+    asked = Asked("chat", given)
     return ResponseAsk(
-        Asked("chat", given),
+        asked,
         items,
-        _echo(request, priority),
+        _echo(request, asked),
         is_stored=request.store is not False,
         in_background=bool(request.background),
         streams=bool(request.stream),
@@ -135,7 +131,7 @@ def priority_of(
 ) -> Priority:
     """The queue of a call. Of one that names none, the usual, or the caller's where that is less
     urgent. Raises InvalidRequest for two that differ."""
-    chosen = priority if tier is None else _PRIORITY_OF[tier]
+    chosen = priority if tier is None else TIERS[tier]
     if chosen is None:
         return max(usual, caller.ceiling, key=PRIORITIES.index)
     if priority not in (None, chosen):
@@ -181,7 +177,7 @@ def _format(text: TextConfig | None) -> dict[str, Any] | None:
     return {"type": "json_schema", "json_schema": inner}
 
 
-def _echo(request: ResponseRequest, priority: Priority) -> dict[str, Any]:
+def _echo(request: ResponseRequest, asked: Asked) -> dict[str, Any]:
     """What the object says of the request, in the object's own names."""
     text = request.text
     return {
@@ -196,7 +192,7 @@ def _echo(request: ResponseRequest, priority: Priority) -> dict[str, Any]:
         "prompt_cache_key": request.prompt_cache_key,
         "reasoning": {"effort": None, "summary": None},
         "safety_identifier": request.safety_identifier,
-        "service_tier": _TIER_OF[priority],
+        "service_tier": tier_of(asked),
         "store": request.store is not False,
         "temperature": _DEFAULT_TEMPERATURE if request.temperature is None else request.temperature,
         "text": {
