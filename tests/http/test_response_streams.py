@@ -209,3 +209,27 @@ def test_another_process_goes_on_where_one_has_ended(http: HttpSite, local_llm: 
     assert "".join(map(told, read)) == "".join(PIECES) == read[-1].response.output_text
     numbers = [event.sequence_number for event in read]
     assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.local_llm(settings={"orphan_seconds": 0.4})
+def test_a_response_is_there_for_all_who_read_it(http: HttpSite, local_llm: LocalLLM) -> None:
+    """Outside the background it ends with the last of them."""
+    client = http.openai()
+    local_llm.stream(*PIECES, pause_seconds=0.12)
+    first = client.responses.create(model=MODEL, input="Hello?", stream=True)
+    created = next(iter(first))
+    assert created.type == "response.created"
+    second = client.responses.retrieve(created.response.id, stream=True)
+    read = [next(iter(second))]
+    first.close()
+    read.extend(second)
+    assert (read[-1].type, "".join(map(told, read))) == ("response.completed", "".join(PIECES))
+    with local_llm.held():
+        stream = client.responses.create(model=MODEL, input="Nobody?", stream=True)
+        left = next(iter(stream))
+        assert left.type == "response.created"
+        stream.close()
+        wait_until(
+            lambda: client.responses.retrieve(left.response.id).status == "cancelled",
+            "nobody reads it any more",
+        )
