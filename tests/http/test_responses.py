@@ -169,6 +169,13 @@ def test_json_by_a_class_and_a_cut_answer(http: HttpSite, local_llm: LocalLLM) -
     assert (cut.status, cut.output_text) == ("incomplete", "one two ")
     assert cut.incomplete_details is not None
     assert cut.incomplete_details.reason == "max_output_tokens"
+    local_llm.reply('{"name": "Ada", "age": 36}')
+    form: Any = {"format": {"type": "json_schema", "name": "p", "schema": {"type": "object"}}}
+    cut = client.responses.create(model=MODEL, input="Cut.", text=form, max_output_tokens=2)
+    assert (cut.status, cut.output_text) == ("incomplete", '{"name": "Ada", ')
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.responses.create(model="nobody:1b", input="Hello?")
+    assert missing.value.code == "model_not_found"
 
 
 def test_a_conversation_is_compacted(http: HttpSite, local_llm: LocalLLM) -> None:
@@ -269,3 +276,24 @@ def test_other_tenants_responses_are_not_there(
         assert http.post("/v1/responses", json=continued, headers=headers).status_code == 400
     assert http.get(path, headers={"x-tenant": "ada"}).status_code == 200
     assert http.get(f"/v1/responses/{created['id'][5:]}").status_code == 404
+
+
+@pytest.mark.local_llm(settings={"max_queue_length": 1})
+def test_a_full_queue_keeps_nothing_of_what_it_refuses(http: HttpSite, local_llm: LocalLLM) -> None:
+    """And a job's idempotency key is good for the next try."""
+    client, job = http.openai(), {"kind": "generate", "args": {"prompt": "a"}}
+    headers = {"Idempotency-Key": '"a"'}
+    with local_llm.held():
+        client.responses.create(
+            model=MODEL, input="Hello?", background=True, service_tier="priority"
+        )
+        with pytest.raises(openai.RateLimitError) as full:
+            client.responses.create(
+                model=MODEL, input="You?", background=True, service_tier="priority"
+            )
+        assert full.value.code == "queue_full"
+        assert len(kept()) == 1
+        assert http.post("/v1/jobs", json=job, headers=headers).status_code == 429
+    wait_until(
+        lambda: http.post("/v1/jobs", json=job, headers=headers).status_code == 200, "it is queued"
+    )

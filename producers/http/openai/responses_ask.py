@@ -71,31 +71,10 @@ def ask_of(
     _check(request)
     own = [] if request.input is None and before else items_of(request.input)
     items = [*map(dict, before), *own]
-    tools, choice = _tools(request.tools or []), request.tool_choice
-    tools, choice = _chosen(tools, choice)
     usual: Priority = "normal" if _window(request) is None else "low"
     priority = priority_of(request.priority, request.service_tier, caller, usual)
-    arguments: dict[str, Any] = {
-        "messages": messages_of(items, request.instructions),
-        "model": request.model,
-        "tools": tools,
-        "tool_choice": choice,
-        "parallel_tool_calls": request.parallel_tool_calls,
-        "response_format": _format(request.text),
-        "max_tokens": request.max_output_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "priority": priority,
-        "deadline_seconds": request.deadline_seconds or _window(request),
-        "cache": request.cache,
-        "cache_scope": request.cache_scope,
-    }
-    if arguments["response_format"] not in (None, {"type": "text"}):
-        arguments["allow_cut_json"] = True  # its status says so
-    if request.top_logprobs is not None or _LOGPROBS in (request.include or ()):
-        arguments |= {"logprobs": True, "top_logprobs": request.top_logprobs}
-    given = {name: value for name, value in arguments.items() if value is not None}
-    asked = Asked("chat", given)
+    arguments = {**_arguments(request, items), "priority": priority}
+    asked = Asked("chat", {name: one for name, one in arguments.items() if one is not None})
     return ResponseAsk(
         asked,
         items,
@@ -105,6 +84,30 @@ def ask_of(
         streams=bool(request.stream),
         webhook=request.webhook,
     )
+
+
+def _arguments(request: ResponseRequest, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    tools, choice = _chosen(_tools(request.tools or []), request.tool_choice)
+    response_format = _format(request.text)
+    wants_json = response_format is not None and response_format.get("type") != "text"
+    wants_logprobs = request.top_logprobs is not None or _LOGPROBS in (request.include or ())
+    return {
+        "messages": messages_of(items, request.instructions),
+        "model": request.model,
+        "tools": tools,
+        "tool_choice": choice,
+        "parallel_tool_calls": request.parallel_tool_calls,
+        "response_format": response_format,
+        "allow_cut_json": True if wants_json else None,  # the status says so
+        "max_tokens": request.max_output_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "logprobs": True if wants_logprobs else None,
+        "top_logprobs": request.top_logprobs,
+        "deadline_seconds": request.deadline_seconds or _window(request),
+        "cache": request.cache,
+        "cache_scope": request.cache_scope,
+    }
 
 
 def _check(request: ResponseRequest) -> None:
