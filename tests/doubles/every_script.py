@@ -9,11 +9,22 @@ from uuid import uuid4
 
 import redis
 
+<<<<<<< HEAD
 from local_llm_service.worker.store import presence
 from local_llm_service.worker.store.api_keys import ApiKey, ApiKeys, Checked, Rate
 from local_llm_service.worker.store.attendance import Attendance
+||||||| 60113ab
+from local_llm_service.worker.store import presence
+=======
+from local_llm_service.worker.store import presence, responses
+>>>>>>> responses
 from local_llm_service.worker.store.batches import BatchRecord
+<<<<<<< HEAD
 from local_llm_service.worker.store.key_bounds import KeyBounds, Place
+||||||| 60113ab
+=======
+from local_llm_service.worker.store.idempotency import claim_key
+>>>>>>> responses
 from local_llm_service.worker.store.moves import look
 from local_llm_service.worker.store.outcomes import (
     UNHELD,
@@ -368,6 +379,19 @@ def tell_webhooks(site: Site) -> None:
     assert [event.tries for event in take()] == [1]
 
 
+def tell_responses(site: Site) -> None:
+    """number_text, as long as the response is kept; idempotency keys."""
+    keys, drive = site.store.keys, site.store.drive
+    drive(responses.keep_response(keys, "told", "{}", 60))
+    numbers = [drive(responses.number_text("told", run)) for run in ("a", "b", "a", "0")]
+    assert numbers == [0, 1, 0, 2]
+    assert [drive(responses.told_run(keys, "told", one)) for one in (1, 3)] == ["b", None]
+    drive(responses.drop_response(keys, "told"))
+    assert drive(responses.response(keys, "told")) is None
+    assert drive(responses.number_text("told", "b")) == 0
+    assert [drive(claim_key(keys, "told", one, 60)) for one in ("x", "y", "x")] == ["x"] * 3
+
+
 STORIES: tuple[Callable[[Site], None], ...] = (
     answer_all,
     put_back_and_reap,
@@ -381,6 +405,7 @@ STORIES: tuple[Callable[[Site], None], ...] = (
     end_orphans,
     drive_batches,
     tell_webhooks,
+    tell_responses,
 )
 
 

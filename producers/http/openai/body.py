@@ -15,7 +15,7 @@ from typing import Any, Final
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.reading import as_object
-from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.request import JobRequest, Priority
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.store.keys import PRIORITIES
 
@@ -30,7 +30,7 @@ SAY_NOTHING: Final = frozenset(
     }
 )
 #: OpenAI's tiers as our queues.
-TIERS: Final[Mapping[str, str]] = {
+TIERS: Final[Mapping[str, Priority]] = {
     "priority": "high",
     "fast": "high",
     "default": "normal",
