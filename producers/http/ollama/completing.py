@@ -18,12 +18,7 @@ from local_llm_service.producers.http.ollama.asked import (
     in_ollamas_words,
 )
 from local_llm_service.producers.http.ollama.bodies import ChatBody, GenerateBody
-from local_llm_service.producers.http.ollama.choices import (
-    check_context,
-    choices,
-    left_out,
-    own_thinking,
-)
+from local_llm_service.producers.http.ollama.choices import check, choices, left_out
 from local_llm_service.producers.http.ollama.models import there
 from local_llm_service.producers.http.ollama.records import Records, calls_in
 from local_llm_service.producers.http.problems import problem_of
@@ -67,8 +62,7 @@ async def _only_load(call: Call, body: ChatBody | GenerateBody, records: Records
 async def _reply(
     call: Call, body: ChatBody | GenerateBody, records: Records, asked: Asked
 ) -> Response:
-    await check_context(call.service, body.model, body.given)
-    await own_thinking(call.service, body.model, body.think)
+    await check(call.service, body)
     asked = Asked(asked.kind, asked.arguments | choices(call))
     try:
         if body.is_streamed:
