@@ -38,6 +38,15 @@ _MANAGED = {
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
+        "GET",
+        "/",
+        models.running,
+        "Whether something is here, as Ollama says it",
+        TAG,
+        answers={200: "text/plain"},
+        public=True,
+    ),
+    Operation(
         "POST",
         "/api/chat",
         completing.chat,

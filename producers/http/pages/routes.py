@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from starlette.responses import Response
 
 from local_llm_service.producers.http.call import Call
-from local_llm_service.producers.http.ollama.models import running
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.pages.assets import asset, page
 from local_llm_service.producers.http.pages.openapi import document
@@ -46,7 +45,7 @@ def with_pages(others: Sequence[Operation]) -> tuple[Operation, ...]:
             show_page,
             "The page for people: what the service does now, and a form for each kind",
             "pages",
-            answers={200: ("text/html", "text/plain")},
+            answers={200: "text/html"},
             public=True,
         ),
         Operation(
@@ -90,11 +89,8 @@ def with_pages(others: Sequence[Operation]) -> tuple[Operation, ...]:
 
 
 async def show_page(call: Call) -> Response:
-    """The page for people; clients of Ollama's probe here whether it is there."""
-    wants_page = "text/html" in (call.header("accept") or "")
-    shown = asset(call.request, "index.html") if wants_page else await running(call)
-    shown.headers["Vary"] = "Accept"
-    return shown
+    """The page for people."""
+    return asset(call.request, "index.html")
 
 
 async def show_asset(call: Call) -> Response:
