@@ -85,12 +85,13 @@ class Site:
 
     def complete(self, **arguments: Any) -> Any:
         """One chat, short unless `arguments` say otherwise."""
-        given = {"model": self.model, "messages": HELLO, "max_tokens": 24, **arguments}
+        short = {"max_tokens": 24, "temperature": 0}
+        given = {"model": self.model, "messages": HELLO, **short, **arguments}
         return self.openai.chat.completions.create(**given)
 
     def chat(self, **arguments: Any) -> Any:
         """One chat in Ollama's words."""
-        options = {"num_predict": 24}
+        options = {"num_predict": 24, "temperature": 0}
         given = {"model": self.model, "messages": HELLO, "options": options, **arguments}
         return self.ollama.chat(**given)
 
@@ -108,7 +109,7 @@ def text_of(chunks: Any) -> str:
 def parsed(site: Site) -> bool:
     """A class as response format, read into an instance."""
     found = site.openai.chat.completions.parse(
-        model=site.model, messages=HELLO, response_format=Paint
+        model=site.model, messages=HELLO, temperature=0, response_format=Paint
     )
     return isinstance(found.choices[0].message.parsed, Paint)
 
@@ -121,12 +122,14 @@ def forced_call(site: Site) -> bool:
     return said.finish_reason in ("tool_calls", "stop") and city in ("Bonn", "Paris")
 
 
-def helper(site: Site) -> str | None:
-    """The client's own helper over a stream, which puts the answer together."""
-    with site.openai.chat.completions.stream(model=site.model, messages=HELLO) as stream:
-        for _ in stream:
-            pass
-        return stream.get_final_completion().choices[0].message.content
+def helper(site: Site) -> bool:
+    """The client's own helper over a stream, which puts the answer together and reads it."""
+    with site.openai.chat.completions.stream(
+        model=site.model, messages=HELLO, temperature=0, response_format=Paint
+    ) as stream:
+        types = {event.type for event in stream}
+        found = stream.get_final_completion().choices[0].message.parsed
+        return isinstance(found, Paint) and {"content.delta", "content.done"} <= types
 
 
 def refused(site: Site) -> bool:
