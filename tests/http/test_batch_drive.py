@@ -197,12 +197,16 @@ def test_another_tenant_finds_nothing(
 ) -> None:
     """Ids, lists, folders, jobs and the cache are a tenant's own."""
     mine, theirs, nobody = tenants("one"), tenants("two"), tenants("")
-    batch = run(mine, jsonl(line("a")))
     tag = Caller(tenant="one").tag
+    with local_llm.held():
+        batch = begin(mine, jsonl(line("a")))
+        local_llm.wait_until_asked(1)
+        (job,) = local_llm.submitted
+    assert job.id.startswith(f"{tag}-")
+    assert job.arguments["cache_scope"] == "one"
+    batch = until_ended(mine, batch.id)
     assert batch.id.startswith(f"batch_{tag}-")
     assert batch.output_file_id.startswith(f"file-{tag}-")
-    assert all(job.id.startswith(f"{tag}-") for job in local_llm.submitted)
-    assert {job.arguments["cache_scope"] for job in local_llm.submitted} == {"one"}
     files = [batch.input_file_id, batch.output_file_id]
     for other in (theirs, nobody):
         for path in (

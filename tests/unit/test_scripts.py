@@ -9,6 +9,7 @@ import pytest
 
 from local_llm_service.worker.store import moves, presence
 from local_llm_service.worker.store.afterwork import Afterwork
+from local_llm_service.worker.store.batches import Batches
 from local_llm_service.worker.store.endings import Endings
 from local_llm_service.worker.store.jobs import Jobs
 from local_llm_service.worker.store.keys import DEFAULT_PREFIX, Keys
@@ -101,7 +102,7 @@ def test_every_argument_is_documented_and_has_a_name(name: str) -> None:
 @each_script
 def test_a_method_bears_the_name_of_its_script(name: str) -> None:
     """Who reads a call finds its script, and the other way round."""
-    rooms = (Jobs, SingleFlight, Endings, Afterwork, Texts, Vectors, Moves, Webhooks)
+    rooms = (Jobs, SingleFlight, Endings, Afterwork, Texts, Vectors, Moves, Webhooks, Batches)
     rooms = (*rooms, moves, presence)
     assert [room for room in rooms if callable(getattr(room, name, None))]
 
