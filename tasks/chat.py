@@ -116,7 +116,10 @@ class ChatRequest(JobRequest):
         chars = sum(len(message.content) for message in self.messages)
         extra = self.model_dump(mode="json", include={"tools", "response_format"})
         calls = [call.model_dump(mode="json") for one in self.messages for call in one.tool_calls]
-        check_chars(chars + len(json.dumps([extra, calls], ensure_ascii=False)), info)
+        try:
+            check_chars(chars + len(json.dumps([extra, calls], ensure_ascii=False)), info)
+        except ValueError as error:
+            raise ValueError(f"messages: {error}, with calls, tools and schema") from None
         return self
 
     @property

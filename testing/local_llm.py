@@ -116,6 +116,7 @@ class LocalLLM:
         self,
         error: type[ServiceError] | ServiceError,
         *pieces: str,
+        pause_seconds: float = 0.0,
         times: int | None = 1,
     ) -> Self:
         """Fail with an error of `worker.errors`, after these pieces of text if any are given.
@@ -128,7 +129,7 @@ class LocalLLM:
             raise TypeError(f"fail() takes an error of the service, not {type(made).__name__}")
         if how := _NOT_OF_AN_ENGINE.get(type(made)):
             raise TypeError(f"{type(made).__name__} does not come from a model: {how}")
-        return self._add(Scripted(pieces or None, made), times)
+        return self._add(Scripted(pieces or None, made, pause_seconds=pause_seconds), times)
 
     def delay(self, seconds: float) -> Self:
         """Let the next answer begin so late: `local_llm.delay(0.2).reply("Late.")`."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.routing import Router
 
-from local_llm_service.producers.http import batches, first_routes, health, webhooks
+from local_llm_service.producers.http import batches, first_routes, health, openai, webhooks
 from local_llm_service.producers.http.gateway import Gateway, no_such_path, routes_of
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.service import HttpService
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 OPERATIONS: tuple[Operation, ...] = (
     *first_routes.OPERATIONS,
     *health.OPERATIONS,
+    *openai.OPERATIONS,
     *batches.OPERATIONS,
 )
 

@@ -170,7 +170,10 @@ def shutting_down(task_id: str) -> ShuttingDown:
 
 
 def _patient(call: Call, asked: Asked) -> Asked:
-    """The same, with the caller's patience as its deadline if it names none."""
+    """The same, with the caller's patience as its deadline if it names none.
+
+    And ORPHAN_SECONDS more: a client that gives up asks again, and is to find its job running.
+    """
     given = as_object(asked.arguments)
     patience = call.header("x-stainless-read-timeout")
     if patience is None or given.get("deadline_seconds") is not None:
@@ -181,6 +184,7 @@ def _patient(call: Call, asked: Asked) -> Asked:
         return asked
     if not 0 < seconds <= 31_536_000:
         return asked
+    seconds += call.service.settings.orphan_seconds
     return Asked(asked.kind, {**given, "deadline_seconds": seconds})
 
 

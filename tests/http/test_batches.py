@@ -54,6 +54,7 @@ def test_a_line_gets_the_object_of_its_endpoint(local_llm: LocalLLM, http: HttpS
     """What a call to the URL gets, the line gets."""
     asked = {
         "/v1/completions": {"model": "scripted:1b", "prompt": "Go on"},
+        "/v1/embeddings": {"model": "scripted:1b", "input": ["a", "b"]},
         "/generate": {"prompt": "Say a."},
         "/summarize": {"context": "A long text."},
     }

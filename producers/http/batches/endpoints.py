@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from local_llm_service.producers.http import first_routes
 from local_llm_service.producers.http.asking import Asked
-from local_llm_service.producers.http.openai import chat_reply, chat_request, completions
+from local_llm_service.producers.http.openai import chat_reply, chat_request, completions, embeddings
 from local_llm_service.producers.http.openai.chat_reply import Facts
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.worker.errors import InvalidRequest
@@ -49,6 +49,15 @@ def _read_completion(body: Any) -> tuple[Asked, Any]:
     return asked[0], None
 
 
+def _read_embedding(body: Any) -> tuple[Asked, Any]:
+    return embeddings.asked_of(body), embeddings.encoding_of(body)
+
+
+def _embeddings(answer: Mapping[str, Any], _: Facts, encoding: str) -> Mapping[str, Any]:
+    tokens = answer["usage"]["prompt_tokens"]
+    return embeddings.list_of(answer["embeddings"], answer["model"], tokens, encoding)
+
+
 ENDPOINTS: Final[Mapping[str, LineEndpoint]] = {
     "/v1/chat/completions": LineEndpoint(
         _read_chat, lambda answer, facts, _: chat_reply.completion_of(answer, facts)
@@ -56,5 +65,6 @@ ENDPOINTS: Final[Mapping[str, LineEndpoint]] = {
     "/v1/completions": LineEndpoint(
         _read_completion, lambda answer, facts, _: completions.completion_of([answer], facts)
     ),
+    "/v1/embeddings": LineEndpoint(_read_embedding, _embeddings),
     **{one.path: _own(one.path[1:].replace("-", "_")) for one in first_routes.OPERATIONS},
 }

@@ -43,10 +43,9 @@ async def model_of(call: Call, asked: Asked) -> str:
     """The model of a call whose answer has not come yet."""
     named = asked.arguments.get("model")
     if isinstance(named, str):
-        return full_name(named)
+        return named
     models = await call.service.models()
-    default = next((one["name"] for one in models if one["default"]), "")
-    return full_name(default or call.service.settings.model_name)
+    return next((one["name"] for one in models if one["default"]), "")
 
 
 async def answers(call: Call, asked: Sequence[Asked]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 from local_llm_service.tasks.chat import chat
+from local_llm_service.worker.fingerprint import full_name
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Facts:
     """What an object says beside its answer.
 
     `created`: Unix seconds. `tier`: OpenAI's word for the queue. `digests`: of the models that
-    workers have now, by name.
+    workers have now, by full name.
     """
 
     created: int
@@ -104,10 +105,10 @@ def fingerprint_of(model: str, facts: Facts) -> str | None:
 
     None: no worker has the model now.
     """
-    digest = facts.digests.get(model)
+    digest = facts.digests.get(full_name(model))
     if digest is None:
         return None
-    made_of = f"{model} {digest} {chat.kind.template_version}"
+    made_of = f"{full_name(model)} {digest} {chat.kind.template_version}"
     return f"fp_{blake2b(made_of.encode(), digest_size=5).hexdigest()}"
 
 

@@ -42,7 +42,8 @@ _SAMPLING: Final = {
     *("frequency_penalty", "presence_penalty", "stop", "seed"),
 }
 COMPLETION: Final = Dialect(
-    taken=frozenset({*_SAMPLING, "prompt", "logprobs"}),
+    taken=frozenset({*_SAMPLING, "logprobs"}),
+    renamed={"prompt": "messages"},
     said={
         "n": (1,),
         "best_of": (1,),
@@ -68,7 +69,7 @@ def asked_of(body: Any) -> list[Asked]:
         if type(top) is not int or not 0 <= top <= MOST_LOGPROBS:
             raise InvalidRequest(f"logprobs: must be a whole number from 0 to {MOST_LOGPROBS}")
         arguments |= {"logprobs": True, "top_logprobs": top}
-    prompts = _prompts(arguments.pop("prompt", None))
+    prompts = _prompts(arguments.pop("messages", None))
     return [
         Asked("chat", {**arguments, "messages": [{"role": "user", "content": prompt}]})
         for prompt in prompts
@@ -173,13 +174,14 @@ async def completions(call: Call) -> Response:
     asked = asked_of(body)
     if is_stream and len(asked) > 1:
         raise InvalidRequest("stream: one prompt at a time can be streamed")
-    first = await placed(call, asked[0])
-    facts = await facts_of(call, first)
-    if is_stream:
-        model = await model_of(call, first)
-        chunks = partial(TextChunks, model=model, facts=facts, with_usage=with_usage)
-        return await streamed(call, first, chunks)
-    found = await answers(call, [first, *[await placed(call, one) for one in asked[1:]]])
+    asked = [await placed(call, one) for one in asked]
+    facts = await facts_of(call, asked[0])
+    with COMPLETION.own_names():
+        if is_stream:
+            model = await model_of(call, asked[0])
+            chunks = partial(TextChunks, model=model, facts=facts, with_usage=with_usage)
+            return await streamed(call, asked[0], chunks)
+        found = await answers(call, asked)
     headers = answer_headers(found[0]) if len(found) == 1 else None
     return json_reply(completion_of(found, facts), headers=headers)
 
