@@ -86,9 +86,7 @@ def play(site: Site, size: Size, say: Say) -> Found:
     """Run one batch on a site, kill, and collect what is there; `say` tells of each step."""
     site.supervisor.start(*range(WORKERS))
     environment = {"REDIS_URL": site.redis.url, "FILES_DIR": str(site.directory / "files")}
-    replicas = [
-        HttpProcess(environment, site.directory / f"http-{n}.log") for n in range(REPLICAS)
-    ]
+    replicas = [HttpProcess(environment, site.directory / f"http-{n}.log") for n in range(REPLICAS)]
     try:
         return _Play(site, size, replicas, say).run()
     finally:

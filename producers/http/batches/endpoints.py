@@ -11,7 +11,12 @@ from typing import Any, Final
 
 from local_llm_service.producers.http import first_routes
 from local_llm_service.producers.http.asking import Asked
-from local_llm_service.producers.http.openai import chat_reply, chat_request, completions, embeddings
+from local_llm_service.producers.http.openai import (
+    chat_reply,
+    chat_request,
+    completions,
+    embeddings,
+)
 from local_llm_service.producers.http.openai.chat_reply import Facts
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.worker.errors import InvalidRequest
