@@ -5,10 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo up test matrix lint bench chaos clean
+.PHONY: demo demo-batch up test matrix lint bench chaos clean
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m examples.demo
+
+demo-batch: $(VENV)/.dev
+	@$(BIN)/python -m examples.demo_batch
 
 up: $(VENV)/.run
 	@$(BIN)/python -m local_llm_service.worker.embedded.processes.up

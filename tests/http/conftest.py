@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,9 @@ import openai
 import pytest
 import uvloop
 
+from local_llm_service.producers.batch import records
 from local_llm_service.producers.http.app import make_app
+from local_llm_service.producers.http.batches import drive, driving
 from local_llm_service.producers.http.gateway import Gateway
 from local_llm_service.producers.http.server import Server, config_of
 from local_llm_service.testing import LocalLLM
@@ -90,6 +93,20 @@ def http_site() -> Iterator[HttpSite]:
             yield site
     finally:
         thread.stop()
+
+
+@pytest.fixture
+def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """FILES_DIR of this test alone, whose batches look and write more often than others."""
+    monkeypatch.chdir(tmp_path)
+    for module, name in (
+        (driving, "CLAIM_SECONDS"),
+        (driving, "RENEW_SECONDS"),
+        (drive, "LOOK_SECONDS"),
+        (records, "GROUP_SECONDS"),
+    ):
+        monkeypatch.setattr(module, name, 0.05)
+    return tmp_path / "files"
 
 
 @pytest.fixture

@@ -26,14 +26,9 @@ from tests.conftest import wait_until
 from tests.http.batching import CHAT, begin, jsonl, line, run, until_ended
 from tests.http.conftest import HttpSite
 
+pytestmark = pytest.mark.usefixtures("files_dir")
+
 A = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture(autouse=True)
-def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """FILES_DIR of this test alone."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "files"
 
 
 @pytest.fixture

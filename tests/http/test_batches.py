@@ -18,12 +18,7 @@ from tests.conftest import wait_until
 from tests.http.batching import CHAT, begin, jsonl, line, read, run, until, until_ended
 from tests.http.conftest import HttpSite, http_site
 
-
-@pytest.fixture(autouse=True)
-def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """FILES_DIR of this test alone."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "files"
+pytestmark = pytest.mark.usefixtures("files_dir")
 
 
 def test_the_official_client_runs_a_batch(local_llm: LocalLLM, http: HttpSite) -> None:

@@ -40,8 +40,8 @@ class Size:
 
     lines: int = 500
     kills: int = 9
-    gap_seconds: tuple[float, float] = (1.5, 4.0)
-    seconds: tuple[float, float] = (0.1, 0.5)
+    gap_seconds: tuple[float, float] = (1.0, 3.0)
+    seconds: tuple[float, float] = (0.1, 0.4)
     lease_seconds: int = 5
     seed: int = 20261128
 
