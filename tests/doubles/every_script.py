@@ -24,6 +24,7 @@ from local_llm_service.worker.store.outcomes import (
     SharedAnswer,
     Work,
 )
+from local_llm_service.worker.store.overview import overview
 from local_llm_service.worker.store.scripts import DIRECTORY
 from local_llm_service.worker.store.states import (
     Admission,
@@ -167,7 +168,7 @@ def leave_groups(site: Site) -> None:
 
 def send_again(site: Site) -> None:
     """collect, note_wishes, cancel, settle by nobody; take_afterwork, end_afterwork; a dead letter,
-    drop_letter and replay."""
+    overview, drop_letter and replay."""
     task_id = uuid4().hex
     assert site.jobs.collect(
         QUEUE, message(task_id), task_id, "generate", delay_seconds=0, canvas=False
@@ -184,6 +185,8 @@ def send_again(site: Site) -> None:
     assert site.store.afterwork.take_afterwork(9) == [], "due again in seconds"
     site.store.afterwork.end_afterwork(task_id)
     assert [letter.task_id for letter in site.store.dead_letters.all()] == [task_id]
+    seen = site.store.drive(overview())
+    assert [(one.task_id, one.error) for one in seen.failures] == [(task_id, "model_failed")]
     assert not site.jobs.drop_letter("another")
     assert site.jobs.replay(task_id, deadline_seconds=60, default_queue=QUEUE)
     assert site.jobs.cancel(task_id) is Cancelling.WAITING

@@ -50,6 +50,8 @@ def test_a_line_gets_the_object_of_its_endpoint(local_llm: LocalLLM, http: HttpS
     asked = {
         "/v1/completions": {"model": "scripted:1b", "prompt": "Go on"},
         "/v1/embeddings": {"model": "scripted:1b", "input": ["a", "b"]},
+        "/v1/responses": {"model": "scripted:1b", "input": "Say b."},
+        "/v1/jobs": {"kind": "generate", "args": {"prompt": "Say c."}},
         "/generate": {"prompt": "Say a."},
         "/summarize": {"context": "A long text."},
     }

@@ -72,15 +72,14 @@ class Webhooks:
         lease_seconds: float,
         for_one_host: int,
         busy: Sequence[str] = (),
-        wait_seconds: float = 1.0,
     ) -> Calls[list[Event]]:
         """Take up to `most` events that are due; each is due again after `lease_seconds`.
 
-        `busy` names the hosts of those that the caller delivers now, each as often; what is due for
-        a host that has `for_one_host` of them waits for `wait_seconds`.
+        `busy` names the hosts of those that the caller delivers now, each as often: a host that has
+        `for_one_host` of them gets no other.
         """
         args: list[Any] = [most, int(lease_seconds * 1000), for_one_host]
-        found = yield Script("take_webhooks", [*args, int(wait_seconds * 1000), *busy])
+        found = yield Script("take_webhooks", [*args, *busy])
         return [Event(*event) for event in found]
 
     def end_webhook(

@@ -31,7 +31,7 @@ _SPECIAL = tuple(
     )
 )
 
-_ENTRY = re.compile(r"(?P<host>\[[^\]]+\]|[^:\[\]]+)(?::(?P<port>\d{1,5}))?")
+_ENTRY = re.compile(r"(?P<host>\[[^\]]+\]|[^:\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
 
 
 class _Entry(NamedTuple):

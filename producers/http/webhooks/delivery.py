@@ -47,8 +47,6 @@ LEASE_SECONDS = 2 * TRY_SECONDS
 #: How often a process looks for what is due, and how often while Redis is away. Seconds.
 LOOK_SECONDS = 1.0
 AWAY_SECONDS = 5.0
-#: What a busy host's events wait. Seconds.
-BUSY_SECONDS = 0.2
 
 
 class Deliveries:
@@ -92,7 +90,6 @@ class Deliveries:
                     lease_seconds=LEASE_SECONDS,
                     for_one_host=FOR_ONE_HOST,
                     busy=self._busy(),
-                    wait_seconds=BUSY_SECONDS,
                 )
             )
         except (ServiceError, redis.RedisError) as error:

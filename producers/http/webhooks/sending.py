@@ -7,9 +7,9 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
+from time import time
 from typing import NamedTuple
 
 import aiohttp
@@ -136,13 +136,13 @@ class _Checked(AbstractResolver):
 def _url(target: Target) -> URL:
     url = URL.build(
         scheme=target.scheme,
-        host=target.host,
+        host=f"[{target.host}]" if ":" in target.host else target.host,
         port=target.port,
         path=target.path,
         query_string=target.query,
         encoded=True,
     )
-    if (url.host, url.port) != (target.host, target.port):  # aiohttp would connect elsewhere
+    if (url.raw_host, url.port) != (target.host, target.port):  # aiohttp would connect elsewhere
         raise ValueError("the URL is read in two ways")
     return url
 
@@ -154,6 +154,6 @@ def _wait_wanted(headers: Mapping[str, str]) -> float:
         return float(text[:9])
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+        return max(0.0, when.timestamp() - time())
+    except (ValueError, OverflowError):
         return 0.0
-    return max(0.0, (when.astimezone(UTC) - datetime.now(UTC)).total_seconds())
