@@ -14,6 +14,7 @@ from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.jobs.job_body import JobBody
 from local_llm_service.producers.http.jobs.job_resource import JobProgress, JobResource
+from local_llm_service.producers.http.jobs.submitting import plain
 from local_llm_service.producers.http.openai import (
     chat_reply,
     chat_request,
@@ -92,7 +93,7 @@ def _read_job(body: Any) -> tuple[Asked, Any]:
 
 def _job(answer: Mapping[str, Any], _: Facts, __: Any) -> Mapping[str, Any]:
     done = JobState.SUCCEEDED
-    return JobResource(
+    found = JobResource(
         id=answer["task_id"],
         kind=answer["kind"],
         status=done,
@@ -101,7 +102,8 @@ def _job(answer: Mapping[str, Any], _: Facts, __: Any) -> Mapping[str, Any]:
         submitted_at=None,
         deadline_at=None,
         answer=dict(answer),
-    ).model_dump(mode="json")
+    )
+    return plain(found)
 
 
 ENDPOINTS: Final[Mapping[str, LineEndpoint]] = {
