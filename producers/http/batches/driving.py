@@ -113,7 +113,11 @@ class BatchDriver:
             back = self._batches.note_batch(record.batch_id, claimed.token, record.progress, 0)
             await self._service.drive(back)
             return False
-        drive = self._drive_of(claimed, sent_at)
+        try:
+            drive = self._drive_of(claimed, sent_at)
+        except (TypeError, ValueError):  # it stays with us for a lease, so others go first
+            logger.error("a batch is of another version of this service: %s", record.batch_id)
+            return True
         self._drives[record.batch_id] = drive
         task = asyncio.create_task(self._tend(drive))
         self._tending.add(task)
@@ -159,6 +163,7 @@ class BatchDriver:
             else:
                 await self._put_down(drive, pause)
         finally:
+            drive.is_interrupted = True
             self._drives.pop(batch_id, None)
 
     def _ending(self, done: asyncio.Future[Pause | None]) -> Pause | None:
