@@ -6,10 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .venv-clients
 
-.PHONY: demo up test test-clients matrix lint bench chaos clean
+.PHONY: demo demo-batch up test test-clients matrix lint bench chaos clean
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m examples.demo
+
+demo-batch: $(VENV)/.dev
+	@$(BIN)/python -m examples.demo_batch
 
 up: $(VENV)/.run
 	@$(BIN)/python -m local_llm_service.worker.embedded.processes.up

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,8 +15,9 @@ import pytest
 import uvloop
 from starlette.requests import Request
 
-from local_llm_service.producers.http import gateway
+from local_llm_service.producers.batch import records
 from local_llm_service.producers.http.app import make_app
+from local_llm_service.producers.http.batches import drive, driving
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.gateway import Gateway
 from local_llm_service.producers.http.server import Server, config_of
@@ -112,6 +114,20 @@ def tell_tenants_by_header(monkeypatch: pytest.MonkeyPatch) -> None:
         return Caller(request.headers.get("x-tenant"))
 
     monkeypatch.setattr(gateway, "authorize", authorized)
+
+
+@pytest.fixture
+def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """FILES_DIR of this test alone, whose batches look and write more often than others."""
+    monkeypatch.chdir(tmp_path)
+    for module, name in (
+        (driving, "CLAIM_SECONDS"),
+        (driving, "RENEW_SECONDS"),
+        (drive, "LOOK_SECONDS"),
+        (records, "GROUP_SECONDS"),
+    ):
+        monkeypatch.setattr(module, name, 0.05)
+    return tmp_path / "files"
 
 
 @pytest.fixture
