@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo up test matrix lint bench chaos clean
+.PHONY: demo up test matrix fuzz lint bench chaos clean
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m examples.demo
@@ -20,6 +20,10 @@ test: $(VENV)/.dev
 matrix: $(VENV)/.dev
 	@# Producers on Celery 5.4, 5.5, 5.6 and 5.7, each in an environment of its own under .matrix/.
 	$(BIN)/python -m tests.matrix
+
+fuzz: $(VENV)/.dev
+	@# schemathesis over the OpenAPI document of a running service; it has an environment of its own.
+	$(BIN)/python -m tests.fuzz
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -40,7 +44,7 @@ chaos: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.chaos
 
 clean:
-	rm -rf $(VENV) .matrix
+	rm -rf $(VENV) .matrix .fuzz
 
 $(VENV)/.run: requirements.txt requirements-embedded.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)")'

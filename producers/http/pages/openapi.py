@@ -25,6 +25,9 @@ from local_llm_service.tasks.request import JobRequest
 
 Json = dict[str, Any]
 
+#: Each event has a name, a place and data: no schema of 3.1 says what a stream of them holds.
+EVENTS = "text/event-stream"
+
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _NO_EXAMPLE = Example()
 #: About the options of all kinds; the docstring's first paragraph is for those who write kinds.
@@ -93,10 +96,15 @@ class Models:
                 self._describe_options(one.body)
 
     def _describe_options(self, model: type[JobRequest]) -> None:
-        """A kind's own words, then those about the options that all kinds share."""
-        name = self.reference(model, "validation")["$ref"].rpartition("/")[2]
+        """A kind's own words, then those about the options that all kinds share.
+
+        A client's null stands for the default, also where the kind's request has no null.
+        """
+        schema = self.schemas[self.reference(model, "validation")["$ref"].rpartition("/")[2]]
         said = (getdoc(model), _OPTIONS)
-        self.schemas[name]["description"] = "\n\n".join(one for one in said if one)
+        schema["description"] = "\n\n".join(one for one in said if one)
+        for name in schema["properties"].keys() - set(schema.get("required", ())):
+            schema["properties"][name] = _or_null(schema["properties"][name])
 
     def reference(self, model: type[BaseModel], mode: JsonSchemaMode) -> Json:
         """A schema that points to the model's."""
@@ -200,8 +208,18 @@ class _Described:
     def _content(self, part: type[BaseModel] | str) -> tuple[str, Json]:
         if isinstance(part, str):
             kind, _, _ = part.partition(";")
-            return kind, {"schema": {} if kind.endswith("json") else {"type": "string"}}
+            is_text = kind.startswith("text/") and kind != EVENTS
+            return kind, {"schema": {"type": "string"} if is_text else {}}
         return "application/json", {"schema": self._models.reference(part, "serialization")}
+
+
+def _or_null(schema: Json) -> Json:
+    branches = schema.get("anyOf", [schema])
+    if {"type": "null"} in branches or {} in branches:
+        return schema
+    words: Json = {name: schema[name] for name in ("default", "description") if name in schema}
+    plain = {name: value for name, value in schema.items() if name not in words}
+    return {"anyOf": [*(plain.get("anyOf") or [plain]), {"type": "null"}], **words}
 
 
 def _shown(example: Any) -> Mapping[str, Any]:
