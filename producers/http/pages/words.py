@@ -34,6 +34,7 @@ STATUS_WORDS = {
     201: "It was made.",
     202: "The job is queued; `Location` says where it is.",
     204: "There is nothing more.",
+    304: "It has not changed since `If-None-Match`.",
     410: "The job was cancelled.",
     503: "Nothing can be answered now.",
 }
