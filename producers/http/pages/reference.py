@@ -10,7 +10,7 @@ from html import escape
 from string import Template
 from typing import Any
 
-from local_llm_service.producers.http.pages.markup import json_words, table, prose, type_words
+from local_llm_service.producers.http.pages.markup import json_words, prose, table, type_words
 
 Json = Mapping[str, Any]
 
