@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
 
+from local_llm_service.producers.http import webhooks
+from local_llm_service.producers.http.callers.anonymous import may_be_anonymous
+from local_llm_service.producers.http.callers.key_store import has_keys
 from local_llm_service.producers.http.gateway import Gateway
 from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.settings import Settings
@@ -53,7 +55,9 @@ def config_of(settings: Settings, app: Any = FACTORY, workers: int = 1) -> uvico
 
 def serve(settings: Settings, workers: int = 1) -> None:
     """Serve until a signal. Raises InvalidSetting where it may not, or cannot, listen."""
-    check_bind(settings, has_keys=False)
+    if not may_be_anonymous(settings):
+        check_has_keys(settings)
+    webhooks.check_settings(settings)
     config = config_of(settings, workers=workers)
     try:
         sock = config.bind_socket()
@@ -70,21 +74,13 @@ def serve(settings: Settings, workers: int = 1) -> None:
         Multiprocess(config, sockets=[sock]).run()
 
 
-def check_bind(settings: Settings, *, has_keys: bool) -> None:
-    """Without any API key, HTTP listens on loopback only. Raises InvalidSetting."""
-    if has_keys or settings.allow_anonymous or is_loopback(settings.local_llm_bind):
-        return
-    raise InvalidSetting(
-        f"LOCAL_LLM_BIND: {settings.local_llm_bind} is not loopback, and there is no API key",
-        "Make one with `local-llm keys add NAME`, or insist with ALLOW_ANONYMOUS=1.",
-    )
+def check_has_keys(settings: Settings) -> None:
+    """Without any API key, HTTP listens on loopback only.
 
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    Raises InvalidSetting, and BrokerUnreachable where nobody can know.
+    """
+    if not has_keys(settings):
+        raise InvalidSetting(
+            f"LOCAL_LLM_BIND: {settings.local_llm_bind} is not loopback, and there is no API key",
+            "Make one with `local-llm keys add NAME`, or insist with ALLOW_ANONYMOUS=1.",
+        )

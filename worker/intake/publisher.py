@@ -95,6 +95,7 @@ class Publisher:
             failing=[model for model in self._served.failing() if model != keys.DEFAULT_MODEL],
             lease_seconds=self._settings.lease_seconds,
             cache_enabled=self._settings.enable_cache,
+            num_ctx=self._settings.num_ctx,
             notes=notes,
             models=models,
             jobs=self._jobs(),

@@ -68,6 +68,8 @@ class Presence(BaseModel):
     reasons: list[str] = []
     lease_seconds: float | None = None
     cache_enabled: bool
+    #: NUM_CTX, tokens; a model that was trained for less runs with less.
+    num_ctx: int | None = None
     #: What an operator should know of this worker's model server, in sentences.
     notes: list[str] = []
     models: list[Model]
