@@ -184,14 +184,13 @@ class _Described:
             yield {"name": name, "in": "header", "description": words, "schema": schema}
 
     def _body(self) -> Json | None:
-        one, form = self._operation, self._example.form
-        if one.body is not None:
-            schema = self._models.reference(one.body, "validation")
-            media = {"schema": schema, **_shown(self._example.body)}
-            return {"required": True, "content": {"application/json": media}}
-        if form is not None:
-            return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
-        return None
+        one = self._operation
+        if one.body is None:
+            return None
+        media_type = "multipart/form-data" if one.streams_body else "application/json"
+        schema = self._models.reference(one.body, "validation")
+        media = {"schema": schema, **_shown(self._example.body)}
+        return {"required": True, "content": {media_type: media}}
 
     def _answers(self) -> Json:
         answers = self._operation.answers or {200: None}

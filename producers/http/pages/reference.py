@@ -174,8 +174,8 @@ def curl(method: str, path: str, operation: Json, address: str) -> str:
     if (body := content.get("application/json")) is not None:
         text = json.dumps(body.get("example", {}), ensure_ascii=False, indent=2)
         words.append(f"\\\n  -H 'Content-Type: application/json' \\\n  -d {_quoted(text)}")
-    for name in content.get("multipart/form-data", {}).get("schema", {}).get("properties", {}):
-        words.append(f"\\\n  -F {name}={'@requests.jsonl' if name == 'file' else 'batch'}")
+    for name, value in content.get("multipart/form-data", {}).get("example", {}).items():
+        words.append(f"\\\n  -F {name}={value}")
     return " ".join(words)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
@@ -14,15 +15,19 @@ from local_llm_service.producers.http.pages.openapi import document
 from local_llm_service.producers.http.pages.overview import OverviewAnswer, show_overview
 from local_llm_service.producers.http.pages.reference import reference_page
 from local_llm_service.producers.http.replies import encoded
+from local_llm_service.worker.errors import BrokerUnreachable
+
+LOOK_SECONDS = 0.5
 
 
 def with_pages(others: Sequence[Operation]) -> tuple[Operation, ...]:
     """All operations of the service: those of the other rooms, and the pages that show them."""
     documents = _Documents()
     overview = "What the service does now, with the caller's own jobs"
+    front = [one for one in others if (one.method, one.path) == ("GET", "/")]
     documents.operations = (
-        *others,
-        _page("/", show_page, "The page for people", "text/html"),
+        *(one for one in others if one not in front),
+        _page("/", _front(*front), "The page for people", "text/html", "text/plain"),
         _page("/docs", documents.show_reference, "This documentation", "text/html"),
         _page("/openapi.json", documents.show_openapi, "The OpenAPI document", "application/json"),
         _page(
@@ -73,9 +78,17 @@ class _Documents:
         return page(call.request, self._made[needs_key, port], "text/html")
 
 
-async def show_page(call: Call) -> Response:
-    """The page for people."""
-    return asset(call.request, "index.html")
+def _front(*others: Operation) -> Endpoint:
+    async def show_page(call: Call) -> Response:
+        """The page for browsers; Ollama's clients look here for Ollama's own words."""
+        if others and "text/html" not in (call.header("accept") or ""):
+            response = await others[0].endpoint(call)
+        else:
+            response = asset(call.request, "index.html")
+        response.headers["Vary"] = "Accept"
+        return response
+
+    return show_page
 
 
 async def show_asset(call: Call) -> Response:
@@ -84,7 +97,12 @@ async def show_asset(call: Call) -> Response:
 
 
 async def _needs_key(call: Call) -> bool:
-    return False
+    """Whether this service has keys; the pages do not wait for a Redis that is away."""
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            return await call.service.key_ring.needs_key()
+    except (TimeoutError, BrokerUnreachable):
+        return True
 
 
 def _version() -> str:

@@ -26,6 +26,8 @@ PATH_WORDS = {
     "model": "The name of a model, with its tag.",
     "file_id": "The id of a file.",
     "batch_id": "The id of a batch.",
+    "digest": "`sha256:` and 64 hex digits.",
+    "name": "The name of a file.",
     "response_id": "The id of a response.",
 }
 
