@@ -139,10 +139,10 @@ class JsonSchemaFormat(_Sent):
 
 
 class ResponseFormat(_Sent):
-    """Text, any JSON object, or JSON by a schema."""
+    """Text, any JSON object, or JSON by a schema, which counts for nothing elsewhere."""
 
     type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchemaFormat | None = None
+    json_schema: JsonSchemaFormat | Any = None
 
 
 class ChatCompletionBody(SampledOptions):

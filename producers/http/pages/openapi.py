@@ -16,6 +16,7 @@ from local_llm_service.producers.http.pages.examples import EXAMPLES, Example
 from local_llm_service.producers.http.pages.words import (
     ABOUT,
     ANSWER_HEADERS,
+    MAKES,
     PATH_WORDS,
     REQUEST_HEADERS,
     STATUS_WORDS,
@@ -39,7 +40,7 @@ def document(operations: Sequence[Operation], *, version: str, needs_key: bool) 
     models = Models(operations)
     paths: dict[str, Json] = {}
     for one in operations:
-        described = _Described(one, models, needs_key).as_json()
+        described = _Described(one, models, needs_key, links_of(one, operations)).as_json()
         paths.setdefault(shown_path(one), {})[one.method.lower()] = described
     used = dict.fromkeys(one.tag for one in operations)
     return {
@@ -62,6 +63,31 @@ def document(operations: Sequence[Operation], *, version: str, needs_key: bool) 
             },
         },
     }
+
+
+def operation_id(operation: Operation) -> str:
+    """Its name for those who make clients of the document."""
+    words = f"{operation.method.lower()}{shown_path(operation)}"
+    return re.sub(r"\W+", "_", words).strip("_")
+
+
+def links_of(maker: Operation, operations: Iterable[Operation]) -> Json:
+    """What can be asked of a thing that `maker` makes, by the id in its reply."""
+    parameter = MAKES.get((maker.method, maker.path))
+    found: Json = {}
+    for one in operations if parameter else ():
+        if parameter in parameters_of(one.path):
+            found[operation_id(one)] = {
+                "operationId": operation_id(one),
+                "parameters": {parameter: "$response.body#/id"},
+            }
+    if parameter == "file_id":
+        body = EXAMPLES["POST", "/v1/batches"].body
+        found["post_v1_batches"] = {
+            "operationId": "post_v1_batches",
+            "requestBody": {**body, "input_file_id": "{$response.body#/id}"},
+        }
+    return found
 
 
 def shown_path(operation: Operation) -> str:
@@ -133,17 +159,17 @@ def _models_of(one: Operation) -> Iterator[tuple[type[BaseModel], JsonSchemaMode
 class _Described:
     """One operation as the document says it."""
 
-    def __init__(self, operation: Operation, models: Models, needs_key: bool) -> None:
+    def __init__(self, operation: Operation, models: Models, needs_key: bool, links: Json) -> None:
         self._operation, self._models, self._needs_key = operation, models, needs_key
+        self._links = links
         self._place = (operation.method, operation.path)
         self._example = EXAMPLES.get(self._place, _NO_EXAMPLE)
 
     def as_json(self) -> Json:
         one = self._operation
-        words = re.sub(r"\W+", "_", f"{one.method.lower()}{shown_path(one)}").strip("_")
         found: Json = {
             "tags": [one.tag],
-            "operationId": words,
+            "operationId": operation_id(one),
             "summary": one.summary,
             "parameters": [*self._path(), *self._query(), *self._headers()],
             "responses": {**self._answers(), **errors_of(one)},
@@ -202,6 +228,7 @@ class _Described:
         headers = ANSWER_HEADERS if status < 300 and self._operation.method == "POST" else {}
         found: Json = {"description": STATUS_WORDS.get(status, "The answer."), "headers": headers}
         found["content"] = content
+        found["links"] = self._links if status < 300 else {}
         return {name: value for name, value in found.items() if value}
 
     def _content(self, part: type[BaseModel] | str) -> tuple[str, Json]:

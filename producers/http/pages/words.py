@@ -43,6 +43,14 @@ STATUS_WORDS = {
 
 _TEXT = {"type": "string"}
 
+#: What operations make: the parameter that stands for its id in the paths of others.
+MAKES = {
+    ("POST", "/v1/jobs"): "task_id",
+    ("POST", "/v1/responses"): "response_id",
+    ("POST", "/v1/files"): "file_id",
+    ("POST", "/v1/batches"): "batch_id",
+}
+
 #: Headers of replies that hold an answer.
 ANSWER_HEADERS: dict[str, Any] = {
     "X-Local-LLM-Task-Id": {"description": "The id of the job.", "schema": _TEXT},
