@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
 )
 from pydantic_core import ErrorDetails
 
@@ -97,8 +98,16 @@ def from_answer(value: object) -> object:
         return value  # not an answer of ours after all, as those are JSON
 
 
+#: What a JSON Schema can say of a text that is not empty: it holds more than Python's white space.
+NOT_EMPTY: dict[str, Any] = {
+    "type": "string",
+    "minLength": 1,
+    "pattern": r"[^\s\u0085\u001c-\u001f]|\ufeff",
+}
 #: Text that people wrote, not empty, up to MAX_PROMPT_CHARS; an answer of ours counts as its text.
-Text = Annotated[str, BeforeValidator(from_answer), AfterValidator(_text)]
+Text = Annotated[
+    str, BeforeValidator(from_answer), AfterValidator(_text), WithJsonSchema(NOT_EMPTY)
+]
 #: A budget of tokens, up to MAX_OUTPUT_TOKENS.
 Tokens = Annotated[int, Field(ge=1), AfterValidator(_tokens)]
 

@@ -268,6 +268,14 @@ def test_every_seed_is_one_for_ollama(seed: int, sent: int) -> None:
         ({"response_format": {"type": "xml"}}, 'response_format: "type" must be'),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema: must be"),
         (
+            {"response_format": {"type": "json_object", "schema": {}}},
+            'response_format: may hold "type"',
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}, "a": 1}}},
+            "response_format: json_schema: may hold",
+        ),
+        (
             {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}},
             "response_format: is not a valid JSON Schema",
         ),
