@@ -10,7 +10,9 @@ from local_llm_service.producers.http.command import serve
 from local_llm_service.worker.errors import ServiceError
 
 try:
-    serve()
+    sys.exit(serve(standalone_mode=False) or 0)
+except click.ClickException as error:
+    click.echo(f"{error.format_message()} See --help.", err=True)
 except ServiceError as error:
     click.echo(f"{error.message}. {error.hint}", err=True)
-    sys.exit(2)
+sys.exit(2)

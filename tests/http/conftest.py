@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,8 +23,10 @@ from local_llm_service.worker.settings import get_settings
 class HttpSite:
     """One process's HTTP, as its callers see it."""
 
-    def __init__(self, url: str, app: Gateway) -> None:
+    def __init__(self, url: str, app: Gateway, connections: Callable[[], set[Any]]) -> None:
         self.url, self.app = url, app
+        #: The open connections of the server.
+        self.connections = connections
         self.client = httpx.Client(base_url=url, timeout=20, trust_env=False)
         self.get, self.post, self.delete = self.client.get, self.client.post, self.client.delete
 
@@ -43,6 +45,7 @@ class _Thread(threading.Thread):
         self._app, self._is_up = app, threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
+        self.connections: set[Any] = set()
 
     def run(self) -> None:
         """Serve."""
@@ -55,7 +58,8 @@ class _Thread(threading.Thread):
         settings = get_settings().model_copy(update={"local_llm_port": 0})
         config = config_of(settings, self._app)
         config.load()
-        server = Server(config)
+        server = Server(config, grace_seconds=0)
+        self.connections = server.server_state.connections
         server.lifespan = config.lifespan_class(config)
         await server.startup()
         self.port = server.servers[0].sockets[0].getsockname()[1]
@@ -85,7 +89,8 @@ def http_site() -> Iterator[HttpSite]:
     thread = _Thread(app)
     thread.start()
     try:
-        site = HttpSite(f"http://127.0.0.1:{thread.wait_until_started()}", app)
+        url = f"http://127.0.0.1:{thread.wait_until_started()}"
+        site = HttpSite(url, app, lambda: thread.connections)
         with site.client:
             yield site
     finally:
