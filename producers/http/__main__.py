@@ -7,7 +7,7 @@ import sys
 import click
 
 from local_llm_service.producers.http.command import serve
-from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.errors import BrokerUnreachable, ServiceError
 
 try:
     sys.exit(serve(standalone_mode=False) or 0)
@@ -15,4 +15,5 @@ except click.ClickException as error:
     click.echo(f"{error.format_message()} See --help.", err=True)
 except ServiceError as error:
     click.echo(f"{error.message}. {error.hint}", err=True)
+    sys.exit(3 if isinstance(error, BrokerUnreachable) else 2)  # as local-llm's commands do
 sys.exit(2)

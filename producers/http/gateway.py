@@ -66,7 +66,7 @@ class PathApp:
                 return
             raise MethodNotAllowed(self.allowed)
         request = Request(scope, receive)
-        caller = await authorize(self._service, request, public=operation.public)
+        caller = await authorize(self._service.key_ring, request, public=operation.public)
         state["tenant"] = caller.tenant
         open_to_all = operation.public or self._service.settings.allow_anonymous
         if caller.tenant is None and not open_to_all:

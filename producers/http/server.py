@@ -10,12 +10,14 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
 
+from local_llm_service.producers.http import webhooks
 from local_llm_service.producers.http.bounded_connection import BoundedConnection
+from local_llm_service.producers.http.callers.anonymous import may_be_anonymous
+from local_llm_service.producers.http.callers.key_store import has_keys
 from local_llm_service.producers.http.gateway import Gateway
 from local_llm_service.producers.http.processes import Processes
 from local_llm_service.worker.errors import InvalidSetting
@@ -134,9 +136,11 @@ def config_of(settings: Settings, app: Any = FACTORY) -> uvicorn.Config:
 def listening(settings: Settings) -> socket.socket:
     """The socket of this process and its children.
 
-    Raises InvalidSetting where it may not, or cannot, listen.
+    Raises InvalidSetting where it may not, or cannot, listen, and BrokerUnreachable.
     """
-    check_bind(settings, has_keys=False)
+    if not may_be_anonymous(settings):
+        check_has_keys(settings)
+    webhooks.check_settings(settings)
     return listen(settings.local_llm_bind, settings.local_llm_port)
 
 
@@ -192,21 +196,13 @@ def _take_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def check_bind(settings: Settings, *, has_keys: bool) -> None:
-    """Without any API key, HTTP listens on loopback only. Raises InvalidSetting."""
-    if has_keys or settings.allow_anonymous or is_loopback(settings.local_llm_bind):
-        return
-    raise InvalidSetting(
-        f"LOCAL_LLM_BIND: {settings.local_llm_bind} is not loopback, and there is no API key",
-        "Make one with `local-llm keys add NAME`, or insist with ALLOW_ANONYMOUS=1.",
-    )
+def check_has_keys(settings: Settings) -> None:
+    """Without any API key, HTTP listens on loopback only.
 
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    Raises InvalidSetting, and BrokerUnreachable where nobody can know.
+    """
+    if not has_keys(settings):
+        raise InvalidSetting(
+            f"LOCAL_LLM_BIND: {settings.local_llm_bind} is not loopback, and there is no API key",
+            "Make one with `local-llm keys add NAME`, or insist with ALLOW_ANONYMOUS=1.",
+        )

@@ -10,6 +10,7 @@ from uuid import uuid4
 import redis
 
 from local_llm_service.worker.store import presence
+from local_llm_service.worker.store.batches import BatchRecord
 from local_llm_service.worker.store.moves import look
 from local_llm_service.worker.store.outcomes import (
     UNHELD,
@@ -23,6 +24,7 @@ from local_llm_service.worker.store.outcomes import (
     SharedAnswer,
     Work,
 )
+from local_llm_service.worker.store.overview import overview
 from local_llm_service.worker.store.scripts import DIRECTORY
 from local_llm_service.worker.store.states import (
     Admission,
@@ -35,6 +37,7 @@ from local_llm_service.worker.store.states import (
 )
 from local_llm_service.worker.store.store import Store
 from local_llm_service.worker.store.texts import TextAddition, Written
+from local_llm_service.worker.store.webhooks import Event
 from tests.conftest import wait_until
 
 QUEUE = "llm.normal"
@@ -165,7 +168,7 @@ def leave_groups(site: Site) -> None:
 
 def send_again(site: Site) -> None:
     """collect, note_wishes, cancel, settle by nobody; take_afterwork, end_afterwork; a dead letter,
-    drop_letter and replay."""
+    overview, drop_letter and replay."""
     task_id = uuid4().hex
     assert site.jobs.collect(
         QUEUE, message(task_id), task_id, "generate", delay_seconds=0, canvas=False
@@ -182,6 +185,8 @@ def send_again(site: Site) -> None:
     assert site.store.afterwork.take_afterwork(9) == [], "due again in seconds"
     site.store.afterwork.end_afterwork(task_id)
     assert [letter.task_id for letter in site.store.dead_letters.all()] == [task_id]
+    seen = site.store.drive(overview())
+    assert [(one.task_id, one.error) for one in seen.failures] == [(task_id, "model_failed")]
     assert not site.jobs.drop_letter("another")
     assert site.jobs.replay(task_id, deadline_seconds=60, default_queue=QUEUE)
     assert site.jobs.cancel(task_id) is Cancelling.WAITING
@@ -256,6 +261,71 @@ def keep_vectors(site: Site) -> None:
     assert site.store.vectors.known(["b", "c", "a"]) == {"a": [0.5], "b": [1.0]}
 
 
+def drive_batches(site: Site) -> None:
+    """open_batch, claim_batch, note_batch, cancel_batch, list_batches, each call twice."""
+    batches, drive = site.store.batches, site.store.drive
+    for name, made in (("batch_a", 1), ("batch_b", 2)):
+        record = BatchRecord(name, "{}", "{}")
+        for _ in range(2):  # a reply was lost
+            assert drive(batches.open(record, "", f"open {name}", made, "new"))
+        assert drive(batches.open(record, "", "another call", made, "new")) is False
+    claims = [drive(batches.claim("first", 60_000)) for _ in range(2)]
+    assert claims[0] is not None
+    assert claims[0] == claims[1]
+    assert claims[0].record.batch_id == "batch_a"
+    other = drive(batches.claim("second", 60_000))
+    assert other is not None
+    assert other.record.batch_id == "batch_b"
+    assert drive(batches.claim("third", 60_000)) is None
+    token = claims[0].token
+    assert drive(batches.note("batch_a", token, '{"n":1}', 0)) == (True, None)
+    for _ in range(2):
+        assert drive(batches.cancel("batch_a", 7))
+    again = drive(batches.claim("third", 60_000, cancelled=True))
+    assert again is not None
+    assert (again.record.cancelling_at, again.record.progress) == (7, '{"n":1}')
+    assert again.token > token
+    assert drive(batches.note("batch_a", token, "{}", -1)) == (False, None)
+    for _ in range(2):
+        assert drive(batches.note("batch_a", again.token, "{}", -1)) == (True, 7)
+    assert drive(batches.cancel("batch_a", 8)) is False
+    assert drive(batches.note("batch_c", 1, "{}", 0)) == (None, None)
+    listed = drive(batches.list("", "", 1))
+    assert listed is not None
+    assert ([one.batch_id for one in listed[0]], listed[1]) == (["batch_b"], True)
+    rest = drive(batches.list("", "batch_b", 5))
+    assert rest is not None
+    assert ([one.batch_id for one in rest[0]], rest[1]) == (["batch_a"], False)
+    assert drive(batches.list("", "batch_c", 5)) is None
+    ended = BatchRecord("batch_a", "{}", "{}")
+    assert drive(batches.open(ended, "", "again", 1, "again"))
+    assert drive(batches.open(ended, "", "once more", 1, "again")) is False
+
+
+def tell_webhooks(site: Site) -> None:
+    """note_webhook, add_webhook, take_webhooks, end_webhook, retry_webhook."""
+    webhooks, drive = site.store.webhooks, site.store.drive
+    task_id, host = site.ask(), "hooks.example.com"
+    url = f"https://{host}/"
+    assert not drive(webhooks.note_webhook("another", "job", host, url))
+    assert drive(webhooks.note_webhook(task_id, "job", host, url))
+    assert site.fail(task_id, site.take().token) is Settled.STORED
+    drive(webhooks.add_webhook("batch.completed", "batch_1", host, url))
+
+    def take() -> list[Event]:
+        return drive(webhooks.take_webhooks(9, lease_seconds=9, for_one_host=9))
+
+    told, of_batch = sorted(take(), key=lambda event: event.type, reverse=True)
+    assert (told.type, told.object_id, told.tries) == ("job.failed", task_id, 1)
+    assert (of_batch.type, of_batch.object_id) == ("batch.completed", "batch_1")
+    assert drive(webhooks.end_webhook(told, "delivered", "204"))
+    assert drive(webhooks.end_webhook(of_batch, "gone", "410"))
+    assert take() == []
+    assert drive(webhooks.is_gone(url))
+    assert drive(webhooks.retry_webhook(of_batch.event_id))
+    assert [event.tries for event in take()] == [1]
+
+
 STORIES: tuple[Callable[[Site], None], ...] = (
     answer_all,
     put_back_and_reap,
@@ -265,6 +335,8 @@ STORIES: tuple[Callable[[Site], None], ...] = (
     leave_to_others,
     read_along,
     keep_vectors,
+    drive_batches,
+    tell_webhooks,
 )
 
 

@@ -193,7 +193,7 @@ def test_the_size_counts_messages_tools_and_schemas_together() -> None:
         "role": "assistant",
         "tool_calls": [{"function": {"name": "f", "arguments": {"a": "z" * 600}}}],
     }
-    assert "MAX_PROMPT_CHARS" in refused([*long, calls])
+    assert refused([*long, calls]).startswith("messages: at most 2000 characters")
 
 
 def test_arguments_that_nest_too_deep_are_refused() -> None:
@@ -410,6 +410,17 @@ def test_json_comes_as_the_model_wrote_it() -> None:
     fenced = '```json\n{"city": "Bern"}\n```'
     content = read(wrote(fenced), response_format=BY_SCHEMA)["message"]["content"]
     assert json.loads(content) == {"city": "Bern"}
+
+
+def test_cut_json_is_an_answer_where_the_caller_allows_it() -> None:
+    """Clients of other APIs look at `finish_reason`. What is whole has to fit all the same."""
+    cut = wrote('{"city": "Be', "length")
+    allowed = {"response_format": BY_SCHEMA, "allow_cut_json": True}
+    answer = read(cut, **allowed)
+    assert answer["message"]["content"] == '{"city": "Be'
+    assert "finish_reason" not in answer  # it is the completion's: "length"
+    with pytest.raises(InvalidOutput):
+        read(wrote('{"city": 1}'), **allowed)
 
 
 @pytest.mark.parametrize(

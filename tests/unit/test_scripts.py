@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local_llm_service.worker.store import moves, presence
+from local_llm_service.worker.store import moves, overview, presence
 from local_llm_service.worker.store.afterwork import Afterwork
 from local_llm_service.worker.store.endings import Endings
 from local_llm_service.worker.store.jobs import Jobs
@@ -22,6 +22,7 @@ from local_llm_service.worker.store.scripts import (
 from local_llm_service.worker.store.single_flight import SingleFlight
 from local_llm_service.worker.store.texts import Texts
 from local_llm_service.worker.store.vectors import Vectors
+from local_llm_service.worker.store.webhooks import Webhooks
 
 MOST_LINES = 120
 SCRIPTS = {file.stem: file.read_text() for file in DIRECTORY.glob("*.lua")}
@@ -100,8 +101,9 @@ def test_every_argument_is_documented_and_has_a_name(name: str) -> None:
 @each_script
 def test_a_method_bears_the_name_of_its_script(name: str) -> None:
     """Who reads a call finds its script, and the other way round."""
-    rooms = (Jobs, SingleFlight, Endings, Afterwork, Texts, Vectors, Moves, moves, presence)
-    assert [room for room in rooms if callable(getattr(room, name, None))]
+    rooms = (Jobs, SingleFlight, Endings, Afterwork, Texts, Vectors, Moves, Webhooks)
+    modules = (moves, presence, overview)
+    assert [room for room in (*rooms, *modules) if callable(getattr(room, name, None))]
 
 
 @pytest.mark.parametrize("name", sorted(EVERYTHING))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from local_llm_service.worker.store.store import Store
 
 
+#: A worker names so many of its jobs; it has seldom more slots.
+RUNNING_JOBS_MOST = 64
 #: The end of the version that the embedded server gives.
 EMBEDDED = "+embedded"
 
@@ -23,6 +25,25 @@ def server_name(version: str) -> str:
     if version.endswith(EMBEDDED):
         return f"embedded server (as Ollama {version.removesuffix(EMBEDDED)})"
     return f"Ollama {version}"
+
+
+class RunningJob(BaseModel):
+    """A job that a worker holds, without a word of what was asked or answered.
+
+    `seconds` since the worker took it. `tokens`: the pieces of text that its engine has sent so
+    far, one for each token where that is Ollama; `tokens_per_second` since the first of them, None
+    before the second. `kind` and `model` are empty until the engine is asked.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    task_id: str
+    kind: str
+    queue: str
+    model: str
+    seconds: float
+    tokens: int
+    tokens_per_second: float | None
 
 
 class Presence(BaseModel):
@@ -47,9 +68,13 @@ class Presence(BaseModel):
     reasons: list[str] = []
     lease_seconds: float | None = None
     cache_enabled: bool
+    #: NUM_CTX, tokens; a model that was trained for less runs with less.
+    num_ctx: int | None = None
     #: What an operator should know of this worker's model server, in sentences.
     notes: list[str] = []
     models: list[Model]
+    #: What it holds now, the oldest first, RUNNING_JOBS_MOST at most.
+    jobs: list[RunningJob] = []
 
 
 def workers(names: keys.Keys) -> Calls[list[Presence]]:

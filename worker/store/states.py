@@ -150,6 +150,9 @@ class JobRecord:
     #: The run whose text led to its result, where a text was written. Written by settle and what it
     #: fans out, removed by replay.
     run: str | None = None
+    #: Whom an HTTP process tells of its end: "job" or "response", the host, and the URL. Written by
+    #: note_webhook.
+    webhook: str | None = None
     #: Code of `errors`, once it failed. Written by settle and reap, removed by replay.
     error: str | None = None
 

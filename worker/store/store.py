@@ -21,11 +21,13 @@ from local_llm_service.worker.store.states import NO_CACHE, CacheBounds, Lifetim
 if TYPE_CHECKING:
     from local_llm_service.worker.settings import Settings
     from local_llm_service.worker.store.afterwork import Afterwork
+    from local_llm_service.worker.store.batches import Batches
     from local_llm_service.worker.store.dead_letters import DeadLetters
     from local_llm_service.worker.store.endings import Endings
     from local_llm_service.worker.store.single_flight import SingleFlight
     from local_llm_service.worker.store.texts import Texts
     from local_llm_service.worker.store.vectors import Vectors
+    from local_llm_service.worker.store.webhooks import Webhooks
 
 T = TypeVar("T")
 
@@ -88,6 +90,20 @@ class Store:
         from local_llm_service.worker.store.vectors import Vectors
 
         return Vectors(self.scripts, self._cache)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """The batches of HTTP, as calls."""
+        from local_llm_service.worker.store.batches import Batches
+
+        return Batches(self.keys)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Whom to tell of jobs' ends, for HTTP processes and the command line."""
+        from local_llm_service.worker.store.webhooks import Webhooks
+
+        return Webhooks(self.keys)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:

@@ -35,7 +35,7 @@ local ending = {
 }
 local record, now = JOB_RECORD .. id, clock()
 local job = read(record, 'settled', 'token', 'tag', 'fingerprint', 'caller_left', 'canvas',
-  'submitted_ms', 'state', 'by_name')
+  'submitted_ms', 'state', 'by_name', 'webhook')
 local fingerprint, by_holder = job.fingerprint, token ~= ''
 ending.run = job.token and written_run(fingerprint, id, job.token)
 
@@ -75,7 +75,7 @@ if not caller_left then
   announce(id, before .. ending.text .. after, ending.kept_seconds)
   owe(id, job, follows, now)
   -- Also without a record: the next step of a chain can fail before it is sent.
-  mark_ended(record, by_holder and token or '1', ending)
+  mark_ended(record, by_holder and token or '1', ending, job.webhook, now)
   local origin = job.state == 'joined' and 'joined' or ending.origin
   count_end(origin, elapsed(job.submitted_ms, now), ending)
 end

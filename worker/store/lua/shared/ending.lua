@@ -8,14 +8,19 @@ local function announce(id, result, kept_seconds)
 end
 
 -- Marks a job as ended under a fencing token, '1' where nobody held it: no worker tells of that.
--- Readers of its text are told which run the outcome comes from.
--- uses: JOB_RECORD, end_event, tell_flower
-local function mark_ended(record, token, ending)
+-- Readers of its text are told which run the outcome comes from; its webhook, where the record has
+-- one, how it ended. Every end of a job comes here.
+-- uses: JOB_RECORD, end_event, tell_flower, tell_webhook, whole
+local function mark_ended(record, token, ending, webhook, now)
   redis.call('HSET', record, 'settled', token, 'state', ending.state)
   if ending.error ~= '' then redis.call('HSET', record, 'error', ending.error) end
   if ending.run then redis.call('HSET', record, 'run', ending.run) end
   redis.call('EXPIRE', record, ending.kept_seconds)
-  if token == '1' then tell_flower(string.sub(record, #JOB_RECORD + 1), end_event(ending.error)) end
+  local id = string.sub(record, #JOB_RECORD + 1)
+  if token == '1' then tell_flower(id, end_event(ending.error)) end
+  if webhook then
+    tell_webhook(webhook, id, ending.state, '{' .. ending.text .. '}', whole(now), now)
+  end
 end
 
 -- Removes a job's message from wherever it is held, parked or deferred, and what watches over it.

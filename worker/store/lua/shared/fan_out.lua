@@ -30,7 +30,8 @@ end
 -- uses: waiter_result
 local function answer_waiter(followers, id, ending, now, tally)
   local record = JOB_RECORD .. id
-  local job = read(record, 'settled', 'tag', 'canvas', 'submitted_ms', 'deadline_ms', 'by_name')
+  local job = read(record, 'settled', 'tag', 'canvas', 'submitted_ms', 'deadline_ms', 'by_name',
+    'webhook')
   if job.settled or not job.deadline_ms then return nil end
   local entry = redis.call('HGET', followers, id)
   if job.canvas then
@@ -41,7 +42,7 @@ local function answer_waiter(followers, id, ending, now, tally)
   local took_ms = elapsed(job.submitted_ms, now)
   announce(id, waiter_result(id, took_ms, ending), ending.kept_seconds)
   owe(id, job, '', now)
-  mark_ended(record, '1', ending)
+  mark_ended(record, '1', ending, job.webhook, now)
   redis.call('HDEL', record, 'token', 'tag')
   remove_message(id, job.tag)
   tally.jobs = tally.jobs + 1
