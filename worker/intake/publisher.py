@@ -21,7 +21,7 @@ from local_llm_service.worker.intake.reasons import reasons_of
 from local_llm_service.worker.intake.served_models import ServedModels
 from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store import keys
+from local_llm_service.worker.store import bounds, keys
 from local_llm_service.worker.store.presence import Presence, RunningJob, publish, server_name
 from local_llm_service.worker.store.store import Store
 
@@ -113,7 +113,7 @@ class Publisher:
                 self.publish(text)
             except redis.RedisError as error:
                 self._say_once(logging.WARNING, f"presence not published: {type(error).__name__}")
-            self._catalog.changed.wait(keys.PRESENCE_INTERVAL_SECONDS)
+            self._catalog.changed.wait(bounds.PRESENCE_INTERVAL_SECONDS)
             self._catalog.changed.clear()
         try:
             self.publish("")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from local_llm_service.worker.prompt import Model
-from local_llm_service.worker.store import keys
+from local_llm_service.worker.store import bounds, keys
 from local_llm_service.worker.store.calls import Calls, Command
 
 if TYPE_CHECKING:
@@ -98,5 +98,5 @@ def publish(store: Store, worker: str, presence: str, catalog: str) -> None:
     `presence` is a Presence as JSON, empty when the worker goes; `catalog` as ServedModels.table
     gives it. Raises redis-py's errors.
     """
-    ttl_ms = keys.PRESENCE_TTL_SECONDS * 1000
+    ttl_ms = bounds.PRESENCE_TTL_SECONDS * 1000
     store.scripts.run("publish", [worker, presence, ttl_ms, catalog])

@@ -10,11 +10,12 @@ import redis
 
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.store.bounds import DEAD_LETTERS_BYTES
 from local_llm_service.worker.store.calls import Call, Calls, Rest, drive
 from local_llm_service.worker.store.connection import HURRY_SECONDS, connect, database_of
 from local_llm_service.worker.store.eviction import EvictionCheck
 from local_llm_service.worker.store.jobs import Jobs
-from local_llm_service.worker.store.keys import DEAD_LETTERS_BYTES, Keys
+from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.states import NO_CACHE, CacheBounds, Lifetimes
 
