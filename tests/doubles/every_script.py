@@ -13,8 +13,8 @@ from local_llm_service.worker.store import presence, responses
 from local_llm_service.worker.store.api_keys import ApiKey, ApiKeys, Checked, Rate
 from local_llm_service.worker.store.attendance import Attendance
 from local_llm_service.worker.store.batches import BatchRecord
-from local_llm_service.worker.store.key_bounds import KeyBounds, Place
 from local_llm_service.worker.store.idempotency import claim_key
+from local_llm_service.worker.store.key_bounds import KeyBounds, Place
 from local_llm_service.worker.store.moves import look
 from local_llm_service.worker.store.outcomes import (
     UNHELD,

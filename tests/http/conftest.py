@@ -30,8 +30,12 @@ from local_llm_service.worker.settings import get_settings
 class HttpSite:
     """One process's HTTP, as its callers see it."""
 
-    def __init__(self, url: str, app: Gateway, stop: Callable[[], None]) -> None:
+    def __init__(
+        self, url: str, app: Gateway, stop: Callable[[], None], connections: Callable[[], set[Any]]
+    ) -> None:
         self.url, self.app, self.stop = url, app, stop
+        #: The open connections of the server.
+        self.connections = connections
         self.client = httpx.Client(base_url=url, timeout=20, trust_env=False)
         self.get, self.post, self.delete = self.client.get, self.client.post, self.client.delete
         self.closing = ExitStack()
@@ -52,6 +56,7 @@ class _Thread(threading.Thread):
         self._app, self._is_up = app, threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
+        self.connections: set[Any] = set()
 
     def run(self) -> None:
         """Serve."""
@@ -64,7 +69,8 @@ class _Thread(threading.Thread):
         settings = get_settings().model_copy(update={"local_llm_port": 0})
         config = config_of(settings, self._app)
         config.load()
-        server = Server(config)
+        server = Server(config, grace_seconds=0)
+        self.connections = server.server_state.connections
         server.lifespan = config.lifespan_class(config)
         await server.startup()
         self.port = server.servers[0].sockets[0].getsockname()[1]
@@ -94,7 +100,8 @@ def http_site() -> Iterator[HttpSite]:
     thread = _Thread(app)
     thread.start()
     try:
-        site = HttpSite(f"http://127.0.0.1:{thread.wait_until_started()}", app, thread.stop)
+        url = f"http://127.0.0.1:{thread.wait_until_started()}"
+        site = HttpSite(url, app, thread.stop, lambda: thread.connections)
         with site.client, site.closing:
             yield site
     finally:
