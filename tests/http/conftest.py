@@ -16,6 +16,7 @@ import uvloop
 from starlette.requests import Request
 
 from local_llm_service.producers.batch import records
+from local_llm_service.producers.http import gateway
 from local_llm_service.producers.http.app import make_app
 from local_llm_service.producers.http.batches import drive, driving
 from local_llm_service.producers.http.callers.caller import Caller
@@ -138,7 +139,10 @@ def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def http(local_llm: LocalLLM) -> Iterator[HttpSite]:
-    """HTTP over the service of `local_llm`, which scripts the model."""
+def http(
+    local_llm: LocalLLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[HttpSite]:
+    """HTTP over the service of `local_llm`, which scripts the model; files are the test's own."""
+    monkeypatch.chdir(tmp_path)
     with http_site() as site:
         yield site
