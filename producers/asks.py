@@ -46,6 +46,7 @@ class ChatOptions(Options, total=False):
     stop: str | list[str] | None
     seed: int | None
     parallel_tool_calls: bool | None
+    allow_cut_json: bool | None
     top_p: float | None
     top_k: int | None
     min_p: float | None

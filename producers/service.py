@@ -31,13 +31,19 @@ def workers() -> list[Presence]:
 def models() -> list[dict[str, Any]]:
     """The models that workers can run now, by name, with the workers that have each.
 
-    `default` marks the MODEL_NAME of at least one of them. Raises BrokerUnreachable.
+    `default` marks the MODEL_NAME of at least one of them. `num_ctx` is the smallest context with
+    which one of them runs it, tokens; None where only workers of an earlier version have it.
+    `loaded` is None where none of them has it in memory. Raises BrokerUnreachable.
     """
     found: dict[str, dict[str, Any]] = {}
     for worker in workers():
         for model in worker.models:
-            entry = found.setdefault(model.name, {**asdict(model), "default": False, "workers": []})
+            own: dict[str, Any] = {"num_ctx": None, "default": False, "workers": []}
+            entry = found.setdefault(model.name, {**asdict(model), **own})
             entry["workers"].append(worker.name)
+            sizes = (entry["num_ctx"], worker.num_ctx, worker.num_ctx and model.context_tokens)
+            entry["loaded"] = entry["loaded"] or (model.loaded and asdict(model.loaded))
+            entry["num_ctx"] = min((one for one in sizes if one is not None), default=None)
             entry["default"] |= full_name(model.name) == full_name(worker.model)
     return [found[name] for name in sorted(found)]
 

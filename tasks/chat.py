@@ -74,8 +74,10 @@ class ChatRequest(JobRequest):
 
     `tools` are functions that the model may call (`tool_choice` "auto"), must call ("required", or
     one by its name), or must not ("none"); `parallel_tool_calls=False`: one of them at most.
-    `response_format` asks for JSON. The text ends before the first of the texts in `stop`. The same
-    `seed` gives the same text. What is None is the service's default (tasks/sampling.py).
+    `response_format` asks for JSON. With `allow_cut_json` JSON that is cut at `max_tokens` is an
+    answer (`finish_reason` "length"), as OpenAI's and Ollama's clients expect it. The text ends
+    before the first of the texts in `stop`. The same `seed` gives the same text. What is None is
+    the service's default (tasks/sampling.py).
     """
 
     POSITIONAL: ClassVar = ("messages", "tools", "response_format", "model")
@@ -85,6 +87,7 @@ class ChatRequest(JobRequest):
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
+    allow_cut_json: bool = False
     stop: Stops = Field(default_factory=list)
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     max_tokens: Tokens = 500
@@ -113,7 +116,10 @@ class ChatRequest(JobRequest):
         chars = sum(len(message.content) for message in self.messages)
         extra = self.model_dump(mode="json", include={"tools", "response_format"})
         calls = [call.model_dump(mode="json") for one in self.messages for call in one.tool_calls]
-        check_chars(chars + len(json.dumps([extra, calls], ensure_ascii=False)), info)
+        try:
+            check_chars(chars + len(json.dumps([extra, calls], ensure_ascii=False)), info)
+        except ValueError as error:
+            raise ValueError(f"messages: {error}, with calls, tools and schema") from None
         return self
 
     @property
@@ -205,7 +211,8 @@ def _read(request: ChatRequest, completion: Completion) -> Mapping[str, object]:
     if request.must_call:
         content, calls = "", [read_forced_call(request.must_call, completion)]
     elif schema is not None:
-        content = read_json(completion, schema)
+        is_cut = completion.finish_reason == "length" and request.allow_cut_json
+        content = completion.text if is_cut else read_json(completion, schema)
     else:
         calls = checked_calls(request.offered_tools, calls)
     message: dict[str, Any] = {"role": "assistant", "content": content}
@@ -228,7 +235,7 @@ chat = register(
         default_priority="high",
         prompt=_prompt,
         read=_read,
-        # Text that was cut at the caller's own budget; cut JSON is not an answer at all.
+        # Text that was cut at the caller's own budget; cut JSON only where the caller allows it.
         cut_is_answer=True,
     )
 )

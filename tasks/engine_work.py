@@ -19,7 +19,7 @@ from local_llm_service.tasks.text_vectors import all_vectors
 from local_llm_service.worker.engine import Engine, TextSink, open_engine
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.fingerprint import full_name
-from local_llm_service.worker.lease.in_flight import InFlightDelivery
+from local_llm_service.worker.lease.in_flight import InFlightDelivery, Writing
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import Settings, get_settings
@@ -39,12 +39,12 @@ class EngineWork:
 
         Raises a ServiceError: what the engine raises, or that the request fits no prompt.
         """
-        self._in_flight.model = full_name(model)
+        self._in_flight.kind, self._in_flight.model = self._kind.name, full_name(model)
         asked = self._kind.prompt(request, self._runtime.settings.max_output_tokens)
         if isinstance(asked, ToEmbed):
             return self._embed(asked, request, model, revision)
         prompt = engine_death.safer(asked, self._delivery)
-        with self._written(request, prompt) as on_text:
+        with self._written(request, prompt) as readers:
             completion = self._noted(
                 model,
                 lambda: self._runtime.engine.complete(
@@ -52,7 +52,7 @@ class EngineWork:
                     model=model,
                     remaining_seconds=self._delivery.remaining_seconds,
                     stoppable=self._in_flight,
-                    on_text=on_text,
+                    on_text=_counted(self._in_flight.writing, readers),
                 ),
             )
         if prompt is asked:
@@ -113,6 +113,18 @@ class EngineWork:
             text.end(is_complete=False)
             raise
         text.end(is_complete=True)
+
+
+def _counted(writing: Writing, readers: TextSink | None) -> TextSink:
+    """A sink that counts each piece, and hands it to the readers where there are any."""
+    if readers is None:
+        return lambda _: writing.note_piece()
+
+    def take(piece: str) -> None:
+        writing.note_piece()
+        readers(piece)
+
+    return take
 
 
 def complete_directly(kind: Kind, request: JobRequest, settings: Settings) -> Completion:

@@ -26,6 +26,7 @@ from local_llm_service.worker.errors import (
     QueueFull,
     ServiceError,
 )
+from local_llm_service.worker.prompt import FunctionCall, ToolCall
 from local_llm_service.worker.store.states import JobState
 
 #: The model of a call that names none.
@@ -98,6 +99,13 @@ class LocalLLM:
         """Answer with a value as JSON, for a kind or a chat that asks for JSON."""
         return self._add(Scripted((json.dumps(value, ensure_ascii=False),)), times)
 
+    def reply_calls(self, *calls: FunctionCall, text: str = "", times: int | None = 1) -> Self:
+        """Call functions of a chat's tools, each as `{"name", "arguments"}`, after a text."""
+        made = tuple(ToolCall(function={**call}) for call in calls)
+        if not made or not all(call["function"].keys() == {"name", "arguments"} for call in made):
+            raise TypeError('reply_calls() takes {"name": …, "arguments": {…}}, at least one')
+        return self._add(Scripted((text,) if text else (), tool_calls=made), times)
+
     def stream(self, *pieces: str, pause_seconds: float = 0.0, times: int | None = 1) -> Self:
         """Answer in these pieces, with a pause between each two."""
         if not pieces or not all(isinstance(piece, str) for piece in pieces):
@@ -108,6 +116,7 @@ class LocalLLM:
         self,
         error: type[ServiceError] | ServiceError,
         *pieces: str,
+        pause_seconds: float = 0.0,
         times: int | None = 1,
     ) -> Self:
         """Fail with an error of `worker.errors`, after these pieces of text if any are given.
@@ -120,7 +129,7 @@ class LocalLLM:
             raise TypeError(f"fail() takes an error of the service, not {type(made).__name__}")
         if how := _NOT_OF_AN_ENGINE.get(type(made)):
             raise TypeError(f"{type(made).__name__} does not come from a model: {how}")
-        return self._add(Scripted(pieces or None, made), times)
+        return self._add(Scripted(pieces or None, made, pause_seconds=pause_seconds), times)
 
     def delay(self, seconds: float) -> Self:
         """Let the next answer begin so late: `local_llm.delay(0.2).reply("Late.")`."""

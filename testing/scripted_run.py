@@ -6,11 +6,12 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from local_llm_service.testing.default_answer import default_answer
 from local_llm_service.worker.engine.protocol import Stoppable, TextSink
 from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
-from local_llm_service.worker.prompt import Completion, Message, Prompt
+from local_llm_service.worker.prompt import Completion, Message, Prompt, ToolCall
 
 #: What counts as a token: a word with the white space after it.
 _TOKEN = re.compile(r"\S+\s*|\s+")
@@ -25,13 +26,14 @@ Text = str | Callable[[list[Message]], str]
 class Scripted:
     """One step of the script: an answer in pieces, or an error after the pieces.
 
-    Without either it is the default answer.
+    Without either it is the default answer. `tool_calls` are made after the pieces.
     """
 
     pieces: tuple[Text, ...] | None = None
     error: ServiceError | None = None
     delay_seconds: float = 0.0
     pause_seconds: float = 0.0
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Run:
@@ -84,6 +86,8 @@ class Run:
             load_seconds=0.0,
             prompt_seconds=began - self._began,
             generation_seconds=time.monotonic() - began,
+            tool_calls=step.tool_calls,
+            logprobs=_logprobs(text, self._prompt.top_logprobs),
         )
 
     def _pieces(self, step: Scripted) -> list[str]:
@@ -117,6 +121,17 @@ def _made(make: Callable[[list[Message]], str], messages: list[Message]) -> str:
     if not isinstance(text, str):
         raise TypeError(f"a function that makes a reply returns text, not {type(text).__name__}")
     return text
+
+
+def _logprobs(text: str, top: int | None) -> tuple[dict[str, Any], ...]:
+    """As a server writes them: each token was certain, and so there is no other."""
+    if top is None:
+        return ()
+    made = [
+        {"token": one, "logprob": 0.0, "bytes": list(one.encode(errors="replace"))}
+        for one in tokens(text)
+    ]
+    return tuple({**one, "top_logprobs": [one][:top]} for one in made)
 
 
 def tokens(text: str) -> list[str]:

@@ -25,6 +25,7 @@
     ├── CrashedTooOften              crashed_too_often    no    the job kills its workers
     ├── NotFound                     not_found            no    no job or dead letter has this id
     ├── NotReady                     not_ready            yes   no result yet; also a TimeoutError
+    ├── FilesUnavailable             files_unavailable    yes  batches' files cannot be kept or read
     ├── ShuttingDown                 shutting_down        yes   an HTTP process ends, no job does
     └── InternalError                internal_error       no    a fault of this service
 
@@ -243,6 +244,14 @@ class NotReady(ServiceError, TimeoutError):
     code = "not_ready"
     retryable = True
     default_hint = "Ask again later."
+
+
+class FilesUnavailable(ServiceError):
+    """FILES_DIR, the folder of batches' files, takes no more, or cannot be read or written."""
+
+    code = "files_unavailable"
+    retryable = True
+    default_hint = "Make room on its disk, or check FILES_DIR and its permissions."
 
 
 class ShuttingDown(ServiceError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict
 
 #: A JSON Schema: an object, or true/false.
@@ -123,10 +123,47 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a model's own file says, as far as it does.
+
+    `context_tokens` is the context it was trained for. `details` has `format`, `family`,
+    `parameter_size`, `quantization_level` and so on, as Ollama writes them; `capabilities` what the
+    model is for: "completion", "tools", "embedding".
+    """
+
+    context_tokens: int | None = None
+    architecture: str = ""
+    parameter_count: int | None = None
+    embedding_length: int | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    capabilities: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in its server's memory, until `expires_at` (RFC 3339) if nobody uses it again.
+
+    `context_tokens` is the context that it runs with. `vram_bytes` are part of `size_bytes`.
+    """
+
+    size_bytes: int
+    vram_bytes: int
+    context_tokens: int | None
+    expires_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
-    """A model on a model server. `context_tokens`: the context it was trained for, if known."""
+    """A model on a model server. `context_tokens`: the context it was trained for, if known.
+
+    `modified_at` (RFC 3339) is when it was pulled or made. `loaded` is None while it is not in
+    memory, and where the server does not say.
+    """
 
     name: str
     digest: str
     size_bytes: int
     context_tokens: int | None
+    modified_at: str | None = None
+    facts: ModelFacts | None = None
+    loaded: LoadedModel | None = None

@@ -24,6 +24,7 @@ from local_llm_service.worker.lease.in_flight import InFlightDeliveries, Release
 from local_llm_service.worker.lease.isolation import Isolation
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.jobs import EngineDeath
+from local_llm_service.worker.store.presence import RUNNING_JOBS_MOST, RunningJob
 from local_llm_service.worker.store.store import Store
 from local_llm_service.worker.text_writer import TextWriter
 
@@ -96,6 +97,7 @@ class WorkerRuntime:
             self.name,
             lambda: self.slots,
             running=lambda: len(self.in_flight),
+            jobs=self._running_jobs,
             settings=self.settings,
             store=self.store,
             engine=self.engine,
@@ -104,6 +106,20 @@ class WorkerRuntime:
             served=self.served,
             breaker=self.breaker,
         )
+
+    def _running_jobs(self) -> list[RunningJob]:
+        return [
+            RunningJob(
+                task_id=one.delivery.task_id,
+                kind=one.kind,
+                queue=one.delivery.queue,
+                model=one.model,
+                seconds=round(one.running_seconds, 3),
+                tokens=one.writing.pieces,
+                tokens_per_second=one.writing.pieces_per_second,
+            )
+            for one in self.in_flight.all()[:RUNNING_JOBS_MOST]
+        ]
 
     def release(
         self,

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import redis
 
-from local_llm_service.worker.store.keys import TEXT_BYTES_MOST
+from local_llm_service.worker.store.bounds import TEXT_BYTES_MOST
 from local_llm_service.worker.store.texts import TextAddition, Written
 
 logger = logging.getLogger(__name__)

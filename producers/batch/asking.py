@@ -22,6 +22,7 @@ from local_llm_service.tasks.request import JobRequest
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     BrokerUnsafe,
+    Cancelled,
     NotFound,
     NotReady,
     QueueFull,
@@ -40,6 +41,9 @@ class SentJob(Protocol):
 
     async def result(self, timeout_seconds: float | None = None) -> Any:
         """The answer, or the job's own error."""
+
+    async def cancel(self) -> Any:
+        """Cancel it, queued or running."""
 
 
 class Sends(Protocol):
@@ -76,9 +80,21 @@ class Service:
 class Asker:
     """Asks for all lines of a batch. `troubles` says what asks wait for now, beside their jobs."""
 
-    def __init__(self, client: Sends, kind: str) -> None:
-        self._client, self._kind = client, kind
+    def __init__(self, client: Sends) -> None:
+        self._client = client
         self.troubles: Counter[str] = Counter()
+        #: The error of every line that has no answer yet; None while lines are asked.
+        self.verdict: ServiceError | None = None
+        self._sent: dict[str, SentJob] = {}
+
+    async def give_up(self, verdict: ServiceError) -> None:
+        """Send no more and cancel what is sent: lines without an answer end with `verdict`.
+
+        Raises BrokerUnreachable while a job cannot be cancelled; call it again then.
+        """
+        self.verdict = verdict
+        for job in list(self._sent.values()):
+            await job.cancel()
 
     async def ask(self, line_job: LineJob) -> Answer | ServiceError:
         """Return the answer or the error of a line's job.
@@ -86,12 +102,18 @@ class Asker:
         Raises BrokerUnsafe: Redis may drop accepted jobs, so the batch must not go on.
         """
         pause, losses = FIRST_PAUSE_SECONDS, 0
-        while True:
+        # A line that an earlier run has sent is sent again also when all is given up: so its job
+        # is found, and cancelled, or its answer kept.
+        while self.verdict is None or line_job.is_resumed:
             try:
                 return await self._once(line_job)
             except BrokerUnsafe:
                 raise
+            except Cancelled as error:
+                return self.verdict or error
             except (BrokerUnreachable, QueueFull) as error:
+                if self.verdict is not None and isinstance(error, QueueFull):
+                    return self.verdict
                 await self._wait(error, pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             except NotReady:
@@ -102,6 +124,7 @@ class Asker:
                     return error
             except ServiceError as error:
                 return error
+        return self.verdict
 
     async def clear(self, task_ids: Sequence[str]) -> None:
         """Let Redis forget jobs whose answers are kept: it is to hold no more than the window."""
@@ -112,9 +135,16 @@ class Asker:
             name: line_job.arguments[name] for name in _OPTIONS if name in line_job.arguments
         }
         own = {name: value for name, value in line_job.arguments.items() if name not in options}
-        job = await self._client.submit(self._kind, own, task_id=line_job.task_id, **options)
-        answer: Answer = await job.result()
-        return answer
+        task_id = line_job.task_id
+        job = await self._client.submit(line_job.kind, own, task_id=task_id, **options)
+        self._sent[task_id] = job
+        try:
+            if self.verdict is not None:  # given up while it was on its way
+                await job.cancel()
+            answer: Answer = await job.result()
+            return answer
+        finally:
+            del self._sent[task_id]
 
     async def _wait(self, error: ServiceError, seconds: float) -> None:
         self.troubles[error.code] += 1

@@ -72,7 +72,7 @@ def estimate(order: Order) -> Estimate:
             Writing(ledger, None),
             first_bad,
             keeps_order=source.keeps_order,
-            retry_errors=order.retry_errors,
+            retried_tries=math.inf if order.retry_errors else 0,
         )
         records.load()
         for line in source.lines():

@@ -49,11 +49,14 @@ _URLS: Final = {"chat": "/v1/chat/completions", "embed": "/v1/embeddings"}
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a line says. `custom_id` is None where the line has none; `error` says why it is not a
-    call, and then there are no `arguments`."""
+    call, and then there are no `arguments`. `kind` is what it asks for; `context` is of the plan's
+    own, for whoever writes the line's end."""
 
     custom_id: str | None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     error: ServiceError | None = None
+    kind: str = ""
+    context: Any = None
 
 
 def read_line(text: bytes | None, kind: Kind, id_field: str | None = None) -> Reading:
@@ -61,10 +64,10 @@ def read_line(text: bytes | None, kind: Kind, id_field: str | None = None) -> Re
     custom_id = None
     try:
         fields = _object_of(text)
-        custom_id, fields = _id_of(fields, id_field)
-        return Reading(custom_id, _arguments_of(fields, kind))
+        custom_id, fields = id_of(fields, id_field)
+        return Reading(custom_id, _arguments_of(fields, kind), kind=kind.name)
     except ServiceError as error:
-        return Reading(custom_id, error=error)
+        return Reading(custom_id, error=error, kind=kind.name)
 
 
 _ONE_A_LINE: Final = "Write one JSON object a line, in UTF-8."
@@ -92,7 +95,7 @@ def _object_of(text: bytes | None) -> dict[str, Any]:
     return found
 
 
-def _id_of(fields: dict[str, Any], id_field: str | None) -> tuple[str | None, dict[str, Any]]:
+def id_of(fields: dict[str, Any], id_field: str | None) -> tuple[str | None, dict[str, Any]]:
     """The line's own id, and the other fields. Raises InvalidRequest for what is no id."""
     name = id_field or "custom_id"
     if name not in fields and id_field is None and _is_sharegpt(fields):

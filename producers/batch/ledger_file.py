@@ -9,6 +9,11 @@ from local_llm_service.worker.errors import InvalidRequest
 
 _VERSION: Final = 1
 
+
+class InUse(InvalidRequest):
+    """Another run has these files open."""
+
+
 _TABLES: Final = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE lines (
@@ -68,7 +73,7 @@ def _prepare(database: sqlite3.Connection) -> None:
 def _refusal(path: str, error: sqlite3.DatabaseError) -> Exception:
     text = str(error)
     if "locked" in text:
-        return InvalidRequest(
+        return InUse(
             f"another run writes this output: it holds {path}",
             "Wait until it ends, or give another output.",
         )

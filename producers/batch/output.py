@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from local_llm_service.producers.batch.ledger_file import InUse
 from local_llm_service.worker.errors import InvalidRequest
 
 #: The last bytes before the committed end, by which a replaced output is known.
@@ -71,7 +72,7 @@ class Output:
         except OSError:
             self.close()
             hint = "Wait until it ends, or give another output."
-            raise InvalidRequest(f"another run writes this output: {path}", hint) from None
+            raise InUse(f"another run writes this output: {path}", hint) from None
         self._size = 0
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from local_llm_service import tasks
 from local_llm_service.producers.batch.formats import Reading, read_line
@@ -15,6 +15,23 @@ from local_llm_service.worker.errors import InvalidRequest
 
 #: Options of a command that may differ from one run to the next: they change no answer.
 _FREE: Final = frozenset({"priority", "deadline_seconds", "cache"})
+
+
+class Reads(Protocol):
+    """What a run has to know of a batch: how a line is read, and by what a ledger knows it.
+
+    `id_field` is None where a line without an id gets one of its content.
+    """
+
+    @property
+    def id_field(self) -> str | None:
+        """The field with a line's id; None for custom_id."""
+
+    def read(self, text: bytes | None) -> Reading:
+        """The call that a line makes, checked; its `error` if it is wrong."""
+
+    def kept(self) -> Mapping[str, Any]:
+        """What has to be the same at every run of the batch."""
 
 
 @dataclass(frozen=True)

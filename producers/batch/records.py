@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from local_llm_service.producers.batch.formats import Reading
 from local_llm_service.producers.batch.ledger import Entry, Ledger, LineState
 from local_llm_service.producers.batch.lines import Line
 from local_llm_service.producers.batch.output import ErrorLines
-from local_llm_service.producers.batch.plan import Plan
+from local_llm_service.producers.batch.plan import Reads
 from local_llm_service.producers.batch.tally import Tally
 from local_llm_service.producers.batch.writing import Writing, json_text
 from local_llm_service.tasks.answer import Answer
@@ -35,27 +35,66 @@ class LineJob:
     place: str
     task_id: str
     arguments: Mapping[str, Any]
+    kind: str
+    context: Any = None
+    #: An earlier run may have sent it.
+    is_resumed: bool = False
+
+
+class Form(Protocol):
+    """How a line's end is written: into the output, and into the file of errors."""
+
+    def answered(self, line_job: LineJob, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A line with its answer, as plain data."""
+
+    def failed(self, ids: Mapping[str, str | None], error: ServiceError) -> Mapping[str, Any]:
+        """A failed line. `ids` are custom_id, task_id (None: it never was a job), and line, its
+        place."""
+
+
+class OwnForm:
+    """The lines that `local-llm batch` writes."""
+
+    def answered(self, line_job: LineJob, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See Form."""
+        ids = {"custom_id": line_job.entry.custom_id, "task_id": line_job.task_id}
+        return {**ids, "answer": answer}
+
+    def failed(self, ids: Mapping[str, str | None], error: ServiceError) -> Mapping[str, Any]:
+        """See Form."""
+        said = {"code": error.code, "message": error.message, "hint": error.hint}
+        return {**ids, "error": said}
+
+
+class NotHeld(Exception):
+    """Somebody else may write these files by now: nothing more is kept."""
 
 
 class Records:
     """All that one run keeps. `begin` comes first, `end` last, `commit` in between.
 
-    `keeps_order`: lines are known by their number; otherwise, rows of a table, by their id.
+    `keeps_order`: lines are known by their number; otherwise, rows of a table, by their id. A
+    failed line is tried again while it has had at most `retried_tries` tries. `tag` begins the ids
+    of all jobs. Nothing is kept while `may_write` is False.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Reads,
         ledger: Ledger,
         writing: Writing,
         errors: ErrorLines,
         *,
         keeps_order: bool = True,
-        retry_errors: bool = False,
+        retried_tries: float = 0,
+        form: Form | None = None,
+        tag: str = "",
+        may_write: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan, self._ledger, self._writing, self._errors = plan, ledger, writing, errors
-        self._keeps_order, self._retry_errors, self._clock = keeps_order, retry_errors, clock
+        self._keeps_order, self._retried_tries, self._clock = keeps_order, retried_tries, clock
+        self._form, self._tag, self._may_write = form or OwnForm(), tag, may_write
         #: Over all runs of the batch, and of this one.
         self.total, self.run = Tally(), Tally()
         #: Lines that an earlier run has ended, met again in this one.
@@ -106,7 +145,9 @@ class Records:
         number, custom_id = line_job.entry.number, str(line_job.entry.custom_id)
         self._open.discard(custom_id)
         self._ledger.answer(number)
-        self._writing.add(number, custom_id, line_job.task_id, answer.model_dump(mode="json"))
+        plain = answer.model_dump(mode="json")
+        row = {**plain, "custom_id": custom_id, "task_id": line_job.task_id}
+        self._writing.add(number, row, self._form.answered(line_job, plain))
         self._answered.append(line_job.task_id)
         for tally in (self.total, self.run):
             tally.count_answer(answer)
@@ -121,7 +162,7 @@ class Records:
 
     def is_due(self) -> bool:
         """Whether a group should be kept now."""
-        if self._uncommitted == 0:
+        if self._uncommitted == 0 or not self._may_write():
             return False
         late = self._clock() - self._group_began >= GROUP_SECONDS
         return late or self._uncommitted >= GROUP_LINES or self._writing.is_full()
@@ -129,9 +170,11 @@ class Records:
     def commit(self, *, everything: bool = False) -> list[str]:
         """Keep all until here; return the ids of jobs that nobody needs any more.
 
-        `everything`: no further line will come, so no answer waits for one. Raises NotWritten, and
-        sqlite3.Error for the ledger's disk.
+        `everything`: no further line will come, so no answer waits for one. Raises NotWritten,
+        NotHeld, and sqlite3.Error for the ledger's disk.
         """
+        if not self._may_write():
+            raise NotHeld
         done = False
         while not done:
             done = self._writing.flush(everything=everything)
@@ -142,6 +185,11 @@ class Records:
         self._writing.pay()
         answered, self._answered = self._answered, []
         return answered
+
+    @property
+    def written_bytes(self) -> int:
+        """How far the output is kept: between two calls of `commit`, for good."""
+        return self._writing.written_bytes
 
     def check_the_end(self) -> None:
         """Raise InvalidRequest where the input has ended before lines that the ledger has."""
@@ -180,15 +228,16 @@ class Records:
         if error is not None:
             self._fail(entry, line.place, custom_id, error)
             return None
-        return self._job_of(entry, line, reading.arguments)
+        return self._job_of(entry, line, reading)
+
+    def _is_tried_again(self, known: Entry) -> bool:
+        return known.state is LineState.FAILED and known.tries <= self._retried_tries
 
     def _look_again(self, known: Entry, line: Line) -> LineJob | None:
         """Look at a line that the ledger has."""
         if known.digest != line.digest:
             return self._look_at_correction(known, line)
-        again = known.state is LineState.TAKEN or (
-            known.state is LineState.FAILED and self._retry_errors
-        )
+        again = known.state is LineState.TAKEN or self._is_tried_again(known)
         reading = self._plan.read(line.text) if again else None
         if reading is None or (known.state is LineState.FAILED and known.custom_id is None):
             self.skipped += 1
@@ -199,7 +248,7 @@ class Records:
         if reading.error is not None:
             self._fail(known, line.place, known.custom_id, reading.error)
             return None
-        return self._job_of(known, line, reading.arguments)
+        return self._job_of(known, line, reading, is_resumed=True)
 
     def _look_at_correction(self, known: Entry, line: Line) -> LineJob | None:
         """Look at a failed line that has another content now, and the same id, if it had one.
@@ -209,7 +258,7 @@ class Records:
         reading = self._plan.read(line.text)
         had_own_id = known.custom_id is not None and known.nth == 0
         is_same = not had_own_id or reading.custom_id == known.custom_id
-        if known.state is not LineState.FAILED or not self._retry_errors or not is_same:
+        if not self._is_tried_again(known) or not is_same:
             raise _changed(line)
         self.failed_now -= 1
         if not had_own_id:
@@ -218,7 +267,7 @@ class Records:
         if reading.error is not None:
             self._fail(known, line.place, known.custom_id, reading.error)
             return None
-        return self._job_of(known, line, reading.arguments)
+        return self._job_of(known, line, reading)
 
     def _look_at_row(self, line: Line, reading: Reading) -> LineJob | None:
         """Look at a row of a table, whose place among the others says nothing.
@@ -231,16 +280,20 @@ class Records:
             self._number += 1
             return self._look_anew(replace(line, number=self._number), reading)
         is_over = known.state is LineState.ANSWERED or custom_id in self._open
-        if is_over or (known.state is LineState.FAILED and not self._retry_errors):
+        if is_over or (known.state is LineState.FAILED and not self._is_tried_again(known)):
             self.skipped += 1
             return None
         if known.digest != line.digest and known.state is LineState.TAKEN:
             known = self._ledger.retry(known, line.digest)
         return self._look_again(replace(known, digest=line.digest), line)
 
-    def _job_of(self, entry: Entry, line: Line, arguments: Mapping[str, Any]) -> LineJob:
+    def _job_of(
+        self, entry: Entry, line: Line, reading: Reading, *, is_resumed: bool = False
+    ) -> LineJob:
         self._open.add(str(entry.custom_id))
-        return LineJob(entry, line.place, self._ledger.task_id(entry), arguments)
+        task_id = self._tag + self._ledger.task_id(entry)
+        asked = (reading.arguments, reading.kind, reading.context)
+        return LineJob(entry, line.place, task_id, *asked, is_resumed)
 
     def _fail(
         self,
@@ -250,9 +303,8 @@ class Records:
         error: ServiceError,
         task_id: str | None = None,
     ) -> None:
-        said = {"code": error.code, "message": error.message, "hint": error.hint}
         ids = {"custom_id": custom_id, "task_id": task_id, "line": place}
-        text = json_text({**ids, "error": said})
+        text = json_text(self._form.failed(ids, error))
         self._ledger.fail(entry.number, text)
         self._errors.add(text)
         self.failed_now += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -116,7 +117,7 @@ def run_batch(order: Order, progress: Progress, say: Callable[[str], None]) -> S
             Writing(ledger, output, statement, ordered=order.plan.ordered),
             ErrorLines(places.errors) if places.errors else ErrorNotes(say),
             keeps_order=source.keeps_order,
-            retry_errors=order.retry_errors,
+            retried_tries=math.inf if order.retry_errors else 0,
         )
         records.begin()
         run, paid = _run_to_the_end(order, source, records, window, progress)
@@ -165,7 +166,7 @@ async def _run(
         run = Run(
             source,
             records,
-            Asker(Service(client), order.plan.kind),
+            Asker(Service(client)),
             window,
             hours=order.hours,
             failures=order.failures,

@@ -44,14 +44,13 @@ class Writing:
             extent = Extent.of(self._ledger.about("output"))
             self._output.restore(extent, was_running=bool(self._ledger.about("running")))
 
-    def add(self, number: int, custom_id: str, task_id: str, answer: Mapping[str, Any]) -> None:
-        """Take an answer."""
-        ids = {"custom_id": custom_id, "task_id": task_id}
+    def add(self, number: int, row: Mapping[str, Any], line: Mapping[str, Any]) -> None:
+        """Take an answer: a row for the statement, a line for the output."""
         if self._statement is not None:
-            self._ledger.set_aside(Aside.OWED, number, json_line({**answer, **ids}))
+            self._ledger.set_aside(Aside.OWED, number, json_line(row))
         if self._output is None:
             return
-        text = json_line({**ids, "answer": answer})
+        text = json_line(line)
         if self._ordered:
             self._ledger.set_aside(Aside.HELD, number, text)
         else:
@@ -60,6 +59,11 @@ class Writing:
     def is_full(self) -> bool:
         """Whether so much waits for the disk that it should be written now."""
         return self._output is not None and self._output.group_bytes >= GROUP_BYTES
+
+    @property
+    def written_bytes(self) -> int:
+        """How far the output is written and noted in the ledger."""
+        return Extent.of(self._ledger.about("output")).size_bytes
 
     def flush(self, *, everything: bool = False) -> bool:
         """Write what can be written and note in the ledger how far; False while there is more.

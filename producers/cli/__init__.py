@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from local_llm_service.producers.cli import batch, dead, following, jobs, look, webhooks
+from local_llm_service.producers.cli import batch, dead, following, jobs, keys, look, webhooks
 from local_llm_service.producers.cli.output import Exit, fail, note, say
 from local_llm_service.producers.cli.terminal import abandon, prepare_streams
 from local_llm_service.producers.http.command import serve
@@ -73,6 +73,7 @@ for command in (
     following.stream,
     *look.COMMANDS,
     dead.dead,
+    keys.keys,
     batch.batch,
     serve,
     webhooks.webhooks,

@@ -10,19 +10,46 @@ from typing import Any
 
 from starlette.routing import Router
 
-from local_llm_service.producers.http import first_routes, health, webhooks
+from local_llm_service.producers.http import (
+    batches,
+    first_routes,
+    health,
+    jobs,
+    ollama,
+    openai,
+    webhooks,
+)
 from local_llm_service.producers.http.gateway import Gateway, no_such_path, routes_of
+from local_llm_service.producers.http.holding import hold_on
+from local_llm_service.producers.http.openai import responses_compact, responses_routes
 from local_llm_service.producers.http.operations import Operation
+from local_llm_service.producers.http.pages.routes import with_pages
 from local_llm_service.producers.http.service import HttpService
 from local_llm_service.tasks.outcome import place_of
 from local_llm_service.worker.lazy_settings import lazy_settings
 
 logger = logging.getLogger(__name__)
 
-OPERATIONS: tuple[Operation, ...] = (*first_routes.OPERATIONS, *health.OPERATIONS)
+OPERATIONS: tuple[Operation, ...] = (
+    *first_routes.OPERATIONS,
+    *health.OPERATIONS,
+    *jobs.OPERATIONS,
+    *openai.OPERATIONS,
+    *responses_routes.OPERATIONS,
+    *responses_compact.OPERATIONS,
+    *batches.OPERATIONS,
+    *ollama.OPERATIONS,
+)
 
 #: What runs as long as the process does. Each bears that Redis is away, and ends when cancelled.
-BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = (webhooks.deliver,)
+BACKGROUND: tuple[Callable[[HttpService], Awaitable[None]], ...] = (
+    hold_on,
+    webhooks.deliver,
+    batches.drive_batches,
+)
+
+# The pages show all of them.
+OPERATIONS = with_pages(OPERATIONS)
 
 
 def make_app() -> Gateway:

@@ -7,11 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import finalize
 
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http import webhooks
 from local_llm_service.producers.http.call import Call, ClientGone
+from local_llm_service.producers.http.callers.concurrency import counted
 from local_llm_service.producers.http.event_stream import unbroken
+from local_llm_service.producers.http.known_models import check_model
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.job_core import JobCore, task_of
 from local_llm_service.producers.stream_event import StreamEvent
@@ -57,36 +60,43 @@ async def submit(
     """Submit a job for the caller. `webhook`: the URL that is told of its end, by an event of this
     kind (webhooks/noting.py).
 
-    Raises Forbidden, and what `AsyncClient.submit` raises; InvalidRequest for a URL that no event
-    may go to, and nothing was queued.
+    Raises Forbidden, RateLimited, ModelMissing for a model that no worker has, and what
+    `AsyncClient.submit` raises; InvalidRequest for a URL that no event may go to. Then nothing was
+    queued.
     """
     if webhook is not None:
         await webhooks.check_target(call.service, webhook)
     given = as_object(asked.arguments)
     given = {**given, **_limited(call, asked.kind, given)}
     given.pop("task_id", None)
+    await check_model(call.service, given.get("model"))
     made = task_id or call.caller.new_id()
-    job = await call.service.client.submit(asked.kind, given, task_id=made)
+    async with counted(call.service, call.caller, made):
+        job = await call.service.client.submit(asked.kind, given, task_id=made)
     if webhook is not None:
         await webhooks.notify_at_end(call.service, job.id, webhook, event_kind)
     return job
 
 
 async def answer(call: Call, asked: Asked) -> dict[str, Any]:
-    """Submit a job and wait for its answer, as plain data.
+    """Submit a job and wait for its answer, as plain data. Raises as `submit` and `attended`."""
+    return await attended(call, await submit(call, patient(call, asked)))
+
+
+async def attended(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
+    """The answer of a job that is there for this request alone, as plain data.
 
     Raises the job's own error; ClientGone, whose job is left ORPHAN_SECONDS; ShuttingDown.
     """
-    job = await submit(call, _patient(call, asked))
-    if job._facts.result is not None:  # the cache had it
-        return await _plain(call, job)
+    if has_answer(job):
+        return await plain_answer(call, job)
     async with call.service.attendance.hold(job.id):
         return await waited(call, job)
 
 
 async def waited(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
     """A job's answer as plain data. Raises the job's own error, ClientGone and ShuttingDown."""
-    waiting = asyncio.create_task(_plain(call, job))
+    waiting = asyncio.create_task(plain_answer(call, job))
     gone = asyncio.create_task(call.gone())
     stopping = asyncio.create_task(call.service.stopping.wait())
     try:
@@ -103,17 +113,39 @@ async def waited(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
             await waiting
 
 
-async def _plain(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
+def has_answer(job: AsyncJob[Any]) -> bool:
+    """Whether the answer is known in this process: the cache had it."""
+    return job._facts.result is not None
+
+
+async def plain_answer(
+    call: Call, job: AsyncJob[Any], timeout_seconds: float | None = None
+) -> dict[str, Any]:
+    """A job's answer as plain data, whoever goes away; see JobCore.plain_result."""
     here = call.service.client.here()
-    return await here.drive(JobCore(here, job._facts).plain_result())
+    return await here.drive(JobCore(here, job._facts).plain_result(timeout_seconds))
 
 
 async def stream(call: Call, asked: Asked) -> JobStream:
-    """Submit a job whose text is read meanwhile; a reader that goes away leaves it as `answer`."""
-    patient = _patient(call, asked)
-    given = {**as_object(patient.arguments), "stream": True}
-    job = await submit(call, Asked(asked.kind, given))
-    return JobStream(job, _held(call, job, unbroken(followed(call, job))))
+    """Submit a job whose text is read meanwhile; a reader that goes away leaves it as `answer`.
+
+    Raises RateLimited, before there is a job, also for a stream too many.
+    """
+    await call.open_stream()
+    job = await submit(call, streamed(patient(call, asked)))
+    events = unbroken(followed(call, job))
+    if not has_answer(job):
+        events = _attended_events(call, job, events)
+        attendance = call.service.attendance
+        attendance.begin(job.id)
+        # Should nobody ever read them: the client has gone already.
+        finalize(events, attendance.leave, job.id, quietly=True).atexit = False
+    return JobStream(job, events)
+
+
+def streamed(asked: Asked) -> Asked:
+    """The same, with a text that can be read while it is written."""
+    return Asked(asked.kind, {**as_object(asked.arguments), "stream": True})
 
 
 async def followed(
@@ -146,12 +178,17 @@ async def followed(
         await events.aclose()
 
 
-async def _held(
+async def _attended_events(
     call: Call, job: AsyncJob[Any], events: AsyncGenerator[StreamEvent[Any], None]
 ) -> AsyncGenerator[StreamEvent[Any], None]:
-    async with call.service.attendance.hold(job.id):
+    """The events of a job that is there for this request alone."""
+    attendance = call.service.attendance
+    async with attendance.hold(job.id):
         try:
             async for event in events:
+                error = event.error and attendance.explained(job.id, event.error)
+                if error is not event.error:
+                    event = StreamEvent("failed", offset=event.offset, error=error)
                 yield event
         finally:
             await events.aclose()
@@ -169,8 +206,11 @@ def shutting_down(task_id: str) -> ShuttingDown:
     return ShuttingDown(f"this process ends; job {task_id} goes on")
 
 
-def _patient(call: Call, asked: Asked) -> Asked:
-    """The same, with the caller's patience as its deadline if it names none."""
+def patient(call: Call, asked: Asked) -> Asked:
+    """The same, with the caller's patience as its deadline if it names none.
+
+    And ORPHAN_SECONDS more: a client that gives up asks again, and is to find its job running.
+    """
     given = as_object(asked.arguments)
     patience = call.header("x-stainless-read-timeout")
     if patience is None or given.get("deadline_seconds") is not None:
@@ -181,6 +221,7 @@ def _patient(call: Call, asked: Asked) -> Asked:
         return asked
     if not 0 < seconds <= 31_536_000:
         return asked
+    seconds += call.service.settings.orphan_seconds
     return Asked(asked.kind, {**given, "deadline_seconds": seconds})
 
 
@@ -198,11 +239,12 @@ def _limited(call: Call, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if named is None and PRIORITIES.index(task_of(kind).kind.default_priority) < ceiling:
         found["priority"] = caller.ceiling
     if caller.tenant is not None:
-        found["cache_scope"] = _scope(caller.tenant, given.get("cache_scope"))
+        found["cache_scope"] = scope_of(caller.tenant, given.get("cache_scope"))
     return found
 
 
-def _scope(tenant: str, given: object) -> str:
+def scope_of(tenant: str, given: object) -> str:
+    """The cache scope of a tenant's call that names `given`. Raises InvalidRequest."""
     if given is None:
         return tenant
     if not isinstance(given, str) or not 0 < len(given) <= SCOPE_CHARACTERS_MOST:

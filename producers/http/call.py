@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import finalize
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -30,6 +31,7 @@ class Call:
         self.service, self.request = service, request
         self.caller, self.request_id = caller, request_id
         self._body: bytes | None = None
+        self._stream = ""
 
     async def body(self) -> bytes:
         """The body. Raises TooLarge, and ClientGone if it does not come to its end."""
@@ -60,6 +62,18 @@ class Call:
     def read_query(self, model: type[M]) -> M:
         """The query as an instance of `model`. Raises InvalidRequest."""
         return checked(model, dict(self.request.query_params))
+
+    async def open_stream(self) -> None:
+        """Count an open stream of the caller, once. Raises RateLimited and BrokerUnreachable."""
+        if not self._stream:
+            streams = self.service.open_streams
+            self._stream = await streams.open(self.caller)
+            # Should the stream never begin.
+            finalize(self, streams.close, self.caller, self._stream, quietly=True).atexit = False
+
+    def close_stream(self) -> None:
+        """The stream is over."""
+        self.service.open_streams.close(self.caller, self._stream)
 
     async def gone(self) -> None:
         """Return when the client has closed its connection; the body has been read."""

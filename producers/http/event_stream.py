@@ -49,17 +49,23 @@ class EventStream(Response):
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the pieces."""
+        """Send the pieces. Raises RateLimited before any, and BrokerUnreachable."""
+        await self._call.open_stream()
         start = {"type": "http.response.start", "status": self.status_code}
-        await send({**start, "headers": self.raw_headers})
+        if scope["method"] == "HEAD":
+            await send({**start, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         gone = asyncio.create_task(self._call.gone())
         try:
+            await send({**start, "headers": self.raw_headers})
             async for piece in self._until(gone):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             if not gone.done():
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             gone.cancel()
+            self._call.close_stream()
 
     async def _until(self, gone: asyncio.Task[None]) -> AsyncGenerator[bytes, None]:
         step: asyncio.Task[bytes] | None = None

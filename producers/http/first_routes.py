@@ -7,6 +7,8 @@ from starlette.responses import Response
 from local_llm_service import tasks
 from local_llm_service.producers.http.asking import Asked, answer
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.jobs.job_resource import JobResource
+from local_llm_service.producers.http.jobs.submitting import as_preferred
 from local_llm_service.producers.http.operations import Endpoint, Operation
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.http.replies import answer_headers, json_reply
@@ -23,7 +25,10 @@ _SUMMARIES = {
 
 def _waiting(kind: str) -> Endpoint:
     async def endpoint(call: Call) -> Response:
-        found = await answer(call, Asked(kind, as_object(await call.json())))
+        asked = Asked(kind, as_object(await call.json()))
+        if (reply := await as_preferred(call, asked)) is not None:
+            return reply
+        found = await answer(call, asked)
         return json_reply(found, headers=answer_headers(found))
 
     return endpoint
@@ -39,7 +44,7 @@ def _operation(kind: str) -> Operation:
         _SUMMARIES[kind],
         "first API",
         body=declared.request,
-        answers={200: declared.answer},
+        answers={200: declared.answer, 202: JobResource},
     )
 
 

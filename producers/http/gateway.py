@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from local_llm_service.producers.http.call import Call, ClientGone, too_large
 from local_llm_service.producers.http.callers.authorize import authorize
+from local_llm_service.producers.http.callers.hosts import check_host
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.problems import MethodNotAllowed, NoSuchPath, problem_of
 from local_llm_service.producers.http.replies import encoded
@@ -65,8 +66,11 @@ class PathApp:
                 return
             raise MethodNotAllowed(self.allowed)
         request = Request(scope, receive)
-        caller = await authorize(self._service, request, public=operation.public)
+        caller = await authorize(self._service.key_ring, request, public=operation.public)
         state["tenant"] = caller.tenant
+        open_to_all = operation.public or self._service.settings.allow_anonymous
+        if caller.tenant is None and not open_to_all:
+            check_host(request.headers.get("host", ""))
         if not operation.streams_body:
             _check_length(request.headers, self._service.settings.max_body_bytes)
         call = Call(self._service, request, caller, state["request_id"])

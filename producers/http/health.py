@@ -12,6 +12,13 @@ from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.prometheus_text import CONTENT_TYPE, prometheus_text
 from local_llm_service.producers.http.replies import json_reply
+from local_llm_service.producers.http.state_models import (
+    HealthAnswer,
+    LiveAnswer,
+    ModelsAnswer,
+    QueuesAnswer,
+    StatsAnswer,
+)
 from local_llm_service.worker.errors import BrokerUnreachable
 from local_llm_service.worker.store import keys
 
@@ -77,13 +84,41 @@ async def _health(call: Call) -> dict[str, Any]:
         }
 
 
+_HEALTH = {200: HealthAnswer, 503: HealthAnswer}
+_LIVE = {200: LiveAnswer}
+_READY = {200: LiveAnswer, 503: LiveAnswer}
+_MODELS = {200: ModelsAnswer}
+_QUEUES = {200: QueuesAnswer}
+_METRICS = {200: (StatsAnswer, "text/plain")}
+
 OPERATIONS = (
-    Operation("GET", "/health", health, "Whether jobs can be answered now", "service"),
-    Operation("GET", "/health/live", live, "This process answers", "service", public=True),
-    Operation("GET", "/health/ready", ready, "Jobs can be taken now", "service", public=True),
-    Operation("GET", "/models", models, "The models that workers can run now", "service"),
-    Operation("GET", "/v1/queues", queues, "What is in each queue", "service"),
-    Operation("GET", "/metrics", metrics, "Statistics, as JSON or for Prometheus", "service"),
+    Operation(
+        "GET", "/health", health, "Whether jobs can be answered now", "service", answers=_HEALTH
+    ),
+    Operation(
+        "GET", "/health/live", live, "This process answers", "service", answers=_LIVE, public=True
+    ),
+    Operation(
+        "GET",
+        "/health/ready",
+        ready,
+        "Jobs can be taken now",
+        "service",
+        answers=_READY,
+        public=True,
+    ),
+    Operation(
+        "GET", "/models", models, "The models that workers can run now", "service", answers=_MODELS
+    ),
+    Operation("GET", "/v1/queues", queues, "What is in each queue", "service", answers=_QUEUES),
+    Operation(
+        "GET",
+        "/metrics",
+        metrics,
+        "Statistics, as JSON or for Prometheus",
+        "service",
+        answers=_METRICS,
+    ),
     Operation(
         "GET",
         "/metrics/prometheus",

@@ -15,6 +15,7 @@ from local_llm_service.worker.errors import (
     CrashedTooOften,
     DeadlineExceeded,
     EngineTimeout,
+    FilesUnavailable,
     Forbidden,
     IdempotencyMismatch,
     InternalError,
@@ -87,6 +88,7 @@ TABLE: Mapping[type[ServiceError], Row] = {
     BrokerUnsafe: Row(503, retry=False),
     OllamaUnreachable: Row(503, retry=True, retry_after=10),
     OllamaBusy: Row(503, retry=True, retry_after=5),
+    FilesUnavailable: Row(503, retry=False),
     ShuttingDown: Row(503, retry=True, retry_after=1),
     NotReady: Row(503, retry=True, retry_after=1),
     DeadlineExceeded: Row(504, retry=False),
@@ -162,8 +164,6 @@ class Problem:
             found["WWW-Authenticate"] = "Bearer"
         if isinstance(self.error, MethodNotAllowed):
             found["Allow"] = self.error.allowed
-        if isinstance(self.error, TooLarge):
-            found["Connection"] = "close"  # the rest of the body is not read
         return found
 
 

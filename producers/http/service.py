@@ -11,6 +11,8 @@ from typing import Any, Generic, TypeVar
 from local_llm_service import producers
 from local_llm_service.producers.async_client import AsyncClient
 from local_llm_service.producers.http.attendance import Attendance
+from local_llm_service.producers.http.callers.key_ring import KeyRing
+from local_llm_service.producers.http.callers.open_streams import OpenStreams
 from local_llm_service.producers.result_wait import reaching
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.calls import Calls
@@ -28,7 +30,9 @@ class HttpService:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.client = AsyncClient()
-        self.attendance = Attendance()
+        self.key_ring = KeyRing(self)
+        self.attendance = Attendance(self)
+        self.open_streams = OpenStreams(self, self.attendance.changed)
         #: Set when the process is told to end.
         self.stopping = asyncio.Event()
         self._models = _Recent[list[dict[str, Any]]](producers.models)

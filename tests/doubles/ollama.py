@@ -60,6 +60,10 @@ DEFAULT_OPTIONS: dict[str, float] = {
 }
 
 
+#: When each model was pulled, as /api/tags says it.
+MODIFIED_AT = "2026-11-22T11:40:23+00:00"
+
+
 @dataclass
 class Seen:
     """One request as the server saw it; `closed_at` is set when the client hung up early."""
@@ -98,9 +102,13 @@ class FakeOllama:
     slots: int = 1000
     max_loaded: int = 1000
     trained: int = 131_072
+    #: What /api/ps lists; None: there is no such route.
+    loaded: tuple[str, ...] | None = ()
     seen: list[Seen] = field(default_factory=list)
     embedded: list[Seen] = field(default_factory=list)
     probes: list[Seen] = field(default_factory=list)
+    #: Method, path and body of what would change the models.
+    managed: list[tuple[str, str, bytes]] = field(default_factory=list)
     _running: list[str] = field(default_factory=list)
 
     def __enter__(self) -> FakeOllama:
@@ -153,20 +161,25 @@ class FakeOllama:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         line, *headers = head.split("\r\n")
-        _, path, _ = line.split(" ")
+        method, path, _ = line.split(" ")
         sizes = [h.split(":")[1] for h in headers if h.lower().startswith("content-length")]
         text = await reader.readexactly(int(sizes[0])) if sizes else b""
+        if "chunked" in head.lower():
+            text = await reader.readuntil(b"\r\n0\r\n\r\n")
         if path == "/api/chat":
             return await self._chat(json.loads(text), reader, writer)
         if path == "/api/embed":
             return await self._embed(json.loads(text), reader, writer)
+        if path.startswith(("/api/pull", "/api/delete", "/api/blobs/")):
+            return await self._manage(method, path, text, writer)
         answers: dict[str, Any] = {
             "/api/version": {"version": self.version},
             "/api/tags": {"models": self._tags()},
         }
         if path == "/api/show" and json.loads(text).get("model") in self.models:
-            info = {"general.architecture": "fake", "fake.context_length": self.trained}
-            answers[path] = {"model_info": info}
+            answers[path] = self._shown()
+        if self.loaded is not None:
+            answers["/api/ps"] = {"models": [self._running_model(one) for one in self.loaded]}
         _plain(writer, 200 if path in answers else 404, answers.get(path, {"error": "no route"}))
         await writer.drain()
         return True
@@ -178,6 +191,24 @@ class FakeOllama:
         (self.probes if is_probe(body) else self.seen).append(seen)
         script = Script() if is_probe(body) else self.respond(body)
         return await self._watched(seen, reader, self._play(script, body, writer))
+
+    async def _manage(self, method: str, path: str, body: bytes, writer: Any) -> bool:
+        """Remember what would change the models. A pull is told in lines, and fails for "nope"."""
+        self.managed.append((method, path, body))
+        if path != "/api/pull":
+            status = 201 if method == "POST" else 404 if method == "HEAD" else 200
+            writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())
+        else:
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n"
+            )
+            is_there = b"nope" not in body
+            _line(writer, {"status": "pulling manifest"})
+            _line(writer, {"status": "success"} if is_there else {"error": "no such model"})
+            writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
 
     async def _embed(
         self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -314,9 +345,30 @@ class FakeOllama:
 
     def _tags(self) -> list[dict[str, Any]]:
         return [
-            {"name": name, "model": name, "size": 98_362_432, "digest": self.digest, "details": {}}
+            {
+                **{"name": name, "model": name, "modified_at": MODIFIED_AT},
+                **{"size": 98_362_432, "digest": self.digest, "details": {}},
+            }
             for name in self.models
         ]
+
+    def _shown(self) -> dict[str, Any]:
+        return {
+            "details": {"format": "gguf", "family": "fake", "parameter_size": "1B"},
+            "model_info": {
+                "general.architecture": "fake",
+                "general.parameter_count": 1_000_000_000,
+                "fake.context_length": self.trained,
+            },
+            "capabilities": ["completion"],
+        }
+
+    def _running_model(self, name: str) -> dict[str, Any]:
+        return {
+            **{"name": name, "model": name, "size": 209_505_483, "digest": self.digest},
+            **{"details": {}, "expires_at": "2318-11-22T12:17:35.515122957Z"},
+            **{"size_vram": 0, "context_length": 4096},
+        }
 
 
 def vector_of(text: str) -> list[float]:

@@ -33,7 +33,7 @@ from local_llm_service.producers.http.webhooks.target import parse_target
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import InvalidRequest, ModelFailed, NotFound
 from local_llm_service.worker.settings import get_settings
-from local_llm_service.worker.store import keys
+from local_llm_service.worker.store import bounds
 from tests.conftest import wait_until
 from tests.doubles.receiver import Answer, Got, Receiver, receiver
 from tests.http.conftest import HttpSite
@@ -460,7 +460,7 @@ def test_a_full_table_gives_up_what_has_failed_most(
 ) -> None:
     """The number of events that wait is bounded, and of those that were given up."""
     for name, most in (("WEBHOOKS_MOST", 3), ("WEBHOOKS_GIVEN_UP_MOST", 2)):
-        monkeypatch.setitem(keys.NUMBERS, name, most)
+        monkeypatch.setitem(bounds.NUMBERS, name, most)
     from local_llm_service.worker.store.scripts import script_text
 
     script_text.cache_clear()

@@ -93,11 +93,12 @@ def test_a_job_with_which_a_broken_engine_dies_is_answered_elsewhere(
 
     Before, the job went back to the same worker, which gave it up after the third death.
     """
-    ollama.respond = lambda _: Script(first_seconds=6)
+    ollama.respond = lambda _: Script(first_seconds=4)
     bad.respond = lambda _: Script(end="cut")
     start_worker(CONCURRENCY="1")
     tasks.generate.delay("keeps the good worker busy")
     wait_until(lambda: ollama.seen, "it is busy")
+    ollama.respond = lambda _: Script()
     start_worker(OLLAMA_HOST=bad.host, CONCURRENCY="1")
     result = tasks.generate.delay("a job for which only the bad worker has time")
     assert result.get(timeout=30)["text"] == "Hello."
@@ -164,11 +165,12 @@ def test_followers_know_who_failed_their_leader(
     start_worker: StartWorker, ollama: FakeOllama, bad: FakeOllama
 ) -> None:
     """Equal jobs are the same work: an engine that has failed it once is not asked again."""
-    ollama.respond = lambda _: Script(first_seconds=6)
+    ollama.respond = lambda _: Script(first_seconds=4)
     bad.respond = lambda _: Script(status=500, error="broken", first_seconds=1)
     start_worker(CONCURRENCY="1")
     tasks.generate.delay("keeps the good worker busy")
     wait_until(lambda: ollama.seen, "it is busy")
+    ollama.respond = lambda _: Script()
     start_worker(OLLAMA_HOST=bad.host, CONCURRENCY="4")
     results = [tasks.generate.delay("the same") for _ in range(4)]
     wait_until(lambda: [one.state for one in records(results)].count("joined") == 3, "3 follow")

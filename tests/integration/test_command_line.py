@@ -58,29 +58,31 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_kind_has_a_command(worker: WorkerProcess, ollama: FakeOllama, files: Path) -> None:
+def test_every_kind_has_a_command(
+    worker: WorkerProcess, ollama: FakeOllama, files: Path, here: Here
+) -> None:
     """The answer is on stdout, its numbers are on stderr, and the exit code is 0."""
     ollama.respond = lambda body: Script(chunks=('{"n": 1}',) if "format" in body else ("Yes.",))
     done = cli("generate", "hi")
     assert (done.returncode, done.stdout) == (0, "Yes.\n")
     assert "11 + 1 tokens" in done.stderr
-    assert cli("summarize", str(files / "text.txt")).stdout == "Yes.\n"
+    assert here("summarize", str(files / "text.txt")).stdout == "Yes.\n"
     assert cli("summarize", "-", stdin="Some text.").stdout == "Yes.\n"
-    assert cli("compress", str(files / "talk.json")).stdout == "Yes.\n"
-    done = cli("extract", "--schema", str(files / "function.json"), "one")
+    assert here("compress", str(files / "talk.json")).stdout == "Yes.\n"
+    done = here("extract", "--schema", str(files / "function.json"), "one")
     assert json.loads(done.stdout) == {"n": 1}
-    done = cli("structured", "--schema", str(files / "schema.json"), "one", "--json")
+    done = here("structured", "--schema", str(files / "schema.json"), "one", "--json")
     assert json.loads(done.stdout)["data"] == {"n": 1}
     talk, schema = str(files / "talk.json"), files / "format.json"
     schema.write_text(json.dumps({"type": "json_object"}))
-    assert cli("chat", talk, "--stop", "a", "--stop", "b", "--seed", "3").stdout == "Yes.\n"
+    assert here("chat", talk, "--stop", "a", "--stop", "b", "--seed", "3").stdout == "Yes.\n"
     assert ollama.seen[-1].options["stop"] == ["a", "b"]
-    assert cli("chat", talk, "--response-format", str(schema)).stdout == '{"n": 1}\n'
+    assert here("chat", talk, "--response-format", str(schema)).stdout == '{"n": 1}\n'
     tools = files / "tools.json"
     tools.write_text(json.dumps([{"type": "function", "function": {"name": "f"}}]))
-    done = cli("chat", talk, "--tools", str(tools), "--tool-choice", "required")
+    done = here("chat", talk, "--tools", str(tools), "--tool-choice", "required")
     assert json.loads(done.stdout) == [{"name": "f", "arguments": {"n": 1}}]
-    assert json.loads(cli("embed", "one", "two").stdout) == [vector_of("one"), vector_of("two")]
+    assert json.loads(here("embed", "one", "two").stdout) == [vector_of("one"), vector_of("two")]
 
 
 def test_no_wait_prints_the_id_and_the_answer_is_read_later(

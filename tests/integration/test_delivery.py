@@ -57,8 +57,8 @@ def test_a_job_whose_worker_is_killed_runs_again_and_is_answered_once(
 def test_a_long_job_keeps_its_lease_and_runs_once(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
-    """The job runs for three leases beside a second worker that would take it."""
-    slow(ollama, 9)
+    """The job runs for two leases and more beside a second worker that would take it."""
+    slow(ollama, 7)
     start_worker(**SHORT_LEASE)
     start_worker(**SHORT_LEASE)
     result = tasks.generate.delay("long")
@@ -120,7 +120,7 @@ def test_a_retry_holds_no_slot_while_it_waits(
     """One slot answers another job while the first waits for its next try."""
     busy = Script(status=503, error="server busy")
     ollama.respond = lambda body: busy if runs_of(body) == "flaky" else Script()
-    start_worker(CONCURRENCY="1", MAX_ATTEMPTS="3", RETRY_BASE_SECONDS="5")
+    start_worker(CONCURRENCY="1", MAX_ATTEMPTS="3", RETRY_BASE_SECONDS="2")
     flaky = tasks.generate.delay("flaky")
     wait_until(lambda: status(flaky.id) is JobState.DEFERRED, "the job is deferred")
     assert tasks.generate.delay("other", priority="low").get(timeout=20)["text"] == "Hello."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,10 +23,18 @@ from local_llm_service.worker.errors import (
     ServiceError,
     StreamBroken,
 )
-from local_llm_service.worker.prompt import Completion, JsonSchema, Message, Model, Prompt, ToEmbed
+from local_llm_service.worker.prompt import (
+    Completion,
+    JsonSchema,
+    Message,
+    Model,
+    ModelFacts,
+    Prompt,
+    ToEmbed,
+)
 from local_llm_service.worker.settings import Settings
 from tests.conftest import wait_until
-from tests.doubles.ollama import FakeOllama, Script
+from tests.doubles.ollama import MODIFIED_AT, FakeOllama, Script
 
 MODEL = "fake:1b"
 SCHEMA: JsonSchema = {"type": "object", "properties": {"a": {"pattern": "^x$"}}}
@@ -289,7 +298,27 @@ def test_closing_the_engine_ends_the_calls_that_still_run(ollama: FakeOllama) ->
 def test_the_engine_tells_version_and_models(ollama: FakeOllama, engine: OllamaEngine) -> None:
     """The engine returns both as values of ours."""
     assert engine.version() == "0.33.0"
-    assert engine.models() == [Model(MODEL, ollama.digest, 98_362_432, ollama.trained)]
+    ollama.loaded = (MODEL,)
+    (model,) = engine.models()
+    facts = ModelFacts(
+        context_tokens=ollama.trained,
+        architecture="fake",
+        parameter_count=1_000_000_000,
+        details={"format": "gguf", "family": "fake", "parameter_size": "1B"},
+        capabilities=["completion"],
+    )
+    expected = Model(MODEL, ollama.digest, 98_362_432, ollama.trained, MODIFIED_AT, facts)
+    assert replace(model, loaded=None) == expected
+    assert model.loaded is not None
+    assert model.loaded.context_tokens == 4096
+
+
+def test_a_server_without_a_list_of_what_is_loaded_tells_its_models(
+    ollama: FakeOllama, engine: OllamaEngine
+) -> None:
+    """No job needs to know what is in memory."""
+    ollama.loaded = None
+    assert [(one.name, one.loaded) for one in engine.models()] == [(MODEL, None)]
 
 
 def test_a_server_that_is_away_is_unreachable(ollama: FakeOllama, engine: OllamaEngine) -> None:

@@ -18,7 +18,7 @@ def test_a_redis_that_is_full_is_an_error_with_a_hint_and_loses_no_lease(
     start_worker: StartWorker, ollama: FakeOllama, redis_client: redis.Redis
 ) -> None:
     """Producers are told; running jobs keep their leases, and their answers are stored."""
-    ollama.respond = lambda _: Script(chunks=("a",) * 6, pause_seconds=1)
+    ollama.respond = lambda _: Script(chunks=("a",) * 5, pause_seconds=1)
     start_worker(LEASE_SECONDS="3")
     start_worker(LEASE_SECONDS="3")
     running = tasks.generate.delay("long")

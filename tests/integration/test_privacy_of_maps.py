@@ -64,7 +64,8 @@ def test_a_map_shows_neither_prompt_nor_answer(
     worker = start_worker(CONCURRENCY="2", LOG_LEVEL="DEBUG")
     wait_until(lambda: ollama.seen, "the first call reaches the model")
     replies = [
-        getattr(app.control.inspect(timeout=3), question)() for question in ("active", "reserved")
+        getattr(app.control.inspect(timeout=10, limit=1), question)()
+        for question in ("active", "reserved")
     ]
     assert "celery." in json.dumps(replies)
     gate.set()

@@ -66,8 +66,9 @@ def client(real: OllamaProcess, redis_client: redis.Redis) -> Iterator[Client]:
 
 def test_the_model_answers_five_kinds(client: Client) -> None:
     """Each of them answers real text with the model's words, right counts and its own fields."""
-    document = Path(EXAMPLES / "document.md").read_text()
-    conversation = json.loads((EXAMPLES / "conversation.json").read_text())
+    # A third of the demo's document: prompts of this length cost a core half a minute.
+    document = Path(EXAMPLES / "document.md").read_text()[:3000]
+    conversation = json.loads((EXAMPLES / "conversation.json").read_text())[:6]
     function = json.loads((EXAMPLES / "create_course.json").read_text())
     schema = json.loads((EXAMPLES / "book.schema.json").read_text())
     jobs = (
@@ -87,7 +88,7 @@ def test_the_model_answers_five_kinds(client: Client) -> None:
     summary, compressed, extracted, structured, generated = (
         job.result(TIMEOUT_SECONDS) for job in jobs
     )
-    assert summary.original_tokens >= 1500
+    assert summary.original_tokens >= 500
     assert 0 < summary.summary_tokens <= 60
     assert summary.summary.rstrip()[-1] in ".!?\"')"
     assert compressed.messages[0]["content"].startswith(conversation[0]["content"])

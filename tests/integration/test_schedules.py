@@ -19,7 +19,7 @@ import redis
 from tests.schedules.mutants import MUTANTS, Mutant
 from tests.schedules.stage import Stage, stage
 
-FEW = 80
+FEW = 40
 SCHEDULES = int(os.environ.get("SCHEDULES", "0"))
 _BY_NAME = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 

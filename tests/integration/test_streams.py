@@ -31,7 +31,8 @@ from local_llm_service.worker.errors import (
     NotFound,
 )
 from local_llm_service.worker.listening.thread_listener import process_listener
-from local_llm_service.worker.store.keys import TEXT_SECONDS, Keys
+from local_llm_service.worker.store.bounds import TEXT_SECONDS
+from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import run_python

@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from local_llm_service.worker.store import presence
-from local_llm_service.worker.store.keys import TEXT_SECONDS, Keys
+from local_llm_service.worker.store.bounds import TEXT_SECONDS
+from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.outcomes import UNHELD, Claim, Delivery, Settled, SettleFor
 from local_llm_service.worker.store.states import CacheQuery, JobState, NewJob
 from local_llm_service.worker.store.texts import TextAddition, TextLook, Written

@@ -10,7 +10,8 @@ from typing import Any
 from local_llm_service.tasks.answer import text_of
 from local_llm_service.tasks.engine_death import LEAST_DEATHS
 from local_llm_service.worker.engine import EngineDied
-from local_llm_service.worker.store.keys import NUMBERS, Keys
+from local_llm_service.worker.store.bounds import NUMBERS
+from local_llm_service.worker.store.keys import Keys
 from tests.schedules.engine import Generation, Made, number_of
 from tests.schedules.jobs import Job
 from tests.schedules.look import Seen

@@ -229,6 +229,7 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
                 | SCHEMA.map(lambda one: {"type": "json_schema", "json_schema": {"schema": one}})
             ),
         ),
+        "allow_cut_json": among(st.booleans()),
         "stop": among(st.lists(st.text(min_size=1, max_size=4), max_size=4)),
         "seed": among(st.none() | st.integers(-(2**40), 2**40)),
         "max_tokens": among(TOKENS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import random
 from collections import Counter
@@ -120,13 +121,17 @@ class Batch:
             opened.callback(out.close)
             writing = Writing(ledger, out, ordered=self.ordered)
             records = Records(
-                plan, ledger, writing, ErrorLines(str(self.errors)), retry_errors=retry_errors
+                plan,
+                ledger,
+                writing,
+                ErrorLines(str(self.errors)),
+                retried_tries=math.inf if retry_errors else 0,
             )
             records.begin()
             run = Run(
                 Files([str(self.input)]),
                 records,
-                Asker(self.client, plan.kind),
+                Asker(self.client),
                 Window(self.window, list),
                 hours=hours,
                 failures=MostFailures.read(most_failures),

@@ -137,7 +137,7 @@ def test_ids_of_calls_do_not_make_another_question() -> None:
             "0.content: part 0",
         ),
         ({"role": "user", "content": "x", "images": ["abc"]}, "images: this service sends text"),
-        ({"role": "user", "content": "x", "name": "Bob"}, "name: models are not told"),
+        ({"role": "user", "content": "x", "name": "Bob"}, "messages.0.name: models are not"),
         ({"role": "user", "content": "x", "mood": "sad"}, "messages.0.mood"),
         ({"role": "robot", "content": "x"}, "messages.0.role"),
         ({"role": "user"}, "content: is missing"),
@@ -193,7 +193,7 @@ def test_the_size_counts_messages_tools_and_schemas_together() -> None:
         "role": "assistant",
         "tool_calls": [{"function": {"name": "f", "arguments": {"a": "z" * 600}}}],
     }
-    assert "MAX_PROMPT_CHARS" in refused([*long, calls])
+    assert refused([*long, calls]).startswith("messages: at most 2000 characters")
 
 
 def test_arguments_that_nest_too_deep_are_refused() -> None:
@@ -266,7 +266,15 @@ def test_every_seed_is_one_for_ollama(seed: int, sent: int) -> None:
         ({"tools": [CLOCK], "tool_choice": CHOSEN}, "tool_choice: names a function"),
         ({"tools": [CLOCK], "response_format": BY_SCHEMA}, "response_format: cannot be kept"),
         ({"response_format": {"type": "xml"}}, 'response_format: "type" must be'),
-        ({"response_format": {"type": "json_schema"}}, "response_format: json_schema"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema: must be"),
+        (
+            {"response_format": {"type": "json_object", "schema": {}}},
+            'response_format: may hold "type"',
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}, "a": 1}}},
+            "response_format: json_schema: may hold",
+        ),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}},
             "response_format: is not a valid JSON Schema",
@@ -410,6 +418,17 @@ def test_json_comes_as_the_model_wrote_it() -> None:
     fenced = '```json\n{"city": "Bern"}\n```'
     content = read(wrote(fenced), response_format=BY_SCHEMA)["message"]["content"]
     assert json.loads(content) == {"city": "Bern"}
+
+
+def test_cut_json_is_an_answer_where_the_caller_allows_it() -> None:
+    """Clients of other APIs look at `finish_reason`. What is whole has to fit all the same."""
+    cut = wrote('{"city": "Be', "length")
+    allowed = {"response_format": BY_SCHEMA, "allow_cut_json": True}
+    answer = read(cut, **allowed)
+    assert answer["message"]["content"] == '{"city": "Be'
+    assert "finish_reason" not in answer  # it is the completion's: "length"
+    with pytest.raises(InvalidOutput):
+        read(wrote('{"city": 1}'), **allowed)
 
 
 @pytest.mark.parametrize(

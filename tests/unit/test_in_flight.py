@@ -155,3 +155,15 @@ def test_nobody_is_told_of_a_wish_that_nobody_has() -> None:
     told: list[str] = []
     InFlightDelivery(DELIVERY).on_text_wanted(lambda: told.append("wanted"))
     assert told == []
+
+
+def test_pieces_are_counted_with_their_pace() -> None:
+    """A pace needs two pieces: before the first one the prompt was read."""
+    writing = InFlightDelivery(DELIVERY).writing
+    assert (writing.pieces, writing.pieces_per_second) == (0, None)
+    writing.note_piece()
+    assert (writing.pieces, writing.pieces_per_second) == (1, None)
+    for _ in range(4):
+        writing.note_piece()
+    assert writing.pieces == 5
+    assert (writing.pieces_per_second or 0) > 0

@@ -8,9 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store import keys
+from local_llm_service.worker.store import bounds, keys
+from local_llm_service.worker.store.bounds import NUMBERS
 from local_llm_service.worker.store.connection import connect
-from local_llm_service.worker.store.keys import DEFAULT_PREFIX, NUMBERS, Keys, relative
+from local_llm_service.worker.store.keys import DEFAULT_PREFIX, Keys, relative
 from local_llm_service.worker.store.states import Lifetimes
 from local_llm_service.worker.store.store import Store
 
@@ -37,7 +38,7 @@ def test_scripts_know_names_in_capitals_and_numbers() -> None:
     """The attribute `job_record` is JOB_RECORD in a script."""
     constants = KEYS.constants()
     assert constants["JOB_RECORD"] == KEYS.job_record == "{llm}:job:"
-    assert constants["DEAD_LETTERS_MS"] == keys.DEAD_LETTERS_SECONDS * 1000
+    assert constants["DEAD_LETTERS_MS"] == bounds.DEAD_LETTERS_SECONDS * 1000
     assert {name: constants[name] for name in NUMBERS} == NUMBERS
     assert all(name == name.upper() for name in constants)
 
@@ -77,7 +78,7 @@ def test_a_priority_word_names_its_queue() -> None:
 
 def test_a_worker_outlives_some_missed_beats() -> None:
     """One late beat must not make a worker vanish; a dead one is gone within seconds."""
-    assert 2 * keys.PRESENCE_INTERVAL_SECONDS < keys.PRESENCE_TTL_SECONDS <= 15
+    assert 2 * bounds.PRESENCE_INTERVAL_SECONDS < bounds.PRESENCE_TTL_SECONDS <= 15
 
 
 @pytest.mark.parametrize("prefix", ["{llm}:", "staging:{llm}:", "{a-b.c}x:"])

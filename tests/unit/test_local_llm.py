@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from local_llm_service import AsyncClient, Client
 from local_llm_service.producers import cancel, health, models, queues, status
 from local_llm_service.tasks import (
+    chat,
     compress,
     extract_parameters,
     generate,
@@ -31,6 +32,7 @@ from local_llm_service.worker.app import app
 from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
 
+HI = [{"role": "user", "content": "Hi."}]
 FUNCTION = {
     "name": "book",
     "parameters": {
@@ -108,6 +110,27 @@ def test_json_is_checked_against_the_schema_as_of_any_model(local_llm: LocalLLM)
             extract_parameters.delay(words, FUNCTION).get(timeout=10)
 
 
+def test_a_model_can_call_the_tools_of_a_chat(local_llm: LocalLLM) -> None:
+    """Its calls are checked, too, and its words come before them."""
+    local_llm.reply_calls({"name": "clock", "arguments": {"zone": "CET"}}, text="Let me see.")
+    tools = [{"type": "function", "function": {"name": "clock"}}]
+    message = chat.delay(HI, tools=tools).get(timeout=10)["message"]
+    assert message["content"] == "Let me see."
+    assert message["tool_calls"][0]["function"] == {"name": "clock", "arguments": {"zone": "CET"}}
+    local_llm.reply_calls({"name": "sing", "arguments": {}})
+    with pytest.raises(errors.InvalidOutput):
+        chat.delay(HI, tools=tools, cache=False).get(timeout=10)
+
+
+def test_log_probabilities_come_where_they_are_asked_for(local_llm: LocalLLM) -> None:
+    """One for each token."""
+    local_llm.reply("Hi there.", times=2)
+    tokens = chat.delay(HI, logprobs=True, top_logprobs=1).get(timeout=10)["logprobs"]
+    assert [token["token"] for token in tokens] == ["Hi ", "there."]
+    assert [len(token["top_logprobs"]) for token in tokens] == [1, 1]
+    assert chat.delay(HI).get(timeout=10)["logprobs"] is None
+
+
 def test_a_long_answer_is_cut_at_the_callers_budget(local_llm: LocalLLM) -> None:
     """A word is a token; a summary keeps its whole sentences."""
     local_llm.reply("one two three four").reply("It rained. It was very wet.")
@@ -170,6 +193,8 @@ def test_an_error_for_good_is_not_tried_again(
         (lambda one: one.delay(-1), "0 or more"),
         (lambda one: one.delay(float("nan")), "0 or more"),
         (lambda one: one.reply_json({1, 2}), "not JSON serializable"),
+        (lambda one: one.reply_calls(), "at least one"),
+        (lambda one: one.reply_calls({"name": "f"}), "at least one"),
     ],
 )
 def test_a_script_that_cannot_be_is_an_error_at_its_line(

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
-from local_llm_service.worker.store import moves, presence
-from local_llm_service.worker.store.afterwork import Afterwork
-from local_llm_service.worker.store.endings import Endings
-from local_llm_service.worker.store.jobs import Jobs
+from local_llm_service.worker import store
 from local_llm_service.worker.store.keys import DEFAULT_PREFIX, Keys
-from local_llm_service.worker.store.moves import Moves
 from local_llm_service.worker.store.scripts import (
     DIRECTORY,
     script_text,
     shared_functions,
     uses,
 )
-from local_llm_service.worker.store.single_flight import SingleFlight
-from local_llm_service.worker.store.texts import Texts
-from local_llm_service.worker.store.vectors import Vectors
-from local_llm_service.worker.store.webhooks import Webhooks
 
 MOST_LINES = 120
 SCRIPTS = {file.stem: file.read_text() for file in DIRECTORY.glob("*.lua")}
+FILES = sorted(DIRECTORY.parent.glob("[a-z]*.py"))
 SHARED = shared_functions()
 EVERYTHING = {**SCRIPTS, **SHARED}
 KNOWN = {*Keys().constants(), *SHARED}
@@ -101,9 +96,13 @@ def test_every_argument_is_documented_and_has_a_name(name: str) -> None:
 @each_script
 def test_a_method_bears_the_name_of_its_script(name: str) -> None:
     """Who reads a call finds its script, and the other way round."""
-    rooms = (Jobs, SingleFlight, Endings, Afterwork, Texts, Vectors, Moves, Webhooks)
-    rooms = (*rooms, moves, presence)
-    assert [room for room in rooms if callable(getattr(room, name, None))]
+    modules = [importlib.import_module(f"{store.__name__}.{file.stem}") for file in FILES]
+    places = [one for module in modules for one in (module, *vars(module).values())]
+    assert [one for one in places if callable(vars(one).get(name) if _is_place(one) else None)]
+
+
+def _is_place(value: object) -> bool:
+    return inspect.ismodule(value) or inspect.isclass(value)
 
 
 @pytest.mark.parametrize("name", sorted(EVERYTHING))

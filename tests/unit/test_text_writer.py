@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from local_llm_service.worker import text_writer
-from local_llm_service.worker.store.keys import TEXT_BYTES_MOST
+from local_llm_service.worker.store.bounds import TEXT_BYTES_MOST
 from local_llm_service.worker.store.texts import TextAddition, Written
 from local_llm_service.worker.text_writer import (
     AGAIN_SECONDS,

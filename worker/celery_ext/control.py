@@ -13,7 +13,7 @@ from local_llm_service.worker.store.connection import reachable
 from local_llm_service.worker.store.moves import Moves
 from local_llm_service.worker.store.outcomes import Settled
 from local_llm_service.worker.store.states import Cancelling, JobState
-from local_llm_service.worker.store.store import process_store
+from local_llm_service.worker.store.store import Store, process_store
 
 #: A job changes hands at most a few times while it is being cancelled.
 _RACES = 10
@@ -43,6 +43,13 @@ def cancelling(app: Any, moves: Moves, task_id: str) -> Calls[JobState]:
             break
         # A worker has just taken the job, or the others have left: look again.
     return (yield from moves.state(task_id)) or JobState.UNKNOWN
+
+
+def cancel(store: Store, task_id: str) -> JobState:
+    """The same for a worker, which blocks. Raises redis-py's errors."""
+    from local_llm_service.worker.app import app
+
+    return store.drive(cancelling(app, store.jobs.moves, task_id))
 
 
 class Control(CeleryControl):

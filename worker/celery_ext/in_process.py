@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import redis
@@ -18,12 +19,14 @@ from celery.app.trace import trace_task_ret
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext import plain_json
 from local_llm_service.worker.celery_ext.afterwork import AfterworkThread
+from local_llm_service.worker.celery_ext.control import cancel
 from local_llm_service.worker.celery_ext.result_backend import fail
 from local_llm_service.worker.celery_ext.transport import prepared, refuse, take_next
 from local_llm_service.worker.lease.fan_outs import finish_fan_outs
 from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
 from local_llm_service.worker.lease.in_flight import Interrupted
 from local_llm_service.worker.lease.model_wait import ModelWait
+from local_llm_service.worker.lease.orphans import Orphans
 from local_llm_service.worker.lease.reaper import AT_ONCE, Reaper
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.store import keys
@@ -167,4 +170,5 @@ def _chores(runtime: WorkerRuntime) -> tuple[Callable[[], object], ...]:
         lambda: store.endings.sift(keys.QUEUES),
         ModelWait(settings, store, end).end,
         lambda: finish_fan_outs(store),
+        Orphans(store, settings.orphan_seconds, partial(cancel, store)).end,
     )

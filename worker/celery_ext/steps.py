@@ -18,6 +18,7 @@ from local_llm_service.worker import metrics
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.afterwork import AfterworkThread
 from local_llm_service.worker.celery_ext.bare_lists import collect, collect_all
+from local_llm_service.worker.celery_ext.control import cancel
 from local_llm_service.worker.celery_ext.expected_parts import check_parts
 from local_llm_service.worker.celery_ext.plain_app import callback_redis
 from local_llm_service.worker.celery_ext.result_backend import fail, try_without_end
@@ -28,6 +29,7 @@ from local_llm_service.worker.lease.drain import drain, end_late
 from local_llm_service.worker.lease.fan_outs import finish_fan_outs
 from local_llm_service.worker.lease.heartbeat import LeaseHeartbeat
 from local_llm_service.worker.lease.model_wait import ModelWait
+from local_llm_service.worker.lease.orphans import Orphans
 from local_llm_service.worker.lease.overdue import Overdue
 from local_llm_service.worker.lease.reaper import Reaper
 from local_llm_service.worker.lease.watchdog import Watchdog
@@ -135,6 +137,9 @@ def lease_heartbeat(
     reaper = Reaper(runtime.settings, runtime.store, gate, partial(fail, runtime))
     model_wait = ModelWait(runtime.settings, runtime.store, partial(fail, runtime))
     watchdog = Watchdog(jobs, runtime.consumption, lambda: runtime.could_take)
+    orphans = Orphans(
+        runtime.store, runtime.settings.orphan_seconds, partial(cancel, runtime.store)
+    )
     overdue = Overdue(jobs, in_flight, replace_slot, runtime.slots)
     lease_seconds = runtime.settings.lease_seconds
     return LeaseHeartbeat(
@@ -144,6 +149,7 @@ def lease_heartbeat(
             partial(collect_all, runtime.store),
             jobs.mend_backlog,
             partial(finish_fan_outs, runtime.store),
+            orphans.end,
             overdue.look,
         ),
     )  # fmt: skip

@@ -21,8 +21,8 @@ from local_llm_service.worker.intake.reasons import reasons_of
 from local_llm_service.worker.intake.served_models import ServedModels
 from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.presence import Presence, publish, server_name
+from local_llm_service.worker.store import bounds, keys
+from local_llm_service.worker.store.presence import Presence, RunningJob, publish, server_name
 from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 class Publisher:
     """Writes the Presence of one worker until stopped.
 
-    `slots` and `running` return its numbers of now.
+    `slots` and `running` return its numbers of now, `jobs` what runs, the oldest first.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Publisher:
         slots: Callable[[], int],
         *,
         running: Callable[[], int],
+        jobs: Callable[[], list[RunningJob]],
         settings: Settings,
         store: Store,
         engine: Engine,
@@ -48,7 +49,7 @@ class Publisher:
         served: ServedModels,
         breaker: CircuitBreaker,
     ) -> None:
-        self._name, self._slots, self._running = name, slots, running
+        self._name, self._slots, self._running, self._jobs = name, slots, running, jobs
         self._settings, self._store, self._engine = settings, store, engine
         self._gate, self._catalog, self._breaker = gate, catalog, breaker
         self._served = served
@@ -94,8 +95,10 @@ class Publisher:
             failing=[model for model in self._served.failing() if model != keys.DEFAULT_MODEL],
             lease_seconds=self._settings.lease_seconds,
             cache_enabled=self._settings.enable_cache,
+            num_ctx=self._settings.num_ctx,
             notes=notes,
             models=models,
+            jobs=self._jobs(),
         )
         return presence.model_copy(update={"reasons": reasons_of(presence)})
 
@@ -110,7 +113,7 @@ class Publisher:
                 self.publish(text)
             except redis.RedisError as error:
                 self._say_once(logging.WARNING, f"presence not published: {type(error).__name__}")
-            self._catalog.changed.wait(keys.PRESENCE_INTERVAL_SECONDS)
+            self._catalog.changed.wait(bounds.PRESENCE_INTERVAL_SECONDS)
             self._catalog.changed.clear()
         try:
             self.publish("")

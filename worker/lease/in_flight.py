@@ -31,6 +31,27 @@ class Release:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Writing:
+    """Counts the pieces of text that an engine has sent for one job; Ollama sends one for each
+    token. The engine's thread counts, any thread reads."""
+
+    def __init__(self) -> None:
+        self.pieces, self._began_at = 0, 0.0
+
+    def note_piece(self) -> None:
+        """One more piece has come."""
+        if self.pieces == 0:
+            self._began_at = time.monotonic()
+        self.pieces += 1
+
+    @property
+    def pieces_per_second(self) -> float | None:
+        """Since the first one; None before the second."""
+        if self.pieces < 2:
+            return None
+        return (self.pieces - 1) / max(time.monotonic() - self._began_at, 1e-3)
+
+
 class InFlightDelivery:
     """One message that this worker holds, and the way to stop the work on it."""
 
@@ -38,11 +59,15 @@ class InFlightDelivery:
         self.delivery = delivery
         #: The work done for the job, set by tasks/run.py for its result and the statistics.
         self.work = Work()
-        #: Full name of the model that the engine was asked for; empty before that.
-        self.model = ""
+        #: Kind of the job, and full name of the model that the engine was asked for; empty before
+        #: that.
+        self.kind = self.model = ""
+        #: The text that the engine has written so far, as a count.
+        self.writing = Writing()
         #: Seconds that somebody still waits when the job's own time is over. May ask Redis.
         self.wanted_seconds: Callable[[], float] = lambda: 0.0
-        self._deadline = time.monotonic() + delivery.remaining_seconds
+        self._taken_at = time.monotonic()
+        self._deadline = self._taken_at + delivery.remaining_seconds
         self._lock = threading.Lock()
         self._reason: ServiceError | None = None
         self._stop: Callable[[], None] | None = None
@@ -51,6 +76,11 @@ class InFlightDelivery:
 
     def __repr__(self) -> str:
         return f"<in-flight delivery of {self.delivery.task_id}>"
+
+    @property
+    def running_seconds(self) -> float:
+        """Since its take."""
+        return time.monotonic() - self._taken_at
 
     def __json__(self) -> str:
         """What Celery writes should it ever send the headers of this request on."""

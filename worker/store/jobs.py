@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
+from local_llm_service.worker.store import bounds
 from local_llm_service.worker.store import keys as names
 from local_llm_service.worker.store.calls import Calls, drive
 from local_llm_service.worker.store.moves import Moves
@@ -43,7 +44,7 @@ class Jobs(Upkeep):
         scripts: Scripts,
         lifetimes: Lifetimes,
         cache: CacheBounds,
-        dead_letters_bytes: int = names.DEAD_LETTERS_BYTES,
+        dead_letters_bytes: int = bounds.DEAD_LETTERS_BYTES,
     ) -> None:
         super().__init__(scripts)
         self._lifetimes = lifetimes
@@ -98,8 +99,8 @@ class Jobs(Upkeep):
         """Set a message aside that no worker can read; the newest UNREADABLE_MOST stay, and of
         each its beginning."""
         with self._client.pipeline() as pipe:
-            pipe.lpush(self._keys.unreadable, message[: names.NUMBERS["UNREADABLE_BYTES"]])
-            pipe.ltrim(self._keys.unreadable, 0, names.NUMBERS["UNREADABLE_MOST"] - 1)
+            pipe.lpush(self._keys.unreadable, message[: bounds.NUMBERS["UNREADABLE_BYTES"]])
+            pipe.ltrim(self._keys.unreadable, 0, bounds.NUMBERS["UNREADABLE_MOST"] - 1)
             pipe.execute()
 
     def forget(self, task_id: str, nonce: str) -> None:

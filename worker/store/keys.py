@@ -1,4 +1,4 @@
-"""Every Redis name and its lifetime. All keys begin with one prefix, KEY_PREFIX.
+"""Every Redis name; bounds.py says how long they live. All keys begin with one prefix, KEY_PREFIX.
 
 The prefix holds a hash tag, so that a Redis Cluster keeps all keys of one service in one slot,
 where a script can reach them.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, overload
 
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
+from local_llm_service.worker.store.bounds import NUMBERS
 
 SERVICE: Final = "local-llm"
 
@@ -22,64 +23,6 @@ EVENT_EXCHANGE: Final = "llm.events"
 
 #: The entry of the consensus table for calls that name no model.
 DEFAULT_MODEL: Final = "*"
-
-#: Workers publish themselves this often and are gone after the TTL. Seconds.
-PRESENCE_INTERVAL_SECONDS: Final = 3.0
-PRESENCE_TTL_SECONDS: Final = 12
-
-#: Dead letters are dropped when they are older, or the oldest when there are more.
-DEAD_LETTERS_SECONDS: Final = 7 * 86_400
-DEAD_LETTERS_MOST: Final = 1000
-#: And the oldest when all together take more bytes, where no setting says otherwise.
-DEAD_LETTERS_BYTES: Final = 67_108_864
-
-#: How long it is remembered when a model was served last; MODEL_WAIT_SECONDS is shorter.
-SERVED_SECONDS: Final = 86_400
-
-#: How long a text can be read after it was last added to.
-TEXT_SECONDS: Final = 600
-#: The longest text that is kept, in UTF-8. Of a longer one its readers get the rest at its end.
-TEXT_BYTES_MOST: Final = 1_048_576
-
-#: How long an event for a webhook is kept after it was due last, or after it was given up. Longer
-#: than any pause between two tries.
-WEBHOOK_SECONDS: Final = 3 * 86_400
-#: Nothing is delivered to a URL for this long after it answered that it is gone.
-WEBHOOK_GONE_SECONDS: Final = 86_400
-#: The most events that wait to be delivered, and of those that were given up.
-WEBHOOKS_MOST: Final = 30_000
-WEBHOOKS_GIVEN_UP_MOST: Final = 1000
-
-#: Numbers that scripts know by these names: the longest doorbell, of unreadable messages the
-#: largest and the most of them, the most that one take parks, how long it is known when a model was
-#: served last, the bounds of dead letters, how long one worker alone empties itself for a
-#: quarantined job, how long statistics outlive the last job and the clock the last worker (longer
-#: than any deadline), and what Redis needs for a cache entry, and for a job, beside its own bytes
-#: (MEMORY USAGE of keys, values and indexes); how many waiters one script answers; how long a text
-#: lives, and how long the name of a run is; the bounds of webhooks, and at
-#: how many of them one look is.
-NUMBERS: Final = {
-    "DOORBELL_MOST": 64,
-    "UNREADABLE_BYTES": 65_536,
-    "UNREADABLE_MOST": 100,
-    "PARK_AT_ONCE": 200,
-    "SERVED_MS": SERVED_SECONDS * 1000,
-    "DEAD_LETTERS_MS": DEAD_LETTERS_SECONDS * 1000,
-    "DEAD_LETTERS_MOST": DEAD_LETTERS_MOST,
-    "CLEARING_MS": 5000,
-    "STATS_SECONDS": 366 * 86_400,
-    "CLOCK_SECONDS": 366 * 86_400,
-    "CACHE_ENTRY_OVERHEAD_BYTES": 400,
-    "JOB_OVERHEAD_BYTES": 700,
-    "FAN_OUT_AT_ONCE": 100,
-    "TEXT_SECONDS": TEXT_SECONDS,
-    "RUN_CHARACTERS": 12,
-    "WEBHOOK_SECONDS": WEBHOOK_SECONDS,
-    "WEBHOOK_GONE_SECONDS": WEBHOOK_GONE_SECONDS,
-    "WEBHOOKS_MOST": WEBHOOKS_MOST,
-    "WEBHOOKS_GIVEN_UP_MOST": WEBHOOKS_GIVEN_UP_MOST,
-    "WEBHOOKS_LOOK": 200,
-}
 
 
 def queue_of(priority: str) -> str:
@@ -230,6 +173,16 @@ class Keys:
     #: Channel on which the id of a leader is published when somebody begins to want its text.
     text_wanted_channel = _Channel("text_wanted")
 
+    # --- HTTP ---
+    #: String: digest of the request that a task id stands for, which was made of an idempotency
+    #: key. Lives as the job's record could.
+    idempotency = _Name("idempotency:")
+    #: String (JSON), by task id: what an OpenAI response repeats of its request, and its
+    #: conversation. Lives as the job's record could, or until it is deleted.
+    response = _Name("response:")
+    #: Hash, by task id: run whose text was told to a reader → its number. Lives as `response`.
+    response_texts = _Name("response_texts:")
+
     # --- Webhooks ---
     #: Sorted set event id → when it is to be delivered next, ms, and event id → when it was given
     #: up, ms. Both live as long as the last event in them.
@@ -256,6 +209,17 @@ class Keys:
     vector_index = _Name("vector_index")
     vector_bytes = _Name("vector_bytes")
 
+    # --- Batches of HTTP. Each lives as long as the youngest batch that it tells of. ---
+    #: Hash definition, progress, cancelling_at, token, claimed_by, nonce, by batch id: see
+    #: batches.py. Lives KEPT_SECONDS after its last change.
+    batch = _Name("batch:")
+    #: Sorted set batch id → when it was made, ms, by tag of its tenant.
+    batches = _Name("batches:")
+    #: Sorted set batch id → until when a driver has it, ms; of one that waits, since when.
+    batches_open = _Name("batches_open")
+    #: String: every batch on the disk has a record. Lives a minute.
+    batches_restored = _Name("batches_restored")
+
     #: Hash: counters of the whole service. Lives STATS_SECONDS after the last job.
     stats = _Name("stats")
 
@@ -271,6 +235,26 @@ class Keys:
     #: Sorted set model (or DEFAULT_MODEL) → when a live worker served it last, ms. Lives
     #: SERVED_SECONDS.
     served = _Name("served")
+
+    # --- Callers over HTTP ---
+    #: Hash key id → JSON of an API key, see api_keys.ApiKey. No lifetime: they are an operator's.
+    api_key_records = _Name("api_keys")
+    #: String, by key id: when all requests of this key would be worked off at its rate, ms. Lives
+    #: until then.
+    api_rate = _Name("api_rate:")
+    #: Sorted set task id → when it was admitted, ms, by key id: its jobs, of which those that have
+    #: a result count no more. Lives API_JOBS_SECONDS after the last one.
+    api_jobs = _Name("api_jobs:")
+    #: Sorted set name → until when it counts, ms, by key id: open streams. Lives as the last one.
+    open_streams = _Name("open_streams:")
+    #: Sorted set task id → until when, ms: jobs for whose answer a connection is open. An entry
+    #: ends with its job.
+    attended = _Name("attended")
+    #: Sorted set task id → when it is to be cancelled, ms: jobs whose caller has gone away. An
+    #: entry ends with its job.
+    orphans = _Name("orphans")
+    #: Hash since, last, ms: while workers have always looked for such jobs. Lives an hour.
+    attendance = _Name("attendance")
 
     def job(self, task_id: str) -> str:
         """The key of a job's record."""

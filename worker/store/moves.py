@@ -12,8 +12,9 @@ from uuid import uuid4
 
 import redis
 
+from local_llm_service.worker.store.bounds import DEAD_LETTERS_BYTES
 from local_llm_service.worker.store.calls import Calls, Command, Script
-from local_llm_service.worker.store.keys import DEAD_LETTERS_BYTES, Keys
+from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.states import (
     NO_CACHE_QUERY,
     Admission,

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from local_llm_service.worker.prompt import Model
-from local_llm_service.worker.store import keys
+from local_llm_service.worker.store import bounds, keys
 from local_llm_service.worker.store.calls import Calls, Command
 
 if TYPE_CHECKING:
     from local_llm_service.worker.store.store import Store
 
 
+#: A worker names so many of its jobs; it has seldom more slots.
+RUNNING_JOBS_MOST = 64
 #: The end of the version that the embedded server gives.
 EMBEDDED = "+embedded"
 
@@ -23,6 +25,25 @@ def server_name(version: str) -> str:
     if version.endswith(EMBEDDED):
         return f"embedded server (as Ollama {version.removesuffix(EMBEDDED)})"
     return f"Ollama {version}"
+
+
+class RunningJob(BaseModel):
+    """A job that a worker holds, without a word of what was asked or answered.
+
+    `seconds` since the worker took it. `tokens`: the pieces of text that its engine has sent so
+    far, one for each token where that is Ollama; `tokens_per_second` since the first of them, None
+    before the second. `kind` and `model` are empty until the engine is asked.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    task_id: str
+    kind: str
+    queue: str
+    model: str
+    seconds: float
+    tokens: int
+    tokens_per_second: float | None
 
 
 class Presence(BaseModel):
@@ -47,9 +68,13 @@ class Presence(BaseModel):
     reasons: list[str] = []
     lease_seconds: float | None = None
     cache_enabled: bool
+    #: NUM_CTX, tokens; a model that was trained for less runs with less.
+    num_ctx: int | None = None
     #: What an operator should know of this worker's model server, in sentences.
     notes: list[str] = []
     models: list[Model]
+    #: What it holds now, the oldest first, RUNNING_JOBS_MOST at most.
+    jobs: list[RunningJob] = []
 
 
 def workers(names: keys.Keys) -> Calls[list[Presence]]:
@@ -73,5 +98,5 @@ def publish(store: Store, worker: str, presence: str, catalog: str) -> None:
     `presence` is a Presence as JSON, empty when the worker goes; `catalog` as ServedModels.table
     gives it. Raises redis-py's errors.
     """
-    ttl_ms = keys.PRESENCE_TTL_SECONDS * 1000
+    ttl_ms = bounds.PRESENCE_TTL_SECONDS * 1000
     store.scripts.run("publish", [worker, presence, ttl_ms, catalog])

@@ -10,17 +10,19 @@ import redis
 
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.store.bounds import DEAD_LETTERS_BYTES
 from local_llm_service.worker.store.calls import Call, Calls, Rest, drive
 from local_llm_service.worker.store.connection import HURRY_SECONDS, connect, database_of
 from local_llm_service.worker.store.eviction import EvictionCheck
 from local_llm_service.worker.store.jobs import Jobs
-from local_llm_service.worker.store.keys import DEAD_LETTERS_BYTES, Keys
+from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.states import NO_CACHE, CacheBounds, Lifetimes
 
 if TYPE_CHECKING:
     from local_llm_service.worker.settings import Settings
     from local_llm_service.worker.store.afterwork import Afterwork
+    from local_llm_service.worker.store.batches import Batches
     from local_llm_service.worker.store.dead_letters import DeadLetters
     from local_llm_service.worker.store.endings import Endings
     from local_llm_service.worker.store.single_flight import SingleFlight
@@ -89,6 +91,13 @@ class Store:
         from local_llm_service.worker.store.vectors import Vectors
 
         return Vectors(self.scripts, self._cache)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """The batches of HTTP, as calls."""
+        from local_llm_service.worker.store.batches import Batches
+
+        return Batches(self.keys)
 
     @cached_property
     def webhooks(self) -> Webhooks:

@@ -14,8 +14,9 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from ollama import AsyncClient, ChatResponse, EmbedResponse
 
+from local_llm_service.worker.engine.ollama.model_facts import facts_in
 from local_llm_service.worker.engine.ollama.tools import accepted
-from local_llm_service.worker.prompt import Prompt, Sampling
+from local_llm_service.worker.prompt import ModelFacts, Prompt, Sampling
 
 
 class ChatRecord(ChatResponse):
@@ -92,16 +93,12 @@ class OllamaClient(AsyncClient):
         }
         return await self._request(EmbedResponse, "POST", "/api/embed", json=body)
 
-    async def context_tokens(self, model: str) -> int | None:
-        """The context that the model was trained for, tokens; None where its file does not say."""
+    async def facts(self, model: str) -> ModelFacts:
+        """What the model's file says."""
         said = await self._request_raw(  # type: ignore[no-untyped-call]
             "POST", "/api/show", json={"model": model}
         )
-        answer = said.json()
-        found = answer.get("model_info") if isinstance(answer, dict) else None
-        info = found if isinstance(found, dict) else {}
-        tokens = info.get(f"{info.get('general.architecture')}.context_length")
-        return tokens if isinstance(tokens, int) and tokens > 0 else None
+        return facts_in(said.json())
 
     async def version(self) -> str:
         """The server's version, e.g. "0.33.0"."""

@@ -23,6 +23,7 @@ from local_llm_service.worker.engine.ollama.embedding import embed_texts
 from local_llm_service.worker.engine.ollama.errors import FOREIGN, FormatRefused, translate
 from local_llm_service.worker.engine.ollama.grammar import constraints
 from local_llm_service.worker.engine.ollama.model_turns import ModelTurns
+from local_llm_service.worker.engine.ollama.models import models_of
 from local_llm_service.worker.engine.ollama.stream import TokenTimeouts, read_completion
 from local_llm_service.worker.engine.ollama.versions import concern
 from local_llm_service.worker.engine.protocol import Stoppable, TextSink
@@ -125,7 +126,7 @@ class OllamaEngine:
 
     def models(self) -> list[Model]:
         """See Engine.models."""
-        return self._run(self._probe(self._models()))
+        return self._run(self._probe(models_of(self._client, self._contexts)))
 
     @property
     def occupied(self) -> int:
@@ -165,19 +166,6 @@ class OllamaEngine:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self._client.close()  # type: ignore[no-untyped-call]
-
-    async def _models(self) -> list[Model]:
-        entries = (await self._client.list()).models
-        contexts = await self._contexts.learn(entries)
-        return [
-            Model(
-                name=entry.model or "",
-                digest=entry.digest or "",
-                size_bytes=int(entry.size or 0),
-                context_tokens=contexts.get(entry.digest or ""),
-            )
-            for entry in entries
-        ]
 
     async def _notes(self) -> list[str]:
         said = None if self._version is None else concern(self._version)

@@ -1,0 +1,104 @@
+"""A job as a resource: what is known of it now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from local_llm_service.producers.async_client import AsyncJob
+from local_llm_service.producers.http.asking import plain_answer
+from local_llm_service.producers.http.call import Call
+from local_llm_service.worker.errors import (
+    BrokerUnreachable,
+    Cancelled,
+    NotFound,
+    NotReady,
+    ServiceError,
+)
+from local_llm_service.worker.store.calls import Calls, Command
+from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.states import ENDED, JobRecord, JobState
+
+
+class JobError(BaseModel):
+    """Why a job has no answer."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class JobProgress(BaseModel):
+    """How far a job is: `done` of `total` steps, and in a word what it does."""
+
+    done: int
+    total: int
+    phase: str
+
+
+class JobResource(BaseModel):
+    """A job. `answer` once it has succeeded, `error` once it has failed or was cancelled.
+
+    What Redis does not know any more is null: a job that the cache answered has no queue.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    id: str
+    object: Literal["job"] = "job"
+    kind: str | None
+    status: JobState
+    queue: str | None
+    progress: JobProgress
+    submitted_at: str | None
+    """RFC 3339, by the clock of Redis."""
+    deadline_at: str | None
+    """The same."""
+    answer: dict[str, Any] | None = None
+    error: JobError | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it will not change any more."""
+        return self.status in ENDED
+
+
+async def resource_of(call: Call, job: AsyncJob[Any]) -> JobResource:
+    """A job as it is now. Raises NotFound and BrokerUnreachable."""
+    record = await call.service.drive(_record(call.service.store.keys, job.id)) or JobRecord()
+    answer, error = None, None
+    try:
+        answer = await plain_answer(call, job, 0)
+        state, record_kind = JobState.SUCCEEDED, answer["kind"]
+    except NotReady:
+        state, record_kind = record.state, record.kind
+    except (NotFound, BrokerUnreachable):  # no job ends so
+        raise
+    except ServiceError as failure:
+        state = JobState.CANCELLED if isinstance(failure, Cancelled) else JobState.FAILED
+        record_kind = record.kind
+        error = JobError(code=failure.code, message=failure.message, hint=failure.hint)
+    return JobResource(
+        id=job.id,
+        kind=record_kind or None,
+        status=state,
+        queue=record.queue or None,
+        progress=JobProgress(done=int(state is JobState.SUCCEEDED), total=1, phase=str(state)),
+        submitted_at=_time(record.submitted_ms),
+        deadline_at=_time(record.deadline_ms),
+        answer=answer,
+        error=error,
+    )
+
+
+def _record(keys: Keys, task_id: str) -> Calls[JobRecord | None]:
+    return JobRecord.of((yield Command(("HGETALL", keys.job(task_id)))))
+
+
+def _time(milliseconds: int | None) -> str | None:
+    if milliseconds is None:
+        return None
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,125 @@
+"""/api/chat and /api/generate: one job each, told in one record or in a stream of lines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from starlette.responses import Response
+
+from local_llm_service.producers.http.asking import Asked, JobStream, answer, error_of, stream
+from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.event_stream import KEEP_ALIVE_SECONDS, EventStream
+from local_llm_service.producers.http.first_event import begun
+from local_llm_service.producers.http.ollama.asked import (
+    asked_by_chat,
+    asked_by_generate,
+    in_ollamas_words,
+)
+from local_llm_service.producers.http.ollama.bodies import ChatBody, GenerateBody
+from local_llm_service.producers.http.ollama.choices import check, choices, left_out
+from local_llm_service.producers.http.ollama.models import there
+from local_llm_service.producers.http.ollama.records import Records, calls_in
+from local_llm_service.producers.http.problems import problem_of
+from local_llm_service.producers.http.replies import answer_headers, encoded, json_reply
+from local_llm_service.producers.stream_event import StreamEvent
+from local_llm_service.tasks.answer import Answer
+from local_llm_service.worker.errors import InternalError, InvalidRequest, ServiceError
+
+NDJSON = "application/x-ndjson"
+
+Event = StreamEvent[Any]
+
+
+async def chat(call: Call) -> Response:
+    """The next message of a conversation."""
+    body = await call.read(ChatBody)
+    records = Records(body.model, in_message=True)
+    if not body.messages:
+        return await _only_load(call, body, records)
+    return await _reply(call, body, records, asked_by_chat(body, _most_tokens(call)))
+
+
+async def generate(call: Call) -> Response:
+    """Text for a prompt."""
+    body = await call.read(GenerateBody)
+    records = Records(body.model, in_message=False)
+    if not body.prompt:
+        return await _only_load(call, body, records)
+    return await _reply(call, body, records, asked_by_generate(body, _most_tokens(call)))
+
+
+def _most_tokens(call: Call) -> int:
+    return call.service.settings.max_output_tokens
+
+
+async def _only_load(call: Call, body: ChatBody | GenerateBody, records: Records) -> Response:
+    """Nothing is asked. Workers load a model when a job needs it, so there is nothing to do."""
+    await there(call.service, body.model)
+    return json_reply(records.loaded(unloads=body.unloads))
+
+
+async def _reply(
+    call: Call, body: ChatBody | GenerateBody, records: Records, asked: Asked
+) -> Response:
+    await check(call.service, body)
+    asked = Asked(asked.kind, asked.arguments | choices(call))
+    try:
+        if body.is_streamed:
+            return await _streamed(call, records, await stream(call, asked), left_out(body))
+        found = await answer(call, asked)
+    except InvalidRequest as error:
+        raise in_ollamas_words(error, body) from None
+    return json_reply(records.whole(found), headers=answer_headers(found) | left_out(body))
+
+
+async def _streamed(
+    call: Call, records: Records, job: JobStream, headers: Mapping[str, str]
+) -> Response:
+    """The reply begins with the first event, as Ollama's does.
+
+    Where none comes for long, an empty piece keeps the connection alive; clients add nothing to
+    their text then.
+    """
+    events = await begun(call, job.events, KEEP_ALIVE_SECONDS)
+    return EventStream(
+        call,
+        _lines(events, records),
+        media_type=NDJSON,
+        headers={"X-Local-LLM-Task-Id": job.job.id, **headers},
+        keep_alive=_line(records.piece("")),
+        seconds=KEEP_ALIVE_SECONDS,
+    )
+
+
+async def _lines(
+    events: AsyncGenerator[Event, None], records: Records
+) -> AsyncGenerator[bytes, None]:
+    """A line for each piece; the last one is a record with `done`, or an error: never silence."""
+    try:
+        async with aclosing(events):
+            async for event in events:
+                if event.type == "text":
+                    yield _line(records.piece(event.text))
+                    continue
+                if event.answer is None:
+                    raise error_of(event)
+                for record in _ending(event.answer, records):
+                    yield _line(record)
+                return
+        raise InternalError("the stream has no end")
+    except ServiceError as error:
+        yield _line({"error": problem_of(error).error_object["message"]})
+
+
+def _ending(answer: Answer, records: Records) -> Iterator[dict[str, Any]]:
+    """What comes after the text: calls and log probabilities, which come with the answer."""
+    found = answer.model_dump(mode="json")
+    if found["logprobs"] or calls_in(found):
+        yield records.piece("", calls_in(found), found["logprobs"] or ())
+    yield records.last(found)
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return encoded(record) + b"\n"

@@ -1,0 +1,54 @@
+"""/api/embed, and the older /api/embeddings: texts as vectors."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from starlette.responses import Response
+
+from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.many_texts import Vectors, vectors_of
+from local_llm_service.producers.http.ollama.bodies import EmbedBody, EmbeddingsBody
+from local_llm_service.producers.http.ollama.choices import check, choices
+from local_llm_service.producers.http.ollama.models import there
+from local_llm_service.producers.http.ollama.records import NANOSECONDS
+from local_llm_service.producers.http.replies import json_reply
+
+
+async def embed(call: Call) -> Response:
+    """One vector for each text. Without a text there is none, as in Ollama."""
+    body = await call.read(EmbedBody)
+    began_ns = time.monotonic_ns()
+    if not body.input:
+        await there(call.service, body.model)
+        return json_reply({"model": body.model, "embeddings": []})
+    found = await _vectors(call, body, body.input, body.dimensions)
+    reply = {
+        "model": body.model,
+        "embeddings": found.vectors,
+        "total_duration": time.monotonic_ns() - began_ns,
+        "load_duration": round(found.load_seconds * NANOSECONDS),
+        "prompt_eval_count": found.prompt_tokens,
+    }
+    return json_reply(reply, headers=found.headers)
+
+
+async def embeddings(call: Call) -> Response:
+    """The vector of one text."""
+    body = await call.read(EmbeddingsBody)
+    if not body.prompt:
+        await there(call.service, body.model)
+        return json_reply({"embedding": []})
+    found = await _vectors(call, body, body.prompt, None)
+    return json_reply({"embedding": found.vectors[0]}, headers=found.headers)
+
+
+async def _vectors(
+    call: Call, body: EmbedBody | EmbeddingsBody, texts: str | list[str], dimensions: int | None
+) -> Vectors:
+    await check(call.service, body)
+    options: dict[str, Any] = {"model": body.model, **choices(call)}
+    if dimensions:
+        options["dimensions"] = dimensions
+    return await vectors_of(call, texts, options)

@@ -1,0 +1,77 @@
+"""`GET /v1/models` and `GET /v1/models/{model}`: what workers can run now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from starlette.responses import Response
+
+from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.openai.schemas import Model, ModelList
+from local_llm_service.producers.http.operations import Operation
+from local_llm_service.producers.http.replies import json_reply
+from local_llm_service.worker.errors import ModelMissing
+from local_llm_service.worker.fingerprint import full_name
+
+
+def model_object(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The object `model` of one of `producers.models()`."""
+    owner, _, _ = model["name"].rpartition("/")
+    return {
+        "id": model["name"],
+        "object": "model",
+        "created": _unix(model.get("modified_at")),
+        "owned_by": owner or "library",
+        "local": {
+            "default": model["default"],
+            "context_tokens": model["context_tokens"],
+            "size_bytes": model["size_bytes"],
+            "digest": model["digest"],
+            "workers": len(model["workers"]),
+        },
+    }
+
+
+def _unix(moment: Any) -> int:
+    """Unix seconds of a time in RFC 3339; 0 where workers do not tell it."""
+    try:
+        return int(datetime.fromisoformat(moment).timestamp())
+    except (TypeError, ValueError):
+        return 0
+
+
+async def list_models(call: Call) -> Response:
+    """All models, by name."""
+    models = [model_object(one) for one in await call.service.models()]
+    return json_reply({"object": "list", "data": models})
+
+
+async def retrieve_model(call: Call) -> Response:
+    """One model; its name may hold "/" and ":", and stands for the tag "latest" without one."""
+    wanted = full_name(call.request.path_params["model"])
+    for one in await call.service.models():
+        if full_name(one["name"]) == wanted:
+            return json_reply(model_object(one))
+    raise ModelMissing("model: no worker has it", "Ask for one that GET /v1/models names.")
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/models",
+        list_models,
+        "The models that workers can run now",
+        "OpenAI",
+        answers={200: ModelList},
+    ),
+    Operation(
+        "GET",
+        "/v1/models/{model:path}",
+        retrieve_model,
+        "One model that workers can run now",
+        "OpenAI",
+        answers={200: Model},
+    ),
+)

@@ -1,0 +1,320 @@
+"""OpenAI's bodies and objects for the OpenAPI document. The kinds check what comes in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from local_llm_service.tasks.answer import Timings
+from local_llm_service.tasks.chat import MOST_STOP_CHARS, MOST_STOPS, MOST_TOP_LOGPROBS
+from local_llm_service.tasks.embed import MOST_DIMENSIONS
+from local_llm_service.tasks.request import Priority
+from local_llm_service.tasks.tools import MOST_TOOLS
+
+_Stop = Annotated[str, Field(min_length=1, max_length=MOST_STOP_CHARS)]
+_Penalty = Annotated[float, Field(ge=-2, le=2)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Tokens = Annotated[int, Field(ge=1)]
+_Name = Annotated[str, Field(min_length=1, max_length=200)]
+_Tier = Literal["auto", "default", "flex", "priority", "fast"]
+
+
+class _Sent(BaseModel):
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
+
+# --- Bodies ---------------------------------------------------------------------------------------
+
+
+class StreamOptions(_Sent):
+    """`include_usage`: one more chunk, with the usage."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class OurOptions(_Sent):
+    """What every call of this service takes, and what says nothing about the answer."""
+
+    model: _Name | None = Field(None, examples=["smollm2:135m"])
+    service_tier: _Tier | None = Field(None, description="The queue: high, normal or low")
+    priority: Priority | None = Field(None, description="The queue, in this service's words")
+    cache: bool | None = None
+    cache_scope: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    deadline_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+class SampledOptions(OurOptions):
+    """How a text is written."""
+
+    max_tokens: _Tokens | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: _Share | None = None
+    top_k: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    min_p: _Share | None = None
+    repeat_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    frequency_penalty: _Penalty | None = None
+    presence_penalty: _Penalty | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: _Stop | Annotated[list[_Stop], Field(max_length=MOST_STOPS)] | None = None
+    n: Literal[1] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+
+class TextPart(_Sent):
+    """A part of a message's content."""
+
+    type: Literal["text"]
+    text: str
+
+
+class CalledFunction(_Sent):
+    """A function that was called. `arguments`: a text that holds a JSON object."""
+
+    name: _Name
+    arguments: str
+
+
+class ToolCall(_Sent):
+    """A call that the assistant made."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class ChatMessage(_Sent):
+    """A message of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart] | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class ToolFunction(_Sent):
+    """A function with the JSON Schema of its arguments."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(_Sent):
+    """A function that the model may call."""
+
+    type: Literal["function"]
+    function: ToolFunction
+
+
+class NamedFunction(_Sent):
+    """A function by its name."""
+
+    name: str
+
+
+class NamedTool(_Sent):
+    """The function that the model has to call."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class JsonSchemaFormat(_Sent):
+    """The JSON Schema that an answer has to keep."""
+
+    name: str | None = None
+    description: str | None = None
+    schema_: Annotated[dict[str, Any] | bool, Field(alias="schema")]
+    strict: bool | None = None
+
+
+class ResponseFormat(_Sent):
+    """Text, any JSON object, or JSON by a schema, which counts for nothing elsewhere."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchemaFormat | Any = None
+
+
+class ChatCompletionBody(SampledOptions):
+    """What `/v1/chat/completions` takes."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1)] = Field(
+        examples=[[{"role": "user", "content": "What is Python?"}]]
+    )
+    max_completion_tokens: _Tokens | None = None
+    tools: Annotated[list[Tool], Field(max_length=MOST_TOOLS)] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
+
+
+class CompletionBody(SampledOptions):
+    """What `/v1/completions` takes."""
+
+    prompt: str | list[str] = Field(examples=["What is Python?"])
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+
+
+class EmbeddingsBody(OurOptions):
+    """What `/v1/embeddings` takes."""
+
+    input: str | list[str] = Field(examples=["What is Python?"])
+    dimensions: Annotated[int, Field(ge=1, le=MOST_DIMENSIONS)] | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+
+
+# --- Objects --------------------------------------------------------------------------------------
+
+
+class Local(_Said):
+    """What this service knows of the job beside OpenAI's members."""
+
+    task_id: str
+    origin: Literal["computed", "cached", "joined"]
+    timings: Timings
+
+
+class Usage(_Said):
+    """Tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: dict[str, int]
+    completion_tokens_details: dict[str, int]
+
+
+class SaidMessage(_Said):
+    """What the model says, or calls."""
+
+    role: Literal["assistant"]
+    content: str | None
+    refusal: None
+    annotations: list[Any]
+    tool_calls: list[ToolCall] | None = None
+
+
+class TokenLogprob(_Said):
+    """A token's log probability."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class ContentLogprob(TokenLogprob):
+    """The same, with the likeliest other tokens."""
+
+    top_logprobs: list[TokenLogprob]
+
+
+class Logprobs(_Said):
+    """The tokens of a text."""
+
+    content: list[ContentLogprob]
+    refusal: None
+
+
+class ChatChoice(_Said):
+    """The one answer."""
+
+    index: int
+    message: SaidMessage
+    logprobs: Logprobs | None
+    finish_reason: Literal["stop", "length", "tool_calls"]
+
+
+class _Whole(_Said):
+    id: str
+    created: int
+    model: str
+    usage: Usage
+    system_fingerprint: str | None
+    service_tier: Literal["priority", "default", "flex"]
+    local: Local
+
+
+class ChatCompletion(_Whole):
+    """OpenAI's `chat.completion`."""
+
+    object: Literal["chat.completion"]
+    choices: list[ChatChoice]
+
+
+class CompletionChoice(_Said):
+    """A prompt's text."""
+
+    text: str
+    index: int
+    logprobs: dict[str, Any] | None
+    finish_reason: Literal["stop", "length"]
+
+
+class Completion(_Whole):
+    """OpenAI's `text_completion`."""
+
+    object: Literal["text_completion"]
+    choices: list[CompletionChoice]
+
+
+class LocalModel(_Said):
+    """What this service knows of a model beside OpenAI's members."""
+
+    default: bool
+    context_tokens: int | None
+    size_bytes: int
+    digest: str
+    workers: int
+
+
+class Model(_Said):
+    """OpenAI's `model`. `created`: Unix seconds, 0 where workers do not tell it."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    local: LocalModel
+
+
+class ModelList(_Said):
+    """All models."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Embedding(_Said):
+    """A text's vector: numbers, or base64 of 32-bit floats, little-endian."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(_Said):
+    """Tokens that were evaluated for this call."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(_Said):
+    """The vectors, in the order of the texts."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage

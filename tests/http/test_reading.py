@@ -1,0 +1,85 @@
+"""Bodies are read in one way: what JSON readers disagree on is refused, and no word is quoted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
+
+from local_llm_service.producers.http.reading import checked, strict_json
+from local_llm_service.worker.errors import InvalidRequest
+
+REFUSED = {
+    "empty": b"",
+    "no JSON": b"secret words",
+    "cut": b'{"prompt": "secret',
+    "two values": b'{"a": 1} {"a": 2}',
+    "twice": b'{"secret": 1, "secret": 2}',
+    "twice, deep": b'{"a": [{"b": {"secret": 1, "secret": 2}}]}',
+    "twice, escaped": b'{"a": 1, "\\u0061": 2}',
+    "NaN": b'{"a": NaN}',
+    "Infinity": b'{"a": [-Infinity]}',
+    "too large a number": b'{"a": 1e999}',
+    "a number of many digits": b'{"a": ' + b"9" * 5000 + b"}",
+    "half a character": b'{"a": "\\ud800"}',
+    "half a character, as a key": b'{"\\udfff": 1}',
+    "half a character, deep": b'[[{"a": ["\\ud83dx"]}]]',
+    "Latin-1": b'{"a": "caf\xe9"}',
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "UTF-8 with a mark": b'\xef\xbb\xbf{"a": 1}',
+    "a control character": b'{"a": "\x00"}',
+    "too deep": b"[" * 200_000,
+}
+
+
+@pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        strict_json(body)
+    assert "secret" not in str(caught.value)
+    assert caught.value.hint
+
+
+def values(leaves: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    keys = st.text(st.characters(exclude_categories=["Cs"]))
+    return st.recursive(
+        leaves, lambda inner: st.lists(inner) | st.dictionaries(keys, inner), max_leaves=8
+    )
+
+
+@given(
+    values(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(st.characters(exclude_categories=["Cs"]))
+    ),
+    st.booleans(),
+)
+def test_what_json_can_say_is_read_as_it_is(value: object, escaped: bool) -> None:
+    assert strict_json(json.dumps(value, ensure_ascii=escaped).encode()) == value
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    number: int
+    parts: list[dict[str, int]] = []
+
+
+def test_each_wrong_field_is_named_by_its_path_and_without_its_value() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        checked(Model, {"number": "secret", "parts": [{"a": "secret"}]})
+    assert str(caught.value).startswith("number: ")
+    assert "parts.0.a: " in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 1])
+def test_a_body_is_an_object(value: object) -> None:
+    with pytest.raises(InvalidRequest, match="must be a JSON object"):
+        checked(Model, value)
