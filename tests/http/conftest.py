@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,8 +15,10 @@ import pytest
 import uvloop
 from starlette.requests import Request
 
+from local_llm_service.producers.batch import records
 from local_llm_service.producers.http import gateway
 from local_llm_service.producers.http.app import make_app
+from local_llm_service.producers.http.batches import drive, driving
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.gateway import Gateway
 from local_llm_service.producers.http.server import Server, config_of
@@ -28,8 +31,12 @@ from local_llm_service.worker.settings import get_settings
 class HttpSite:
     """One process's HTTP, as its callers see it."""
 
-    def __init__(self, url: str, app: Gateway, stop: Callable[[], None]) -> None:
+    def __init__(
+        self, url: str, app: Gateway, stop: Callable[[], None], connections: Callable[[], set[Any]]
+    ) -> None:
         self.url, self.app, self.stop = url, app, stop
+        #: The open connections of the server.
+        self.connections = connections
         self.client = httpx.Client(base_url=url, timeout=20, trust_env=False)
         self.get, self.post, self.delete = self.client.get, self.client.post, self.client.delete
         self.closing = ExitStack()
@@ -50,6 +57,7 @@ class _Thread(threading.Thread):
         self._app, self._is_up = app, threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
+        self.connections: set[Any] = set()
 
     def run(self) -> None:
         """Serve."""
@@ -62,7 +70,8 @@ class _Thread(threading.Thread):
         settings = get_settings().model_copy(update={"local_llm_port": 0})
         config = config_of(settings, self._app)
         config.load()
-        server = Server(config)
+        server = Server(config, grace_seconds=0)
+        self.connections = server.server_state.connections
         server.lifespan = config.lifespan_class(config)
         await server.startup()
         self.port = server.servers[0].sockets[0].getsockname()[1]
@@ -92,7 +101,8 @@ def http_site() -> Iterator[HttpSite]:
     thread = _Thread(app)
     thread.start()
     try:
-        site = HttpSite(f"http://127.0.0.1:{thread.wait_until_started()}", app, thread.stop)
+        url = f"http://127.0.0.1:{thread.wait_until_started()}"
+        site = HttpSite(url, app, thread.stop, lambda: thread.connections)
         with site.client, site.closing:
             yield site
     finally:
@@ -115,7 +125,24 @@ def tell_tenants_by_header(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def http(local_llm: LocalLLM) -> Iterator[HttpSite]:
-    """HTTP over the service of `local_llm`, which scripts the model."""
+def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """FILES_DIR of this test alone, whose batches look and write more often than others."""
+    monkeypatch.chdir(tmp_path)
+    for module, name in (
+        (driving, "CLAIM_SECONDS"),
+        (driving, "RENEW_SECONDS"),
+        (drive, "LOOK_SECONDS"),
+        (records, "GROUP_SECONDS"),
+    ):
+        monkeypatch.setattr(module, name, 0.05)
+    return tmp_path / "files"
+
+
+@pytest.fixture
+def http(
+    local_llm: LocalLLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[HttpSite]:
+    """HTTP over the service of `local_llm`, which scripts the model; files are the test's own."""
+    monkeypatch.chdir(tmp_path)
     with http_site() as site:
         yield site
