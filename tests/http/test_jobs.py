@@ -159,6 +159,19 @@ def test_events_tell_the_state_the_text_and_the_answer(http: HttpSite, local_llm
     assert (again.status_code, again.content) == (204, b"")
 
 
+def test_a_change_of_state_is_told_before_there_is_a_text(
+    http: HttpSite, local_llm: LocalLLM
+) -> None:
+    with local_llm.held():
+        first = submitted(http)
+        local_llm.wait_until_asked()
+        events = events_of(http, submitted(http, args={"prompt": "Me?"}))
+        assert next(events) == ("status", "", {"status": "queued"})
+        http.delete(f"/v1/jobs/{first}")
+        assert next(events) == ("status", "", {"status": "running"})
+    assert text_of(list(events)) == "Echo: Me?."
+
+
 def test_a_stream_that_is_dropped_at_every_event_goes_on(
     http: HttpSite, local_llm: LocalLLM
 ) -> None:
