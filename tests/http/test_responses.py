@@ -104,6 +104,7 @@ def test_a_background_response_goes_on_without_a_connection(
         with pytest.raises(openai.BadRequestError) as early:
             client.responses.create(model=MODEL, input="a", previous_response_id=created.id)
         assert early.value.param == "previous_response_id"
+        assert "has no answer yet" in early.value.message
 
     def status() -> str | None:
         return client.responses.retrieve(created.id).status
