@@ -181,7 +181,7 @@ def test_a_process_that_ends_says_its_last_word(local_llm: LocalLLM) -> None:
         saying = asyncio.create_task(holding.hold_on(service))
         await asyncio.sleep(0)
         service.attendance.begin("a")
-        while store.client.zscore(store.keys.attended, "a") is None:  # noqa: ASYNC110
+        while store.client.zscore(store.keys.attended, "a") is None:
             await asyncio.sleep(0.01)
         service.attendance.end("a")
         saying.cancel()
