@@ -9,10 +9,11 @@ from uuid import uuid4
 
 import redis
 
-from local_llm_service.worker.store import presence
+from local_llm_service.worker.store import presence, responses
 from local_llm_service.worker.store.api_keys import ApiKey, ApiKeys, Checked, Rate
 from local_llm_service.worker.store.attendance import Attendance
 from local_llm_service.worker.store.batches import BatchRecord
+from local_llm_service.worker.store.idempotency import claim_key
 from local_llm_service.worker.store.key_bounds import KeyBounds, Place
 from local_llm_service.worker.store.moves import look
 from local_llm_service.worker.store.outcomes import (
@@ -309,39 +310,39 @@ def drive_batches(site: Site) -> None:
     for name, made in (("batch_a", 1), ("batch_b", 2)):
         record = BatchRecord(name, "{}", "{}")
         for _ in range(2):  # a reply was lost
-            assert drive(batches.open(record, "", f"open {name}", made, "new"))
-        assert drive(batches.open(record, "", "another call", made, "new")) is False
-    claims = [drive(batches.claim("first", 60_000)) for _ in range(2)]
+            assert drive(batches.open_batch(record, "", f"open {name}", made, "new"))
+        assert drive(batches.open_batch(record, "", "another call", made, "new")) is False
+    claims = [drive(batches.claim_batch("first", 60_000)) for _ in range(2)]
     assert claims[0] is not None
     assert claims[0] == claims[1]
     assert claims[0].record.batch_id == "batch_a"
-    other = drive(batches.claim("second", 60_000))
+    other = drive(batches.claim_batch("second", 60_000))
     assert other is not None
     assert other.record.batch_id == "batch_b"
-    assert drive(batches.claim("third", 60_000)) is None
+    assert drive(batches.claim_batch("third", 60_000)) is None
     token = claims[0].token
-    assert drive(batches.note("batch_a", token, '{"n":1}', 0)) == (True, None)
+    assert drive(batches.note_batch("batch_a", token, '{"n":1}', 0)) == (True, None)
     for _ in range(2):
-        assert drive(batches.cancel("batch_a", 7))
-    again = drive(batches.claim("third", 60_000, cancelled=True))
+        assert drive(batches.cancel_batch("batch_a", 7))
+    again = drive(batches.claim_batch("third", 60_000, cancelled=True))
     assert again is not None
     assert (again.record.cancelling_at, again.record.progress) == (7, '{"n":1}')
     assert again.token > token
-    assert drive(batches.note("batch_a", token, "{}", -1)) == (False, None)
+    assert drive(batches.note_batch("batch_a", token, "{}", -1)) == (False, None)
     for _ in range(2):
-        assert drive(batches.note("batch_a", again.token, "{}", -1)) == (True, 7)
-    assert drive(batches.cancel("batch_a", 8)) is False
-    assert drive(batches.note("batch_c", 1, "{}", 0)) == (None, None)
-    listed = drive(batches.list("", "", 1))
+        assert drive(batches.note_batch("batch_a", again.token, "{}", -1)) == (True, 7)
+    assert drive(batches.cancel_batch("batch_a", 8)) is False
+    assert drive(batches.note_batch("batch_c", 1, "{}", 0)) == (None, None)
+    listed = drive(batches.list_batches("", "", 1))
     assert listed is not None
     assert ([one.batch_id for one in listed[0]], listed[1]) == (["batch_b"], True)
-    rest = drive(batches.list("", "batch_b", 5))
+    rest = drive(batches.list_batches("", "batch_b", 5))
     assert rest is not None
     assert ([one.batch_id for one in rest[0]], rest[1]) == (["batch_a"], False)
-    assert drive(batches.list("", "batch_c", 5)) is None
+    assert drive(batches.list_batches("", "batch_c", 5)) is None
     ended = BatchRecord("batch_a", "{}", "{}")
-    assert drive(batches.open(ended, "", "again", 1, "again"))
-    assert drive(batches.open(ended, "", "once more", 1, "again")) is False
+    assert drive(batches.open_batch(ended, "", "again", 1, "again"))
+    assert drive(batches.open_batch(ended, "", "once more", 1, "again")) is False
 
 
 def tell_webhooks(site: Site) -> None:
@@ -368,6 +369,19 @@ def tell_webhooks(site: Site) -> None:
     assert [event.tries for event in take()] == [1]
 
 
+def tell_responses(site: Site) -> None:
+    """number_text, as long as the response is kept; idempotency keys."""
+    keys, drive = site.store.keys, site.store.drive
+    drive(responses.keep_response(keys, "told", "{}", 60))
+    numbers = [drive(responses.number_text("told", run)) for run in ("a", "b", "a", "0")]
+    assert numbers == [0, 1, 0, 2]
+    assert [drive(responses.told_run(keys, "told", one)) for one in (1, 3)] == ["b", None]
+    drive(responses.drop_response(keys, "told"))
+    assert drive(responses.response(keys, "told")) is None
+    assert drive(responses.number_text("told", "b")) == 0
+    assert [drive(claim_key(keys, "told", one, 60)) for one in ("x", "y", "x")] == ["x"] * 3
+
+
 STORIES: tuple[Callable[[Site], None], ...] = (
     answer_all,
     put_back_and_reap,
@@ -381,6 +395,7 @@ STORIES: tuple[Callable[[Site], None], ...] = (
     end_orphans,
     drive_batches,
     tell_webhooks,
+    tell_responses,
 )
 
 

@@ -196,7 +196,7 @@ def test_an_operator_may_insist(http: HttpSite) -> None:
 @pytest.mark.usefixtures("beyond_loopback")
 def test_http_does_not_start_beyond_loopback_without_a_key(local_llm: LocalLLM) -> None:
     with pytest.raises(InvalidSetting, match="there is no API key"):
-        server.serve(get_settings())
+        server.listening(get_settings())
     add_key("mine")
     server.check_has_keys(get_settings())
 
