@@ -27,7 +27,7 @@ HELLO = [{"role": "user", "content": "Hello"}]
 @pytest.fixture
 def client(http: HttpSite) -> Iterator[ollama.Client]:
     """As `OLLAMA_HOST` would make it."""
-    with ollama.Client(http.url, trust_env=False) as made:
+    with ollama.Client(http.url, trust_env=False, timeout=10) as made:
         yield made
 
 
