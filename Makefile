@@ -6,10 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .venv-clients
 
-.PHONY: demo up test test-clients matrix lint bench chaos clean
+.PHONY: demo demo-batch up test test-clients matrix fuzz lint bench chaos clean
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m examples.demo
+
+demo-batch: $(VENV)/.dev
+	@$(BIN)/python -m examples.demo_batch
 
 up: $(VENV)/.run
 	@$(BIN)/python -m local_llm_service.worker.embedded.processes.up
@@ -26,6 +29,10 @@ test-clients: $(VENV)/.run $(CLIENTS)/.installed
 matrix: $(VENV)/.dev
 	@# Producers on Celery 5.4, 5.5, 5.6 and 5.7, each in an environment of its own under .matrix/.
 	$(BIN)/python -m tests.matrix
+
+fuzz: $(VENV)/.dev
+	@# schemathesis over the OpenAPI document of a running service; it has an environment of its own.
+	$(BIN)/python -m tests.fuzz
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -46,7 +53,7 @@ chaos: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.chaos
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) .matrix
+	rm -rf $(VENV) $(CLIENTS) .matrix .fuzz
 
 $(VENV)/.run: requirements.txt requirements-embedded.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)")'

@@ -252,7 +252,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"think": "high"}, "think: is not done here"),
     ({"top_logprobs": 2.5}, "top_logprobs: "),
     ({"stream": "yes"}, "stream: "),
-    ({"messages": [{"role": "user", "content": "a", "images": ["aGk="]}]}, "messages.0: images: "),
+    ({"messages": [{"role": "user", "content": "a", "images": ["aGk="]}]}, "messages.0.images: "),
     ({"messages": [{"role": "user", "content": " "}]}, "messages: must hold at least one"),
     ({"messages": [{"role": "tool", "content": "4"}]}, "messages: message 0 is a tool's"),
     ({"messages": [None]}, "messages.0: "),
