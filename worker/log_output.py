@@ -18,6 +18,9 @@ from typing import Final, TextIO
 
 #: Bytes that may wait for a reader, for each of stdout and stderr: minutes of a busy worker's log.
 MOST_BYTES: Final = 1_048_576
+#: A write follows the one before it no sooner, seconds: what comes meanwhile goes out with it, and
+#: does not wake the thread. A busy process writes a thousand lines a second.
+TOGETHER_SECONDS: Final = 0.02
 #: How long the end of the process waits for a reader, seconds.
 FLUSH_SECONDS: Final = 1.0
 
@@ -102,12 +105,15 @@ class LogOutput(io.TextIOBase):
         return "utf-8"
 
     def _run(self) -> None:
+        wrote_at = 0.0
         while True:
             with self._changed:
                 self._is_writing = False
                 self._changed.notify_all()
                 while not self._waiting:
                     self._changed.wait()
+            time.sleep(max(0.0, wrote_at + TOGETHER_SECONDS - time.monotonic()))
+            with self._changed:
                 data = b"".join(self._waiting)
                 self._waiting.clear()
                 # What is being written still counts: a reader that stops here holds it all.
@@ -116,6 +122,7 @@ class LogOutput(io.TextIOBase):
             if lost:
                 data += b"%d writes to this log were dropped, as nobody read it\n" % lost
             self._write_all(data)
+            wrote_at = time.monotonic()
             with self._changed:
                 self._bytes = sum(map(len, self._waiting))
 

@@ -44,7 +44,8 @@ def main() -> None:
         return found
 
     with engine:
-        serve({"host": lambda: engine.host, "pace": pace, "first_at": first_at})
+        asked = lambda: len(engine.seen)  # noqa: E731
+        serve({"host": lambda: engine.host, "pace": pace, "first_at": first_at, "asked": asked})
 
 
 if __name__ == "__main__":

@@ -7,10 +7,13 @@ import sys
 import click
 
 from local_llm_service.producers.http.command import serve
-from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.errors import BrokerUnreachable, ServiceError
 
 try:
-    serve()
+    sys.exit(serve(standalone_mode=False) or 0)
+except click.ClickException as error:
+    click.echo(f"{error.format_message()} See --help.", err=True)
 except ServiceError as error:
     click.echo(f"{error.message}. {error.hint}", err=True)
-    sys.exit(2)
+    sys.exit(3 if isinstance(error, BrokerUnreachable) else 2)  # as local-llm's commands do
+sys.exit(2)

@@ -164,8 +164,6 @@ class Problem:
             found["WWW-Authenticate"] = "Bearer"
         if isinstance(self.error, MethodNotAllowed):
             found["Allow"] = self.error.allowed
-        if isinstance(self.error, TooLarge):
-            found["Connection"] = "close"  # the rest of the body is not read
         return found
 
 

@@ -10,8 +10,12 @@ from uuid import uuid4
 
 import redis
 
-from local_llm_service.worker.store import presence
+from local_llm_service.worker.store import presence, responses
+from local_llm_service.worker.store.api_keys import ApiKey, ApiKeys, Checked, Rate
+from local_llm_service.worker.store.attendance import Attendance
 from local_llm_service.worker.store.batches import BatchRecord
+from local_llm_service.worker.store.idempotency import claim_key
+from local_llm_service.worker.store.key_bounds import KeyBounds, Place
 from local_llm_service.worker.store.moves import look
 from local_llm_service.worker.store.outcomes import (
     UNHELD,
@@ -262,6 +266,45 @@ def keep_vectors(site: Site) -> None:
     assert site.store.vectors.known(["b", "c", "a"]) == {"a": [0.5], "b": [1.0]}
 
 
+def know_callers(site: Site) -> None:
+    """check_api_key, write_api_key, admit_job, open_stream, keep_streams."""
+    drive, keys = site.store.drive, site.store.keys
+    api_keys, bounds = ApiKeys(keys), KeyBounds(keys)
+    key, text = ApiKey(name="a", tenant="t", rate=Rate(count=1, seconds=60)).with_new_secret(0)
+    key_id, record = key.key_id, key.as_text()
+    assert drive(api_keys.write_api_key(key_id, "", record))
+    assert not drive(api_keys.write_api_key(key_id, "", "{}"))
+    assert (drive(api_keys.count()), drive(api_keys.records())) == (1, {key_id: record})
+    secret = text.rpartition("_")[2]
+    assert drive(api_keys.check_api_key(key_id, "another")) == Checked()
+    assert drive(api_keys.check_api_key(key_id, secret)) == Checked(record)
+    assert drive(api_keys.check_api_key(key_id, secret)).wait_seconds > 0
+    first, second = site.ask(), site.ask()
+    assert drive(bounds.admit_job(key_id, first, 1)) == Place(True, is_new=True)
+    assert drive(bounds.admit_job(key_id, first, 1)) == Place(True)
+    assert drive(bounds.admit_job(key_id, second, 1)) == Place(False)
+    assert site.fail(first, UNHELD) is site.fail(second, UNHELD) is Settled.STORED
+    assert drive(bounds.admit_job(key_id, second, 1)).is_free
+    drive(bounds.forget_job(key_id, second))
+    assert [drive(bounds.open_stream(key_id, name, 1)) for name in "aba"] == [True, False, True]
+    assert drive(bounds.keep_streams(key_id, ["a"])) == 1
+    drive(bounds.close_streams(key_id, ["a"]))
+    assert drive(bounds.open_stream(key_id, "b", 1))
+    assert drive(api_keys.write_api_key(key_id, record, ""))
+
+
+def end_orphans(site: Site) -> None:
+    """attend, leave_jobs, orphans; a job of which one caller has gone away."""
+    drive, attendance = site.store.drive, Attendance(site.store.keys)
+    task_id = site.ask()
+    assert drive(attendance.attend([task_id, "another"], 60)) == 2
+    drive(attendance.end(["another"]))
+    assert drive(attendance.orphans(0, 9)) == (0, [])
+    assert drive(attendance.leave_jobs([task_id], 0)) == 1
+    assert drive(attendance.orphans(0, 9)) == (1, [task_id])
+    assert site.fail(task_id, UNHELD) is Settled.STORED
+
+
 def drive_batches(site: Site) -> None:
     """open_batch, claim_batch, note_batch, cancel_batch, list_batches, each call twice."""
     batches, drive = site.store.batches, site.store.drive
@@ -328,6 +371,19 @@ def tell_webhooks(site: Site) -> None:
     assert [event.tries for event in take()] == [1]
 
 
+def tell_responses(site: Site) -> None:
+    """number_text, as long as the response is kept; idempotency keys."""
+    keys, drive = site.store.keys, site.store.drive
+    drive(responses.keep_response(keys, "told", "{}", 60))
+    numbers = [drive(responses.number_text("told", run)) for run in ("a", "b", "a", "0")]
+    assert numbers == [0, 1, 0, 2]
+    assert [drive(responses.told_run(keys, "told", one)) for one in (1, 3)] == ["b", None]
+    drive(responses.drop_response(keys, "told"))
+    assert drive(responses.response(keys, "told")) is None
+    assert drive(responses.number_text("told", "b")) == 0
+    assert [drive(claim_key(keys, "told", one, 60)) for one in ("x", "y", "x")] == ["x"] * 3
+
+
 STORIES: tuple[Callable[[Site], None], ...] = (
     answer_all,
     put_back_and_reap,
@@ -337,8 +393,11 @@ STORIES: tuple[Callable[[Site], None], ...] = (
     leave_to_others,
     read_along,
     keep_vectors,
+    know_callers,
+    end_orphans,
     drive_batches,
     tell_webhooks,
+    tell_responses,
 )
 
 

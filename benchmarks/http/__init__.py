@@ -1,0 +1,1 @@
+"""Parts of bench_http.py: what the HTTP service costs, and what it bears."""
