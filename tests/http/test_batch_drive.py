@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,7 @@ def tenants(http: HttpSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     def client(name: str) -> Any:
         made = httpx.Client(base_url=http.url, headers={"x-tenant": name}, trust_env=False)
         opened.append(made)
-        site = HttpSite(http.url, http.app)
+        site = copy(http)
         site.client, site.get, site.post, site.delete = made, made.get, made.post, made.delete
         plain = site.openai
         site.openai = lambda **o: plain(default_headers={"x-tenant": name}, **o)  # type: ignore[method-assign]
