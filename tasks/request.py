@@ -6,6 +6,7 @@ message may come from elsewhere (`send_task`, another language). The caller pass
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeGuard, TypeVar
@@ -18,6 +19,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
 )
 from pydantic_core import ErrorDetails
 
@@ -96,8 +98,16 @@ def from_answer(value: object) -> object:
         return value  # not an answer of ours after all, as those are JSON
 
 
+#: What a JSON Schema can say of a text that is not empty: it holds more than Python's white space.
+NOT_EMPTY: dict[str, Any] = {
+    "type": "string",
+    "minLength": 1,
+    "pattern": r"[^\s\u0085\u001c-\u001f]|\ufeff",
+}
 #: Text that people wrote, not empty, up to MAX_PROMPT_CHARS; an answer of ours counts as its text.
-Text = Annotated[str, BeforeValidator(from_answer), AfterValidator(_text)]
+Text = Annotated[
+    str, BeforeValidator(from_answer), AfterValidator(_text), WithJsonSchema(NOT_EMPTY)
+]
 #: A budget of tokens, up to MAX_OUTPUT_TOKENS.
 Tokens = Annotated[int, Field(ge=1), AfterValidator(_tokens)]
 
@@ -173,6 +183,9 @@ def check_shared(request: type[R], kwargs: Mapping[str, Any], limits: Limits) ->
             raise InvalidRequest(_explain(wrong)) from None
 
 
+_MEMBER = re.compile(r"[a-z_]+(\.[a-z_]+)*: ", re.ASCII)
+
+
 def _problems(error: ValidationError) -> list[ErrorDetails]:
     return error.errors(include_url=False, include_input=False, include_context=False)
 
@@ -183,7 +196,10 @@ def _explain(problems: Sequence[ErrorDetails]) -> str:
     for problem in problems[:5]:
         path = ".".join(str(part) for part in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{path}: {message}" if path else message)
+        if path:
+            # A check of a whole object says by itself which of its members is wrong.
+            message = f"{path}{'.' if _MEMBER.match(message) else ': '}{message}"
+        lines.append(message)
     if len(problems) > len(lines):
         lines.append(f"and {len(problems) - len(lines)} more")
     return "; ".join(lines)

@@ -20,6 +20,9 @@ BY_SCHEMA = "Answer with JSON only, an instance of this JSON Schema{described}: 
 def _response_format(value: Any, info: ValidationInfo) -> Any:
     """OpenAI's object. What does not change the answer (`name`, `strict`) is left out."""
     kind = value.get("type") if isinstance(value, dict) else None
+    if isinstance(value, dict) and value.keys() - {"type", "json_schema"}:
+        # Other servers take {"type": "json_object", "schema": …}: without it the answer is another.
+        raise ValueError('may hold "type" and "json_schema" only')
     if kind == "text":
         return None
     if kind == "json_object":
@@ -32,6 +35,8 @@ def _response_format(value: Any, info: ValidationInfo) -> Any:
     given = value.get("json_schema")
     if not isinstance(given, dict) or "schema" not in given:
         raise ValueError('json_schema: must be an object with "schema"')
+    if given.keys() - {"name", "description", "schema", "strict"}:
+        raise ValueError('json_schema: may hold "name", "description", "schema" and "strict" only')
     description = given.get("description")
     if not isinstance(description, str | None):
         raise ValueError("json_schema.description: must be a text")

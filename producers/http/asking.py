@@ -14,6 +14,7 @@ from local_llm_service.producers.http import webhooks
 from local_llm_service.producers.http.call import Call, ClientGone
 from local_llm_service.producers.http.callers.concurrency import counted
 from local_llm_service.producers.http.event_stream import unbroken
+from local_llm_service.producers.http.known_models import check_model
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.job_core import JobCore, task_of
 from local_llm_service.producers.stream_event import StreamEvent
@@ -59,14 +60,16 @@ async def submit(
     """Submit a job for the caller. `webhook`: the URL that is told of its end, by an event of this
     kind (webhooks/noting.py).
 
-    Raises Forbidden, RateLimited, and what `AsyncClient.submit` raises; InvalidRequest for a URL
-    that no event may go to, and nothing was queued.
+    Raises Forbidden, RateLimited, ModelMissing for a model that no worker has, and what
+    `AsyncClient.submit` raises; InvalidRequest for a URL that no event may go to. Then nothing was
+    queued.
     """
     if webhook is not None:
         await webhooks.check_target(call.service, webhook)
     given = as_object(asked.arguments)
     given = {**given, **_limited(call, asked.kind, given)}
     given.pop("task_id", None)
+    await check_model(call.service, given.get("model"))
     made = task_id or call.caller.new_id()
     async with counted(call.service, call.caller, made):
         job = await call.service.client.submit(asked.kind, given, task_id=made)

@@ -31,18 +31,22 @@ class Attendance:
         self._service = service
         #: Set when there is something to say at once.
         self.changed = asyncio.Event()
-        #: Task id → when its caller came, monotonic seconds.
+        #: Task id → when its first caller came, monotonic seconds; and who of them are there.
         self._held: dict[str, float] = {}
+        self._by: dict[str, set[object]] = {}
         self._new: set[str] = set()
         self._left: set[str] = set()
         self._ended: set[str] = set()
         self._renewed_at = self._lapsed_until = monotonic()
 
     @asynccontextmanager
-    async def hold(self, task_id: str) -> AsyncIterator[None]:
-        """The job is attended inside. Whoever leaves by an exception leaves it ORPHAN_SECONDS; but
-        one whose process ends has been told that the job goes on."""
-        self.begin(task_id)
+    async def hold(self, task_id: str, by: object = None) -> AsyncIterator[None]:
+        """The job is attended inside; `by` tells several readers of one job apart.
+
+        Whoever leaves by an exception leaves it ORPHAN_SECONDS; but one whose process ends has been
+        told that the job goes on.
+        """
+        self.begin(task_id, by)
         try:
             yield
         except ShuttingDown:
@@ -50,14 +54,15 @@ class Attendance:
             raise
         except BaseException as error:
             explained = self.explained(task_id, error)
-            self.leave(task_id)
+            self.leave(task_id, by)
             if explained is not error:
                 raise explained from None
             raise
         self.end(task_id)
 
-    def begin(self, task_id: str) -> None:
+    def begin(self, task_id: str, by: object = None) -> None:
         """A caller waits for this job."""
+        self._by.setdefault(task_id, set()).add(by)
         if task_id not in self._held:
             self._held[task_id] = monotonic()
             self._new.add(task_id)
@@ -65,6 +70,7 @@ class Attendance:
 
     def end(self, task_id: str) -> None:
         """The caller has what it waited for, or the job is to go on without it."""
+        self._by.pop(task_id, None)
         if self._held.pop(task_id, None) is None:
             return
         if task_id in self._new:
@@ -73,8 +79,14 @@ class Attendance:
         self._ended.add(task_id)
         self.changed.set()
 
-    def leave(self, task_id: str, *, quietly: bool = False) -> None:
-        """The caller has gone away. `quietly`: said within a second, and from any thread."""
+    def leave(self, task_id: str, by: object = None, *, quietly: bool = False) -> None:
+        """The caller has gone away, and the job, if no other one is there. `quietly`: said within a
+        second, and from any thread."""
+        there = self._by.get(task_id, set())
+        there.discard(by)
+        if there:
+            return
+        self._by.pop(task_id, None)
         if self._held.pop(task_id, None) is None:
             return
         self._new.discard(task_id)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from local_llm_service.producers.http.asking import Asked, answer
+from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.many_answers import answers
 from local_llm_service.producers.http.replies import answer_headers
 from local_llm_service.tasks.embed import MOST_TEXTS
 from local_llm_service.worker.errors import InvalidRequest
 
 #: Texts of one request, as in OpenAI's API. All their vectors are in memory, and in one reply.
 MOST_TEXTS_OF_A_REQUEST = 2048
-#: Jobs of one request at a time: one caller is not to fill a queue.
-JOBS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -37,39 +35,43 @@ class Vectors:
 async def vectors_of(call: Call, texts: str | Sequence[str], options: Mapping[str, Any]) -> Vectors:
     """Embed the texts. `options` are those of the kind `embed`, its `dimensions` too.
 
-    Raises InvalidRequest, whose fields begin with `input`, and what `answer` raises. Then no job is
-    waited for; what is done stays in the cache.
+    Raises InvalidRequest, whose fields begin with `input`, and what `answers` raises.
     """
     texts = [texts] if isinstance(texts, str) else list(texts)
     if not 0 < len(texts) <= MOST_TEXTS_OF_A_REQUEST:
         raise InvalidRequest(
             f"input: must be a text or 1 to {MOST_TEXTS_OF_A_REQUEST} texts, got {len(texts)}"
         )
-    room = asyncio.Semaphore(min(JOBS_AT_ONCE, call.caller.concurrency or JOBS_AT_ONCE))
-
-    async def part(begin: int) -> dict[str, Any]:
-        arguments = {**options, "input": texts[begin : begin + MOST_TEXTS]}
-        async with room:
-            return await answer(call, Asked("embed", arguments))
-
-    answers = await _all([part(begin) for begin in range(0, len(texts), MOST_TEXTS)])
+    for place, text in enumerate(texts):
+        # Each job would name the place among its own texts.
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidRequest(f"input.{place}: must be text, and not empty")
+    most_chars = call.service.settings.max_prompt_chars
+    found = await answers(
+        call,
+        [Asked("embed", {**options, "input": part}) for part in parts_of(texts, most_chars)],
+    )
     return Vectors(
-        model=answers[0]["model"],
-        vectors=[vector for one in answers for vector in one["embeddings"]],
-        prompt_tokens=sum(one["usage"]["prompt_tokens"] for one in answers),
-        load_seconds=max(one["timings"]["load_seconds"] for one in answers),
-        headers=answer_headers(answers[0]),
+        model=found[0]["model"],
+        vectors=[vector for one in found for vector in one["embeddings"]],
+        prompt_tokens=sum(one["usage"]["prompt_tokens"] for one in found),
+        load_seconds=max(one["timings"]["load_seconds"] for one in found),
+        headers=answer_headers(found[0]),
     )
 
 
-async def _all(parts: Sequence[Any]) -> list[dict[str, Any]]:
-    """The results of all, or the first failure, after which none of them runs any more."""
-    if len(parts) == 1:
-        return [await parts[0]]
-    tasks = [asyncio.ensure_future(part) for part in parts]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def parts_of(texts: Sequence[str], most_chars: int) -> Iterator[list[str]]:
+    """The texts in parts that one job takes: so many texts, and so many characters together.
+
+    A text that is too long alone is a part, and refused there.
+    """
+    part: list[str] = []
+    chars = 0
+    for text in texts:
+        if part and (len(part) == MOST_TEXTS or chars + len(text) > most_chars):
+            yield part
+            part, chars = [], 0
+        part.append(text)
+        chars += len(text)
+    if part:
+        yield part

@@ -9,9 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.calls import Site
+
 ROOT = Path(__file__).parents[2]
 #: The Python that has the service.
 PYTHON = os.environ.get("LOCAL_LLM_PYTHON", str(ROOT / ".venv" / "bin" / "python"))
+
+
+# Else LiteLLM looks for its list of prices in the internet, for ten seconds.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+
+@pytest.fixture(scope="session")
+def site(url: str) -> Iterator[Site]:
+    """The service with the embedded server's models."""
+    with Site(url, "smollm2:135m", "smollm2-embed:135m", "smollm2-tools:135m") as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

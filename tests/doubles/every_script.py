@@ -9,8 +9,12 @@ from uuid import uuid4
 
 import redis
 
-from local_llm_service.worker.store import presence
+from local_llm_service.worker.store import presence, responses
+from local_llm_service.worker.store.api_keys import ApiKey, ApiKeys, Checked, Rate
+from local_llm_service.worker.store.attendance import Attendance
 from local_llm_service.worker.store.batches import BatchRecord
+from local_llm_service.worker.store.idempotency import claim_key
+from local_llm_service.worker.store.key_bounds import KeyBounds, Place
 from local_llm_service.worker.store.moves import look
 from local_llm_service.worker.store.outcomes import (
     UNHELD,
@@ -261,45 +265,84 @@ def keep_vectors(site: Site) -> None:
     assert site.store.vectors.known(["b", "c", "a"]) == {"a": [0.5], "b": [1.0]}
 
 
+def know_callers(site: Site) -> None:
+    """check_api_key, write_api_key, admit_job, open_stream, keep_streams."""
+    drive, keys = site.store.drive, site.store.keys
+    api_keys, bounds = ApiKeys(keys), KeyBounds(keys)
+    key, text = ApiKey(name="a", tenant="t", rate=Rate(count=1, seconds=60)).with_new_secret(0)
+    key_id, record = key.key_id, key.as_text()
+    assert drive(api_keys.write_api_key(key_id, "", record))
+    assert not drive(api_keys.write_api_key(key_id, "", "{}"))
+    assert (drive(api_keys.count()), drive(api_keys.records())) == (1, {key_id: record})
+    secret = text.rpartition("_")[2]
+    assert drive(api_keys.check_api_key(key_id, "another")) == Checked()
+    assert drive(api_keys.check_api_key(key_id, secret)) == Checked(record)
+    assert drive(api_keys.check_api_key(key_id, secret)).wait_seconds > 0
+    first, second = site.ask(), site.ask()
+    assert drive(bounds.admit_job(key_id, first, 1)) == Place(True, is_new=True)
+    assert drive(bounds.admit_job(key_id, first, 1)) == Place(True)
+    assert drive(bounds.admit_job(key_id, second, 1)) == Place(False)
+    assert site.fail(first, UNHELD) is site.fail(second, UNHELD) is Settled.STORED
+    assert drive(bounds.admit_job(key_id, second, 1)).is_free
+    drive(bounds.forget_job(key_id, second))
+    assert [drive(bounds.open_stream(key_id, name, 1)) for name in "aba"] == [True, False, True]
+    assert drive(bounds.keep_streams(key_id, ["a"])) == 1
+    drive(bounds.close_streams(key_id, ["a"]))
+    assert drive(bounds.open_stream(key_id, "b", 1))
+    assert drive(api_keys.write_api_key(key_id, record, ""))
+
+
+def end_orphans(site: Site) -> None:
+    """attend, leave_jobs, orphans; a job of which one caller has gone away."""
+    drive, attendance = site.store.drive, Attendance(site.store.keys)
+    task_id = site.ask()
+    assert drive(attendance.attend([task_id, "another"], 60)) == 2
+    drive(attendance.end(["another"]))
+    assert drive(attendance.orphans(0, 9)) == (0, [])
+    assert drive(attendance.leave_jobs([task_id], 0)) == 1
+    assert drive(attendance.orphans(0, 9)) == (1, [task_id])
+    assert site.fail(task_id, UNHELD) is Settled.STORED
+
+
 def drive_batches(site: Site) -> None:
     """open_batch, claim_batch, note_batch, cancel_batch, list_batches, each call twice."""
     batches, drive = site.store.batches, site.store.drive
     for name, made in (("batch_a", 1), ("batch_b", 2)):
         record = BatchRecord(name, "{}", "{}")
         for _ in range(2):  # a reply was lost
-            assert drive(batches.open(record, "", f"open {name}", made, "new"))
-        assert drive(batches.open(record, "", "another call", made, "new")) is False
-    claims = [drive(batches.claim("first", 60_000)) for _ in range(2)]
+            assert drive(batches.open_batch(record, "", f"open {name}", made, "new"))
+        assert drive(batches.open_batch(record, "", "another call", made, "new")) is False
+    claims = [drive(batches.claim_batch("first", 60_000)) for _ in range(2)]
     assert claims[0] is not None
     assert claims[0] == claims[1]
     assert claims[0].record.batch_id == "batch_a"
-    other = drive(batches.claim("second", 60_000))
+    other = drive(batches.claim_batch("second", 60_000))
     assert other is not None
     assert other.record.batch_id == "batch_b"
-    assert drive(batches.claim("third", 60_000)) is None
+    assert drive(batches.claim_batch("third", 60_000)) is None
     token = claims[0].token
-    assert drive(batches.note("batch_a", token, '{"n":1}', 0)) == (True, None)
+    assert drive(batches.note_batch("batch_a", token, '{"n":1}', 0)) == (True, None)
     for _ in range(2):
-        assert drive(batches.cancel("batch_a", 7))
-    again = drive(batches.claim("third", 60_000, cancelled=True))
+        assert drive(batches.cancel_batch("batch_a", 7))
+    again = drive(batches.claim_batch("third", 60_000, cancelled=True))
     assert again is not None
     assert (again.record.cancelling_at, again.record.progress) == (7, '{"n":1}')
     assert again.token > token
-    assert drive(batches.note("batch_a", token, "{}", -1)) == (False, None)
+    assert drive(batches.note_batch("batch_a", token, "{}", -1)) == (False, None)
     for _ in range(2):
-        assert drive(batches.note("batch_a", again.token, "{}", -1)) == (True, 7)
-    assert drive(batches.cancel("batch_a", 8)) is False
-    assert drive(batches.note("batch_c", 1, "{}", 0)) == (None, None)
-    listed = drive(batches.list("", "", 1))
+        assert drive(batches.note_batch("batch_a", again.token, "{}", -1)) == (True, 7)
+    assert drive(batches.cancel_batch("batch_a", 8)) is False
+    assert drive(batches.note_batch("batch_c", 1, "{}", 0)) == (None, None)
+    listed = drive(batches.list_batches("", "", 1))
     assert listed is not None
     assert ([one.batch_id for one in listed[0]], listed[1]) == (["batch_b"], True)
-    rest = drive(batches.list("", "batch_b", 5))
+    rest = drive(batches.list_batches("", "batch_b", 5))
     assert rest is not None
     assert ([one.batch_id for one in rest[0]], rest[1]) == (["batch_a"], False)
-    assert drive(batches.list("", "batch_c", 5)) is None
+    assert drive(batches.list_batches("", "batch_c", 5)) is None
     ended = BatchRecord("batch_a", "{}", "{}")
-    assert drive(batches.open(ended, "", "again", 1, "again"))
-    assert drive(batches.open(ended, "", "once more", 1, "again")) is False
+    assert drive(batches.open_batch(ended, "", "again", 1, "again"))
+    assert drive(batches.open_batch(ended, "", "once more", 1, "again")) is False
 
 
 def tell_webhooks(site: Site) -> None:
@@ -326,6 +369,19 @@ def tell_webhooks(site: Site) -> None:
     assert [event.tries for event in take()] == [1]
 
 
+def tell_responses(site: Site) -> None:
+    """number_text, as long as the response is kept; idempotency keys."""
+    keys, drive = site.store.keys, site.store.drive
+    drive(responses.keep_response(keys, "told", "{}", 60))
+    numbers = [drive(responses.number_text("told", run)) for run in ("a", "b", "a", "0")]
+    assert numbers == [0, 1, 0, 2]
+    assert [drive(responses.told_run(keys, "told", one)) for one in (1, 3)] == ["b", None]
+    drive(responses.drop_response(keys, "told"))
+    assert drive(responses.response(keys, "told")) is None
+    assert drive(responses.number_text("told", "b")) == 0
+    assert [drive(claim_key(keys, "told", one, 60)) for one in ("x", "y", "x")] == ["x"] * 3
+
+
 STORIES: tuple[Callable[[Site], None], ...] = (
     answer_all,
     put_back_and_reap,
@@ -335,8 +391,11 @@ STORIES: tuple[Callable[[Site], None], ...] = (
     leave_to_others,
     read_along,
     keep_vectors,
+    know_callers,
+    end_orphans,
     drive_batches,
     tell_webhooks,
+    tell_responses,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import Any
 
@@ -35,11 +36,11 @@ class Declared:
             answer = self.document["components"]["responses"][reference.rpartition("/")[2]]
         content = answer.get("content", {})
         kind = media_type.partition(";")[0]
-        if not content and not body:
+        if not body and (not content or method == "HEAD"):
             return None
         if kind not in content:
             return f"status {status} declares {list(content)}, not {kind!r}"
-        if not kind.endswith("json"):
+        if not re.fullmatch(r"application/(problem\+)?json", kind):
             return None
         schema = json.dumps(content[kind]["schema"], sort_keys=True)
         for error in self._validator(schema).iter_errors(json.loads(body)):

@@ -26,14 +26,9 @@ from tests.conftest import wait_until
 from tests.http.batching import CHAT, begin, jsonl, line, run, until_ended
 from tests.http.conftest import HttpSite
 
+pytestmark = pytest.mark.usefixtures("files_dir")
+
 A = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture(autouse=True)
-def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """FILES_DIR of this test alone."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "files"
 
 
 @pytest.fixture
@@ -197,12 +192,16 @@ def test_another_tenant_finds_nothing(
 ) -> None:
     """Ids, lists, folders, jobs and the cache are a tenant's own."""
     mine, theirs, nobody = tenants("one"), tenants("two"), tenants("")
-    batch = run(mine, jsonl(line("a")))
     tag = Caller(tenant="one").tag
+    with local_llm.held():
+        batch = begin(mine, jsonl(line("a")))
+        local_llm.wait_until_asked(1)
+        (job,) = local_llm.submitted
+    assert job.id.startswith(f"{tag}-")
+    assert job.arguments["cache_scope"] == "one"
+    batch = until_ended(mine, batch.id)
     assert batch.id.startswith(f"batch_{tag}-")
     assert batch.output_file_id.startswith(f"file-{tag}-")
-    assert all(job.id.startswith(f"{tag}-") for job in local_llm.submitted)
-    assert {job.arguments["cache_scope"] for job in local_llm.submitted} == {"one"}
     files = [batch.input_file_id, batch.output_file_id]
     for other in (theirs, nobody):
         for path in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -15,15 +16,11 @@ from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import ContextOverflow
 from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
+from tests.doubles.receiver import receiver
 from tests.http.batching import CHAT, begin, jsonl, line, read, run, until, until_ended
 from tests.http.conftest import HttpSite, http_site
 
-
-@pytest.fixture(autouse=True)
-def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """FILES_DIR of this test alone."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "files"
+pytestmark = pytest.mark.usefixtures("files_dir")
 
 
 def test_the_official_client_runs_a_batch(local_llm: LocalLLM, http: HttpSite) -> None:
@@ -54,6 +51,9 @@ def test_a_line_gets_the_object_of_its_endpoint(local_llm: LocalLLM, http: HttpS
     """What a call to the URL gets, the line gets."""
     asked = {
         "/v1/completions": {"model": "scripted:1b", "prompt": "Go on"},
+        "/v1/embeddings": {"model": "scripted:1b", "input": ["a", "b"]},
+        "/v1/responses": {"model": "scripted:1b", "input": "Say b."},
+        "/v1/jobs": {"kind": "generate", "args": {"prompt": "Say c."}},
         "/generate": {"prompt": "Say a."},
         "/summarize": {"context": "A long text."},
     }
@@ -284,3 +284,21 @@ def test_a_batch_whose_files_were_removed_fails(
     assert "files_gone" in [one.errors.data[0].code for one in ended if one.errors]
     client.files.delete(first.output_file_id)
     assert http.get(f"/v1/batches/{first.id}/results").status_code == 404
+
+
+@pytest.mark.local_llm(
+    settings={"webhook_secret": f"whsec_{'a' * 43}=", "webhook_allow": "127.0.0.1"}
+)
+def test_a_batch_tells_its_webhook(local_llm: LocalLLM, http: HttpSite) -> None:
+    """Of its end, once, with its id and nothing that anybody wrote."""
+    with receiver() as told:
+        extra = {"extra_body": {"webhook": told.url}}
+        good = begin(http, jsonl(line("a")), **extra)
+        bad = begin(http, b"{}\n", **extra)
+        wait_until(lambda: len(told.got) == 2, "both ends are told")
+        events = {one["data"]["id"]: one for one in (json.loads(got.body) for got in told.got)}
+        assert events[good.id]["type"] == "batch.completed"
+        assert events[bad.id]["type"] == "batch.failed"
+        assert all(b"Say" not in got.body for got in told.got)
+        until_ended(http, good.id)
+        assert len(told.got) == 2

@@ -102,6 +102,9 @@ def test_a_schema_is_kept(client: ollama.Client, local_llm: LocalLLM) -> None:
     assert City.model_validate_json(found.message.content or "") == City(name="Bonn", people=330000)
     local_llm.reply_json({"any": "object"})
     assert json.loads(client.generate(MODEL, "JSON!", format="json").response) == {"any": "object"}
+    local_llm.reply_json({"any": "object"})
+    cut = client.generate(MODEL, "More!", format="json", options={"num_predict": 1})
+    assert (cut.response, cut.done_reason) == ('{"any": ', "length")
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -161,7 +164,6 @@ def test_nothing_asked_is_nothing_done(client: ollama.Client, local_llm: LocalLL
     assert local_llm.submitted == []
 
 
-@pytest.mark.local_llm(settings={"model_wait_seconds": 0})
 def test_an_early_failure_has_its_status_also_when_streamed(
     client: ollama.Client, local_llm: LocalLLM
 ) -> None:
@@ -250,7 +252,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"think": "high"}, "think: is not done here"),
     ({"top_logprobs": 2.5}, "top_logprobs: "),
     ({"stream": "yes"}, "stream: "),
-    ({"messages": [{"role": "user", "content": "a", "images": ["aGk="]}]}, "messages.0: images: "),
+    ({"messages": [{"role": "user", "content": "a", "images": ["aGk="]}]}, "messages.0.images: "),
     ({"messages": [{"role": "user", "content": " "}]}, "messages: must hold at least one"),
     ({"messages": [{"role": "tool", "content": "4"}]}, "messages: message 0 is a tool's"),
     ({"messages": [None]}, "messages.0: "),

@@ -15,14 +15,10 @@ import pytest
 from local_llm_service.producers.http.batches import disk
 from tests.http.conftest import HttpSite
 
-pytestmark = pytest.mark.local_llm(settings={"max_file_bytes": 100_000})
-
-
-@pytest.fixture(autouse=True)
-def files_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """FILES_DIR of this test alone."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "files"
+pytestmark = [
+    pytest.mark.usefixtures("files_dir"),
+    pytest.mark.local_llm(settings={"max_file_bytes": 100_000}),
+]
 
 
 def left(folder: Path) -> list[str]:
@@ -137,11 +133,11 @@ def test_wrong_uploads_leave_nothing(http: HttpSite, files_dir: Path) -> None:
 
 def test_a_gigabyte_is_refused_before_it_comes(http: HttpSite, files_dir: Path) -> None:
     """By what its head says."""
+    host, port = http.url.removeprefix("http://").split(":")
     head = (
-        "POST /v1/files HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n"
+        f"POST /v1/files HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 1000000000\r\n"
         "Content-Type: multipart/form-data; boundary=edge\r\n\r\n"
     )
-    host, port = http.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         connection.sendall(head.encode())
         assert b" 413 " in connection.recv(1000).partition(b"\r\n")[0]

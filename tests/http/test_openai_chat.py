@@ -15,6 +15,7 @@ from local_llm_service.producers import health
 from local_llm_service.producers.http.event_stream import EventStream
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import OllamaBusy, StreamBroken
+from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
 from tests.http.conftest import HttpSite
 
@@ -97,7 +98,7 @@ def test_a_conversation_in_all_its_forms(http: HttpSite, local_llm: LocalLLM) ->
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"n": 2}, "n"),
     ({"messages": []}, "messages"),
-    ({"messages": [{"role": "user", "content": "x", "name": "Bob"}]}, "messages.0"),
+    ({"messages": [{"role": "user", "content": "x", "name": "Bob"}]}, "messages.0.name"),
     (
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
         "messages.0.content",
@@ -158,19 +159,14 @@ def test_names_of_models_have_a_tag(http: HttpSite, local_llm: LocalLLM) -> None
     assert answer.system_fingerprint not in (None, ask(client).system_fingerprint)
 
 
-@pytest.mark.parametrize(
-    ("tier", "queue", "said"),
-    [("priority", "high", "priority"), ("auto", "normal", "default"), ("flex", "low", "flex")],
-)
-def test_the_tier_is_the_queue(
-    http: HttpSite, local_llm: LocalLLM, tier: Any, queue: str, said: str
-) -> None:
+def test_the_tier_is_the_queue(http: HttpSite, local_llm: LocalLLM) -> None:
     """The answer, and each chunk of a stream, say which one it was."""
     client = http.openai()
-    assert ask(client, service_tier=tier).service_tier == said
-    chunks = list(ask(client, service_tier=tier, stream=True, extra_body={"cache": False}))
-    assert {chunk.service_tier for chunk in chunks} == {said}
-    assert [job.priority for job in local_llm.submitted] == [queue, queue]
+    for tier, queue, said in (("fast", "high", "priority"), ("flex", "low", "flex")):
+        asked = {"service_tier": tier, "extra_body": {"cache": False}}
+        assert ask(client, **asked).service_tier == said
+        assert {chunk.service_tier for chunk in ask(client, **asked, stream=True)} == {said}
+        assert [job.priority for job in local_llm.submitted][-2:] == [queue, queue]
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -255,21 +251,20 @@ def test_calls_of_tools(http: HttpSite, local_llm: LocalLLM) -> None:
     assert ask(client, messages=told, tools=[WEATHER]).choices[0].message.content == "Rain."
 
 
-@pytest.mark.parametrize(
-    "choice", ["required", {"type": "function", "function": {"name": "get_weather"}}]
-)
-def test_a_call_that_has_to_be_made(http: HttpSite, local_llm: LocalLLM, choice: Any) -> None:
+def test_a_call_that_has_to_be_made(http: HttpSite, local_llm: LocalLLM) -> None:
     """Any model can; its JSON is no text for readers of a stream."""
-    local_llm.reply_json({"city": "Bonn"}, times=2)
-    asked: dict[str, Any] = {"tools": [WEATHER], "tool_choice": choice}
-    whole = ask(http.openai(), **asked).choices[0]
-    assert (whole.finish_reason, whole.message.content) == ("tool_calls", None)
-    chunks = list(ask(http.openai(), **asked, stream=True, extra_body={"cache": False}))
-    deltas = [chunk.choices[0].delta for chunk in chunks]
-    assert not any(delta.content for delta in deltas)
-    (call,) = [one for delta in deltas for one in delta.tool_calls or ()]
-    assert (call.index, json.loads(call.function.arguments)) == (0, {"city": "Bonn"})
-    assert "tools" not in str(ask(http.openai(), tools=[WEATHER], tool_choice="none").choices)
+    local_llm.reply_json({"city": "Bonn"}, times=4).reply("No call.")
+    for choice in ("required", {"type": "function", "function": {"name": "get_weather"}}):
+        asked: dict[str, Any] = {"tools": [WEATHER], "tool_choice": choice}
+        whole = ask(http.openai(), **asked).choices[0]
+        assert (whole.finish_reason, whole.message.content) == ("tool_calls", None)
+        chunks = list(ask(http.openai(), **asked, stream=True, extra_body={"cache": False}))
+        deltas = [chunk.choices[0].delta for chunk in chunks]
+        assert not any(delta.content for delta in deltas)
+        (call,) = [one for delta in deltas for one in delta.tool_calls or ()]
+        assert (call.index, json.loads(call.function.arguments)) == (0, {"city": "Bonn"})
+    message = ask(http.openai(), tools=[WEATHER], tool_choice="none").choices[0].message
+    assert (message.content, message.tool_calls) == ("No call.", None)
 
 
 def test_log_probabilities(http: HttpSite, local_llm: LocalLLM) -> None:
@@ -393,31 +388,75 @@ def test_a_stream_of_a_job_that_waits_is_kept_alive(
     assert chunks[1].choices[0].delta.content == "Late."
 
 
-@pytest.mark.parametrize("events", [0, 1, 2])
-def test_a_stream_that_is_dropped_ends_its_reading(
-    http: HttpSite, local_llm: LocalLLM, events: int
-) -> None:
+def test_a_stream_that_is_dropped_ends_its_reading(http: HttpSite, local_llm: LocalLLM) -> None:
     """At each event. The job goes on for whoever asks again, and nothing of the reader is left."""
-    held = http.app.service.attendance._held
-    local_llm.stream("A ", "lan", "guage.", pause_seconds=0.05)
     client = http.openai()
-    stream = ask(client, stream=True)
-    for _ in range(events):
-        next(stream)
-    stream.close()
-    wait_until(lambda: not held, "the reading has ended")
-    assert ask(client).choices[0].message.content == "A language."
-    assert len(local_llm.prompts) == 1
+    ask(client, messages=[{"role": "user", "content": "first"}])  # what stays is there
+    [state] = http.app.service.client._states.values()
+    before = len(asyncio.all_tasks(state.loop))
+    for events in range(4):
+        question = [{"role": "user", "content": f"{events}"}]
+        local_llm.stream("A ", "lan", "guage.", pause_seconds=0.05)
+        stream = ask(client, messages=question, stream=True)
+        assert len(asyncio.all_tasks(state.loop)) > before
+        for _ in range(events):
+            next(stream)
+        stream.close()
+        wait_until(lambda: len(asyncio.all_tasks(state.loop)) <= before, "the reading has ended")
+        assert ask(client, messages=question).choices[0].message.content == "A language."
+    assert len(local_llm.prompts) == 5
 
 
-def test_an_impatient_client_pays_once(http: HttpSite, local_llm: LocalLLM) -> None:
-    """It times out and asks again, twice, without any key: one generation, for all who ask."""
-    client = http.openai(timeout=0.3, max_retries=2)
+@pytest.mark.local_llm(settings={"orphan_seconds": 0.3})
+def test_the_job_of_a_dropped_stream_ends_with_its_last_reader(
+    http: HttpSite, local_llm: LocalLLM
+) -> None:
+    """ORPHAN_SECONDS after it has left, before its first token or after."""
+    client = http.openai()
+    for pieces in ([], ["A ", "lan"]):
+        local_llm.stream(*pieces, *["word "] * 200, pause_seconds=0.1)
+        question = [{"role": "user", "content": f"{len(pieces)}"}]
+        stream = ask(client, messages=question, stream=True)
+        for _ in pieces:
+            next(stream)
+        stream.close()
+        job = local_llm.submitted[-1]
+        wait_until(lambda job=job: job.state is JobState.CANCELLED, "the job has ended")
+
+
+def test_a_process_that_ends_tells_its_readers(http: HttpSite, local_llm: LocalLLM) -> None:
+    """The client raises, and the job goes on: whoever asks the next process has its answer."""
+    local_llm.stream("A ", "lan", "guage.", pause_seconds=0.1)
+    stream = ask(http.openai(), stream=True)
+    next(stream)
+    http.app.service.stopping.set()  # as SIGTERM does
+    with pytest.raises(openai.APIError) as failure:
+        list(stream)
+    assert failure.value.code == "shutting_down"
+    [job] = local_llm.submitted
+    wait_until(lambda: job.state is JobState.SUCCEEDED, "the job goes on")
+
+
+def test_impatient_clients_pay_once(http: HttpSite, local_llm: LocalLLM) -> None:
+    """Each times out and asks again, twice, without any key: one generation, for all who ask."""
+    callers = 20
+
+    async def all_of_them() -> list[Any]:
+        limits = httpx.Limits(max_connections=None)
+        async with openai.AsyncOpenAI(
+            base_url=f"{http.url}/v1",
+            api_key="none",
+            timeout=0.5,
+            http_client=openai.DefaultAsyncHttpxClient(limits=limits),
+        ) as client:
+            create = client.chat.completions.create
+            calls = [create(model=MODEL, messages=HI) for _ in range(callers)]
+            return await asyncio.gather(*calls, return_exceptions=True)
+
     with local_llm.held():
-        with pytest.raises(openai.APITimeoutError):
-            ask(client)
-        local_llm.wait_until_asked()
-    assert len(local_llm.submitted) == 3
+        errors = asyncio.run(all_of_them())
+        assert {type(one) for one in errors} == {openai.APITimeoutError}
+    assert len(local_llm.submitted) == 3 * callers
     assert ask(http.openai()).choices[0].message.content == "Echo: What is Python?."
     assert len(local_llm.prompts) == 1
 

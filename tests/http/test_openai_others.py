@@ -56,6 +56,7 @@ def test_texts_that_cannot_be_embedded(http: HttpSite, local_llm: LocalLLM) -> N
         ({"input": ""}, "input.0"),
         ({"input": ["a", " "]}, "input.1"),
         ({"input": ["a"] * 2049}, "input"),
+        ({"input": [*["a"] * 300, " "]}, "input.300"),
         ({"input": "a", "dimensions": 0}, "dimensions"),
         ({"input": "a", "dimensions": DIMENSIONS + 1}, "dimensions"),
         ({"input": "a", "encoding_format": "int8"}, "encoding_format"),

@@ -71,7 +71,7 @@ def test_a_caller_that_waits_keeps_its_job(http: HttpSite, local_llm: LocalLLM) 
         with local_llm.held():
             waits = pool.submit(http.post, "/generate", json={"prompt": "a"})
             local_llm.wait_until_asked()
-            time.sleep(1.2)  # what must not happen has that long to happen
+            time.sleep(0.9)  # what must not happen has that long to happen
         assert waits.result(10).status_code == 200
     store = process_store()
     wait_until(lambda: not store.client.zcard(store.keys.attended), "it is attended no more")
@@ -81,16 +81,15 @@ def test_a_caller_that_waits_keeps_its_job(http: HttpSite, local_llm: LocalLLM) 
 def test_a_retry_joins_its_own_question(http: HttpSite, local_llm: LocalLLM) -> None:
     """20 callers of one question, each with three POSTs, as their clients time out: one answer."""
     callers, timed_out = 20, threading.Barrier(20)
-    third = threading.Semaphore(0)
+    third, body = threading.Semaphore(0), {"prompt": "one"}
 
     def ask(_: int) -> str:
-        with httpx.Client(base_url=http.url, trust_env=False) as client:
-            for _ in range(2):
-                with pytest.raises(httpx.ReadTimeout):
-                    client.post("/generate", json={"prompt": "one"}, timeout=0.25)
-            timed_out.wait(10)
-            third.release()
-            return str(client.post("/generate", json={"prompt": "one"}, timeout=20).json()["text"])
+        for _ in range(2):
+            with pytest.raises(httpx.ReadTimeout):
+                http.post("/generate", json=body, timeout=httpx.Timeout(20, read=0.25))
+        timed_out.wait(20)
+        third.release()
+        return str(http.post("/generate", json=body).json()["text"])
 
     with ThreadPoolExecutor(callers) as pool:
         with local_llm.reply("The answer.").held():
@@ -138,8 +137,8 @@ def test_redis_was_away_for_everybody(http: HttpSite, local_llm: LocalLLM) -> No
             local_llm.wait_until_asked()
             [job] = local_llm.submitted
             with local_llm.redis_away():
-                time.sleep(1.0)  # more than any silence that is borne
-            time.sleep(0.8)
+                time.sleep(0.8)  # more than any silence that is borne
+            time.sleep(0.6)
             assert status(job.id) is JobState.RUNNING
         assert waits.result(10).status_code == 200
 

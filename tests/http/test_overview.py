@@ -134,3 +134,11 @@ def test_the_form_has_each_kind() -> None:
         request = getattr(tasks, kind).kind.request
         known = {field.alias or name for name, field in request.model_fields.items()}
         assert names <= known, kind
+
+
+def test_the_front_is_a_page_for_browsers(http: HttpSite) -> None:
+    """And Ollama's words for its clients, who look there for them."""
+    browser = http.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert browser.text.startswith("<!doctype html>")
+    assert http.get("/").text == "Ollama is running"
+    assert browser.headers["vary"] == "Accept"

@@ -41,6 +41,7 @@ def test_the_jobs_own_error(
     assert reply.json()["code"] == error.code
 
 
+@pytest.mark.local_llm(settings={"orphan_seconds": 0.1})
 def test_the_callers_patience_is_the_jobs_deadline(http: HttpSite, local_llm: LocalLLM) -> None:
     headers = {"X-Stainless-Read-Timeout": "0.3"}
     with local_llm.held():

@@ -38,6 +38,8 @@ _WITHOUT_TTL = (
     KEYS.backlog,  # and its jobs: an entry lives as long as its job
     KEYS.fan_outs,  # a name stays until all are answered
     *(KEYS.afterwork, KEYS.afterwork_messages),  # end with their jobs' results
+    *(KEYS.attended, KEYS.orphans),  # an entry ends with its job
+    KEYS.api_key_records,  # an operator's
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from local_llm_service import tasks
 from local_llm_service.producers import Client, cancel
 from local_llm_service.worker.store import keys
+from local_llm_service.worker.store.store import process_store
 from tests.schedules.actors import here
 
 #: The questions: kind, prompt, scope. Most of them are the same.
@@ -40,6 +41,7 @@ class Job:
     asked: bool = False  # a caller has its handle
     cancelled: bool = False  # a caller has begun to cancel it
     cancel_returned: str = ""
+    noted: bool = False  # a webhook is told of its end
     late: bool = False  # its deadline has passed
     new: bool = False  # the service made up its id in the call
 
@@ -75,6 +77,12 @@ class Job:
     def cancel(self) -> None:
         """Cancel the job, in the caller's thread."""
         self.cancel_returned = str(cancel(self.id))
+
+    def note(self) -> None:
+        """Have a webhook told of the job's end, in the caller's thread."""
+        store = process_store()
+        noting = store.webhooks.note_webhook(self.id, "job", "host", "http://host/")
+        self.noted = store.drive(noting) or self.noted
 
 
 def new_jobs(number: int, what: int, how: int, digest: int) -> list[Job]:

@@ -21,7 +21,7 @@ _STUMBLES = st.sampled_from(("lose", "crash", "again", "cancel"))
 #: The actor that began last; all of its steps.
 _LAST, _TO_THE_END = -1, 0
 #: Rare moves. One rule covers all of them, because hypothesis plays each rule equally often.
-_TROUBLES = ("again", "again", "lose", "lose", "expire", "late", "drain", "pull", "start")
+_TROUBLES = ("again", "again", "lose", "lose", "expire", "late", "drain", "pull", "start", "note")
 
 
 @dataclass

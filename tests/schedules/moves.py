@@ -88,6 +88,14 @@ class Moves:
         job = _pick(list(self._site.jobs.values()), which)
         return job is not None and self._cancel(job)
 
+    def note(self, which: int) -> bool:
+        """Let a caller begin to have the end of a job told to a webhook."""
+        job = _pick([job for job in self._site.jobs.values() if job.asked], which)
+        if job is None or len(self._site.callers) >= MOST_CALLERS:
+            return False
+        self._site.begin(f"note {job.id}", job.note)
+        return True
+
     def leave(self, which: int, who: int) -> bool:
         """Let a caller begin to cancel a running job, or a job that waits for the same answer."""
         job = self._waits_for(_pick(self._site.open, which), who)

@@ -425,4 +425,23 @@ MUTANTS = (
         "a broken engine fails a job again and again",
         "ask 0 0, step 0 0, take 0, step -1 0, fail 0 0 1",
     ),
+    Mutant(
+        "who waits for another's answer tells no webhook",
+        "shared/fan_out",
+        "mark_ended(record, '1', ending, job.webhook, now)",
+        "mark_ended(record, '1', ending, nil, now)",
+        "a caller's server is never told",
+        (
+            "ask 2 3, step -1 0, ask 0 5, step -1 0, ask 0 5, step -1 0, take 2, step -1 0, "
+            "note 3, step 3 0, crash 4 1 0, take 0"
+        ),
+    ),
+    Mutant(
+        "a webhook is noted too late",
+        "note_webhook",
+        "  if job.settled and",
+        "  if false and",
+        "a job that ended meanwhile is never told",
+        "ask 4 5, step -1 0, take 0, step -1 0, finish 3 1, note 3",
+    ),
 )

@@ -41,6 +41,7 @@ _FADES = (
         KEYS.text,
         KEYS.text_wanted,
     ),
+    *(KEYS.webhooks_due, KEYS.webhook_event),
     *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.served, KEYS.presence, KEYS.last_take),
     *(KEYS.end_bell, KEYS.sifting, KEYS.clearing),
 )
@@ -236,6 +237,7 @@ class Rules:
         self._answers_are_announced_once()
         self._texts_are_those_of_the_answers()
         let_deadlines_pass(site)
+        self._webhooks_are_told_once()
         self._nothing_is_left()
         self._all_are_counted()
 
@@ -323,6 +325,20 @@ class Rules:
                 if text.startswith(f"c{record['run']}"):
                     answer = json.loads(self._first[task_id])["result"]
                     assert text[1 + len(record["run"]) :] == text_of(answer), f"{task_id}: {text}"
+
+    def _webhooks_are_told_once(self) -> None:
+        """Of the end of each job that one was noted for, whichever script ended it."""
+        client, told = self._site.glass.client, dict[str, str]()
+        for key in client.scan_iter(f"{KEYS.webhook_event}*"):
+            event: dict[str, str] = client.hgetall(key)  # type: ignore[assignment]
+            assert event["object"] not in told, f"{event} is told twice"
+            told[event["object"]] = event["type"]
+        for job in self._site.jobs.values():
+            if job.noted and job.id in self._site.seen.results:
+                result = json.loads(self._site.seen.results[job.id])
+                failed = result["result"].get("exc_type")
+                state = {None: "succeeded", "Cancelled": "cancelled"}.get(failed, "failed")
+                assert told.get(job.id) == f"job.{state}", f"{job.id}: {state}, told {told}"
 
     def _nothing_is_left(self) -> None:
         client = self._site.glass.client

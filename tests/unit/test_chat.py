@@ -137,7 +137,7 @@ def test_ids_of_calls_do_not_make_another_question() -> None:
             "0.content: part 0",
         ),
         ({"role": "user", "content": "x", "images": ["abc"]}, "images: this service sends text"),
-        ({"role": "user", "content": "x", "name": "Bob"}, "name: models are not told"),
+        ({"role": "user", "content": "x", "name": "Bob"}, "messages.0.name: models are not"),
         ({"role": "user", "content": "x", "mood": "sad"}, "messages.0.mood"),
         ({"role": "robot", "content": "x"}, "messages.0.role"),
         ({"role": "user"}, "content: is missing"),
@@ -266,7 +266,15 @@ def test_every_seed_is_one_for_ollama(seed: int, sent: int) -> None:
         ({"tools": [CLOCK], "tool_choice": CHOSEN}, "tool_choice: names a function"),
         ({"tools": [CLOCK], "response_format": BY_SCHEMA}, "response_format: cannot be kept"),
         ({"response_format": {"type": "xml"}}, 'response_format: "type" must be'),
-        ({"response_format": {"type": "json_schema"}}, "response_format: json_schema"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema: must be"),
+        (
+            {"response_format": {"type": "json_object", "schema": {}}},
+            'response_format: may hold "type"',
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}, "a": 1}}},
+            "response_format: json_schema: may hold",
+        ),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}},
             "response_format: is not a valid JSON Schema",

@@ -38,6 +38,7 @@ CODES = {
     "forbidden",
     "rate_limited",
     "shutting_down",
+    "files_unavailable",
 }
 #: This code marks a fault of ours, not a way for a job to fail.
 OWN_FAULT = "internal_error"

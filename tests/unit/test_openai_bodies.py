@@ -10,6 +10,7 @@ from openai.types.completion_create_params import CompletionCreateParamsBase
 
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.callers.caller import Caller
+from local_llm_service.producers.http.many_texts import parts_of
 from local_llm_service.producers.http.openai import chat_request, completions
 from local_llm_service.producers.http.openai.body import SAY_NOTHING, queued, tier_of
 from local_llm_service.producers.http.openai.chat_request import CHAT, asked_of
@@ -154,6 +155,17 @@ def test_json_may_be_cut_in_this_api() -> None:
     assert arguments(response_format=SCHEMA)["allow_cut_json"] is True
     assert "allow_cut_json" not in arguments(response_format={"type": "text"})
     assert "allow_cut_json" not in arguments()
+
+
+def test_texts_are_parted_by_number_and_by_characters() -> None:
+    """As one job takes them; a text that is too long is alone, and refused there."""
+    assert list(parts_of(["aa", "bb", "c", "ddddd", "e"], 4)) == [
+        ["aa", "bb"],
+        ["c"],
+        ["ddddd"],
+        ["e"],
+    ]
+    assert [len(part) for part in parts_of(["a"] * 600, 10_000)] == [256, 256, 88]
 
 
 def test_a_prompt_is_what_the_user_says() -> None:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FILES = [
     *("requirements.txt", "requirements-dev.txt", "requirements-embedded.txt"),
+    *("requirements-clients.txt", "requirements-fuzz.txt"),
     *(f"tests/matrix/celery-5.{minor}.txt" for minor in (4, 5, 6, 7)),
 ]
 PIN = re.compile(r"^[A-Za-z0-9_-]+(\[[a-z,]+\])?==[0-9][0-9A-Za-z.]*(; .+)?$")

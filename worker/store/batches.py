@@ -47,7 +47,7 @@ class Batches:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    def open(
+    def open_batch(
         self,
         record: BatchRecord,
         tag: str,
@@ -64,7 +64,7 @@ class Batches:
         reply = yield Script("open_batch", [*args, KEPT_SECONDS, OPEN_MOST])
         return None if int(reply) < 0 else bool(int(reply))
 
-    def claim(
+    def claim_batch(
         self, nonce: str, lease_ms: int, *, cancelled: bool = False
     ) -> Calls[ClaimedBatch | None]:
         """Take the batch that waits longest, if one does; `cancelled`: only one that is."""
@@ -74,7 +74,7 @@ class Batches:
         batch_id, token, *words = found
         return ClaimedBatch(_record(batch_id, *words), int(token))
 
-    def note(
+    def note_batch(
         self, batch_id: str, token: int, progress: str, lease_ms: int
     ) -> Calls[tuple[bool | None, int | None]]:
         """Note how far a batch is, and hold it `lease_ms` more; 0 gives it back, -1 ends it.
@@ -87,7 +87,7 @@ class Batches:
         has_it = None if int(held) < 0 else bool(int(held))
         return has_it, _time(rest[0]) if rest else None
 
-    def cancel(self, batch_id: str, at: int) -> Calls[bool]:
+    def cancel_batch(self, batch_id: str, at: int) -> Calls[bool]:
         """Mark a batch as cancelled; False for one that has ended or is not there."""
         return bool(int((yield Script("cancel_batch", [batch_id, at]))))
 
@@ -100,7 +100,9 @@ class Batches:
             return None
         return _record(batch_id, definition, progress, cancelling or "")
 
-    def list(self, tag: str, after: str, most: int) -> Calls[tuple[list[BatchRecord], bool] | None]:
+    def list_batches(
+        self, tag: str, after: str, most: int
+    ) -> Calls[tuple[list[BatchRecord], bool] | None]:
         """A tenant's batches, the newest first, and whether there are more.
 
         None where `after`, the id to begin behind, is not among them.

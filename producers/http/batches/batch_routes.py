@@ -169,7 +169,7 @@ async def _begin(call: Call, batch: Definition, progress: Progress) -> BatchReco
         batches = call.service.store.batches
         made_ms = batch.created_at * 1000
         done = await call.service.drive(
-            batches.open(record, batch.tag, uuid4().hex, made_ms, "new")
+            batches.open_batch(record, batch.tag, uuid4().hex, made_ms, "new")
         )
         if done is None:
             raise _too_many()
@@ -204,7 +204,7 @@ async def list_batches(call: Call) -> Response:
     """A page of the caller's batches, the newest first."""
     query = call.read_query(BatchQuery)
     after = "" if query.after is None else own(call.caller, query.after, BATCH, "after")
-    calls = call.service.store.batches.list(call.caller.tag, after, query.limit)
+    calls = call.service.store.batches.list_batches(call.caller.tag, after, query.limit)
     found = await call.service.drive(calls)
     if found is None:
         raise no_such(BATCH, "after")
@@ -223,7 +223,7 @@ async def list_batches(call: Call) -> Response:
 async def cancel(call: Call) -> Response:
     """Give up what has no answer yet. A batch that has ended stays as it is."""
     record = await _record(call)
-    await call.service.drive(call.service.store.batches.cancel(record.batch_id, int(time())))
+    await call.service.drive(call.service.store.batches.cancel_batch(record.batch_id, int(time())))
     return json_reply(batch_object(await _record(call)))
 
 
@@ -259,7 +259,7 @@ async def _again(call: Call, batch: Definition, progress: Progress) -> BatchReco
     batches, made_ms = call.service.store.batches, batch.created_at * 1000
     # The same nonce for whoever asks for the same: two calls at once are one retry.
     nonce = f"retry {batch.retries}"
-    done = await call.service.drive(batches.open(record, batch.tag, nonce, made_ms, "again"))
+    done = await call.service.drive(batches.open_batch(record, batch.tag, nonce, made_ms, "again"))
     if done is None:
         raise _too_many()
     if not done:

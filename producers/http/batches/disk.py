@@ -22,10 +22,12 @@ from uuid import uuid4
 
 from local_llm_service.producers.http.batches.ids import tag_of
 from local_llm_service.worker.errors import FilesUnavailable
+from local_llm_service.worker.store.batches import KEPT_SECONDS
 
 ANONYMOUS: Final = "anonymous"
-#: What a killed process left of an upload is dropped after so long.
-LEFTOVER_SECONDS: Final = 86_400
+#: What a killed process left is dropped after so long: of an upload; of a batch that never ended,
+#: whose output is content without a file.
+_LEFTOVERS: Final = {"*.part": 86_400, "*.new": 86_400, "*.jsonl": KEPT_SECONDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +117,12 @@ class Disk:
                 about = self._read(path)
                 if about is not None and about.has_expired:
                     self.delete(about.id)
-            for path in self.root.glob("*/files/*.part"):
-                with suppress(FileNotFoundError):
-                    if time() - path.stat().st_mtime > LEFTOVER_SECONDS:
-                        path.unlink()
+            for pattern, seconds in _LEFTOVERS.items():
+                for path in self.root.glob(f"*/files/{pattern}"):
+                    with suppress(FileNotFoundError):
+                        is_old = time() - path.stat().st_mtime > seconds
+                        if is_old and not path.with_suffix(".json").exists():
+                            path.unlink()
 
     def _of(self, tag: str) -> Path:
         return self.root / (tag or ANONYMOUS)
@@ -161,10 +165,11 @@ class Upload:
             self._part.replace(self._place)
 
     def drop(self) -> None:
-        """Leave nothing of it; after `end` nothing happens."""
+        """Leave nothing of it, complete or not."""
         self._close()
-        with suppress(OSError):
-            self._part.unlink()
+        for path in (self._part, self._place):
+            with suppress(OSError):
+                path.unlink()
 
     def _close(self) -> None:
         file, self._file = self._file, -1

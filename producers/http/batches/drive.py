@@ -37,6 +37,8 @@ from local_llm_service.worker.errors import (
 
 #: How often a run looks at what it is told.
 LOOK_SECONDS: Final = 0.2
+#: How long a run goes on without a lease: Redis may be back in a moment.
+PATIENCE_SECONDS: Final = 5.0
 #: How long a batch that cannot go on is left alone: while another process still has its files, and
 #: while the disk, or Redis, does not take it.
 IN_USE_SECONDS, TROUBLE_SECONDS = 1.0, 15.0
@@ -82,7 +84,7 @@ class Drive:
             return Pause(IN_USE_SECONDS)
         except NotHeld:
             return Pause()
-        except (NotWritten, FilesUnavailable, sqlite3.Error, OSError):
+        except (NotWritten, FilesUnavailable, InvalidRequest, sqlite3.Error, OSError):
             return self._trouble(FilesUnavailable.code)
         except BrokerUnsafe as error:
             return self._trouble(error.code)
@@ -191,7 +193,8 @@ class Drive:
     async def _obey(self, run: Run, asker: Asker) -> None:
         """End the run, or all lines that have no answer, as soon as that is asked for."""
         while True:
-            if self.is_interrupted:
+            # Whoever cannot keep what comes stops asking, or it gathers in memory.
+            if self.is_interrupted or monotonic() > self.held_until + PATIENCE_SECONDS:
                 run.interrupt()
             elif verdict := self._verdict():
                 with suppress(ServiceError):  # Redis is away: again in a moment

@@ -104,16 +104,20 @@ class BatchDriver:
         """Take one batch, where there is room for it, or it only has to be ended."""
         sent_at, nonce = monotonic(), uuid4().hex
         is_full = len(self._drives) >= AT_ONCE
-        calls = self._batches.claim(nonce, int(LEASE_SECONDS * 1000), cancelled=is_full)
+        calls = self._batches.claim_batch(nonce, int(LEASE_SECONDS * 1000), cancelled=is_full)
         claimed = await self._service.drive(calls)
         if claimed is None:
             return False
         record = claimed.record
         if record.batch_id in self._drives:  # Redis was away, or has lost it, and it is being ended
-            back = self._batches.note(record.batch_id, claimed.token, record.progress, 0)
+            back = self._batches.note_batch(record.batch_id, claimed.token, record.progress, 0)
             await self._service.drive(back)
             return False
-        drive = self._drive_of(claimed, sent_at)
+        try:
+            drive = self._drive_of(claimed, sent_at)
+        except (TypeError, ValueError):  # it stays with us for a lease, so others go first
+            logger.error("a batch is of another version of this service: %s", record.batch_id)
+            return True
         self._drives[record.batch_id] = drive
         task = asyncio.create_task(self._tend(drive))
         self._tending.add(task)
@@ -159,6 +163,7 @@ class BatchDriver:
             else:
                 await self._put_down(drive, pause)
         finally:
+            drive.is_interrupted = True
             self._drives.pop(batch_id, None)
 
     def _ending(self, done: asyncio.Future[Pause | None]) -> Pause | None:
@@ -179,7 +184,7 @@ class BatchDriver:
     async def _note(self, drive: Drive, lease_ms: int) -> bool:
         """Tell Redis how far it is; False: the batch is another's. Raises BrokerUnreachable."""
         sent_at, batch, text = monotonic(), drive.places.batch, drive.progress.text()
-        calls = self._batches.note(batch.id, drive.token, text, lease_ms)
+        calls = self._batches.note_batch(batch.id, drive.token, text, lease_ms)
         has_it, cancelled_at = await self._service.drive(calls)
         if has_it:
             drive.is_cancelled |= cancelled_at is not None
@@ -223,7 +228,7 @@ class BatchDriver:
     async def _open(self, record: BatchRecord) -> None:
         made_ms = Definition.of(record.definition).created_at * 1000
         how = "ended" if Progress.of(record.progress).has_ended else "new"
-        calls = self._batches.open(record, tag_of(record.batch_id), uuid4().hex, made_ms, how)  # type: ignore[arg-type]
+        calls = self._batches.open_batch(record, tag_of(record.batch_id), uuid4().hex, made_ms, how)  # type: ignore[arg-type]
         await self._service.drive(calls)
 
     async def _sweep(self) -> None:

@@ -105,8 +105,9 @@ async def create(call: Call) -> Response:
         )
         await asyncio.to_thread(upload.end)
         await asyncio.to_thread(disk.keep, about)
-    finally:
+    except BaseException:
         await asyncio.shield(asyncio.to_thread(form.drop))
+        raise
     return json_reply(file_object(about))
 
 

@@ -16,6 +16,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from local_llm_service.producers.http.batches.disk import Disk, Upload
 from local_llm_service.worker.errors import InvalidRequest, TooLarge
 
+#: The longest pause in an upload, and all of it; seconds.
+SILENT_SECONDS, WHOLE_SECONDS = 60.0, 3600.0
 #: What is gathered before it is written.
 PIECE_BYTES: Final = 1024 * 1024
 #: Bounds of what is not the file: parts, each one's content and headers, and all together.
@@ -52,7 +54,7 @@ class FileForm:
         Raises InvalidRequest, TooLarge, FilesUnavailable.
         """
         total = 0
-        async for piece in body:
+        async for piece in _lively(body):
             total += len(piece)
             if total > self._most + FORM_BYTES:
                 raise too_large(self._most)
@@ -152,6 +154,19 @@ class FileForm:
 
     def _form_ends(self) -> None:
         self._has_ended = True
+
+
+async def _lively(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The body, as long as it comes. Raises InvalidRequest where it does not."""
+    end = asyncio.get_running_loop().time() + WHOLE_SECONDS
+    try:
+        while True:
+            left = end - asyncio.get_running_loop().time()
+            yield await asyncio.wait_for(anext(body), min(SILENT_SECONDS, left))
+    except StopAsyncIteration:
+        return
+    except TimeoutError:
+        raise InvalidRequest("the body does not come to its end", "Send it faster.") from None
 
 
 def too_large(most: int) -> TooLarge:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from time import time
+from itertools import count
+from time import sleep, time
 from typing import Any, Final
 from uuid import uuid4
 
@@ -17,6 +19,7 @@ from local_llm_service.producers.http.openai.chat_reply import Facts
 from local_llm_service.producers.http.problems import problem_of
 from local_llm_service.producers.http.reading import as_object, strict_json
 from local_llm_service.producers.job_core import task_of
+from local_llm_service.tasks.outcome import place_of
 from local_llm_service.worker.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -26,7 +29,12 @@ from local_llm_service.worker.errors import (
     UnsupportedUrl,
 )
 
+logger = logging.getLogger(__name__)
+
 _MEMBERS: Final = frozenset({"custom_id", "method", "url", "body"})
+#: After so many lines, about a millisecond of work, other threads get their turn.
+LINES_AT_ONCE, PAUSE_SECONDS = 5, 0.0002
+_READ = count()
 #: The shortest time that a line is still given, seconds.
 _LEAST_SECONDS: Final = 0.1
 
@@ -45,6 +53,9 @@ class LinePlan:
 
     def read(self, text: bytes | None) -> Reading:
         """See Reads."""
+        if next(_READ) % LINES_AT_ONCE == 0:
+            # Else this thread holds up the event loop beside it, 5 ms at a time.
+            sleep(PAUSE_SECONDS)
         custom_id = None
         try:
             line = self._line(text)
@@ -120,9 +131,15 @@ class LineForm:
 
     def answered(self, line_job: LineJob, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """See Form."""
+        custom_id, task_id = line_job.entry.custom_id, line_job.task_id
         facts = Facts(int(time()), "flex", self.digests())
-        body = ENDPOINTS[self.batch.endpoint].reply(answer, facts, line_job.context)
-        return _line(line_job.entry.custom_id, line_job.task_id, 200, body)
+        try:
+            body = ENDPOINTS[self.batch.endpoint].reply(answer, facts, line_job.context)
+        except Exception as error:  # noqa: BLE001  # else one line would hold up all others for ever
+            logger.error("an answer of a batch cannot be written: %s", place_of(error))
+            problem = problem_of(error, task_id)
+            return _line(custom_id, task_id, problem.status, problem.body)
+        return _line(custom_id, task_id, 200, body)
 
     def failed(self, ids: Mapping[str, str | None], error: ServiceError) -> Mapping[str, Any]:
         """See Form."""

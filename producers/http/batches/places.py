@@ -129,7 +129,8 @@ def kept_records(disk: Disk) -> list[BatchRecord]:
     """The batches on the disk, without those that ended long ago: their folders are dropped."""
     found = []
     for folder in disk.batch_folders():
-        record = kept_record(folder)
+        with ready():
+            record = kept_record(folder)
         if record is None:
             continue
         ended_at = Progress.of(record.progress).ended_at

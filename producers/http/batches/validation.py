@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -46,8 +45,6 @@ def validate(source: Source, plan: LinePlan, is_wanted: Callable[[], bool]) -> F
             _look(line, plan, found, seen, models)
             if len(found.errors) >= ERRORS_MOST:
                 break
-            # Else this thread would hold up the event loop beside it, 5 ms at a time.
-            time.sleep(0)
     except InvalidRequest as error:  # its message names the file
         found.add("unreadable_file", error.message.rsplit(": ", 1)[-1])
     if found.total == 0 and not found.errors:

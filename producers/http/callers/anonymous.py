@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
+from local_llm_service.producers.http.callers.hosts import is_loopback_name
 from local_llm_service.worker.settings import Settings
 
 
@@ -14,9 +13,4 @@ def may_be_anonymous(settings: Settings) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether an address can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback_name(f"[{host}]" if ":" in host else host)

@@ -59,6 +59,10 @@ class KeyRing:
             raise rate_limited("the rate of this API key is used up", checked.wait_seconds)
         return caller
 
+    async def needs_key(self) -> bool:
+        """Whether a request needs a key. Raises BrokerUnreachable where nobody can know."""
+        return not await self._is_open()
+
     async def _anonymous(self) -> Caller:
         if not await self._is_open():
             raise Unauthorized("an API key is needed, and none that holds was sent")

@@ -22,6 +22,8 @@ def _kind(name: str) -> str:
 
 #: The options of every kind, which stand beside `args`.
 OPTIONS = frozenset(JobRequest.model_fields)
+#: All that stands there.
+_BESIDE = OPTIONS | {"kind", "webhook"}
 
 
 class JobBody(BaseModel):
@@ -43,8 +45,12 @@ class JobBody(BaseModel):
 
     def asked(self) -> Asked:
         """The call. Raises InvalidRequest for an option among the arguments."""
-        for name in sorted(OPTIONS & self.args.keys()):
-            raise InvalidRequest(f"args.{name}: belongs beside args, as every kind has it")
+        for name in sorted(_BESIDE & self.args.keys()):
+            raise InvalidRequest(f"args.{name}: belongs beside args")
+        if "task_id" in self.args:
+            raise InvalidRequest(
+                "args.task_id: the service names its jobs", "Send an Idempotency-Key."
+            )
         options = {name: getattr(self, name) for name in OPTIONS}
         given = {name: value for name, value in options.items() if value is not None}
         return Asked(self.kind, {**self.args, **given})
@@ -52,7 +58,7 @@ class JobBody(BaseModel):
 
 def own_words(name: str, path: str) -> str:
     """A kind's field as the body has it."""
-    return f"{name}{path}" if name in OPTIONS else f"args.{name}{path}"
+    return f"{name}{path}" if name in _BESIDE else f"args.{name}{path}"
 
 
 def digest_of(asked: Asked, webhook: str | None) -> str:

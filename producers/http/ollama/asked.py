@@ -63,7 +63,7 @@ def in_ollamas_words(error: InvalidRequest, body: ChatBody | GenerateBody) -> In
 def _shared(body: ChatBody | GenerateBody, most_tokens: int) -> dict[str, Any]:
     arguments = {"model": body.model, **body.given.arguments(most_tokens)}
     if body.format is not None:
-        arguments["response_format"] = _response_format(body.format)
+        arguments |= {"response_format": _response_format(body.format), "allow_cut_json": True}
     if body.logprobs:
         arguments |= {"logprobs": True, "top_logprobs": body.top_logprobs or 0}
     return arguments

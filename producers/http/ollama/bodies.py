@@ -93,7 +93,7 @@ class Body(BaseModel):
         return alive is not None and (alive == 0 or bool(_NO_TIME.fullmatch(str(alive))))
 
 
-class _Completing(Body):
+class Completing(Body):
     """What chat and generate share.
 
     Nothing is ever cut, whatever `truncate` and `shift` say: a prompt that is too long is refused.
@@ -116,14 +116,14 @@ class _Completing(Body):
         return self.stream is not False
 
 
-class ChatBody(_Completing):
+class ChatBody(Completing):
     """POST /api/chat. Without messages it asks only for the model to be loaded."""
 
     messages: list[dict[str, Any]] | None = None
     tools: list[dict[str, Any]] | None = None
 
 
-class GenerateBody(_Completing):
+class GenerateBody(Completing):
     """POST /api/generate. Without a prompt it asks only for the model to be loaded.
 
     The prompt always goes through the model's template, with `system` as the system message.

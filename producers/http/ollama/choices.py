@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from local_llm_service.producers.http.call import Call
-from local_llm_service.producers.http.ollama.bodies import Body
+from local_llm_service.producers.http.known_models import check_model
+from local_llm_service.producers.http.ollama.bodies import Body, Completing
 from local_llm_service.producers.http.ollama.models import known
-from local_llm_service.producers.http.ollama.options import Options
 from local_llm_service.producers.http.service import HttpService
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.store.keys import PRIORITIES
@@ -43,21 +43,29 @@ def left_out(body: Body) -> dict[str, str]:
     return {"X-Local-LLM-Ignored": ", ".join(names[:MOST_NAMES])} if names else {}
 
 
-async def check_context(service: HttpService, model: str, options: Options) -> None:
-    """Refuse a larger context than workers run the model with. Raises InvalidRequest."""
-    if options.num_ctx is None:
+async def check(service: HttpService, body: Body) -> None:
+    """Refuse what only the model can tell to be wrong. Raises ModelMissing and InvalidRequest."""
+    await check_model(service, body.model)
+    await _check_context(service, body.model, body.given.num_ctx)
+    if isinstance(body, Completing):
+        await _check_thinking(service, body.model, body.think)
+
+
+async def _check_context(service: HttpService, model: str, num_ctx: int | None) -> None:
+    """Refuse a larger context than workers run the model with."""
+    if num_ctx is None:
         return
     row = await known(service, model)
     most = None if row is None else row["num_ctx"]
-    if most is not None and options.num_ctx > most:
+    if most is not None and num_ctx > most:
         raise InvalidRequest(
             f"options.num_ctx: workers run this model with a context of {most} tokens",
             "Leave it out: the whole context is always used, and nothing is cut.",
         )
 
 
-async def own_thinking(service: HttpService, model: str, think: object) -> None:
-    """Refuse to switch off the thinking of a model that thinks. Raises InvalidRequest."""
+async def _check_thinking(service: HttpService, model: str, think: object) -> None:
+    """Refuse to switch off the thinking of a model that thinks."""
     if think is not False:
         return
     row = await known(service, model)

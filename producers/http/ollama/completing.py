@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from starlette.responses import Response
 
 from local_llm_service.producers.http.asking import Asked, JobStream, answer, error_of, stream
-from local_llm_service.producers.http.call import Call, ClientGone
+from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import KEEP_ALIVE_SECONDS, EventStream
+from local_llm_service.producers.http.first_event import begun
 from local_llm_service.producers.http.ollama.asked import (
     asked_by_chat,
     asked_by_generate,
     in_ollamas_words,
 )
 from local_llm_service.producers.http.ollama.bodies import ChatBody, GenerateBody
-from local_llm_service.producers.http.ollama.choices import (
-    check_context,
-    choices,
-    left_out,
-    own_thinking,
-)
+from local_llm_service.producers.http.ollama.choices import check, choices, left_out
 from local_llm_service.producers.http.ollama.models import there
 from local_llm_service.producers.http.ollama.records import Records, calls_in
 from local_llm_service.producers.http.problems import problem_of
 from local_llm_service.producers.http.replies import answer_headers, encoded, json_reply
 from local_llm_service.producers.stream_event import StreamEvent
+from local_llm_service.tasks.answer import Answer
 from local_llm_service.worker.errors import InternalError, InvalidRequest, ServiceError
 
 NDJSON = "application/x-ndjson"
@@ -67,8 +63,7 @@ async def _only_load(call: Call, body: ChatBody | GenerateBody, records: Records
 async def _reply(
     call: Call, body: ChatBody | GenerateBody, records: Records, asked: Asked
 ) -> Response:
-    await check_context(call.service, body.model, body.given)
-    await own_thinking(call.service, body.model, body.think)
+    await check(call.service, body)
     asked = Asked(asked.kind, asked.arguments | choices(call))
     try:
         if body.is_streamed:
@@ -80,75 +75,51 @@ async def _reply(
 
 
 async def _streamed(
-    call: Call, records: Records, begun: JobStream, headers: Mapping[str, str]
+    call: Call, records: Records, job: JobStream, headers: Mapping[str, str]
 ) -> Response:
-    """The reply begins with the first event, as Ollama's does: an early failure has its status.
+    """The reply begins with the first event, as Ollama's does.
 
     Where none comes for long, an empty piece keeps the connection alive; clients add nothing to
     their text then.
     """
-    events = begun.events
-    first = asyncio.ensure_future(anext(events))
-    gone = asyncio.create_task(call.gone())
-    try:
-        await asyncio.wait(
-            (first, gone), timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED
-        )
-        if gone.done() and not first.done():
-            raise ClientGone
-        if first.done() and (event := first.result()).type in ("failed", "cancelled"):
-            raise error_of(event)
-    except BaseException:
-        await _end(first, events)
-        raise
-    finally:
-        gone.cancel()
+    events = await begun(call, job.events, KEEP_ALIVE_SECONDS)
     return EventStream(
         call,
-        _lines(first, events, records),
+        _lines(events, records),
         media_type=NDJSON,
-        headers={"X-Local-LLM-Task-Id": begun.job.id, **headers},
+        headers={"X-Local-LLM-Task-Id": job.job.id, **headers},
         keep_alive=_line(records.piece("")),
         seconds=KEEP_ALIVE_SECONDS,
     )
 
 
 async def _lines(
-    first: asyncio.Future[Event], events: AsyncIterator[Event], records: Records
+    events: AsyncGenerator[Event, None], records: Records
 ) -> AsyncGenerator[bytes, None]:
     """A line for each piece; the last one is a record with `done`, or an error: never silence."""
     try:
-        event = await first
-        while event.type == "text":
-            yield _line(records.piece(event.text))
-            event = await anext(events)
-        if event.answer is None:
-            yield _error_line(error_of(event))
-            return
-        found = event.answer.model_dump(mode="json")
-        if found["logprobs"] or calls_in(found):
-            yield _line(records.piece("", calls_in(found), found["logprobs"] or ()))
-        yield _line(records.last(found))
+        async with aclosing(events):
+            async for event in events:
+                if event.type == "text":
+                    yield _line(records.piece(event.text))
+                    continue
+                if event.answer is None:
+                    raise error_of(event)
+                for record in _ending(event.answer, records):
+                    yield _line(record)
+                return
+        raise InternalError("the stream has no end")
     except ServiceError as error:
-        yield _error_line(error)
-    except StopAsyncIteration:
-        yield _error_line(InternalError("the stream has no end"))
-    finally:
-        await _end(first, events)
+        yield _line({"error": problem_of(error).error_object["message"]})
 
 
-async def _end(first: asyncio.Future[Event], events: AsyncIterator[Event]) -> None:
-    """Leave a stream, whose job then has nobody who attends."""
-    first.cancel()
-    with suppress(asyncio.CancelledError, Exception):
-        await first
-    if isinstance(events, AsyncGenerator):
-        await events.aclose()
+def _ending(answer: Answer, records: Records) -> Iterator[dict[str, Any]]:
+    """What comes after the text: calls and log probabilities, which come with the answer."""
+    found = answer.model_dump(mode="json")
+    if found["logprobs"] or calls_in(found):
+        yield records.piece("", calls_in(found), found["logprobs"] or ())
+    yield records.last(found)
 
 
 def _line(record: dict[str, Any]) -> bytes:
     return encoded(record) + b"\n"
-
-
-def _error_line(error: ServiceError) -> bytes:
-    return _line({"error": problem_of(error).error_object["message"]})

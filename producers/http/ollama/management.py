@@ -121,6 +121,8 @@ async def _passed_on(call: Call, path: str, body: bytes | _Upload | None) -> Res
                 raise upload.error from None
             raise StreamBroken("the exchange with Ollama broke off") from None
         exits.callback(reply.close)
+        if call.request.method == "HEAD":
+            return Response(status_code=reply.status)
         media_type = reply.headers.get("Content-Type", "application/json")
         stream = EventStream(
             call, _parts(reply, exits.pop_all()), media_type=media_type, keep_alive=b""

@@ -30,7 +30,7 @@ async def running(_: Call) -> Response:
 
 async def tags(call: Call) -> Response:
     """All models."""
-    return json_reply({"models": [_listed(row) for row in await call.service.models()]})
+    return json_reply({"models": [listed(row) for row in await call.service.models()]})
 
 
 async def show(call: Call) -> Response:
@@ -40,30 +40,13 @@ async def show(call: Call) -> Response:
     if not name:
         raise InvalidRequest("model: is required")
     row = await there(call.service, name)
-    facts = _facts(row)
-    architecture = facts.get("architecture") or "unknown"
-    info = {
-        "general.architecture": architecture,
-        "general.parameter_count": facts.get("parameter_count"),
-        f"{architecture}.context_length": _context(row),
-        f"{architecture}.embedding_length": facts.get("embedding_length"),
-    }
-    return json_reply(
-        {
-            **{"modelfile": "", "parameters": "", "template": ""},
-            "details": _details(row),
-            "model_info": {name: value for name, value in info.items() if value is not None},
-            "tensors": [],
-            "capabilities": facts.get("capabilities") or ["completion"],
-            "modified_at": row["modified_at"] or NO_TIME,
-        }
-    )
+    return json_reply(shown(row))
 
 
 async def ps(call: Call) -> Response:
     """The models that are in the memory of a worker's Ollama."""
     return json_reply(
-        {"models": [_loaded(row) for row in await call.service.models() if row["loaded"]]}
+        {"models": [in_memory(row) for row in await call.service.models() if row["loaded"]]}
     )
 
 
@@ -73,7 +56,7 @@ async def version(call: Call) -> Response:
     versions = [one["ollama_version"] for one in workers if one["ollama_version"]]
     if not versions:
         raise _nobody()
-    return json_reply({"version": min(versions, key=_numbers)})
+    return json_reply({"version": oldest(versions)})
 
 
 async def known(service: HttpService, model: str) -> Row | None:
@@ -102,7 +85,8 @@ def _nobody() -> OllamaUnreachable:
     )
 
 
-def _listed(row: Row) -> dict[str, Any]:
+def listed(row: Row) -> dict[str, Any]:
+    """A model in the reply of /api/tags."""
     facts = _facts(row)
     details = _details(row) | {
         "context_length": _context(row) or 0,
@@ -115,7 +99,28 @@ def _listed(row: Row) -> dict[str, Any]:
     }
 
 
-def _loaded(row: Row) -> dict[str, Any]:
+def shown(row: Row) -> dict[str, Any]:
+    """The reply of /api/show."""
+    facts = _facts(row)
+    architecture = facts.get("architecture") or "unknown"
+    info = {
+        "general.architecture": architecture,
+        "general.parameter_count": facts.get("parameter_count"),
+        f"{architecture}.context_length": _context(row),
+        f"{architecture}.embedding_length": facts.get("embedding_length"),
+    }
+    return {
+        **{"modelfile": "", "parameters": "", "template": ""},
+        "details": _details(row),
+        "model_info": {name: value for name, value in info.items() if value is not None},
+        "tensors": [],
+        "capabilities": facts.get("capabilities") or ["completion"],
+        "modified_at": row["modified_at"] or NO_TIME,
+    }
+
+
+def in_memory(row: Row) -> dict[str, Any]:
+    """A model in the reply of /api/ps."""
     loaded = row["loaded"]
     return {
         **{"name": row["name"], "model": row["name"], "size": loaded["size_bytes"]},
@@ -142,6 +147,11 @@ def _context(row: Row) -> int | None:
 
 def _facts(row: Row) -> dict[str, Any]:
     return row["facts"] or {}
+
+
+def oldest(versions: list[str]) -> str:
+    """The lowest of these versions."""
+    return min(versions, key=_numbers)
 
 
 def _numbers(version: str) -> tuple[list[int], str]:

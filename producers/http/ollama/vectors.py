@@ -10,7 +10,7 @@ from starlette.responses import Response
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.many_texts import Vectors, vectors_of
 from local_llm_service.producers.http.ollama.bodies import EmbedBody, EmbeddingsBody
-from local_llm_service.producers.http.ollama.choices import check_context, choices
+from local_llm_service.producers.http.ollama.choices import check, choices
 from local_llm_service.producers.http.ollama.models import there
 from local_llm_service.producers.http.ollama.records import NANOSECONDS
 from local_llm_service.producers.http.replies import json_reply
@@ -47,7 +47,7 @@ async def embeddings(call: Call) -> Response:
 async def _vectors(
     call: Call, body: EmbedBody | EmbeddingsBody, texts: str | list[str], dimensions: int | None
 ) -> Vectors:
-    await check_context(call.service, body.model, body.given)
+    await check(call.service, body)
     options: dict[str, Any] = {"model": body.model, **choices(call)}
     if dimensions:
         options["dimensions"] = dimensions

@@ -15,7 +15,7 @@ from typing import Any, Final
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.reading import as_object
-from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.request import JobRequest, Priority
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.store.keys import PRIORITIES
 
@@ -29,8 +29,12 @@ SAY_NOTHING: Final = frozenset(
         *("stream_options", "user"),
     }
 )
+#: Those among them that are texts.
+_TEXTS: Final = frozenset(
+    {"prompt_cache_key", "prompt_cache_retention", "safety_identifier", "user"}
+)
 #: OpenAI's tiers as our queues.
-TIERS: Final[Mapping[str, str]] = {
+TIERS: Final[Mapping[str, Priority]] = {
     "priority": "high",
     "fast": "high",
     "default": "normal",
@@ -63,7 +67,10 @@ class Dialect:
         """
         found: dict[str, Any] = {}
         for name, value in as_object(body).items():
-            if value is None or name in SAY_NOTHING or self._says_nothing(name, value):
+            if value is None or self._says_nothing(name, value):
+                continue
+            if name in SAY_NOTHING:
+                _check_type(name, value)
                 continue
             if name in self.taken or name in OUR_OPTIONS:
                 found.setdefault(name, value)
@@ -98,6 +105,18 @@ class Dialect:
             raise type(error)(message, error.hint) from None
 
 
+def _check_type(name: str, value: Any) -> None:
+    """Raise InvalidRequest for a member that says nothing and yet is no such one."""
+    if name == "metadata" and not (
+        isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+    ):
+        raise InvalidRequest("metadata: must be an object of texts")
+    if name in _TEXTS and not isinstance(value, str):
+        raise InvalidRequest(f"{name}: must be a text")
+    if name == "store" and not isinstance(value, bool):
+        raise InvalidRequest("store: must be true or false")
+
+
 def kind_options(request: type[JobRequest], *without: str) -> frozenset[str]:
     """The names of a kind's own arguments."""
     shared = JobRequest.model_fields.keys()
@@ -125,7 +144,8 @@ def queued(caller: Caller, asked: Asked) -> Asked:
 
 def tier_of(asked: Asked) -> str:
     """The tier of a call's queue, in OpenAI's words."""
-    return _TIER_OF.get(asked.arguments.get("priority", "normal"), "default")
+    priority = asked.arguments.get("priority", "normal")
+    return _TIER_OF.get(priority, "default") if isinstance(priority, str) else "default"
 
 
 def flag(body: Mapping[str, Any], name: str) -> bool:

@@ -6,15 +6,14 @@ from functools import partial
 
 from starlette.responses import Response
 
+from local_llm_service.producers.http.asking import answer
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.openai.asked import (
-    answers,
     facts_of,
     model_of,
-    placed,
     streamed,
 )
-from local_llm_service.producers.http.openai.body import flag, wants_usage
+from local_llm_service.producers.http.openai.body import flag, queued, wants_usage
 from local_llm_service.producers.http.openai.chat_reply import completion_of
 from local_llm_service.producers.http.openai.chat_request import CHAT, asked_of
 from local_llm_service.producers.http.openai.chat_stream import ChatChunks
@@ -32,13 +31,13 @@ async def chat_completions(call: Call) -> Response:
     body = as_object(await call.json())
     is_stream, with_usage = flag(body, "stream"), wants_usage(body)
     with CHAT.own_names():
-        asked = await placed(call, asked_of(body))
+        asked = queued(call.caller, asked_of(body))
         facts = await facts_of(call, asked)
         if is_stream:
             model = await model_of(call, asked)
             chunks = partial(ChatChunks, model=model, facts=facts, with_usage=with_usage)
             return await streamed(call, asked, chunks)
-        (found,) = await answers(call, [asked])
+        found = await answer(call, asked)
     return json_reply(completion_of(found, facts), headers=answer_headers(found))
 
 

@@ -44,8 +44,17 @@ class ChatChunks:
     """`chat.completion.chunk`s of one job. Calls and log probabilities come with the answer."""
 
     def __init__(self, task_id: str, model: str, facts: Facts, *, with_usage: bool) -> None:
-        self._task_id, self._model = task_id, model
-        self._facts, self._with_usage = facts, with_usage
+        self._shared = {
+            "id": completion_id(task_id),
+            "object": "chat.completion.chunk",
+            "created": facts.created,
+            "model": model,
+            "system_fingerprint": fingerprint_of(model, facts),
+            "service_tier": facts.tier,
+        }
+        if with_usage:
+            self._shared["usage"] = None
+        self._with_usage = with_usage
 
     def begin(self) -> Iterator[dict[str, Any]]:
         yield self._chunk([_choice({"role": "assistant", "content": "", "refusal": None})])
@@ -54,26 +63,15 @@ class ChatChunks:
         yield self._chunk([_choice({"content": piece})])
 
     def end(self, answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        self._model = answer["model"]
         for place, call in enumerate(calls_of(answer["message"])):
             yield self._chunk([_choice({"tool_calls": [{"index": place, **call}]})])
         last = _choice({}, answer["finish_reason"], logprobs_of(answer))
-        yield {**self._chunk([last]), "local": local_of(answer)}
+        yield self._chunk([last]) | {"local": local_of(answer)}
         if self._with_usage:
-            yield {**self._chunk([]), "usage": usage_of(answer["usage"])}
+            yield self._chunk([]) | {"usage": usage_of(answer["usage"])}
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        usage = {"usage": None} if self._with_usage else {}
-        return {
-            "id": completion_id(self._task_id),
-            "object": "chat.completion.chunk",
-            "created": self._facts.created,
-            "model": self._model,
-            "choices": choices,
-            "system_fingerprint": fingerprint_of(self._model, self._facts),
-            "service_tier": self._facts.tier,
-            **usage,
-        }
+        return self._shared | {"choices": choices}
 
 
 def _choice(
@@ -85,8 +83,12 @@ def _choice(
 async def written(
     events: AsyncGenerator[StreamEvent[Any], None], chunks: Chunks
 ) -> AsyncGenerator[bytes, None]:
-    """A job's events as server-sent ones. They end with `[DONE]` or with an error."""
+    """A job's events as server-sent ones. They end with `[DONE]` or with an error.
+
+    `events` is read to its end: a reader that stops before has left its job.
+    """
     has_begun, given = False, []
+    error: ServiceError | None = StreamBroken("the stream ended before the answer")
     try:
         async for event in events:
             if not has_begun and event.type in ("text", "end"):
@@ -97,21 +99,25 @@ async def written(
                 given.append(event.text)
                 for chunk in chunks.text(event.text):
                     yield _event(chunk)
-            elif event.answer is not None:
-                answer = event.answer.model_dump(mode="json")
-                if _encoded("".join(given)) != _encoded(text_of(answer)):
-                    raise StreamBroken("the answer differs from the text that was sent")
-                for chunk in chunks.end(answer):
-                    yield _event(chunk)
-                yield sse("[DONE]")
-                return
+            elif event.answer is None:
+                error = error_of(event)
             else:
-                raise error_of(event)
-        raise StreamBroken("the stream ended before the answer")
-    except ServiceError as error:
-        yield _event({"error": problem_of(error).error_object})
+                answer = event.answer.model_dump(mode="json")
+                error = _differs("".join(given), answer)
+                for chunk in chunks.end(answer) if error is None else ():
+                    yield _event(chunk)
+    except ServiceError as raised:
+        error = raised
     finally:
         await events.aclose()
+    yield sse("[DONE]") if error is None else _event({"error": problem_of(error).error_object})
+
+
+def _differs(given: str, answer: Mapping[str, Any]) -> StreamBroken | None:
+    """The error for a stream whose text is not the answer's; its reader has believed it."""
+    if _encoded(given) == _encoded(text_of(answer)):
+        return None
+    return StreamBroken("the answer differs from the text that was sent")
 
 
 def _encoded(text: str) -> bytes:

@@ -13,14 +13,13 @@ from starlette.responses import Response
 
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.many_answers import answers
 from local_llm_service.producers.http.openai.asked import (
-    answers,
     facts_of,
     model_of,
-    placed,
     streamed,
 )
-from local_llm_service.producers.http.openai.body import Dialect, flag, wants_usage
+from local_llm_service.producers.http.openai.body import Dialect, flag, queued, wants_usage
 from local_llm_service.producers.http.openai.chat_reply import (
     Facts,
     fingerprint_of,
@@ -109,8 +108,10 @@ class TextChunks:
     """`text_completion`s of one job, each with a piece of its text."""
 
     def __init__(self, task_id: str, model: str, facts: Facts, *, with_usage: bool) -> None:
-        self._task_id, self._model = task_id, model
-        self._facts, self._with_usage = facts, with_usage
+        self._shared = _object(task_id, model, facts)
+        if with_usage:
+            self._shared["usage"] = None
+        self._with_usage = with_usage
 
     def begin(self) -> Iterator[dict[str, Any]]:
         return iter(())
@@ -119,14 +120,12 @@ class TextChunks:
         yield self._chunk([_choice(piece)])
 
     def end(self, answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        self._model = answer["model"]
-        yield {**self._chunk([_choice("", 0, answer)]), "local": local_of(answer)}
+        yield self._chunk([_choice("", 0, answer)]) | {"local": local_of(answer)}
         if self._with_usage:
-            yield {**self._chunk([]), "usage": usage_of(answer["usage"])}
+            yield self._chunk([]) | {"usage": usage_of(answer["usage"])}
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        usage = {"usage": None} if self._with_usage else {}
-        return {**_object(self._task_id, self._model, self._facts), "choices": choices, **usage}
+        return self._shared | {"choices": choices}
 
 
 def _object(task_id: str, model: str, facts: Facts) -> dict[str, Any]:
@@ -174,7 +173,7 @@ async def completions(call: Call) -> Response:
     asked = asked_of(body)
     if is_stream and len(asked) > 1:
         raise InvalidRequest("stream: one prompt at a time can be streamed")
-    asked = [await placed(call, one) for one in asked]
+    asked = [queued(call.caller, one) for one in asked]
     facts = await facts_of(call, asked[0])
     with COMPLETION.own_names():
         if is_stream:

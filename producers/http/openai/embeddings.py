@@ -14,8 +14,7 @@ from starlette.responses import Response
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.many_texts import vectors_of
-from local_llm_service.producers.http.openai.asked import placed
-from local_llm_service.producers.http.openai.body import Dialect
+from local_llm_service.producers.http.openai.body import Dialect, queued
 from local_llm_service.producers.http.openai.schemas import EmbeddingList, EmbeddingsBody
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.reading import as_object
@@ -81,7 +80,7 @@ async def embeddings(call: Call) -> Response:
     """The vectors of a text or of several."""
     body = as_object(await call.json())
     encoding = encoding_of(body)
-    asked = await placed(call, asked_of(body))
+    asked = queued(call.caller, asked_of(body))
     options = {**asked.arguments}
     found = await vectors_of(call, options.pop("input"), options)
     parts = []

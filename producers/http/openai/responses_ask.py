@@ -8,6 +8,7 @@ from typing import Any
 
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.callers.caller import Caller
+from local_llm_service.producers.http.openai.body import TIERS, tier_of
 from local_llm_service.producers.http.openai.responses_items import items_of, messages_of
 from local_llm_service.producers.http.openai.responses_request import (
     ResponseRequest,
@@ -19,14 +20,6 @@ from local_llm_service.tasks.request import Priority
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.store.keys import PRIORITIES
 
-_PRIORITY_OF: Mapping[str, Priority] = {
-    "auto": "normal",
-    "default": "normal",
-    "flex": "low",
-    "priority": "high",
-    "fast": "high",
-}
-_TIER_OF: Mapping[Priority, str] = {"high": "priority", "normal": "default", "low": "flex"}
 #: Seconds of OpenAI's completion windows; "soonest" is no bound.
 _WINDOWS = {"2h": 7200.0, "8h": 28_800.0}
 _LOGPROBS = "message.output_text.logprobs"
@@ -78,37 +71,43 @@ def ask_of(
     _check(request)
     own = [] if request.input is None and before else items_of(request.input)
     items = [*map(dict, before), *own]
-    tools, choice = _tools(request.tools or []), request.tool_choice
-    tools, choice = _chosen(tools, choice)
     usual: Priority = "normal" if _window(request) is None else "low"
     priority = priority_of(request.priority, request.service_tier, caller, usual)
-    arguments: dict[str, Any] = {
-        "messages": messages_of(items, request.instructions),
-        "model": request.model,
-        "tools": tools,
-        "tool_choice": choice,
-        "parallel_tool_calls": request.parallel_tool_calls,
-        "response_format": _format(request.text),
-        "max_tokens": request.max_output_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "priority": priority,
-        "deadline_seconds": request.deadline_seconds or _window(request),
-        "cache": request.cache,
-        "cache_scope": request.cache_scope,
-    }
-    if request.top_logprobs is not None or _LOGPROBS in (request.include or ()):
-        arguments |= {"logprobs": True, "top_logprobs": request.top_logprobs}
-    given = {name: value for name, value in arguments.items() if value is not None}
+    arguments = {**_arguments(request, items), "priority": priority}
+    asked = Asked("chat", {name: one for name, one in arguments.items() if one is not None})
     return ResponseAsk(
-        Asked("chat", given),
+        asked,
         items,
-        _echo(request, priority),
+        _echo(request, asked),
         is_stored=request.store is not False,
         in_background=bool(request.background),
         streams=bool(request.stream),
         webhook=request.webhook,
     )
+
+
+def _arguments(request: ResponseRequest, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    tools, choice = _chosen(_tools(request.tools or []), request.tool_choice)
+    response_format = _format(request.text)
+    wants_json = response_format is not None and response_format.get("type") != "text"
+    wants_logprobs = request.top_logprobs is not None or _LOGPROBS in (request.include or ())
+    return {
+        "messages": messages_of(items, request.instructions),
+        "model": request.model,
+        "tools": tools,
+        "tool_choice": choice,
+        "parallel_tool_calls": request.parallel_tool_calls,
+        "response_format": response_format,
+        "allow_cut_json": True if wants_json else None,  # the status says so
+        "max_tokens": request.max_output_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "logprobs": True if wants_logprobs else None,
+        "top_logprobs": request.top_logprobs,
+        "deadline_seconds": request.deadline_seconds or _window(request),
+        "cache": request.cache,
+        "cache_scope": request.cache_scope,
+    }
 
 
 def _check(request: ResponseRequest) -> None:
@@ -135,7 +134,7 @@ def priority_of(
 ) -> Priority:
     """The queue of a call. Of one that names none, the usual, or the caller's where that is less
     urgent. Raises InvalidRequest for two that differ."""
-    chosen = priority if tier is None else _PRIORITY_OF[tier]
+    chosen = priority if tier is None else TIERS[tier]
     if chosen is None:
         return max(usual, caller.ceiling, key=PRIORITIES.index)
     if priority not in (None, chosen):
@@ -181,7 +180,7 @@ def _format(text: TextConfig | None) -> dict[str, Any] | None:
     return {"type": "json_schema", "json_schema": inner}
 
 
-def _echo(request: ResponseRequest, priority: Priority) -> dict[str, Any]:
+def _echo(request: ResponseRequest, asked: Asked) -> dict[str, Any]:
     """What the object says of the request, in the object's own names."""
     text = request.text
     return {
@@ -196,7 +195,7 @@ def _echo(request: ResponseRequest, priority: Priority) -> dict[str, Any]:
         "prompt_cache_key": request.prompt_cache_key,
         "reasoning": {"effort": None, "summary": None},
         "safety_identifier": request.safety_identifier,
-        "service_tier": _TIER_OF[priority],
+        "service_tier": tier_of(asked),
         "store": request.store is not False,
         "temperature": _DEFAULT_TEMPERATURE if request.temperature is None else request.temperature,
         "text": {

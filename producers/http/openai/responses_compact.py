@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from local_llm_service.producers.http.asking import Asked, answer
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.known_models import check_model
 from local_llm_service.producers.http.openai.responses_ask import own_words, priority_of
 from local_llm_service.producers.http.openai.responses_items import items_of, messages_of
 from local_llm_service.producers.http.openai.responses_kept import conversation_of
@@ -52,6 +53,7 @@ class CompactRequest(BaseModel):
 async def compact(call: Call) -> Response:
     """Compress a conversation."""
     request = await call.read(CompactRequest)
+    await check_model(call.service, request.model)
     before = await conversation_of(call, request.previous_response_id)
     own = [] if request.input is None and before else items_of(request.input)
     messages = messages_of([*before, *own], request.instructions)

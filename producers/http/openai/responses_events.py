@@ -131,7 +131,7 @@ class ResponseEvents:
     def _part(self, **members: Any) -> dict[str, Any]:
         return {"item_id": self._item_id, "output_index": 0, "content_index": 0, **members}
 
-    def _event(self, name: str, number: int, **members: Any) -> Iterator[bytes]:
+    def _event(self, name: str, number: int, /, **members: Any) -> Iterator[bytes]:
         if number <= self._after:
             return
         self._last = number

@@ -114,7 +114,10 @@ async def kept_response(call: Call, response_id: str) -> tuple[ResponseFacts, As
     """What is kept of a response of this caller's, and its job. Raises NotFound."""
     if not response_id.startswith(PREFIX):
         raise no_response()
-    job = own_job(call, response_id.removeprefix(PREFIX))
+    try:
+        job = own_job(call, response_id.removeprefix(PREFIX))
+    except NotFound:
+        raise no_response() from None
     text = await call.service.drive(stored.response(call.service.store.keys, job.id))
     if text is None:
         raise no_response()

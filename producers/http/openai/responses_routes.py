@@ -17,6 +17,7 @@ from local_llm_service.producers.http.asking import (
 )
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import EventStream
+from local_llm_service.producers.http.known_models import check_model
 from local_llm_service.producers.http.openai.responses_ask import ask_of
 from local_llm_service.producers.http.openai.responses_kept import (
     conversation_of,
@@ -61,11 +62,14 @@ async def create(call: Call) -> Response:
     ask = ask_of(request, call.caller, before)
     facts = ResponseFacts(call.caller.new_id(), int(time()), ask.echo, ask.items)
     facts.echo["model"] = request.model or await _default_model(call)
+    await check_model(call.service, request.model)
+    if ask.streams:
+        await call.open_stream()
     job = await submitted(call, ask, facts)
     headers = {"X-Local-LLM-Task-Id": job.id}
     if ask.streams:
         state = JobState.SUCCEEDED if has_answer(job) else JobState.QUEUED
-        return EventStream(call, await written(call, facts, job, state), headers=headers)
+        return EventStream(call, written(call, facts, job, state), headers=headers)
     if ask.in_background and not has_answer(job):
         return json_reply(pending(facts, "queued"), headers=headers)
     answer = await attended(call, job)
@@ -77,6 +81,8 @@ async def retrieve(call: Call) -> Response:
     query = call.read_query(RetrieveQuery)
     if query.starting_after is not None and not query.stream:
         raise InvalidRequest("starting_after: needs stream=true")
+    if query.stream:
+        await call.open_stream()
     facts, job = await _found(call)
     if not query.stream:
         return json_reply(await object_now(call, facts, job))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AsyncExitStack
 from typing import Any
+from weakref import finalize
 
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http.asking import error_of, followed
@@ -21,12 +21,14 @@ from local_llm_service.producers.http.openai.responses_events import (
 from local_llm_service.producers.http.openai.responses_object import ResponseFacts, status_of
 from local_llm_service.producers.http.problems import problem_of
 from local_llm_service.producers.stream_event import StreamEvent
-from local_llm_service.worker.errors import ServiceError, ShuttingDown, StreamBroken
+from local_llm_service.worker.errors import (
+    BrokerUnreachable,
+    ServiceError,
+    ShuttingDown,
+    StreamBroken,
+)
 from local_llm_service.worker.store.responses import number_text, told_run
 from local_llm_service.worker.store.states import ENDED, JobState
-
-#: A comment: what comes first may take long.
-_HELLO = b": response\n\n"
 
 
 class Told:
@@ -77,13 +79,13 @@ class Told:
         return number
 
 
-async def written(
+def written(
     call: Call, facts: ResponseFacts, job: AsyncJob[Any], state: JobState
 ) -> AsyncGenerator[bytes, None]:
     """The stream of a response that was just created, whose job is in this state."""
     told = Told(call, facts, None, is_stored=bool(facts.echo["store"]))
     events = unbroken(followed(call, job))
-    return await _begun(_pieces(call, job, events, told, ResponseEvents(facts), state))
+    return _attended(call, job, events, told, ResponseEvents(facts), state)
 
 
 async def resumed(
@@ -100,26 +102,10 @@ async def resumed(
         events = followed(call, job, f"{run}.{place.characters}")
     told = Told(call, facts, place, is_stored=True)
     writer = ResponseEvents(facts, -1 if after is None else after)
-    return await _begun(_pieces(call, job, events, told, writer, state))
+    return _attended(call, job, events, told, writer, state)
 
 
-async def _begun(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """The same pieces, the first of which is there: whoever goes away before it is sent has held
-    the job already, and so leaves it."""
-    first = await anext(pieces)
-
-    async def all_of_them() -> AsyncGenerator[bytes, None]:
-        try:
-            yield first
-            async for piece in pieces:
-                yield piece
-        finally:
-            await pieces.aclose()
-
-    return all_of_them()
-
-
-async def _pieces(
+def _attended(
     call: Call,
     job: AsyncJob[Any],
     events: AsyncGenerator[StreamEvent[Any], None],
@@ -127,38 +113,57 @@ async def _pieces(
     writer: ResponseEvents,
     state: JobState,
 ) -> AsyncGenerator[bytes, None]:
-    async with AsyncExitStack() as stack:
-        if not told.facts.echo["background"]:  # it is there for who reads it
-            await stack.enter_async_context(call.service.attendance.hold(job.id))
-        yield _HELLO
-        news = with_states(job, events, state)
-        stack.push_async_callback(news.aclose)
-        try:
-            async for piece in _told_pieces(job, news, told, writer, state):
-                yield piece
-        except ServiceError as error:
-            yield writer.broken(problem_of(error, call.request_id).error_object)
+    """The stream. Outside the background a job is there for those who read it."""
+    attendance, reader = call.service.attendance, object()
+    news = with_states(job, events, state)
+    if told.facts.echo["background"] or state in ENDED:
+        return _pieces(call, job, news, told, writer, state)
+
+    async def held() -> AsyncGenerator[bytes, None]:
+        async with attendance.hold(job.id, reader):
+            pieces = _pieces(call, job, news, told, writer, state)
+            try:
+                async for piece in pieces:
+                    yield piece
+            finally:
+                await pieces.aclose()
+
+    attendance.begin(job.id, reader)
+    stream = held()
+    # Should nobody ever read it: the client has gone already.
+    finalize(stream, attendance.leave, job.id, reader, quietly=True).atexit = False
+    return stream
 
 
-async def _told_pieces(
+async def _pieces(
+    call: Call,
     job: AsyncJob[Any],
     news: AsyncGenerator[StreamEvent[Any] | JobState, None],
     told: Told,
     writer: ResponseEvents,
     state: JobState,
 ) -> AsyncGenerator[bytes, None]:
-    for piece in writer.begin():
-        yield piece
-    if state not in ENDED and status_of(state) == "in_progress":
-        for piece in writer.run():
+    try:
+        for piece in writer.begin():
             yield piece
-    async for one in news:
-        for piece in await _said(job, one, told, writer):
-            yield piece
+        if state not in ENDED and status_of(state) == "in_progress":
+            for piece in writer.run():
+                yield piece
+        async for one in news:
+            for piece in await _said(call, job, one, told, writer):
+                yield piece
+    except ServiceError as error:
+        yield writer.broken(problem_of(error, call.request_id).error_object)
+    finally:
+        await news.aclose()
 
 
 async def _said(
-    job: AsyncJob[Any], one: StreamEvent[Any] | JobState, told: Told, writer: ResponseEvents
+    call: Call,
+    job: AsyncJob[Any],
+    one: StreamEvent[Any] | JobState,
+    told: Told,
+    writer: ResponseEvents,
 ) -> Iterator[bytes]:
     if isinstance(one, JobState):
         return writer.run() if status_of(one) == "in_progress" else iter(())
@@ -170,13 +175,13 @@ async def _said(
         return iter(()) if new is None else writer.text(*new)
     if one.answer is not None:
         return writer.end(one.answer.model_dump(mode="json"))
-    return writer.fail(await _own_error(job, one))
+    return writer.fail(await _own_error(call, job, one))
 
 
-async def _own_error(job: AsyncJob[Any], event: StreamEvent[Any]) -> ServiceError:
+async def _own_error(call: Call, job: AsyncJob[Any], event: StreamEvent[Any]) -> ServiceError:
     """The error that a job has ended with. Raises one that is this stream's, not the job's."""
-    error = error_of(event)
-    is_the_streams = isinstance(error, ShuttingDown) or (
+    error = call.service.attendance.explained(job.id, error_of(event))
+    is_the_streams = isinstance(error, ShuttingDown | BrokerUnreachable) or (
         isinstance(error, StreamBroken) and await job.status() is not JobState.FAILED
     )
     if is_the_streams:

@@ -45,7 +45,7 @@ class OurOptions(_Sent):
     service_tier: _Tier | None = Field(None, description="The queue: high, normal or low")
     priority: Priority | None = Field(None, description="The queue, in this service's words")
     cache: bool | None = None
-    cache_scope: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    cache_scope: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     deadline_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
     user: str | None = None
     metadata: dict[str, str] | None = None
@@ -139,10 +139,10 @@ class JsonSchemaFormat(_Sent):
 
 
 class ResponseFormat(_Sent):
-    """Text, any JSON object, or JSON by a schema."""
+    """Text, any JSON object, or JSON by a schema, which counts for nothing elsewhere."""
 
     type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchemaFormat | None = None
+    json_schema: JsonSchemaFormat | Any = None
 
 
 class ChatCompletionBody(SampledOptions):

@@ -92,7 +92,7 @@ def _statuses(operation: Operation) -> set[int]:
     statuses = {400, 403, 500, 503}
     if not operation.public:
         statuses |= {401, 429}
-    if "{" in operation.path or operation.method == "POST":
+    if "{" in operation.path or operation.method == "POST" or operation.query is not None:
         statuses.add(404)
     if operation.method == "POST":
         statuses |= {410, 413, 422, 502, 504}

@@ -16,6 +16,7 @@ from local_llm_service.producers.http.pages.examples import EXAMPLES, Example
 from local_llm_service.producers.http.pages.words import (
     ABOUT,
     ANSWER_HEADERS,
+    MAKES,
     PATH_WORDS,
     REQUEST_HEADERS,
     STATUS_WORDS,
@@ -24,6 +25,9 @@ from local_llm_service.producers.http.pages.words import (
 from local_llm_service.tasks.request import JobRequest
 
 Json = dict[str, Any]
+
+#: Each event has a name, a place and data: no schema of 3.1 says what a stream of them holds.
+EVENTS = "text/event-stream"
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _NO_EXAMPLE = Example()
@@ -36,7 +40,7 @@ def document(operations: Sequence[Operation], *, version: str, needs_key: bool) 
     models = Models(operations)
     paths: dict[str, Json] = {}
     for one in operations:
-        described = _Described(one, models, needs_key).as_json()
+        described = _Described(one, models, needs_key, links_of(one, operations)).as_json()
         paths.setdefault(shown_path(one), {})[one.method.lower()] = described
     used = dict.fromkeys(one.tag for one in operations)
     return {
@@ -59,6 +63,31 @@ def document(operations: Sequence[Operation], *, version: str, needs_key: bool) 
             },
         },
     }
+
+
+def operation_id(operation: Operation) -> str:
+    """Its name for those who make clients of the document."""
+    words = f"{operation.method.lower()}{shown_path(operation)}"
+    return re.sub(r"\W+", "_", words).strip("_")
+
+
+def links_of(maker: Operation, operations: Iterable[Operation]) -> Json:
+    """What can be asked of a thing that `maker` makes, by the id in its reply."""
+    parameter = MAKES.get((maker.method, maker.path))
+    found: Json = {}
+    for one in operations if parameter else ():
+        if parameter in parameters_of(one.path):
+            found[operation_id(one)] = {
+                "operationId": operation_id(one),
+                "parameters": {parameter: "$response.body#/id"},
+            }
+    if parameter == "file_id":
+        body = EXAMPLES["POST", "/v1/batches"].body
+        found["post_v1_batches"] = {
+            "operationId": "post_v1_batches",
+            "requestBody": {**body, "input_file_id": "{$response.body#/id}"},
+        }
+    return found
 
 
 def shown_path(operation: Operation) -> str:
@@ -93,10 +122,15 @@ class Models:
                 self._describe_options(one.body)
 
     def _describe_options(self, model: type[JobRequest]) -> None:
-        """A kind's own words, then those about the options that all kinds share."""
-        name = self.reference(model, "validation")["$ref"].rpartition("/")[2]
+        """A kind's own words, then those about the options that all kinds share.
+
+        A client's null stands for the default, also where the kind's request has no null.
+        """
+        schema = self.schemas[self.reference(model, "validation")["$ref"].rpartition("/")[2]]
         said = (getdoc(model), _OPTIONS)
-        self.schemas[name]["description"] = "\n\n".join(one for one in said if one)
+        schema["description"] = "\n\n".join(one for one in said if one)
+        for name in schema["properties"].keys() - set(schema.get("required", ())):
+            schema["properties"][name] = _or_null(schema["properties"][name])
 
     def reference(self, model: type[BaseModel], mode: JsonSchemaMode) -> Json:
         """A schema that points to the model's."""
@@ -125,17 +159,17 @@ def _models_of(one: Operation) -> Iterator[tuple[type[BaseModel], JsonSchemaMode
 class _Described:
     """One operation as the document says it."""
 
-    def __init__(self, operation: Operation, models: Models, needs_key: bool) -> None:
+    def __init__(self, operation: Operation, models: Models, needs_key: bool, links: Json) -> None:
         self._operation, self._models, self._needs_key = operation, models, needs_key
+        self._links = links
         self._place = (operation.method, operation.path)
         self._example = EXAMPLES.get(self._place, _NO_EXAMPLE)
 
     def as_json(self) -> Json:
         one = self._operation
-        words = re.sub(r"\W+", "_", f"{one.method.lower()}{shown_path(one)}").strip("_")
         found: Json = {
             "tags": [one.tag],
-            "operationId": words,
+            "operationId": operation_id(one),
             "summary": one.summary,
             "parameters": [*self._path(), *self._query(), *self._headers()],
             "responses": {**self._answers(), **errors_of(one)},
@@ -176,14 +210,13 @@ class _Described:
             yield {"name": name, "in": "header", "description": words, "schema": schema}
 
     def _body(self) -> Json | None:
-        one, form = self._operation, self._example.form
-        if one.body is not None:
-            schema = self._models.reference(one.body, "validation")
-            media = {"schema": schema, **_shown(self._example.body)}
-            return {"required": True, "content": {"application/json": media}}
-        if form is not None:
-            return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
-        return None
+        one = self._operation
+        if one.body is None:
+            return None
+        media_type = "multipart/form-data" if one.streams_body else "application/json"
+        schema = self._models.reference(one.body, "validation")
+        media = {"schema": schema, **_shown(self._example.body)}
+        return {"required": True, "content": {media_type: media}}
 
     def _answers(self) -> Json:
         answers = self._operation.answers or {200: None}
@@ -195,13 +228,24 @@ class _Described:
         headers = ANSWER_HEADERS if status < 300 and self._operation.method == "POST" else {}
         found: Json = {"description": STATUS_WORDS.get(status, "The answer."), "headers": headers}
         found["content"] = content
+        found["links"] = self._links if status < 300 else {}
         return {name: value for name, value in found.items() if value}
 
     def _content(self, part: type[BaseModel] | str) -> tuple[str, Json]:
         if isinstance(part, str):
             kind, _, _ = part.partition(";")
-            return kind, {"schema": {} if kind.endswith("json") else {"type": "string"}}
+            is_text = kind.startswith("text/") and kind != EVENTS
+            return kind, {"schema": {"type": "string"} if is_text else {}}
         return "application/json", {"schema": self._models.reference(part, "serialization")}
+
+
+def _or_null(schema: Json) -> Json:
+    branches = schema.get("anyOf", [schema])
+    if {"type": "null"} in branches or {} in branches:
+        return schema
+    words: Json = {name: schema[name] for name in ("default", "description") if name in schema}
+    plain = {name: value for name, value in schema.items() if name not in words}
+    return {"anyOf": [*(plain.get("anyOf") or [plain]), {"type": "null"}], **words}
 
 
 def _shown(example: Any) -> Mapping[str, Any]:

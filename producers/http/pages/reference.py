@@ -7,12 +7,57 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from string import Template
 from typing import Any
+
+from local_llm_service.producers.http.pages.markup import json_words, prose, table, type_words
 
 Json = Mapping[str, Any]
 
-_CODE = re.compile(r"`([^`]+)`")
-_BLANK = re.compile(r"\n\s*\n")
+
+_PAGE = Template(
+    """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>API documentation: $title</title>
+<link rel="icon" href="assets/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="assets/style.css">
+<script src="assets/docs.js" defer></script>
+</head>
+<body>
+<a class="skip" href="#content">To the text</a>
+<header class="top">
+  <h1>$title</h1>
+  <p class="health">API documentation, version $version</p>
+  <nav aria-label="More about this service">
+    <a href=".">Overview</a>
+    <a href="openapi.json">OpenAPI</a>
+  </nav>
+</header>
+<main class="docs">
+<nav class="contents" aria-label="Operations">
+<div id="search"></div>
+<ul>
+$contents
+<li class="tag"><a href="#errors">Errors</a></li>
+<li class="tag"><a href="#schemas">Schemas</a></li>
+</ul>
+</nav>
+<div id="content">
+<p>$about</p>
+<p>$key</p>
+$sections
+$errors
+$schemas
+</div>
+</main>
+</body>
+</html>
+"""
+)
 
 
 def reference_page(document: Json, address: str) -> str:
@@ -23,42 +68,16 @@ def reference_page(document: Json, address: str) -> str:
     sections = "".join(
         _section(tag, words, listed, document, address) for tag, (words, listed) in tags.items()
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>API documentation: Local LLM service</title>
-<link rel="icon" href="assets/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="assets/style.css">
-<script src="assets/docs.js" defer></script>
-</head>
-<body>
-<a class="skip" href="#content">To the text</a>
-<header class="top">
-  <h1>{escape(document["info"]["title"])}</h1>
-  <p class="health">API documentation, version {escape(document["info"]["version"])}</p>
-  <nav aria-label="More about this service"><a href=".">Overview</a> \
-<a href="openapi.json">OpenAPI</a></nav>
-</header>
-<main class="docs">
-<nav class="contents" aria-label="Operations">
-<div id="search"></div>
-<ul>{contents}<li class="tag"><a href="#errors">Errors</a></li>\
-<li class="tag"><a href="#schemas">Schemas</a></li></ul>
-</nav>
-<div id="content">
-<p>{_words(document["info"]["description"])}</p>
-<p>{_key_words(document)}</p>
-{sections}
-{_errors(document)}
-{_schemas(document)}
-</div>
-</main>
-</body>
-</html>
-"""
+    return _PAGE.substitute(
+        title=escape(document["info"]["title"]),
+        version=escape(document["info"]["version"]),
+        contents=contents,
+        about=prose(document["info"]["description"]),
+        key=_key_words(document),
+        sections=sections,
+        errors=_errors(document),
+        schemas=_schemas(document),
+    )
 
 
 def anchor(method: str, path: str) -> str:
@@ -73,16 +92,10 @@ def _tagged(document: Json, tag: str) -> Iterator[tuple[str, str, Json]]:
                 yield method.upper(), path, operation
 
 
-def _words(text: str) -> str:
-    """Plain text with `code`, as HTML; an empty line begins a paragraph."""
-    parts = [_CODE.sub(r"<code>\1</code>", escape(one)) for one in _BLANK.split(text.strip())]
-    return "</p><p>".join(parts)
-
-
 def _key_words(document: Json) -> str:
     if document["security"] == [{}]:
         return "This service asks for no API key."
-    return _words(
+    return prose(
         "Send your API key with each request: `Authorization: Bearer KEY`, or `x-api-key: KEY`."
     )
 
@@ -112,7 +125,7 @@ def _section(
     operations = "".join(_operation(*one, document, address) for one in listed)
     return (
         f'<h2 id="{name}"><a href="#{name}">{escape(_title(tag))}</a></h2>'
-        f"<p>{_words(words)}</p>{operations}"
+        f"<p>{prose(words)}</p>{operations}"
     )
 
 
@@ -121,15 +134,15 @@ def _operation(method: str, path: str, operation: Json, document: Json, address:
     parts = [
         f'<section class="panel operation" id="{name}"><h3><a href="#{name}">'
         f'<span class="method">{method}</span> <code>{_breakable(path)}</code></a></h3>'
-        f"<p>{_words(operation['summary'])}.</p>"
+        f"<p>{prose(operation['summary'])}.</p>"
     ]
     if rows := [_parameter(one) for one in operation.get("parameters", ())]:
-        parts.append(_table("Parameters", ("Name", "In", "Type", "Meaning"), rows))
+        parts.append(table("Parameters", ("Name", "In", "Type", "Meaning"), rows))
     for media, body in operation.get("requestBody", {}).get("content", {}).items():
         schema = _resolved(body["schema"], document)
         parts.append(f"<h4>Body, <code>{escape(media)}</code></h4>")
-        parts.append(f"<p>{_words(schema.get('description', ''))}</p>")
-        parts.append(_fields(schema) or f"<p>{_type(body['schema'])}</p>")
+        parts.append(f"<p>{prose(schema.get('description', ''))}</p>")
+        parts.append(_fields(schema) or f"<p>{type_words(body['schema'])}</p>")
     parts.append(f"<h4>Example</h4><pre><code>{escape(curl(method, path, operation, address))}"
                  "</code></pre>")  # fmt: skip
     parts.append(_answers(operation))
@@ -138,7 +151,7 @@ def _operation(method: str, path: str, operation: Json, document: Json, address:
 
 def _parameter(one: Json) -> tuple[str, ...]:
     name = f"<code>{escape(one['name'])}</code>{' *' if one.get('required') else ''}"
-    return name, escape(one["in"]), _type(one["schema"]), _words(one.get("description", ""))
+    return name, escape(one["in"]), type_words(one["schema"]), prose(one.get("description", ""))
 
 
 def curl(method: str, path: str, operation: Json, address: str) -> str:
@@ -161,8 +174,8 @@ def curl(method: str, path: str, operation: Json, address: str) -> str:
     if (body := content.get("application/json")) is not None:
         text = json.dumps(body.get("example", {}), ensure_ascii=False, indent=2)
         words.append(f"\\\n  -H 'Content-Type: application/json' \\\n  -d {_quoted(text)}")
-    for name in content.get("multipart/form-data", {}).get("schema", {}).get("properties", {}):
-        words.append(f"\\\n  -F {name}={'@requests.jsonl' if name == 'file' else 'batch'}")
+    for name, value in content.get("multipart/form-data", {}).get("example", {}).items():
+        words.append(f"\\\n  -F {name}={value}")
     return " ".join(words)
 
 
@@ -178,17 +191,17 @@ def _answers(operation: Json) -> str:
             errors.append(f'<a href="#errors">{status}</a>')
             continue
         bodies = [
-            f"<code>{escape(media)}</code> {_type(body['schema'])}"
+            f"<code>{escape(media)}</code> {type_words(body['schema'])}"
             for media, body in answer.get("content", {}).items()
         ]
-        rows.append((status, _words(answer["description"]), "<br>".join(bodies)))
+        rows.append((status, prose(answer["description"]), "<br>".join(bodies)))
     also = f"<p><small>Errors: {', '.join(errors)}</small></p>" if errors else ""
-    return _table("Answers", ("Status", "Meaning", "Body"), rows) + also
+    return table("Answers", ("Status", "Meaning", "Body"), rows) + also
 
 
 def _errors(document: Json) -> str:
     rows = [
-        (name.removeprefix("Error"), _words(one["description"]))
+        (name.removeprefix("Error"), prose(one["description"]))
         for name, one in document["components"]["responses"].items()
         if name.startswith("Error")
     ]
@@ -198,15 +211,15 @@ def _errors(document: Json) -> str:
         "<code>x-should-retry</code> and <code>Retry-After</code> say whether, and when, to try "
         "again."
     )
-    table = _table("", ("Status", "Meaning"), rows)
-    return f'<h2 id="errors"><a href="#errors">Errors</a></h2><p>{body}</p>{table}'
+    listed = table("", ("Status", "Meaning"), rows)
+    return f'<h2 id="errors"><a href="#errors">Errors</a></h2><p>{body}</p>{listed}'
 
 
 def _schemas(document: Json) -> str:
     sections = []
     for name, schema in sorted(document["components"]["schemas"].items()):
-        fields = _fields(schema) or f"<p>{_type(schema)}</p>"
-        words = f"<p>{_words(schema['description'])}</p>" if schema.get("description") else ""
+        fields = _fields(schema) or f"<p>{type_words(schema)}</p>"
+        words = f"<p>{prose(schema['description'])}</p>" if schema.get("description") else ""
         place = f"schema-{escape(name)}"
         sections.append(
             f'<section class="panel" id="{place}"><h3><a href="#{place}">'
@@ -227,49 +240,8 @@ def _fields(schema: Json) -> str:
     fields = schema.get("properties", {}).items()
     for name, one in sorted(fields, key=lambda field: field[0] not in required):
         default = one.get("default")
-        shown = "" if default in (None, [], {}) else f" Default <code>{_json(default)}</code>."
+        shown = "" if default in (None, [], {}) else f" Default <code>{json_words(default)}</code>."
         mark = " *" if name in required else ""
-        words = _words(one.get("description", ""))
-        rows.append((f"<code>{escape(name)}</code>{mark}", _type(one), f"{words}{shown}"))
-    return _table("", ("Field", "Type", "Meaning"), rows) if rows else ""
-
-
-def _type(schema: Any) -> str:
-    """A schema in a few words, with links to those that have a name."""
-    if not isinstance(schema, Mapping):
-        return "anything"
-    if reference := schema.get("$ref"):
-        name = escape(reference.rpartition("/")[2])
-        return f'<a href="#schema-{name}"><code>{name}</code></a>'
-    for word in ("anyOf", "oneOf"):
-        if word in schema:
-            return " or ".join(dict.fromkeys(map(_type, schema[word])))
-    if "enum" in schema:
-        return " or ".join(f"<code>{_json(one)}</code>" for one in schema["enum"])
-    if "const" in schema:
-        return f"<code>{_json(schema['const'])}</code>"
-    kind = schema.get("type", "anything")
-    named = " or ".join(kind) if isinstance(kind, list) else str(kind)
-    if named == "array":
-        return f"array of {_type(schema.get('items', {}))}"
-    return escape(f"{named}{_bounds(schema)}")
-
-
-def _bounds(schema: Json) -> str:
-    words = (
-        ("minimum", "≥ {}"), ("exclusiveMinimum", "> {}"), ("maximum", "≤ {}"),
-        ("exclusiveMaximum", "< {}"), ("maxLength", "≤ {} characters"),
-    )  # fmt: skip
-    said = [text.format(f"{schema[word]:,}") for word, text in words if word in schema]
-    return f" {', '.join(said)}" if said else ""
-
-
-def _json(value: Any) -> str:
-    return escape(json.dumps(value, ensure_ascii=False))
-
-
-def _table(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    head = "".join(f'<th scope="col">{one}</th>' for one in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    shown = f"<h4>{title}</h4>" if title else ""
-    return f"{shown}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        about = prose(one.get("description", ""))
+        rows.append((f"<code>{escape(name)}</code>{mark}", type_words(one), f"{about}{shown}"))
+    return table("", ("Field", "Type", "Meaning"), rows) if rows else ""

@@ -2,95 +2,93 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from starlette.responses import Response
 
 from local_llm_service.producers.http.call import Call
-from local_llm_service.producers.http.operations import Operation
+from local_llm_service.producers.http.operations import Endpoint, Operation
 from local_llm_service.producers.http.pages.assets import asset, page
 from local_llm_service.producers.http.pages.openapi import document
 from local_llm_service.producers.http.pages.overview import OverviewAnswer, show_overview
 from local_llm_service.producers.http.pages.reference import reference_page
 from local_llm_service.producers.http.replies import encoded
+from local_llm_service.worker.errors import BrokerUnreachable
+
+LOOK_SECONDS = 0.5
 
 
 def with_pages(others: Sequence[Operation]) -> tuple[Operation, ...]:
     """All operations of the service: those of the other rooms, and the pages that show them."""
-
-    @cache
-    def openapi(needs_key: bool) -> bytes:
-        return encoded(document(everything, version=_version(), needs_key=needs_key))
-
-    @cache
-    def reference(needs_key: bool, port: int) -> bytes:
-        shown = document(everything, version=_version(), needs_key=needs_key)
-        return reference_page(shown, f"http://127.0.0.1:{port}").encode()
-
-    async def show_openapi(call: Call) -> Response:
-        """Every operation, for programs."""
-        return page(call.request, openapi(await _needs_key(call)), "application/json")
-
-    async def show_reference(call: Call) -> Response:
-        """Every operation, for people."""
-        port = call.service.settings.local_llm_port
-        return page(call.request, reference(await _needs_key(call), port), "text/html")
-
-    own = (
-        Operation(
-            "GET",
-            "/",
-            show_page,
-            "The page for people: what the service does now, and a form for each kind",
-            "pages",
-            answers={200: "text/html"},
-            public=True,
-        ),
-        Operation(
-            "GET",
-            "/docs",
-            show_reference,
-            "This documentation",
-            "pages",
-            answers={200: "text/html"},
-            public=True,
-        ),
-        Operation(
-            "GET",
-            "/openapi.json",
-            show_openapi,
-            "The OpenAPI document of this service",
-            "pages",
-            answers={200: "application/json"},
-            public=True,
-        ),
-        Operation(
-            "GET",
+    documents = _Documents()
+    overview = "What the service does now, with the caller's own jobs"
+    front = [one for one in others if (one.method, one.path) == ("GET", "/")]
+    documents.operations = (
+        *(one for one in others if one not in front),
+        _page("/", _front(*front), "The page for people", "text/html", "text/plain"),
+        _page("/docs", documents.show_reference, "This documentation", "text/html"),
+        _page("/openapi.json", documents.show_openapi, "The OpenAPI document", "application/json"),
+        _page(
             "/assets/{name}",
             show_asset,
             "A style, script or picture of the pages",
-            "pages",
-            answers={200: ("text/css", "text/javascript", "image/svg+xml", "text/html")},
-            public=True,
+            *("text/css", "text/javascript", "image/svg+xml", "text/html"),
         ),
         Operation(
             "GET",
             "/v1/overview",
             show_overview,
-            "What the service does now, with the caller's own jobs",
+            overview,
             "service",
             answers={200: OverviewAnswer},
         ),
     )
-    everything = (*others, *own)
-    return everything
+    return documents.operations
 
 
-async def show_page(call: Call) -> Response:
-    """The page for people."""
-    return asset(call.request, "index.html")
+def _page(path: str, endpoint: Endpoint, summary: str, *media_types: str) -> Operation:
+    answers = {200: media_types, 304: None}
+    return Operation("GET", path, endpoint, summary, "pages", answers=answers, public=True)
+
+
+class _Documents:
+    """The document of all operations, made at the first request: for programs, and for people."""
+
+    def __init__(self) -> None:
+        self.operations: tuple[Operation, ...] = ()
+        self._made: dict[object, bytes] = {}
+
+    async def show_openapi(self, call: Call) -> Response:
+        """Every operation, for programs."""
+        needs_key = await _needs_key(call)
+        if needs_key not in self._made:
+            shown = document(self.operations, version=_version(), needs_key=needs_key)
+            self._made[needs_key] = encoded(shown)
+        return page(call.request, self._made[needs_key], "application/json")
+
+    async def show_reference(self, call: Call) -> Response:
+        """Every operation, for people."""
+        needs_key, port = await _needs_key(call), call.service.settings.local_llm_port
+        if (needs_key, port) not in self._made:
+            shown = document(self.operations, version=_version(), needs_key=needs_key)
+            text = reference_page(shown, f"http://127.0.0.1:{port}")
+            self._made[needs_key, port] = text.encode()
+        return page(call.request, self._made[needs_key, port], "text/html")
+
+
+def _front(*others: Operation) -> Endpoint:
+    async def show_page(call: Call) -> Response:
+        """The page for browsers; Ollama's clients look here for Ollama's own words."""
+        if others and "text/html" not in (call.header("accept") or ""):
+            response = await others[0].endpoint(call)
+        else:
+            response = asset(call.request, "index.html")
+        response.headers["Vary"] = "Accept"
+        return response
+
+    return show_page
 
 
 async def show_asset(call: Call) -> Response:
@@ -99,7 +97,12 @@ async def show_asset(call: Call) -> Response:
 
 
 async def _needs_key(call: Call) -> bool:
-    return False
+    """Whether this service has keys; the pages do not wait for a Redis that is away."""
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            return await call.service.key_ring.needs_key()
+    except (TimeoutError, BrokerUnreachable):
+        return True
 
 
 def _version() -> str:

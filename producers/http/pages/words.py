@@ -26,6 +26,8 @@ PATH_WORDS = {
     "model": "The name of a model, with its tag.",
     "file_id": "The id of a file.",
     "batch_id": "The id of a batch.",
+    "digest": "`sha256:` and 64 hex digits.",
+    "name": "The name of a file.",
     "response_id": "The id of a response.",
 }
 
@@ -34,11 +36,20 @@ STATUS_WORDS = {
     201: "It was made.",
     202: "The job is queued; `Location` says where it is.",
     204: "There is nothing more.",
+    304: "It has not changed since `If-None-Match`.",
     410: "The job was cancelled.",
     503: "Nothing can be answered now.",
 }
 
 _TEXT = {"type": "string"}
+
+#: What operations make: the parameter that stands for its id in the paths of others.
+MAKES = {
+    ("POST", "/v1/jobs"): "task_id",
+    ("POST", "/v1/responses"): "response_id",
+    ("POST", "/v1/files"): "file_id",
+    ("POST", "/v1/batches"): "batch_id",
+}
 
 #: Headers of replies that hold an answer.
 ANSWER_HEADERS: dict[str, Any] = {

@@ -25,7 +25,7 @@ def facts_in(shown: Any) -> ModelFacts:
         architecture=architecture if isinstance(architecture, str) else "",
         parameter_count=_count(info.get("general.parameter_count")),
         embedding_length=_count(info.get(f"{architecture}.embedding_length")),
-        details={name: details[name] for name in _DETAILS if name in details},
+        details={name: details[name] for name in _DETAILS if _may_be_told(details.get(name))},
         capabilities=[one for one in capabilities if isinstance(one, str)]
         if isinstance(capabilities, list)
         else [],
@@ -43,6 +43,12 @@ def loaded_in(running: ProcessResponse) -> dict[str, LoadedModel]:
         )
         for one in running.models
     }
+
+
+def _may_be_told(detail: Any) -> bool:
+    """Whether it is there, and no path: 0.24 names the file on the worker's disk as a parent."""
+    is_path = isinstance(detail, str) and (detail.startswith("/") or "\\" in detail)
+    return detail is not None and not is_path
 
 
 def _object(value: Any) -> dict[str, Any]:

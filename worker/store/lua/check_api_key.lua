@@ -4,8 +4,8 @@
 -- ARGV[2] SHA-256 of the secret that came with the request, hex
 -- ARGV[3] the key's record, JSON, where a file holds it; "" = look it up
 -- Returns {record, ms until this request may come, 0 = now, the SHA-256 of each secret that holds
--- now}; {"", 0} for a key that is not known or has expired. A request with another secret does not
--- count. One that is sent again, as the reply was lost, counts again.
+-- now}. The record is "" for another secret, with which a request does not count, and for a key
+-- that is not known or has expired. One that is sent again, as the reply was lost, counts again.
 -- uses: API_KEY_RECORDS, API_RATE, clock, whole
 local id, presented, record = ARGV[1], ARGV[2], ARGV[3]
 
@@ -37,4 +37,5 @@ local function wait_ms(rate)
   return 0
 end
 
-return {record, is_right and key.rate and wait_ms(key.rate) or 0, unpack(holding)}
+if not is_right then return {'', 0, unpack(holding)} end
+return {record, key.rate and wait_ms(key.rate) or 0, unpack(holding)}

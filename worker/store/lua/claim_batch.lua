@@ -9,9 +9,9 @@ local nonce, lease, is_cancelled = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 local now = clock()
 
 local function claimed(id)
-  local record = BATCH .. id
-  local found = redis.call('HMGET', record, 'token', 'definition', 'progress', 'cancelling_at')
-  return {id, found[1], found[2], found[3], found[4] or ''}
+  local token, definition, progress, cancelling =
+    unpack(redis.call('HMGET', BATCH .. id, 'token', 'definition', 'progress', 'cancelling_at'))
+  return {id, token, definition, progress, cancelling or ''}
 end
 
 local held = redis.call('ZRANGEBYSCORE', BATCHES_OPEN, '(' .. whole(now), '+inf')

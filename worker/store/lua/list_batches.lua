@@ -14,11 +14,11 @@ if after ~= '' then
 end
 local ids = redis.call('ZREVRANGE', index, first, first + most)
 local found = {#ids > most and 1 or 0}
-for at = 1, math.min(#ids, most) do
-  local record = BATCH .. ids[at]
-  local words = redis.call('HMGET', record, 'definition', 'progress', 'cancelling_at')
-  if words[1] then
-    for _, word in ipairs({ids[at], words[1], words[2], words[3] or ''}) do
+for place, id in ipairs(ids) do
+  local definition, progress, cancelling =
+    unpack(redis.call('HMGET', BATCH .. id, 'definition', 'progress', 'cancelling_at'))
+  if definition and place <= most then
+    for _, word in ipairs({id, definition, progress, cancelling or ''}) do
       found[#found + 1] = word
     end
   end

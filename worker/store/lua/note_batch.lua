@@ -8,7 +8,8 @@
 -- record.
 -- uses: BATCH, BATCHES_OPEN, clock, keep_until, whole
 local id, token, progress, lease = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local kept_ms, record, now = ARGV[5] * 1000, BATCH .. ARGV[1], clock()
+local kept_ms, now = ARGV[5] * 1000, clock()
+local record = BATCH .. id
 
 local current, cancelling = unpack(redis.call('HMGET', record, 'token', 'cancelling_at'))
 if not current then return {-1} end

@@ -16,10 +16,10 @@ local function mark_ended(record, token, ending, webhook, now)
   if ending.error ~= '' then redis.call('HSET', record, 'error', ending.error) end
   if ending.run then redis.call('HSET', record, 'run', ending.run) end
   redis.call('EXPIRE', record, ending.kept_seconds)
-  local id = string.sub(record, #JOB_RECORD + 1)
-  if token == '1' then tell_flower(id, end_event(ending.error)) end
+  if token == '1' then tell_flower(string.sub(record, #JOB_RECORD + 1), end_event(ending.error)) end
   if webhook then
-    tell_webhook(webhook, id, ending.state, '{' .. ending.text .. '}', whole(now), now)
+    local id, answer = string.sub(record, #JOB_RECORD + 1), '{' .. ending.text .. '}'
+    tell_webhook(webhook, id, ending.state, answer, whole(now), now)
   end
 end
 
