@@ -34,6 +34,7 @@ from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import InvalidRequest, ModelFailed, NotFound
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store import bounds
+from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.receiver import Answer, Got, Receiver, receiver
 from tests.http.conftest import HttpSite
@@ -91,7 +92,7 @@ class Site:
 
     async def none_waits(self) -> None:
         """Wait until all events are delivered; then nothing is kept of them."""
-        client, kept = self.service.store.client, keys.Keys().webhook_event
+        client, kept = self.service.store.client, Keys().webhook_event
         await until(lambda: not client.keys(f"{kept}*"), "all are delivered")
         assert await self.events() == []
 
