@@ -12,6 +12,7 @@ import ollama
 import pytest
 from pydantic import BaseModel
 
+from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.ollama import completing
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import ContextOverflow, ModelFailed, StreamBroken
@@ -246,6 +247,22 @@ def test_the_queue_is_chosen_by_a_header(http: HttpSite, local_llm: LocalLLM) ->
     reply = http.post("/api/generate", json={**body}, headers={"X-Priority": "now"})
     assert reply.status_code == 400
     assert reply.json()["error"].startswith("X-Priority: must be high, normal, low")
+
+
+def test_a_key_goes_to_no_more_urgent_queue_than_it_may(
+    http: HttpSite, local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default to the most urgent that it may, from the normal one on; above it is refused."""
+
+    async def authorized(*_: object, **__: object) -> Caller:
+        return Caller(tenant="ada", ceiling="low")
+
+    monkeypatch.setattr("local_llm_service.producers.http.gateway.authorize", authorized)
+    body = {"model": MODEL, "messages": HELLO, "stream": False}
+    assert http.post("/api/chat", json=body).status_code == 200
+    assert [job.priority for job in local_llm.submitted] == ["low"]
+    refused = http.post("/api/chat", json=body, headers={"X-Priority": "normal"})
+    assert (refused.status_code, list(refused.json())) == (403, ["error"])
 
 
 def test_a_new_answer_can_be_asked_for(http: HttpSite, local_llm: LocalLLM) -> None:
