@@ -27,7 +27,7 @@ HELLO = [{"role": "user", "content": "Hello"}]
 @pytest.fixture
 def client(http: HttpSite) -> Iterator[ollama.Client]:
     """As `OLLAMA_HOST` would make it."""
-    with ollama.Client(http.url, trust_env=False) as made:
+    with ollama.Client(http.url, trust_env=False, timeout=10) as made:
         yield made
 
 
@@ -139,7 +139,19 @@ def test_texts_become_vectors_in_their_order(client: ollama.Client, local_llm: L
     assert found.embeddings[257] == single
     assert client.embeddings(MODEL, texts[257]).embedding == single
     assert len(client.embed(MODEL, "text", dimensions=8).embeddings[0]) == 8
+    with pytest.raises(ollama.ResponseError, match=r"^input\.599: must be text, and not empty"):
+        client.embed(MODEL, [*texts[:599], " "])
     assert client.embed(MODEL, "").embeddings == client.embed(MODEL, []).embeddings == []
+
+
+@pytest.mark.local_llm(settings={"max_prompt_chars": 1000})
+def test_texts_are_parted_by_their_length_too(client: ollama.Client, local_llm: LocalLLM) -> None:
+    """What one job may hold in characters bounds one text, not all texts of a request."""
+    texts = [f"{number}{'x' * 399}" for number in range(5)]
+    assert len(client.embed(MODEL, texts).embeddings) == 5
+    assert sorted(len(asked.messages) for asked in local_llm.prompts) == [1, 2, 2]
+    with pytest.raises(ollama.ResponseError, match=r"^input\.1: at most 1000 characters"):
+        client.embed(MODEL, ["a", "x" * 1001])
 
 
 def test_models_are_those_of_the_workers(client: ollama.Client, http: HttpSite) -> None:

@@ -18,6 +18,7 @@ from local_llm_service.producers import status
 from local_llm_service.producers.http import app, holding
 from local_llm_service.producers.http.asking import Asked, stream, submit
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.callers import open_streams
 from local_llm_service.producers.http.event_stream import EventStream, sse
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.replies import json_reply
@@ -213,14 +214,17 @@ def test_open_streams(http: HttpSite, local_llm: LocalLLM) -> None:
         assert reply.read().endswith(b"data: end\n\n")
 
 
-@pytest.mark.usefixtures("streaming")
-def test_streams_of_a_process_that_died_count_no_more(
-    http: HttpSite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those of one that lives do, however long they are open."""
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams count for a moment only, and are renewed as often."""
     monkeypatch.setattr(key_bounds, "STREAM_SECONDS", 0.6)
-    monkeypatch.setattr("local_llm_service.producers.http.callers.open_streams.STREAM_SECONDS", 0.6)
+    monkeypatch.setattr(open_streams, "STREAM_SECONDS", 0.6)
     monkeypatch.setattr(holding, "RENEW_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("quick", "streaming")
+def test_streams_of_a_process_that_died_count_no_more(http: HttpSite) -> None:
+    """Those of one that lives do, however long they are open."""
     mine = add_key("mine", "--streams", "2")
     store = process_store()
     opened = key_bounds.KeyBounds(store.keys).open_stream
