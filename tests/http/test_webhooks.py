@@ -34,7 +34,6 @@ from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import InvalidRequest, ModelFailed, NotFound
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store import bounds
-from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.receiver import Answer, Got, Receiver, receiver
 from tests.http.conftest import HttpSite
@@ -92,8 +91,9 @@ class Site:
 
     async def none_waits(self) -> None:
         """Wait until all events are delivered; then nothing is kept of them."""
-        client, kept = self.service.store.client, Keys().webhook_event
-        await until(lambda: not client.keys(f"{kept}*"), "all are delivered")
+        store = self.service.store
+        kept = f"{store.keys.webhook_event}*"
+        await until(lambda: not store.client.keys(kept), "all are delivered")
         assert await self.events() == []
 
     async def events(self) -> list[Any]:
@@ -488,18 +488,22 @@ def test_a_full_table_gives_up_what_has_failed_most(
         script_text.cache_clear()
 
 
-def test_a_server_delivers_what_its_settings_let_it(http: HttpSite, told: Receiver) -> None:
-    """The real process, as `local-llm serve` starts it."""
-    service = http.app.service
-
-    async def notify() -> None:
-        site = Site()
-        await webhooks.notify(site.service, "batch.completed", "batch_1", told.url)
-        await site.service.close()
-
-    asyncio.run(notify())
-    wait_until(lambda: told.got, "the running server delivers it")
-    assert service.settings.webhook_secret == SETTINGS["webhook_secret"]
+def test_the_running_server_tells_of_its_jobs_and_responses(
+    http: HttpSite, local_llm: LocalLLM, told: Receiver
+) -> None:
+    """Under the ids that its replies have; and it refuses a URL that is not allowed."""
+    body = {"kind": "generate", "args": {"prompt": PROMPT}}
+    reply = http.post("/v1/jobs", json={**body, "webhook": "http://10.0.0.1/"})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "webhook")
+    assert local_llm.submitted == []
+    job = http.post("/v1/jobs", json={**body, "webhook": told.url}).json()
+    extra = {"webhook": told.url}
+    response = http.openai().responses.create(
+        model="scripted:1b", input=PROMPT, background=True, extra_body=extra
+    )
+    wait_until(lambda: len(told.got) == 2, "the running server tells of both")
+    assert {unwrapped(got).data.id for got in told.got} == {job["id"], response.id}
+    assert {*types(told)} == {"job.succeeded", "response.completed"}
 
 
 # --- hostile targets ------------------------------------------------------------------------
