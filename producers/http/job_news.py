@@ -9,6 +9,7 @@ from typing import Any
 
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.stream_event import StreamEvent
+from local_llm_service.worker.errors import BrokerUnreachable
 from local_llm_service.worker.store.states import ENDED, JobState
 
 #: Between two looks at the state of a job without events: at first, and at most.
@@ -20,9 +21,10 @@ async def with_states(
 ) -> AsyncGenerator[StreamEvent[Any] | JobState, None]:
     """The events, and the job's state where it has changed since `state` and no event says it.
 
-    A text says that the job runs. Raises what the events raise, and BrokerUnreachable.
+    A text says that the job runs. Raises what the events raise: they bear that Redis is away for a
+    while, and so does this.
     """
-    pause = FIRST_PAUSE_SECONDS
+    pause, now = FIRST_PAUSE_SECONDS, state
     step: asyncio.Task[StreamEvent[Any]] | None = None
     try:
         while True:
@@ -30,7 +32,8 @@ async def with_states(
             await asyncio.wait((step,), timeout=pause)
             if not step.done():
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
-                now = await job.status()
+                with suppress(BrokerUnreachable):
+                    now = await job.status()
                 if now not in (state, JobState.UNKNOWN, *ENDED):
                     state, pause = now, FIRST_PAUSE_SECONDS
                     yield now

@@ -42,11 +42,16 @@ async def vectors_of(call: Call, texts: str | Sequence[str], options: Mapping[st
         raise InvalidRequest(
             f"input: must be a text or 1 to {MOST_TEXTS_OF_A_REQUEST} texts, got {len(texts)}"
         )
+    most_chars = call.service.settings.max_prompt_chars
     for place, text in enumerate(texts):
         # Each job would name the place among its own texts.
         if not isinstance(text, str) or not text.strip():
             raise InvalidRequest(f"input.{place}: must be text, and not empty")
-    most_chars = call.service.settings.max_prompt_chars
+        if len(text) > most_chars:
+            raise InvalidRequest(
+                f"input.{place}: at most {most_chars} characters (MAX_PROMPT_CHARS), "
+                f"got {len(text)}"
+            )
     found = await answers(
         call,
         [Asked("embed", {**options, "input": part}) for part in parts_of(texts, most_chars)],
@@ -61,10 +66,7 @@ async def vectors_of(call: Call, texts: str | Sequence[str], options: Mapping[st
 
 
 def parts_of(texts: Sequence[str], most_chars: int) -> Iterator[list[str]]:
-    """The texts in parts that one job takes: so many texts, and so many characters together.
-
-    A text that is too long alone is a part, and refused there.
-    """
+    """The texts in parts that one job takes: so many texts, and so many characters together."""
     part: list[str] = []
     chars = 0
     for text in texts:
