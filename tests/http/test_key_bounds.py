@@ -23,7 +23,6 @@ from local_llm_service.producers.http.event_stream import EventStream, sse
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.replies import json_reply
 from local_llm_service.testing import LocalLLM
-from local_llm_service.worker.store import key_bounds
 from local_llm_service.worker.store.api_keys import id_of
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.store import process_store
@@ -216,24 +215,23 @@ def test_open_streams(http: HttpSite, local_llm: LocalLLM) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams count for a moment only, and are renewed as often."""
-    monkeypatch.setattr(key_bounds, "STREAM_SECONDS", 0.6)
-    monkeypatch.setattr(open_streams, "STREAM_SECONDS", 0.6)
+    """What is held is said again often."""
+    monkeypatch.setattr(open_streams, "STREAM_SECONDS", 0.3)
     monkeypatch.setattr(holding, "RENEW_SECONDS", 0.1)
 
 
 @pytest.mark.usefixtures("quick", "streaming")
 def test_streams_of_a_process_that_died_count_no_more(http: HttpSite) -> None:
-    """Those of one that lives do, however long they are open."""
+    """Those of one that lives are renewed, however long they are open."""
     mine = add_key("mine", "--streams", "2")
     store = process_store()
-    opened = key_bounds.KeyBounds(store.keys).open_stream
-    assert store.drive(opened(id_of("mine"), "of-a-dead-process", 2))
+    streams = f"{store.keys.open_streams}{id_of('mine')}"
+    store.client.zadd(streams, {"of-a-dead-process": time.time() * 1000 + 800})
     with http.client.stream("GET", "/ticks", headers=mine):
         assert refused(http, "/ticks", mine)
+        [(name, until)] = store.client.zrange(streams, 1, 1, withscores=True)
         wait_until(lambda: not refused(http, "/ticks", mine), "the dead one is forgotten")
-        with http.client.stream("GET", "/ticks", headers=mine):
-            _always(lambda: refused(http, "/ticks", mine), 0.9)
+        wait_until(lambda: (store.client.zscore(streams, name) or 0) > until, "renewed")
 
 
 def _always(condition: Callable[[], bool], seconds: float) -> None:

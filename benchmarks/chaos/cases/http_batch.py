@@ -110,7 +110,7 @@ class _Play:
         )
         self._say(f"batch {batch.id}: {self._size.lines} lines")
         order = [VICTIMS[n % len(VICTIMS)] for n in range(self._size.kills)]
-        self._chance.shuffle(order)
+        self._until(lambda: self._has_begun(batch.id), 60, "a line is done")
         with ChatCallers([one.url for one in self._replicas]) as callers:
             for who in order:
                 self._run_for(self._chance.uniform(*self._size.gap_seconds))
@@ -172,6 +172,10 @@ class _Play:
             except openai.OpenAIError:
                 continue
         return None
+
+    def _has_begun(self, batch_id: str) -> bool:
+        found = self._look(batch_id)
+        return found is not None and found.request_counts.completed > 0
 
     def _ended(self, batch_id: str) -> Any:
         found = self._look(batch_id)
