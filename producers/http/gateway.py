@@ -40,6 +40,15 @@ SECURITY = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
+#: Headers of replies that scripts of another web origin may read, beside those that all may.
+EXPOSED = ", ".join(
+    (
+        *("location", "preference-applied", "retry-after", "x-request-id", "x-should-retry"),
+        *("x-local-llm-task-id", "x-local-llm-origin", "x-local-llm-queue-seconds"),
+        *("x-local-llm-model-digest", "x-local-llm-ignored", "x-incomplete", "x-last-line"),
+    )
+)
+
 
 class PathApp:
     """All operations of one path."""
@@ -168,12 +177,12 @@ class Gateway:
     def _allow(self, raw: MutableHeaders, origin: str | None) -> None:
         if origin is not None and self._is_allowed(origin):
             raw["access-control-allow-origin"] = origin
-            raw["vary"] = "Origin"
+            raw.add_vary_header("Origin")
             raw["access-control-allow-methods"] = "GET, POST, DELETE"
             raw["access-control-allow-headers"] = (
                 "authorization, content-type, idempotency-key, last-event-id, prefer, x-api-key"
             )
-            raw["access-control-expose-headers"] = "location, retry-after, x-request-id"
+            raw["access-control-expose-headers"] = EXPOSED
             raw["access-control-max-age"] = "600"
             raw["cross-origin-resource-policy"] = "cross-origin"
 

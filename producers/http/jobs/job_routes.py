@@ -52,7 +52,7 @@ async def submit_job(call: Call) -> Response:
 
 async def show_job(call: Call) -> Response:
     """A job as it is now."""
-    return reply_of(await resource_of(call, _job(call)), 200)
+    return await reply_of(call, await resource_of(call, _job(call)), 200)
 
 
 async def stream_job(call: Call) -> Response:
@@ -71,7 +71,7 @@ async def cancel_job(call: Call) -> Response:
     if await job.cancel() is JobState.UNKNOWN:
         raise NotFound("no such job")
     found = await resource_of(call, job)
-    return reply_of(found, 200 if found.has_ended else 202)
+    return await reply_of(call, found, 200 if found.has_ended else 202)
 
 
 async def explain_job(call: Call) -> Response:

@@ -57,7 +57,7 @@ async def begun(call: Call, job: AsyncJob[Any], preference: Preference) -> Respo
     waits = await _wait(call, job, preference)
     found = await resource_of(call, job)
     applied = preference.applied if waits or not found.has_ended else {}
-    return reply_of(found, 200 if found.has_ended else 202, applied)
+    return await reply_of(call, found, 200 if found.has_ended else 202, applied)
 
 
 async def as_preferred(call: Call, asked: Asked) -> Response | None:
@@ -73,8 +73,8 @@ async def as_preferred(call: Call, asked: Asked) -> Response | None:
     try:
         answer = await plain_answer(call, job, 0)
     except NotReady:
-        return reply_of(await resource_of(call, job), 202, preference.applied)
-    return json_reply(answer, headers=answer_headers(answer))
+        return await reply_of(call, await resource_of(call, job), 202, preference.applied)
+    return json_reply(answer, headers=await answer_headers(call, answer))
 
 
 async def _wait(call: Call, job: AsyncJob[Any], preference: Preference) -> bool:
@@ -87,9 +87,12 @@ async def _wait(call: Call, job: AsyncJob[Any], preference: Preference) -> bool:
     return True
 
 
-def reply_of(found: JobResource, status: int, headers: Mapping[str, str] | None = None) -> Response:
+async def reply_of(
+    call: Call, found: JobResource, status: int, headers: Mapping[str, str] | None = None
+) -> Response:
     """A reply with a job."""
-    place = {"Location": f"/v1/jobs/{found.id}", "X-Local-LLM-Task-Id": found.id}
+    said = await answer_headers(call, found.answer or {"task_id": found.id})
+    place = {"Location": f"/v1/jobs/{found.id}", **said}
     again = {} if found.has_ended else RETRY_AFTER
     return json_reply(plain(found), status, {**place, **again, **(headers or {})})
 

@@ -71,7 +71,8 @@ async def _reply(
         if body.is_streamed:
             return await _streamed(call, records, await stream(call, asked), left_out(body))
         found = await answer(call, asked)
-    return json_reply(records.whole(found), headers=answer_headers(found) | left_out(body))
+    headers = await answer_headers(call, found)
+    return json_reply(records.whole(found), headers=headers | left_out(body))
 
 
 async def _streamed(
@@ -83,11 +84,12 @@ async def _streamed(
     their text then.
     """
     events = await begun(call, job.events, KEEP_ALIVE_SECONDS)
+    said = await answer_headers(call, {"task_id": job.job.id, "model": records.model})
     return EventStream(
         call,
         _lines(events, records),
         media_type=NDJSON,
-        headers={"X-Local-LLM-Task-Id": job.job.id, **headers},
+        headers={**said, **headers},
         keep_alive=_line(records.piece("")),
         seconds=KEEP_ALIVE_SECONDS,
     )

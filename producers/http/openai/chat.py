@@ -36,9 +36,10 @@ async def chat_completions(call: Call) -> Response:
         if is_stream:
             model = await model_of(call, asked)
             chunks = partial(ChatChunks, model=model, facts=facts, with_usage=with_usage)
-            return await streamed(call, asked, chunks)
+            return await streamed(call, asked, model, chunks)
         found = await answer(call, asked)
-    return json_reply(completion_of(found, facts), headers=answer_headers(found))
+    headers = await answer_headers(call, found)
+    return json_reply(completion_of(found, facts), headers=headers)
 
 
 OPERATION = Operation(

@@ -179,9 +179,9 @@ async def completions(call: Call) -> Response:
         if is_stream:
             model = await model_of(call, asked[0])
             chunks = partial(TextChunks, model=model, facts=facts, with_usage=with_usage)
-            return await streamed(call, asked[0], chunks)
+            return await streamed(call, asked[0], model, chunks)
         found = await answers(call, asked)
-    headers = answer_headers(found[0]) if len(found) == 1 else None
+    headers = await answer_headers(call, found[0])
     return json_reply(completion_of(found, facts), headers=headers)
 
 

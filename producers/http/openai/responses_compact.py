@@ -66,7 +66,7 @@ async def compact(call: Call) -> Response:
         given = {name: value for name, value in options.items() if value is not None}
         given["priority"] = priority_of(request.priority, request.service_tier, call.caller)
         found = await answer(call, Asked("compress", {"messages": turns, **given}))
-    return json_reply(_object(found), headers=answer_headers(found))
+    return json_reply(_object(found), headers=await answer_headers(call, found))
 
 
 def _object(answer: dict[str, Any]) -> dict[str, Any]:
