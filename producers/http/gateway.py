@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from local_llm_service.producers.http.call import Call, ClientGone, too_large
 from local_llm_service.producers.http.callers.authorize import authorize
 from local_llm_service.producers.http.callers.hosts import check_host
-from local_llm_service.producers.http.operations import Operation
+from local_llm_service.producers.http.operations import OLLAMA_TAG, Operation
 from local_llm_service.producers.http.problems import MethodNotAllowed, NoSuchPath, problem_of
 from local_llm_service.producers.http.replies import encoded
 from local_llm_service.producers.http.service import HttpService
@@ -154,7 +154,7 @@ class Gateway:
 
     async def _tell(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         problem = problem_of(error, scope["state"]["request_id"])
-        if scope["state"]["tag"] == "Ollama":
+        if scope["state"]["tag"] == OLLAMA_TAG:
             body, media_type = {"error": problem.error_object["message"]}, "application/json"
         else:
             body, media_type = problem.body, "application/problem+json"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -28,6 +28,11 @@ class JobError(BaseModel):
     code: str
     message: str
     hint: str
+
+    @classmethod
+    def of(cls, error: ServiceError) -> Self:
+        """What is told of an error."""
+        return cls(code=error.code, message=error.message, hint=error.hint)
 
 
 class JobProgress(BaseModel):
@@ -82,7 +87,7 @@ async def resource_of(call: Call, job: AsyncJob[Any]) -> JobResource:
     except ServiceError as failure:
         state = JobState.CANCELLED if isinstance(failure, Cancelled) else JobState.FAILED
         record_kind = record.kind
-        error = JobError(code=failure.code, message=failure.message, hint=failure.hint)
+        error = JobError.of(failure)
     return JobResource(
         id=job.id,
         kind=record_kind or None,

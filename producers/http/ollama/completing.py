@@ -9,10 +9,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from local_llm_service.producers.http.asking import Asked, JobStream, answer, stream
+from local_llm_service.producers.http.asking import Asked, answer
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import KEEP_ALIVE_SECONDS, EventStream
-from local_llm_service.producers.http.first_event import begun
+from local_llm_service.producers.http.first_event import after_first
+from local_llm_service.producers.http.job_stream import JobStream, stream
 from local_llm_service.producers.http.ollama.asked import (
     asked_by_chat,
     asked_by_generate,
@@ -83,7 +84,7 @@ async def _streamed(
     Where none comes for long, an empty piece keeps the connection alive; clients add nothing to
     their text then.
     """
-    events = await begun(call, job.events, KEEP_ALIVE_SECONDS)
+    events = await after_first(call, job.events, KEEP_ALIVE_SECONDS)
     said = await answer_headers(call, {"task_id": job.job.id, "model": records.model})
     return EventStream(
         call,

@@ -7,10 +7,11 @@ from time import time
 
 from starlette.responses import Response
 
-from local_llm_service.producers.http.asking import Asked, stream
+from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import EventStream
-from local_llm_service.producers.http.first_event import begun
+from local_llm_service.producers.http.first_event import after_first
+from local_llm_service.producers.http.job_stream import stream
 from local_llm_service.producers.http.known_models import default_model
 from local_llm_service.producers.http.openai.body import tier_of
 from local_llm_service.producers.http.openai.chat_reply import Facts
@@ -34,7 +35,7 @@ async def model_of(call: Call, asked: Asked) -> str:
     return named if isinstance(named, str) else await default_model(call.service)
 
 
-async def streamed(
+async def stream_reply(
     call: Call, asked: Asked, model: str, chunks: Callable[[str], Chunks]
 ) -> Response:
     """The stream of a call of this model. `chunks` makes its form of the job's id.
@@ -42,6 +43,6 @@ async def streamed(
     Raises the error of a job that has failed within FIRST_SECONDS without a text.
     """
     job = await stream(call, asked)
-    events = await begun(call, job.events, FIRST_SECONDS)
+    events = await after_first(call, job.events, FIRST_SECONDS)
     headers = await answer_headers(call, {"task_id": job.job.id, "model": model})
     return EventStream(call, written(events, chunks(job.job.id)), headers=headers)

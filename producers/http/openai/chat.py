@@ -11,7 +11,7 @@ from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.openai.asked import (
     facts_of,
     model_of,
-    streamed,
+    stream_reply,
 )
 from local_llm_service.producers.http.openai.body import flag, queued, wants_usage
 from local_llm_service.producers.http.openai.chat_reply import completion_of
@@ -36,7 +36,7 @@ async def chat_completions(call: Call) -> Response:
         if is_stream:
             model = await model_of(call, asked)
             chunks = partial(ChatChunks, model=model, facts=facts, with_usage=with_usage)
-            return await streamed(call, asked, model, chunks)
+            return await stream_reply(call, asked, model, chunks)
         found = await answer(call, asked)
     headers = await answer_headers(call, found)
     return json_reply(completion_of(found, facts), headers=headers)

@@ -10,8 +10,8 @@ import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any, Protocol
 
-from local_llm_service.producers.http.asking import error_of
 from local_llm_service.producers.http.event_stream import sse
+from local_llm_service.producers.http.job_stream import error_of
 from local_llm_service.producers.http.openai.chat_reply import (
     Facts,
     calls_of,

@@ -17,7 +17,7 @@ from local_llm_service.producers.http.many_answers import answers
 from local_llm_service.producers.http.openai.asked import (
     facts_of,
     model_of,
-    streamed,
+    stream_reply,
 )
 from local_llm_service.producers.http.openai.body import Dialect, flag, queued, wants_usage
 from local_llm_service.producers.http.openai.chat_reply import (
@@ -179,7 +179,7 @@ async def completions(call: Call) -> Response:
         if is_stream:
             model = await model_of(call, asked[0])
             chunks = partial(TextChunks, model=model, facts=facts, with_usage=with_usage)
-            return await streamed(call, asked[0], model, chunks)
+            return await stream_reply(call, asked[0], model, chunks)
         found = await answers(call, asked)
     headers = await answer_headers(call, found[0])
     return json_reply(completion_of(found, facts), headers=headers)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from local_llm_service.producers.http.asking import Asked, answer
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.known_models import check_model
+from local_llm_service.producers.http.openai.chat_reply import local_of
 from local_llm_service.producers.http.openai.responses_ask import own_words, priority_of
 from local_llm_service.producers.http.openai.responses_items import items_of, messages_of
 from local_llm_service.producers.http.openai.responses_kept import conversation_of
@@ -82,7 +83,7 @@ def _object(answer: dict[str, Any]) -> dict[str, Any]:
         "created_at": int(time()),
         "output": [item],
         "usage": usage_of(answer),
-        "local": {name: answer[name] for name in ("task_id", "origin", "timings")},
+        "local": local_of(answer),
     }
 
 

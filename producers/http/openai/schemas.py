@@ -11,6 +11,7 @@ from local_llm_service.tasks.chat import MOST_STOP_CHARS, MOST_STOPS, MOST_TOP_L
 from local_llm_service.tasks.embed import MOST_DIMENSIONS
 from local_llm_service.tasks.request import Priority
 from local_llm_service.tasks.tools import MOST_TOOLS
+from local_llm_service.worker.store.bounds import LONGEST_DEADLINE_SECONDS
 
 _Stop = Annotated[str, Field(min_length=1, max_length=MOST_STOP_CHARS)]
 _Penalty = Annotated[float, Field(ge=-2, le=2)]
@@ -46,7 +47,7 @@ class OurOptions(_Sent):
     priority: Priority | None = Field(None, description="The queue, in this service's words")
     cache: bool | None = None
     cache_scope: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    deadline_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+    deadline_seconds: Annotated[float, Field(gt=0, le=LONGEST_DEADLINE_SECONDS)] | None = None
     user: str | None = None
     metadata: dict[str, str] | None = None
 
