@@ -342,6 +342,8 @@ def test_what_no_ollama_knows_is_left_out_but_not_in_silence(http: HttpSite) -> 
         reply = http.post("/api/chat", json={**body, "stream": stream})
         assert reply.status_code == 200
         assert reply.headers["X-Local-LLM-Ignored"] == "chat_id, options.temprature"
+    reply = http.post("/api/embed", json={"model": MODEL, "input": "a", "inputs": "b"})
+    assert reply.headers["X-Local-LLM-Ignored"] == "inputs"
     reply = http.post("/api/chat", json={"model": MODEL, "messages": HELLO})
     assert "X-Local-LLM-Ignored" not in reply.headers
 

@@ -45,7 +45,8 @@ def test_the_life_of_a_file(http: HttpSite, files_dir: Path) -> None:
     assert client.files.list().data == [made]
     assert client.files.list(purpose="batch_output").data == []
     assert all("passwd" not in one for one in left(files_dir))
-    assert (files_dir / "anonymous" / "files").stat().st_mode & 0o077 == 0
+    for folder in (files_dir, files_dir / "anonymous", files_dir / "anonymous" / "files"):
+        assert folder.stat().st_mode & 0o077 == 0
     gone = client.files.delete(made.id)
     assert (gone.id, gone.deleted) == (made.id, True)
     assert left(files_dir) == []
@@ -107,6 +108,9 @@ WRONG: dict[str, tuple[bytes, int]] = {
     "no UTF-8": (form(part("purpose", b"\xff"), FILE), 400),
     "an hour too short": (
         form(PURPOSE, part("expires_after[seconds]", b"3599"), FILE), 400,
+    ),
+    "too many digits": (
+        form(PURPOSE, part("expires_after[seconds]", b"0000003600999"), FILE), 400,
     ),
     "large": (form(PURPOSE, part("file", b"x" * 100_001, '; filename="f"')), 413),
 }  # fmt: skip

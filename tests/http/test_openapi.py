@@ -15,6 +15,7 @@ from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.pages.examples import EXAMPLES, MODEL
 from local_llm_service.producers.http.pages.openapi import document, parameters_of, shown_path
 from local_llm_service.producers.http.pages.reference import anchor, curl, reference_page
+from local_llm_service.producers.http.pages.schemas import Models
 from tests.fuzz.declared import Declared
 from tests.fuzz.mutations import CANARY, mutated
 from tests.fuzz.site import service
@@ -185,8 +186,14 @@ def _sent(http: HttpSite, one: Operation, real: dict[str, str]) -> httpx.Respons
     ids=lambda one: f"{one.method} {one.path}",
 )
 def test_no_body_breaks_it(served: HttpSite, one: Operation) -> None:
-    """Changed examples get a declared reply, and no error repeats a value of theirs."""
-    for body in mutated(EXAMPLES[key_of(one)].body, MUTATIONS, seed=1):
+    """Changed examples get a declared reply, and no error repeats a value of theirs.
+
+    So do examples in which one field, each in its turn, is of a type that it cannot be.
+    """
+    example = EXAMPLES[key_of(one)].body
+    names = Models(OPERATIONS).properties(one.body) if one.body else ()
+    wrong = ({**example, name: {"": CANARY}} for name, _, _ in names)
+    for body in (*mutated(example, MUTATIONS, seed=1), *wrong):
         reply = served.client.request(one.method, one.path, json=body)
         checked(reply, one)
         assert reply.status_code != 500, body

@@ -34,6 +34,7 @@ from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import InvalidRequest, ModelFailed, NotFound
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store import bounds
+from local_llm_service.worker.store.webhooks import Event
 from tests.conftest import wait_until
 from tests.doubles.receiver import Answer, Got, Receiver, receiver
 from tests.http.conftest import HttpSite
@@ -415,8 +416,8 @@ def test_a_late_word_of_a_process_that_was_taken_for_dead_counts_no_more(
     run(test)
 
 
-def test_slow_hosts_hold_up_no_other(local_llm: LocalLLM, told: Receiver) -> None:
-    """Nor do many events for them."""
+def test_a_slow_host_holds_up_no_other(local_llm: LocalLLM, told: Receiver) -> None:
+    """Nor do many events for it, which were due earlier."""
     held = threading.Event()
 
     async def resolve(_: str) -> list[Any]:
@@ -425,16 +426,38 @@ def test_slow_hosts_hold_up_no_other(local_llm: LocalLLM, told: Receiver) -> Non
     async def test(site: Site) -> None:
         with receiver() as slow:
             slow.answers.extend([Answer(held=held)] * 1000)
-            for number in range(300):
+            for number in range(bounds.NUMBERS["WEBHOOKS_LOOK"] + 10):
                 url = f"http://slow.example.com:{slow.server_port}/"
                 await webhooks.notify(site.service, "batch.completed", f"batch_{number}", url)
             await webhooks.notify(site.service, "batch.completed", "batch_other", told.url)
-            async with site.delivers(resolve=resolve, try_seconds=0.1):
-                await until(lambda: len(slow.got) == delivery.FOR_ONE_HOST, "its share is taken")
+            async with site.delivers(resolve=resolve):
                 await until(lambda: told.got, "another host is told meanwhile")
-                assert len(slow.got) <= 2 * delivery.FOR_ONE_HOST
-                await until(lambda: len(slow.got) > 8, "tries end, and others follow")
-            held.set()
+                assert len(slow.got) == delivery.FOR_ONE_HOST
+                held.set()
+                await until(lambda: len(slow.got) > 2 * delivery.FOR_ONE_HOST, "others follow")
+
+    run(test)
+
+
+def test_failing_hosts_get_one_event_at_a_time_and_half_of_all(local_llm: LocalLLM) -> None:
+    """A host counts against its share as often as `busy` names it."""
+
+    async def test(site: Site) -> None:
+        deliveries = Deliveries(site.service)
+        deliveries._failing_until = dict.fromkeys(["a", "b", "c", "d", "e"], float("inf"))
+
+        def may_take(*hosts: str) -> set[str]:
+            deliveries._running = {
+                asyncio.create_task(asyncio.sleep(0)): Event("", "", "", host, "", 0, 1)
+                for host in hosts
+            }
+            busy = deliveries._busy()
+            return {one for one in "aefg" if busy.count(one) < delivery.FOR_ONE_HOST}
+
+        assert may_take() == {"a", "e", "f", "g"}
+        assert may_take("a", "f", "f", "f") == {"e", "f", "g"}
+        assert may_take("f", "f", "f", "f") == {"a", "e", "g"}
+        assert may_take("a", "b", "c", "d") == {"f", "g"}
 
     run(test)
 
@@ -625,7 +648,8 @@ def test_whatever_answers_ends_the_try(says: bytes, code: str) -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         target = parse_target(f"http://127.0.0.1:{port}/")
-        reply = await send(target, AllowList.of("127.0.0.1"), b"{}", {}, try_seconds=0.3)
+        seconds = 0.2 if code == "timeout" else 10
+        reply = await send(target, AllowList.of("127.0.0.1"), b"{}", {}, try_seconds=seconds)
         server.close()
         await ended.wait()
         return reply
