@@ -22,6 +22,18 @@ def encoded(data: Any) -> bytes:
     return text.encode(errors="replace")
 
 
+def one_line(data: Any) -> str:
+    """JSON as a line of a stream.
+
+    In ASCII: some clients, those in Python among them, take other characters of Unicode for the end
+    of a line. Half a character is replaced, too.
+    """
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    if "\\ud" not in text:
+        return text
+    return json.dumps(json.loads(encoded(data)), separators=(",", ":"))
+
+
 async def answer_headers(call: Call, answer: Mapping[str, Any]) -> dict[str, str]:
     """What a plain answer says of its job; without one, what its `task_id` and `model` say."""
     found = {"X-Local-LLM-Task-Id": str(answer["task_id"])}

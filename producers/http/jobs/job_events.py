@@ -6,7 +6,6 @@ says that there is nothing more: a browser, which would connect again for ever, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -17,6 +16,7 @@ from local_llm_service.producers.http.job_news import with_states
 from local_llm_service.producers.http.job_stream import error_of, followed
 from local_llm_service.producers.http.jobs.job_resource import JobError
 from local_llm_service.producers.http.problems import problem_of
+from local_llm_service.producers.http.replies import one_line
 from local_llm_service.producers.stream_event import StreamEvent
 from local_llm_service.producers.text_reader import TextReader
 from local_llm_service.worker.errors import ServiceError, ShuttingDown
@@ -69,5 +69,4 @@ def _told(call: Call, event: StreamEvent[Any]) -> bytes:
 
 
 def _event(name: str, data: dict[str, Any], place: str = "") -> bytes:
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return sse(text, event=name, id=place)
+    return sse(one_line(data), event=name, id=place)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -25,7 +24,7 @@ from local_llm_service.producers.http.ollama.models import there
 from local_llm_service.producers.http.ollama.records import Records, calls_in
 from local_llm_service.producers.http.problems import problem_of
 from local_llm_service.producers.http.renaming import in_words_of
-from local_llm_service.producers.http.replies import answer_headers, json_reply
+from local_llm_service.producers.http.replies import answer_headers, json_reply, one_line
 from local_llm_service.producers.stream_event import StreamEvent
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.worker.errors import InternalError, ServiceError
@@ -127,5 +126,4 @@ def _ending(answer: Answer, records: Records) -> Iterator[dict[str, Any]]:
 
 
 def _line(record: dict[str, Any]) -> bytes:
-    # In ASCII: clients take other characters of Unicode for the end of a line, as Python does.
-    return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return one_line(record).encode() + b"\n"
