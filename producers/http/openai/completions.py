@@ -14,19 +14,20 @@ from starlette.responses import Response
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.many_answers import answers
-from local_llm_service.producers.http.openai.asked import (
-    facts_of,
-    model_of,
-    stream_reply,
-)
-from local_llm_service.producers.http.openai.body import Dialect, flag, queued, wants_usage
+from local_llm_service.producers.http.openai.bodies import CompletionBody
 from local_llm_service.producers.http.openai.chat_reply import (
     Facts,
     fingerprint_of,
     local_of,
     usage_of,
 )
-from local_llm_service.producers.http.openai.schemas import Completion, CompletionBody
+from local_llm_service.producers.http.openai.completing import (
+    facts_of,
+    model_of,
+    stream_reply,
+)
+from local_llm_service.producers.http.openai.dialect import Dialect, flag, queued, wants_usage
+from local_llm_service.producers.http.openai.schemas import Completion
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.http.replies import answer_headers, json_reply

@@ -8,7 +8,7 @@ from typing import Any
 
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.callers.caller import Caller
-from local_llm_service.producers.http.openai.body import priority_of_tier, tier_of
+from local_llm_service.producers.http.openai.dialect import priority_of_tier, tier_of
 from local_llm_service.producers.http.openai.responses_items import items_of, messages_of
 from local_llm_service.producers.http.openai.responses_request import (
     ResponseRequest,

@@ -1,4 +1,4 @@
-"""Calls of OpenAI's routes: what is known of them at once, and their streams."""
+"""What chat and the old completions share: what is known of a call at once, and its stream."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from local_llm_service.producers.http.event_stream import EventStream
 from local_llm_service.producers.http.first_event import after_first
 from local_llm_service.producers.http.job_stream import stream
 from local_llm_service.producers.http.known_models import default_model
-from local_llm_service.producers.http.openai.body import tier_of
 from local_llm_service.producers.http.openai.chat_reply import Facts
 from local_llm_service.producers.http.openai.chat_stream import Chunks, written
+from local_llm_service.producers.http.openai.dialect import tier_of
 from local_llm_service.producers.http.replies import answer_headers
 
 #: A job that fails within this time is told with a status of its own, before the stream begins.
