@@ -12,6 +12,7 @@ from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http import webhooks
 from local_llm_service.producers.http.call import Call, ClientGone
 from local_llm_service.producers.http.callers.concurrency import counted
+from local_llm_service.producers.http.full_queue import estimate_wait
 from local_llm_service.producers.http.known_models import check_model
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.job_core import JobCore, task_of
@@ -19,6 +20,7 @@ from local_llm_service.worker.errors import (
     Forbidden,
     InvalidRequest,
     NotFound,
+    QueueFull,
     ShuttingDown,
 )
 from local_llm_service.worker.settings import Settings
@@ -62,7 +64,11 @@ async def submit(
     await check_model(call.service, given.get("model"))
     made = task_id or call.caller.new_id()
     async with counted(call.service, call.caller, made):
-        job = await call.service.client.submit(asked.kind, given, task_id=made)
+        try:
+            job = await call.service.client.submit(asked.kind, given, task_id=made)
+        except QueueFull as error:
+            await estimate_wait(call.service, error)
+            raise
     if webhook is not None:
         await webhooks.notify_at_end(call.service, job.id, webhook, event_kind)
     return job

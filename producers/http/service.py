@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from local_llm_service import producers
+from local_llm_service.producers import service
 from local_llm_service.producers.async_client import AsyncClient
 from local_llm_service.producers.http.attendance import Attendance
 from local_llm_service.producers.http.callers.key_ring import KeyRing
@@ -19,6 +20,7 @@ from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.calls import Calls
+from local_llm_service.worker.store.presence import Presence
 from local_llm_service.worker.store.store import Store, process_store
 
 T = TypeVar("T")
@@ -43,6 +45,7 @@ class HttpService:
         #: Set when the process is told to end.
         self.stopping = asyncio.Event()
         self._models = _Recent[dict[str, Model]](_models_by_name)
+        self._workers = _Recent[list[Presence]](service.workers)
         self._health = _Recent[dict[str, Any]](producers.health)
 
     @property
@@ -75,6 +78,13 @@ class HttpService:
                     models = await self._models.read()
         found = (models or {}).get(full_name(model))
         return None if found is None else str(found["digest"])
+
+    async def workers(self) -> list[Presence]:
+        """What workers say of themselves, read LOOK_SECONDS ago at most.
+
+        Raises BrokerUnreachable.
+        """
+        return await self._workers.read()
 
     async def health(self) -> dict[str, Any]:
         """`producers.health()`, at most LOOK_SECONDS old. Raises BrokerUnreachable."""
