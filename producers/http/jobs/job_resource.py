@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http.asking import has_answer, plain_answer
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.moments import rfc3339
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     Cancelled,
@@ -106,7 +106,4 @@ def _record(keys: Keys, task_id: str) -> Calls[JobRecord | None]:
 
 
 def _time(milliseconds: int | None) -> str | None:
-    if milliseconds is None:
-        return None
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if milliseconds is None else rfc3339(milliseconds)
