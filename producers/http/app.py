@@ -19,7 +19,7 @@ from local_llm_service.producers.http import (
     openai,
     webhooks,
 )
-from local_llm_service.producers.http.gateway import Gateway, no_such_path, routes_of
+from local_llm_service.producers.http.gateway import Gateway, NoPathApp, routes_of
 from local_llm_service.producers.http.holding import hold_on
 from local_llm_service.producers.http.openai import responses_compact, responses_routes
 from local_llm_service.producers.http.operations import Operation
@@ -72,7 +72,7 @@ def make_app() -> Gateway:
     router = Router(
         routes_of(service, OPERATIONS),
         redirect_slashes=False,
-        default=no_such_path,
+        default=NoPathApp(OPERATIONS),
         lifespan=life,
     )
     return Gateway(router, service)

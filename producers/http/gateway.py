@@ -30,6 +30,7 @@ from local_llm_service.worker.errors import Forbidden, ServiceError
 logger = logging.getLogger(__name__)
 access = logging.getLogger("local_llm_service.http")
 
+_PREFIXES = re.compile(r"^(?:(?:v1|api)/)+")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,80}")
 #: Headers of every reply; pages have a policy of their own.
 SECURITY = {
@@ -196,9 +197,32 @@ def routes_of(service: HttpService, operations: Iterable[Operation]) -> list[Rou
     return [Route(path, PathApp(service, by_path[path])) for path in paths]
 
 
-async def no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
-    """Where no route matches."""
-    raise NoSuchPath
+class NoPathApp:
+    """Where no route matches. It names the path that was meant: most often /v1 is missing."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self._paths: dict[str, str] = {}
+        fixed = [one.path for one in operations if "{" not in one.path and one.path != "/"]
+        for name_of in (_alike, _without_prefix):
+            for path in fixed:
+                self._paths.setdefault(name_of(path), path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises NoSuchPath."""
+        path = scope["path"]
+        if path.startswith("/api/"):
+            scope["state"]["tag"] = "Ollama"
+        meant = self._paths.get(_alike(path)) or self._paths.get(_without_prefix(path))
+        raise NoSuchPath(meant or "")
+
+
+def _alike(path: str) -> str:
+    """The same for paths that people confuse: /Extract_Parameters/ and /extract-parameters."""
+    return path.lower().strip("/").replace("_", "-")
+
+
+def _without_prefix(path: str) -> str:
+    return _PREFIXES.sub("", _alike(path))
 
 
 def _is_preflight(scope: Scope, headers: Headers) -> bool:

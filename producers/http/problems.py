@@ -50,8 +50,9 @@ class MethodNotAllowed(InvalidRequest):
 class NoSuchPath(NotFound):
     """No operation has this path."""
 
-    def __init__(self) -> None:
-        super().__init__("no such path", "See /docs for what there is.")
+    def __init__(self, meant: str = "") -> None:
+        perhaps = f"Perhaps it is {meant}. " if meant else ""
+        super().__init__("no such path", f"{perhaps}See /docs for what there is.")
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from local_llm_service.tasks.request import said_of
 from local_llm_service.worker.errors import InvalidRequest
 
 M = TypeVar("M", bound=BaseModel)
 
-_HINT = "Send one JSON object in UTF-8."
+_HINT = "Send one JSON object in UTF-8; /docs has an example for each path."
 
 
 def strict_json(body: bytes) -> Any:
@@ -23,6 +24,8 @@ def strict_json(body: bytes) -> Any:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"the body is not UTF-8 (byte {error.start})", _HINT) from None
+    if not text.strip():
+        raise InvalidRequest("the body is empty", _HINT)
     try:
         value = json.loads(
             text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float
@@ -60,7 +63,7 @@ def checked(model: type[M], value: Any) -> M:
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         lines = [
-            ": ".join(filter(None, [_path(one["loc"]), one["msg"].removeprefix("Value error, ")]))
+            ": ".join(filter(None, [_path(one["loc"]), said_of(one)]))
             for one in problems[:5]
         ]
     raise InvalidRequest("; ".join(lines))

@@ -177,7 +177,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise InvalidSetting(
             f"LOCAL_LLM_BIND, LOCAL_LLM_PORT: cannot listen at {address(host, port)}: "
-            f"{error.strerror}",
+            f"{(error.strerror or '').partition(' (while')[0]}",  # what follows repeats the address
             "Stop what listens there, or choose another port or address.",
         ) from None
     listening.setblocking(False)

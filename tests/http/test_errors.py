@@ -141,6 +141,34 @@ def test_ollamas_clients_read_the_same(failing: HttpSite) -> None:
     assert reply.json() == {"error": "messages.0.role: must be a word. Choose one."}
 
 
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),  # a base_url without /v1
+        ("/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/generate", "/generate"),
+        ("/Extract_Parameters/", "/extract-parameters"),
+        ("/v1/api/tags", "/api/tags"),
+    ],
+)
+def test_a_path_that_is_nearly_right(failing: HttpSite, asked: str, meant: str) -> None:
+    """404 names the path that was meant."""
+    reply = failing.post(asked, json={})
+    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
+    assert reply.json()["hint"] == f"Perhaps it is {meant}. See /docs for what there is."
+
+
+def test_a_path_that_is_nowhere(failing: HttpSite) -> None:
+    """404; below /api/ it is Ollama's body, with Ollama's own path, where two are alike."""
+    for asked in ("/", "/v1", "/v1/images/secret"):
+        reply = failing.post(asked, json={})
+        assert "Perhaps" not in reply.text
+        assert "secret" not in reply.text
+    told = {"error": "no such path. See /docs for what there is."}
+    assert failing.post("/api/no", json={}).json() == told
+    assert "Perhaps it is /api/generate." in failing.post("/api/Generate", json={}).json()["error"]
+
+
 def test_a_fault_of_ours_says_nothing(failing: HttpSite) -> None:
     """A foreign error may quote a prompt: no word of it gets out."""
     reply = failing.post("/v1/fails/foreign", json={})

@@ -43,6 +43,12 @@ def test_what_is_refused(body: bytes) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("body", [b"", b" \n"])
+def test_an_empty_body_is_called_so(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match=r"^the body is empty"):
+        strict_json(body)
+
+
 def values(leaves: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
     keys = st.text(st.characters(exclude_categories=["Cs"]))
     return st.recursive(

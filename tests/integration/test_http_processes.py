@@ -101,7 +101,8 @@ def test_an_address_that_is_taken_is_a_line() -> None:
         port = str(taken.getsockname()[1])
         done = run_python(*SERVE, LOCAL_LLM_PORT=port)
     assert done.returncode == 2
-    assert done.stderr.startswith("LOCAL_LLM_BIND, LOCAL_LLM_PORT: cannot listen at 127.0.0.1:")
+    told = f"LOCAL_LLM_BIND, LOCAL_LLM_PORT: cannot listen at 127.0.0.1:{port}: "
+    assert done.stderr.startswith(f"{told}Address already in use. ")
     assert done.stderr.count("\n") == 1
 
 

@@ -197,6 +197,7 @@ def test_blank_text_is_refused(blank: str) -> None:
         ([{"content": "hi"}], "messages.0.role: Field required"),
         ([TURN, {"role": "user"}], "messages.1.content: Field required"),
         ([{"role": "user", "content": 5}], "messages.0.content: "),
+        (["hi"], "messages.0: must be a JSON object"),
         ("hi", "messages: "),
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 
 from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
+from local_llm_service.worker.embedded.processes.http_process import PORT
 from local_llm_service.worker.embedded.processes.stack import Stack
 from local_llm_service.worker.settings import Settings
 
@@ -39,10 +41,13 @@ def _say(stack: Stack) -> None:
     assert stack.flower is not None
     assert stack.worker is not None
     assert stack.http is not None
+    is_elsewhere = stack.http.port != HTTP_PORT and not os.environ.get(PORT)
+    why = f" ({HTTP_PORT} is taken)" if is_elsewhere else ""
     exports = "\n".join(f"  export {name}={value}" for name, value in stack.environment.items())
     print(
         f"Up. Ctrl-C stops everything.\n\n"
-        f"  HTTP         {stack.http.url}  a page for people, and /docs\n"
+        f"  HTTP         {stack.http.url}  a page for people, and /docs{why}\n"
+        f"  OpenAI's API {stack.http.url}/v1  as the base_url of a client\n"
         f"  Flower       {stack.flower.url}  login {stack.flower.login or 'as you set it'}\n"
         f"  worker log   {stack.worker.log_path}\n\n"
         f"In another shell:\n{exports}\n"
