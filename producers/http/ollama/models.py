@@ -56,7 +56,9 @@ async def version(call: Call) -> Response:
     versions = [one["ollama_version"] for one in workers if one["ollama_version"]]
     if not versions:
         raise _nobody()
-    return json_reply({"version": oldest(versions)})
+    # A worker that takes this for its Ollama would ask itself: it looks for the header
+    # (worker/engine/ollama/client.py).
+    return json_reply({"version": oldest(versions)}, headers={"X-Local-LLM-Service": "http"})
 
 
 async def known(service: HttpService, model: str) -> Row | None:
