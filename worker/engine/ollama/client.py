@@ -19,7 +19,6 @@ from local_llm_service.worker.engine.ollama.tools import accepted
 from local_llm_service.worker.errors import OllamaUnreachable
 from local_llm_service.worker.prompt import ModelFacts, Prompt, Sampling
 
-
 #: What HTTP of this service sends with its answer to a question for the version.
 OURS_HEADER = "x-local-llm-service"
 
