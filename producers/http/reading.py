@@ -14,8 +14,8 @@ from local_llm_service.worker.errors import InvalidRequest
 
 M = TypeVar("M", bound=BaseModel)
 
-#: JSON values of one body. Whoever checks a value has the event loop to itself: four million ones, in
-#: a body that is small enough, would hold up all callers for a minute.
+#: JSON values of one body. While a value is checked nobody else is served: four million ones, in a
+#: body that is small enough, would hold up all callers for a minute.
 VALUES_MOST = 50_000
 #: Characters of a name that an error repeats: a name is as long as its sender likes.
 NAME_MOST = 80

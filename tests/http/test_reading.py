@@ -55,7 +55,7 @@ def test_no_body_of_millions_of_values(body: bytes) -> None:
         strict_json(body)
 
 
-@pytest.mark.parametrize("text", [',"[{', "\\,\"", "é,"])
+@pytest.mark.parametrize("text", [',"[{', '\\,"', "é,"])
 def test_marks_in_a_text_are_no_values(text: str) -> None:
     document = {"prompt": text * 60_000}
     assert strict_json(json.dumps(document).encode()) == document
