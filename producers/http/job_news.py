@@ -9,6 +9,7 @@ from typing import Any
 
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.stream_event import StreamEvent
+from local_llm_service.worker.errors import BrokerUnreachable
 from local_llm_service.worker.store.states import ENDED, JobState
 
 #: Between two looks at the state of a job without events: at first, and at most.
@@ -20,7 +21,8 @@ async def with_states(
 ) -> AsyncGenerator[StreamEvent[Any] | JobState, None]:
     """The events, and the job's state where it has changed since `state` and no event says it.
 
-    A text says that the job runs. Raises what the events raise, and BrokerUnreachable.
+    A text says that the job runs. Raises what the events raise: how long Redis may be away is
+    theirs to say, and a state that cannot be looked up is not news.
     """
     pause = FIRST_PAUSE_SECONDS
     step: asyncio.Task[StreamEvent[Any]] | None = None
@@ -30,7 +32,10 @@ async def with_states(
             await asyncio.wait((step,), timeout=pause)
             if not step.done():
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
-                now = await job.status()
+                try:
+                    now = await job.status()
+                except BrokerUnreachable:
+                    continue
                 if now not in (state, JobState.UNKNOWN, *ENDED):
                     state, pause = now, FIRST_PAUSE_SECONDS
                     yield now
