@@ -1,4 +1,4 @@
-# One image for the worker (its default command), for Flower and for `local-llm`.
+# One image for the worker (its default command), for HTTP, for Flower and for `local-llm`.
 #
 # With a package index of your own: --build-arg PIP_INDEX_URL=..., which stays out of the final
 # image. With certificates of your own, too: --build-arg PYTHON_IMAGE=<an image that has them>.
@@ -27,7 +27,9 @@ FROM ${PYTHON_IMAGE}
 # A fixed number, so that runAsNonRoot and file owners can name it.
 RUN groupadd --gid 10001 llm \
  && useradd --uid 10001 --gid llm --no-create-home --home-dir /nonexistent \
-    --shell /usr/sbin/nologin llm
+    --shell /usr/sbin/nologin llm \
+ && install --directory --owner llm --group llm --mode 700 /var/lib/local-llm
+# Of HTTP: batches' files, and the key of its first start. A volume there takes over the owner.
 COPY --from=build /opt/local-llm /opt/local-llm
 ENV PATH=/opt/local-llm/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # An empty folder, so that `python -m` and `celery -A` find only the installed packages.

@@ -46,6 +46,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.bench_clients
 	$(BIN)/python -m benchmarks.bench_stream
 	$(BIN)/python -m benchmarks.bench_batch
+	$(BIN)/python -m benchmarks.bench_http
 
 chaos: $(VENV)/.dev
 	SCHEDULES=1000 $(BIN)/python -m pytest tests/integration/test_schedules.py

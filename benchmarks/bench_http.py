@@ -2,7 +2,7 @@
 
 `python -m benchmarks.bench_http [hit] [rate] [streams] [first_token] [neighbours] [time_outs]
 [--short]` prints the numbers and keeps the raw data in benchmarks/results/. The exit code is 1 when
-a target is missed. The part `rate` needs `wrk` (`apt-get install wrk`).
+a target is missed. The part `rate` needs `wrk` (`apt-get install wrk`), and is left out without it.
 """
 
 from __future__ import annotations

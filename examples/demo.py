@@ -1,13 +1,17 @@
 """`make demo` runs five kinds on real text, from an empty machine to a real model's answers.
 
-It starts Redis and a model server if they are missing, and a worker; sends a job of each
-from examples/; shows each answer with its cost, the quick kinds first; stops all that it started.
+It starts Redis and a model server if they are missing, a worker and HTTP; asks by `curl`; sends a
+job of each from examples/; shows each answer with its cost, the quick kinds first; stops all that
+it started.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -37,11 +41,13 @@ def main() -> int:
 
 def _demo() -> int:
     begin = time.monotonic()
-    print("Starting Redis, a model server and a worker ...", flush=True)
+    print("Starting Redis, a model server, a worker and HTTP ...", flush=True)
     try:
         with Stack() as stack:
             os.environ.update(stack.environment)
-            print(f"Up in {time.monotonic() - begin:.1f} s. Five jobs are sent ...", flush=True)
+            print(f"Up in {time.monotonic() - begin:.1f} s.", flush=True)
+            _show_curl(stack)
+            print("\nFive jobs are sent ...", flush=True)
             answered = [_show(name, job) for name, job in _submit()]
     except EmbeddedUnavailable as error:
         print(error, file=sys.stderr)
@@ -87,6 +93,21 @@ def _submit() -> list[tuple[str, Any]]:
         ("summarize", client.summarize(document, max_summary_tokens=120)),
         ("compress", client.compress(conversation, target_tokens=150)),
     ]
+
+
+def _show_curl(stack: Stack) -> None:
+    """Ask over HTTP, by the command that is shown, while nobody else does."""
+    from local_llm_service.producers.cli.terminal import write
+
+    assert stack.http is not None
+    body = {"prompt": "Name a colour.", "max_tokens": 8, "temperature": 0}
+    words = ["curl", "-sS", f"{stack.http.url}/generate", "-d", json.dumps(body)]
+    print(f"\n$ {shlex.join(words)}", flush=True)
+    if shutil.which("curl") is None:
+        print("   curl is not installed here")
+        return
+    done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+    write(done.stdout or done.stderr, sys.stdout)
 
 
 def _show(name: str, job: Any) -> bool:

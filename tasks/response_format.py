@@ -37,6 +37,10 @@ def _response_format(value: Any, info: ValidationInfo) -> Any:
         raise ValueError('json_schema: must be an object with "schema"')
     if given.keys() - {"name", "description", "schema", "strict"}:
         raise ValueError('json_schema: may hold "name", "description", "schema" and "strict" only')
+    if not isinstance(given.get("name"), str | None):
+        raise ValueError("json_schema.name: must be a text")
+    if not isinstance(given.get("strict"), bool | None):
+        raise ValueError("json_schema.strict: must be true or false")
     description = given.get("description")
     if not isinstance(description, str | None):
         raise ValueError("json_schema.description: must be a text")

@@ -66,6 +66,8 @@ class ToolFunction(BaseModel):
     @classmethod
     def _plain(cls, value: Any) -> Any:
         """Take OpenAI's `strict` as said: arguments are always checked."""
+        if isinstance(value, dict) and not isinstance(value.get("strict"), bool | None):
+            raise ValueError("strict: must be true or false")
         plain = without(value, "strict")
         if not isinstance(plain, dict):
             return plain

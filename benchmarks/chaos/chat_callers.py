@@ -50,15 +50,15 @@ class ChatCallers:
 
     def _run(self, number: int) -> None:
         url = self.urls[number % len(self.urls)]
-        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=60)
-        while not self._stop.is_set():
-            try:
-                end = self._chat(client, f"chat-{next(self._numbers)}")
-            except openai.OpenAIError as error:
-                end = "error"
-                self.errors[str(getattr(error, "code", None) or type(error).__name__)] += 1
-            self.ends[end] += 1
-            self._stop.wait(0.05)
+        with openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=60) as client:
+            while not self._stop.is_set():
+                try:
+                    end = self._chat(client, f"chat-{next(self._numbers)}")
+                except openai.OpenAIError as error:
+                    end = "error"
+                    self.errors[str(getattr(error, "code", None) or type(error).__name__)] += 1
+                self.ends[end] += 1
+                self._stop.wait(0.05)
 
     def _chat(self, client: openai.OpenAI, name: str) -> str:
         text, finish = "", None
@@ -67,10 +67,11 @@ class ChatCallers:
             messages=[{"role": "user", "content": Ask(name, CHAT_SECONDS).prompt}],
             stream=True,
         )
-        for chunk in stream:
-            for choice in chunk.choices:
-                text += choice.delta.content or ""
-                finish = choice.finish_reason or finish
+        with stream:
+            for chunk in stream:
+                for choice in chunk.choices:
+                    text += choice.delta.content or ""
+                    finish = choice.finish_reason or finish
         last = f" {CHUNKS - 1}"
         is_whole = text.startswith(f"{name} run ") and text.endswith(last) and finish == "stop"
         return "answer" if is_whole else "half"

@@ -45,6 +45,9 @@ class BareProcess(PythonProcess):
 
 def run(*, short: bool) -> tuple[list[Measure], dict[str, Any]]:
     """Load both in turn; return the bound and what wrk has counted."""
+    if shutil.which("wrk") is None:
+        print("  left out: wrk is missing (apt-get install wrk)")
+        return [], {}
     rounds, seconds = (1, 2) if short else (5, 8)
     raw: dict[str, list[dict[str, int]]] = {"ours": [], "bare": []}
     with site() as running, BareProcess() as bare:
@@ -61,9 +64,7 @@ def run(*, short: bool) -> tuple[list[Measure], dict[str, Any]]:
 
 
 def load(port: int, seconds: int) -> dict[str, int]:
-    """Let wrk ask for so long. Raises RuntimeError where it is not installed."""
-    if shutil.which("wrk") is None:
-        raise RuntimeError("wrk is missing: apt-get install wrk")
+    """Let wrk ask for so long."""
     url = f"http://127.0.0.1:{port}/generate"
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(SCRIPT), url]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -62,17 +62,18 @@ class Source(Protocol):
 
 
 class Files:
-    """Files in the given order; `-` is stdin. What gzip has written is known by its first bytes.
+    """Files in the given order; `-` is stdin. What gzip has written is known by its first bytes,
+    unless it is not to be unpacked: a stranger's could go on for days.
 
     Raises InvalidRequest for what cannot be read at all.
     """
 
     keeps_order = True
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], *, unpacks: bool = True) -> None:
         if list(paths).count("-") > 1:
             raise InvalidRequest("stdin is given twice", "Give each input once.")
-        self.paths = list(paths)
+        self.paths, self._unpacks = list(paths), unpacks
         self._sizes = [_size_of(path) for path in self.paths]
         self._earlier, self._current = 0, 0
         self._number = 0
@@ -97,7 +98,7 @@ class Files:
         try:
             with ExitStack() as opened:
                 raw = opened.enter_context(_open(path))
-                stream = _unpacked(raw, name)
+                stream = _unpacked(raw, name, unpacks=self._unpacks)
                 packed, seen = stream is not raw and size is not None, 0
                 for at, (text, digest, length) in enumerate(_split(stream), 1):
                     seen += length
@@ -148,10 +149,10 @@ def _open(path: str) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(io.FileIO(0, closefd=False), _PIECE_BYTES))
 
 
-def _unpacked(raw: BinaryIO, name: str) -> BinaryIO:
+def _unpacked(raw: BinaryIO, name: str, *, unpacks: bool) -> BinaryIO:
     """The bytes of the text itself, without a byte-order mark. Raises InvalidRequest."""
     stream = raw
-    if _peek(raw, 2) == _GZIP:
+    if unpacks and _peek(raw, 2) == _GZIP:
         stream = cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw)))
     if _peek(stream, 2) in _UTF16:
         raise InvalidRequest(f"{name}: is UTF-16", "Convert it: `iconv -f utf-16 -t utf-8`.")

@@ -108,7 +108,8 @@ def _run(words: list[str]) -> int:
     except click.ClickException as error:
         return fail(InvalidRequest(error.format_message(), "See --help."), as_json, Exit.BAD_INPUT)
     except ServiceError as error:
-        return fail(error, as_json, _EXITS.get(type(error), Exit.JOB_FAILED))
+        known = (_EXITS[one] for one in type(error).__mro__ if one in _EXITS)
+        return fail(error, as_json, next(known, Exit.JOB_FAILED))
     except (KeyboardInterrupt, click.Abort):
         return Exit.INTERRUPTED
     except SystemExit:  # so click ends when nobody reads its output

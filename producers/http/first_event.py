@@ -29,6 +29,8 @@ async def begun(
         if gone.done() and not first.done():
             raise ClientGone
         if first.done() and (event := first.result()).type in ("failed", "cancelled"):
+            async for _ in events:  # whoever stops before the end has left the job
+                pass
             raise error_of(event)
     except BaseException:
         await _end(first, events)

@@ -21,10 +21,10 @@ async def with_states(
 ) -> AsyncGenerator[StreamEvent[Any] | JobState, None]:
     """The events, and the job's state where it has changed since `state` and no event says it.
 
-    A text says that the job runs. Raises what the events raise: how long Redis may be away is
-    theirs to say, and a state that cannot be looked up is not news.
+    A text says that the job runs. Raises what the events raise: they bear that Redis is away for a
+    while, and so does this.
     """
-    pause = FIRST_PAUSE_SECONDS
+    pause, now = FIRST_PAUSE_SECONDS, state
     step: asyncio.Task[StreamEvent[Any]] | None = None
     try:
         while True:
@@ -32,10 +32,8 @@ async def with_states(
             await asyncio.wait((step,), timeout=pause)
             if not step.done():
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
-                try:
+                with suppress(BrokerUnreachable):
                     now = await job.status()
-                except BrokerUnreachable:
-                    continue
                 if now not in (state, JobState.UNKNOWN, *ENDED):
                     state, pause = now, FIRST_PAUSE_SECONDS
                     yield now

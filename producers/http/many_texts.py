@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +17,8 @@ from local_llm_service.worker.errors import InvalidRequest
 
 #: Texts of one request, as in OpenAI's API. All their vectors are in memory, and in one reply.
 MOST_TEXTS_OF_A_REQUEST = 2048
+#: Vectors that are written before the event loop serves others: about 10 ms of work.
+AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,16 @@ async def vectors_of(call: Call, texts: str | Sequence[str], options: Mapping[st
         raise InvalidRequest(
             f"input: must be a text or 1 to {MOST_TEXTS_OF_A_REQUEST} texts, got {len(texts)}"
         )
+    most_chars = call.service.settings.max_prompt_chars
     for place, text in enumerate(texts):
         # Each job would name the place among its own texts.
         if not isinstance(text, str) or not text.strip():
             raise InvalidRequest(f"input.{place}: must be text, and not empty")
-    most_chars = call.service.settings.max_prompt_chars
+        if len(text) > most_chars:
+            raise InvalidRequest(
+                f"input.{place}: at most {most_chars} characters (MAX_PROMPT_CHARS), "
+                f"got {len(text)}"
+            )
     found = await answers(
         call,
         [Asked("embed", {**options, "input": part}) for part in parts_of(texts, most_chars)],
@@ -60,11 +69,23 @@ async def vectors_of(call: Call, texts: str | Sequence[str], options: Mapping[st
     )
 
 
-def parts_of(texts: Sequence[str], most_chars: int) -> Iterator[list[str]]:
-    """The texts in parts that one job takes: so many texts, and so many characters together.
+async def written(
+    vectors: Sequence[Sequence[float]], entry: Callable[[int, Sequence[float]], Any]
+) -> str:
+    """A JSON list of what `entry` makes of each vector and its place.
 
-    A text that is too long alone is a part, and refused there.
+    2,048 vectors of 1,024 numbers are seconds of work, in which others are served.
     """
+    entries = []
+    for place, vector in enumerate(vectors):
+        if place % AT_ONCE == 0:
+            await asyncio.sleep(0)
+        entries.append(json.dumps(entry(place, vector), separators=(",", ":")))
+    return f"[{','.join(entries)}]"
+
+
+def parts_of(texts: Sequence[str], most_chars: int) -> Iterator[list[str]]:
+    """The texts in parts that one job takes: so many texts, and so many characters together."""
     part: list[str] = []
     chars = 0
     for text in texts:

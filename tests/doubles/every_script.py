@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any, cast
 from uuid import uuid4
@@ -274,7 +275,7 @@ def know_callers(site: Site) -> None:
     assert drive(api_keys.write_api_key(key_id, "", record))
     assert not drive(api_keys.write_api_key(key_id, "", "{}"))
     assert (drive(api_keys.count()), drive(api_keys.records())) == (1, {key_id: record})
-    secret = text.rpartition("_")[2]
+    secret = text.split("_", 2)[2]
     assert drive(api_keys.check_api_key(key_id, "another")) == Checked()
     assert drive(api_keys.check_api_key(key_id, secret)) == Checked(record)
     assert drive(api_keys.check_api_key(key_id, secret)).wait_seconds > 0
@@ -307,7 +308,8 @@ def end_orphans(site: Site) -> None:
 def drive_batches(site: Site) -> None:
     """open_batch, claim_batch, note_batch, cancel_batch, list_batches, each call twice."""
     batches, drive = site.store.batches, site.store.drive
-    for name, made in (("batch_a", 1), ("batch_b", 2)):
+    now = int(time.time() * 1000)
+    for name, made in (("batch_a", now), ("batch_b", now + 1)):
         record = BatchRecord(name, "{}", "{}")
         for _ in range(2):  # a reply was lost
             assert drive(batches.open_batch(record, "", f"open {name}", made, "new"))
@@ -341,8 +343,8 @@ def drive_batches(site: Site) -> None:
     assert ([one.batch_id for one in rest[0]], rest[1]) == (["batch_a"], False)
     assert drive(batches.list_batches("", "batch_c", 5)) is None
     ended = BatchRecord("batch_a", "{}", "{}")
-    assert drive(batches.open_batch(ended, "", "again", 1, "again"))
-    assert drive(batches.open_batch(ended, "", "once more", 1, "again")) is False
+    assert drive(batches.open_batch(ended, "", "again", now, "again"))
+    assert drive(batches.open_batch(ended, "", "once more", now, "again")) is False
 
 
 def tell_webhooks(site: Site) -> None:

@@ -18,6 +18,7 @@ from local_llm_service.producers.http.server import Server, config_of
 from local_llm_service.testing.local_llm import LocalLLM, local_llm_service
 from local_llm_service.testing.stand_in import fake
 from local_llm_service.worker.settings import get_settings
+from tests.http.api_keys import operate
 
 MODEL = "smollm2:135m"
 SENTENCE = "Python is a language that many people read with ease and write with joy. "
@@ -27,7 +28,7 @@ SENTENCE = "Python is a language that many people read with ease and write with 
 def service(slots: int = 4, **settings: Any) -> Iterator[LocalLLM]:
     """The service on fakeredis with a scripted model, without HTTP."""
     with tempfile.TemporaryDirectory() as files, fake() as redis:
-        given = {"files_dir": files, **settings}
+        given = {"files_dir": files, "model_wait_seconds": 0.2, **settings}
         with local_llm_service(redis, (MODEL,), slots, given) as there:
             yield there
 
@@ -39,11 +40,18 @@ def serve(port: int) -> None:
 
 
 def main(port: str, pace: str = "slow") -> None:
-    """Serve on a port; the model writes as slowly as a real one, or at once ("fast")."""
+    """Serve on a port.
+
+    "slow": for people to look at, with a model that writes as a real one. "fast": for a fuzzer,
+    with an API key, which is printed before the service answers.
+    """
     with service() as there:
         if pace == "slow":
             words = [f"{word} " for word in (SENTENCE * 6).split()]
             there.stream(*words, pause_seconds=0.06, times=None)
+        else:
+            sys.stdout.write(f"{operate('add', 'fuzz', '--tenant', 'fuzz')}\n")
+            sys.stdout.flush()
         serve(int(port))
 
 

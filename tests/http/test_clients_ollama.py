@@ -12,9 +12,10 @@ import ollama
 import pytest
 from pydantic import BaseModel
 
+from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.ollama import completing
 from local_llm_service.testing import LocalLLM
-from local_llm_service.worker.errors import ContextOverflow, StreamBroken
+from local_llm_service.worker.errors import ContextOverflow, ModelFailed, StreamBroken
 from local_llm_service.worker.prompt import FunctionCall
 from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
@@ -27,7 +28,7 @@ HELLO = [{"role": "user", "content": "Hello"}]
 @pytest.fixture
 def client(http: HttpSite) -> Iterator[ollama.Client]:
     """As `OLLAMA_HOST` would make it."""
-    with ollama.Client(http.url, trust_env=False) as made:
+    with ollama.Client(http.url, trust_env=False, timeout=10) as made:
         yield made
 
 
@@ -61,6 +62,14 @@ def test_a_chat_is_answered_whole_or_in_pieces(client: ollama.Client, local_llm:
     assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
     assert parts[-1].message.content == ""
     assert parts[-1].done_reason == "stop"
+
+
+def test_every_character_arrives(client: ollama.Client, local_llm: LocalLLM) -> None:
+    """Also those at which Python, and so the client, would cut a line in two."""
+    odd = "a\u2028b\u2029c\x85d\x0be\x1ff\U0001f600\u0000g"
+    local_llm.stream(odd[:4], odd[4:])
+    parts = client.chat(MODEL, HELLO, stream=True)
+    assert "".join(part.message.content or "" for part in parts) == odd
 
 
 def test_the_answer_is_written_while_it_is_read(client: ollama.Client, local_llm: LocalLLM) -> None:
@@ -139,7 +148,19 @@ def test_texts_become_vectors_in_their_order(client: ollama.Client, local_llm: L
     assert found.embeddings[257] == single
     assert client.embeddings(MODEL, texts[257]).embedding == single
     assert len(client.embed(MODEL, "text", dimensions=8).embeddings[0]) == 8
+    with pytest.raises(ollama.ResponseError, match=r"^input\.599: must be text, and not empty"):
+        client.embed(MODEL, [*texts[:599], " "])
     assert client.embed(MODEL, "").embeddings == client.embed(MODEL, []).embeddings == []
+
+
+@pytest.mark.local_llm(settings={"max_prompt_chars": 1000})
+def test_texts_are_parted_by_their_length_too(client: ollama.Client, local_llm: LocalLLM) -> None:
+    """What one job may hold in characters bounds one text, not all texts of a request."""
+    texts = [f"{number}{'x' * 399}" for number in range(5)]
+    assert len(client.embed(MODEL, texts).embeddings) == 5
+    assert sorted(len(asked.messages) for asked in local_llm.prompts) == [1, 2, 2]
+    with pytest.raises(ollama.ResponseError, match=r"^input\.1: at most 1000 characters"):
+        client.embed(MODEL, ["a", "x" * 1001])
 
 
 def test_models_are_those_of_the_workers(client: ollama.Client, http: HttpSite) -> None:
@@ -181,13 +202,28 @@ def test_a_late_failure_is_raised_after_its_text(
     client: ollama.Client, local_llm: LocalLLM
 ) -> None:
     """Half an answer is never taken for a whole one."""
-    local_llm.fail(StreamBroken, "One ", "two ").fail(ContextOverflow)
+    local_llm.fail(ModelFailed, "One ", "two ")
     texts: list[str] = []
     parts = client.chat(MODEL, HELLO, stream=True)
     with pytest.raises(ollama.ResponseError) as broken:
         texts.extend(part.message.content or "" for part in parts)
     assert "".join(texts) == "One two "
     assert broken.value.status_code == -1, "the status of a line in a stream that had begun"
+
+
+@pytest.mark.local_llm(settings={"max_attempts": 1})
+def test_an_engine_that_dies_at_any_token_is_never_half_an_answer(
+    client: ollama.Client, local_llm: LocalLLM
+) -> None:
+    """The client raises, whatever it has got by then."""
+    pieces = ("One ", "two ", "three ", "four.")
+    for place in (0, 2, 4):
+        local_llm.fail(StreamBroken, *pieces[:place])
+        texts: list[str] = []
+        parts = client.chat(MODEL, [{"role": "user", "content": str(place)}], stream=True)
+        with pytest.raises(ollama.ResponseError):
+            texts.extend(part.message.content or "" for part in parts)
+        assert "".join(pieces).startswith("".join(texts))
 
 
 def test_a_silent_stream_is_kept_alive(
@@ -211,6 +247,22 @@ def test_the_queue_is_chosen_by_a_header(http: HttpSite, local_llm: LocalLLM) ->
     reply = http.post("/api/generate", json={**body}, headers={"X-Priority": "now"})
     assert reply.status_code == 400
     assert reply.json()["error"].startswith("X-Priority: must be high, normal, low")
+
+
+def test_a_key_goes_to_no_more_urgent_queue_than_it_may(
+    http: HttpSite, local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default to the most urgent that it may, from the normal one on; above it is refused."""
+
+    async def authorized(*_: object, **__: object) -> Caller:
+        return Caller(tenant="ada", ceiling="low")
+
+    monkeypatch.setattr("local_llm_service.producers.http.gateway.authorize", authorized)
+    body = {"model": MODEL, "messages": HELLO, "stream": False}
+    assert http.post("/api/chat", json=body).status_code == 200
+    assert [job.priority for job in local_llm.submitted] == ["low"]
+    refused = http.post("/api/chat", json=body, headers={"X-Priority": "normal"})
+    assert (refused.status_code, list(refused.json())) == (403, ["error"])
 
 
 def test_a_new_answer_can_be_asked_for(http: HttpSite, local_llm: LocalLLM) -> None:
@@ -290,6 +342,8 @@ def test_what_no_ollama_knows_is_left_out_but_not_in_silence(http: HttpSite) -> 
         reply = http.post("/api/chat", json={**body, "stream": stream})
         assert reply.status_code == 200
         assert reply.headers["X-Local-LLM-Ignored"] == "chat_id, options.temprature"
+    reply = http.post("/api/embed", json={"model": MODEL, "input": "a", "inputs": "b"})
+    assert reply.headers["X-Local-LLM-Ignored"] == "inputs"
     reply = http.post("/api/chat", json={"model": MODEL, "messages": HELLO})
     assert "X-Local-LLM-Ignored" not in reply.headers
 

@@ -41,6 +41,7 @@ ROWS: list[tuple[type[ServiceError], int, str, str, bool, bool]] = [
     (errors.StreamBroken, 502, API, "stream_broken", False, False),
     (errors.BrokerUnreachable, 503, API, "broker_unreachable", True, True),
     (errors.BrokerUnsafe, 503, API, "broker_unsafe", False, False),
+    (errors.FilesUnavailable, 503, API, "files_unavailable", False, False),
     (errors.OllamaUnreachable, 503, API, "ollama_unreachable", True, True),
     (errors.OllamaBusy, 503, API, "ollama_busy", True, True),
     (errors.NotReady, 503, API, "not_ready", True, True),

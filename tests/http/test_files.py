@@ -45,7 +45,8 @@ def test_the_life_of_a_file(http: HttpSite, files_dir: Path) -> None:
     assert client.files.list().data == [made]
     assert client.files.list(purpose="batch_output").data == []
     assert all("passwd" not in one for one in left(files_dir))
-    assert (files_dir / "anonymous" / "files").stat().st_mode & 0o077 == 0
+    for folder in (files_dir, files_dir / "anonymous", files_dir / "anonymous" / "files"):
+        assert folder.stat().st_mode & 0o077 == 0
     gone = client.files.delete(made.id)
     assert (gone.id, gone.deleted) == (made.id, True)
     assert left(files_dir) == []
@@ -108,6 +109,9 @@ WRONG: dict[str, tuple[bytes, int]] = {
     "an hour too short": (
         form(PURPOSE, part("expires_after[seconds]", b"3599"), FILE), 400,
     ),
+    "too many digits": (
+        form(PURPOSE, part("expires_after[seconds]", b"0000003600999"), FILE), 400,
+    ),
     "large": (form(PURPOSE, part("file", b"x" * 100_001, '; filename="f"')), 413),
 }  # fmt: skip
 
@@ -144,14 +148,13 @@ def test_a_gigabyte_is_refused_before_it_comes(http: HttpSite, files_dir: Path) 
     assert left(files_dir) == []
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
 def test_a_disk_that_takes_no_more(
-    http: HttpSite, files_dir: Path, monkeypatch: pytest.MonkeyPatch, code: int
+    http: HttpSite, files_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503 says so, no path is shown, and nothing is left."""
 
     def write(*_: Any) -> int:
-        raise OSError(code, os.strerror(code))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(disk.os, "write", write)
     with pytest.raises(openai.InternalServerError) as refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from local_llm_service.producers.http.job_news import FIRST_PAUSE_SECONDS
 from local_llm_service.producers.http.jobs import submitting
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import BrokerUnreachable, ContextOverflow
@@ -157,6 +159,19 @@ def test_events_tell_the_state_the_text_and_the_answer(http: HttpSite, local_llm
     assert (again.status_code, again.content) == (204, b"")
 
 
+def test_a_change_of_state_is_told_before_there_is_a_text(
+    http: HttpSite, local_llm: LocalLLM
+) -> None:
+    with local_llm.held():
+        first = submitted(http)
+        local_llm.wait_until_asked()
+        events = events_of(http, submitted(http, args={"prompt": "Me?"}))
+        assert next(events) == ("status", "", {"status": "queued"})
+        http.delete(f"/v1/jobs/{first}")
+        assert next(events) == ("status", "", {"status": "running"})
+    assert text_of(list(events)) == "Echo: Me?."
+
+
 def test_a_stream_that_is_dropped_at_every_event_goes_on(
     http: HttpSite, local_llm: LocalLLM
 ) -> None:
@@ -277,3 +292,15 @@ def test_other_tenants_jobs_are_not_there(
     other = http.post("/v1/jobs", json=HELLO, headers={**theirs, "Idempotency-Key": "k"})
     assert other.json()["id"] != job["id"]
     assert http.get(path, headers=ours).status_code == 200
+
+
+def test_a_stream_bears_that_redis_is_away(http: HttpSite, local_llm: LocalLLM) -> None:
+    with local_llm.reply("Hello.").held():
+        task_id = submitted(http)
+        local_llm.wait_until_asked()
+        events = events_of(http, task_id)
+        assert next(events)[0] == "status"
+        with local_llm.redis_away():
+            time.sleep(2 * FIRST_PAUSE_SECONDS)  # a look at the state fails meanwhile
+    rest = list(events)
+    assert (rest[-1][0], text_of(rest)) == ("done", "Hello.")

@@ -18,11 +18,11 @@ from local_llm_service.producers import status
 from local_llm_service.producers.http import app, holding
 from local_llm_service.producers.http.asking import Asked, stream, submit
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.callers import open_streams
 from local_llm_service.producers.http.event_stream import EventStream, sse
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.replies import json_reply
 from local_llm_service.testing import LocalLLM
-from local_llm_service.worker.store import key_bounds
 from local_llm_service.worker.store.api_keys import id_of
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.store import process_store
@@ -213,23 +213,25 @@ def test_open_streams(http: HttpSite, local_llm: LocalLLM) -> None:
         assert reply.read().endswith(b"data: end\n\n")
 
 
-@pytest.mark.usefixtures("streaming")
-def test_streams_of_a_process_that_died_count_no_more(
-    http: HttpSite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those of one that lives do, however long they are open."""
-    monkeypatch.setattr(key_bounds, "STREAM_SECONDS", 0.6)
-    monkeypatch.setattr("local_llm_service.producers.http.callers.open_streams.STREAM_SECONDS", 0.6)
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held is said again often."""
+    monkeypatch.setattr(open_streams, "STREAM_SECONDS", 0.3)
     monkeypatch.setattr(holding, "RENEW_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("quick", "streaming")
+def test_streams_of_a_process_that_died_count_no_more(http: HttpSite) -> None:
+    """Those of one that lives are renewed, however long they are open."""
     mine = add_key("mine", "--streams", "2")
     store = process_store()
-    opened = key_bounds.KeyBounds(store.keys).open_stream
-    assert store.drive(opened(id_of("mine"), "of-a-dead-process", 2))
+    streams = f"{store.keys.open_streams}{id_of('mine')}"
+    store.client.zadd(streams, {"of-a-dead-process": time.time() * 1000 + 800})
     with http.client.stream("GET", "/ticks", headers=mine):
         assert refused(http, "/ticks", mine)
+        [(name, until)] = store.client.zrange(streams, 1, 1, withscores=True)
         wait_until(lambda: not refused(http, "/ticks", mine), "the dead one is forgotten")
-        with http.client.stream("GET", "/ticks", headers=mine):
-            _always(lambda: refused(http, "/ticks", mine), 0.9)
+        wait_until(lambda: (store.client.zscore(streams, name) or 0) > until, "renewed")
 
 
 def _always(condition: Callable[[], bool], seconds: float) -> None:

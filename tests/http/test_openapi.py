@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -14,17 +15,24 @@ from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.pages.examples import EXAMPLES, MODEL
 from local_llm_service.producers.http.pages.openapi import document, parameters_of, shown_path
 from local_llm_service.producers.http.pages.reference import anchor, curl, reference_page
-from local_llm_service.testing import LocalLLM
+from local_llm_service.producers.http.pages.schemas import Models
 from tests.fuzz.declared import Declared
 from tests.fuzz.mutations import CANARY, mutated
-from tests.http.conftest import HttpSite
+from tests.fuzz.site import service
+from tests.http.conftest import HttpSite, http_site
 
 DOCUMENT = document(OPERATIONS, version="1", needs_key=False)
 #: Bodies that each route is tried with; `make fuzz` sends thousands.
 MUTATIONS = 30
-_served = pytest.mark.local_llm(slots=4, models=[MODEL], settings={"model_wait_seconds": 0.1})
 #: Operations that are tried with changed examples.
 TRIED = [one for one in OPERATIONS if one.body and not one.streams_body]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[HttpSite]:
+    """A service that answers at once, for all tests of this file."""
+    with service(model_wait_seconds=0.1), http_site() as site:
+        yield site
 
 
 def key_of(one: Operation) -> tuple[str, str]:
@@ -41,11 +49,11 @@ def checked(reply: httpx.Response, one: Operation) -> None:
     assert fault is None, f"{one.method} {one.path}: {fault}"
 
 
-def test_the_document_is_what_is_served(http: HttpSite) -> None:
+def test_the_document_is_what_is_served(served: HttpSite) -> None:
     """Anonymous, as this service has no keys."""
-    served = http.get("/openapi.json").json()
-    assert served["paths"] == json.loads(json.dumps(DOCUMENT["paths"]))
-    assert served["security"] == [{}]
+    shown = served.get("/openapi.json").json()
+    assert shown["paths"] == json.loads(json.dumps(DOCUMENT["paths"]))
+    assert shown["security"] == [{}]
 
 
 def test_every_operation_is_there_once() -> None:
@@ -55,7 +63,7 @@ def test_every_operation_is_there_once() -> None:
     operations = [one for methods in DOCUMENT["paths"].values() for one in methods.values()]
     assert len({one["operationId"] for one in operations}) == len(operations)
     assert all(one["summary"] and not one["summary"].endswith(".") for one in operations)
-    assert [tag["name"] for tag in DOCUMENT["tags"] if not tag["description"]] == []
+    assert {one.tag for one in OPERATIONS} == {tag["name"] for tag in DOCUMENT["tags"]}
 
 
 def test_every_reference_leads_somewhere() -> None:
@@ -129,12 +137,11 @@ LINE = {
 }
 
 
-@_served
-def test_every_example_gets_a_declared_answer(http: HttpSite, local_llm: LocalLLM) -> None:
+def test_every_example_gets_a_declared_answer(served: HttpSite) -> None:
     """A 2xx, which keeps its schema: the examples are what the documentation shows."""
-    real = _prepared(http)
+    real = _prepared(served)
     for one in sorted(OPERATIONS, key=lambda one: one.method == "DELETE"):
-        reply = _sent(http, one, real)
+        reply = _sent(served, one, real)
         checked(reply, one)
         wanted = REFUSED.get(key_of(one), 200)
         assert reply.status_code // 100 == wanted // 100, f"{one.method} {one.path}: {reply.text}"
@@ -173,16 +180,21 @@ def _sent(http: HttpSite, one: Operation, real: dict[str, str]) -> httpx.Respons
     return http.client.request(one.method, path, params=query, **given)
 
 
-@_served
 @pytest.mark.parametrize(
     "one",
     [one for one in OPERATIONS if one.body and not one.streams_body],
     ids=lambda one: f"{one.method} {one.path}",
 )
-def test_no_body_breaks_it(http: HttpSite, local_llm: LocalLLM, one: Operation) -> None:
-    """Changed examples get a declared reply, and no error repeats a value of theirs."""
-    for body in mutated(EXAMPLES[key_of(one)].body, MUTATIONS, seed=1):
-        reply = http.client.request(one.method, one.path, json=body)
+def test_no_body_breaks_it(served: HttpSite, one: Operation) -> None:
+    """Changed examples get a declared reply, and no error repeats a value of theirs.
+
+    So do examples in which one field, each in its turn, is of a type that it cannot be.
+    """
+    example = EXAMPLES[key_of(one)].body
+    names = Models(OPERATIONS).properties(one.body) if one.body else ()
+    wrong = ({**example, name: {"": CANARY}} for name, _, _ in names)
+    for body in (*mutated(example, MUTATIONS, seed=1), *wrong):
+        reply = served.client.request(one.method, one.path, json=body)
         checked(reply, one)
         assert reply.status_code != 500, body
         # The name of a model that nobody has is said, as people mistype it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 from local_llm_service.producers import status
 from local_llm_service.producers.http import holding
+from local_llm_service.producers.http.app import make_app
 from local_llm_service.producers.http.attendance import Attendance
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import BrokerUnreachable
@@ -183,3 +185,23 @@ def test_one_reader_leaves_and_another_stays(local_llm: LocalLLM) -> None:
     assert store.drive(attendance.orphans(10, 9)) == (0, [])
     store.drive(attendance.leave_jobs(["a"], 0))
     assert store.drive(attendance.orphans(10, 9)) == (1, ["a"]), "the last one has left"
+
+
+def test_a_process_that_ends_says_its_last_word(local_llm: LocalLLM) -> None:
+    """Else workers would take it for dead, and cancel what it has told its callers to go on."""
+    store = process_store()
+
+    async def main() -> float | None:
+        service = make_app().service
+        saying = asyncio.create_task(holding.hold_on(service))
+        await asyncio.sleep(0)
+        service.attendance.begin("a")
+        while store.client.zscore(store.keys.attended, "a") is None:
+            await asyncio.sleep(0.01)
+        service.attendance.end("a")
+        saying.cancel()
+        await asyncio.gather(saying, return_exceptions=True)
+        await service.close()
+        return store.client.zscore(store.keys.attended, "a")
+
+    assert asyncio.run(main()) is None

@@ -55,10 +55,13 @@ def test_jobs_run_and_wait(http: HttpSite, local_llm: LocalLLM) -> None:
     assert STRANGER not in str(seen)
 
 
-def test_a_job_is_shown_while_it_is_written(http: HttpSite, local_llm: LocalLLM) -> None:
-    """With the pieces so far and their pace, whether or not anybody reads them."""
+@pytest.mark.parametrize("cache", [True, False], ids=["others may read it", "nobody reads it"])
+def test_a_job_is_shown_while_it_is_written(
+    http: HttpSite, local_llm: LocalLLM, cache: bool
+) -> None:
+    """With the pieces so far and their pace."""
     local_llm.stream(*["word "] * 200, pause_seconds=0.01)
-    job = tasks.generate.delay("Count.")
+    job = tasks.generate.delay("Count.", cache=cache)
 
     def written() -> dict[str, Any] | None:
         local_llm._worker.publish()

@@ -104,6 +104,7 @@ def test_a_background_response_goes_on_without_a_connection(
         with pytest.raises(openai.BadRequestError) as early:
             client.responses.create(model=MODEL, input="a", previous_response_id=created.id)
         assert early.value.param == "previous_response_id"
+        assert "has no answer yet" in early.value.message
 
     def status() -> str | None:
         return client.responses.retrieve(created.id).status
@@ -151,6 +152,13 @@ def test_a_conversation_goes_on_from_a_stored_response(http: HttpSite, local_llm
     newest = client.responses.input_items.list(third.id, limit=2)
     assert (len(newest.data), newest.has_more) == (2, True)
     assert len(list(newest)) == 5, "the client reads page after page"
+    calls = [{"type": "function_call", "name": "weather", "arguments": "{}"} for _ in "ab"]
+    results = [{"type": "function_call_output", "output": "Sun."} for _ in "ab"]
+    by_id = [{**one, "call_id": str(place % 2)} for place, one in enumerate([*calls, *results])]
+    said: Any = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, *by_id]
+    client.responses.create(model=MODEL, input=said)
+    roles = [one["role"] for one in local_llm.prompts[-1].messages]
+    assert roles == ["user", "assistant", "tool", "tool"], "what is said and called in one turn"
     client.responses.delete(first.id)
     again = client.responses.create(model=MODEL, input="Why?", previous_response_id=third.id)
     assert again.output_text == "Echo: Why?."

@@ -16,7 +16,7 @@ from local_llm_service.producers.http.webhooks import check_settings, sending
 from local_llm_service.producers.http.webhooks.allow_list import AllowList, is_public
 from local_llm_service.producers.http.webhooks.delivery import JITTER, SCHEDULE, what_follows
 from local_llm_service.producers.http.webhooks.message import Signer
-from local_llm_service.producers.http.webhooks.sending import Reply, _url, _wait_wanted
+from local_llm_service.producers.http.webhooks.sending import Reply, _request, wait_wanted
 from local_llm_service.producers.http.webhooks.target import parse_target
 from local_llm_service.worker.errors import InvalidRequest, InvalidSetting
 from local_llm_service.worker.settings import Settings
@@ -43,8 +43,10 @@ def test_a_url_is_taken_apart_and_put_together_again(
     """What is connected to, and asked for, is what was checked."""
     target = parse_target(url)
     assert (target.host, target.port) == (host, port)
-    built = _url(target)
-    assert (built.raw_host, built.port, built.raw_path_qs) == (host, port, rest)
+    first, named, *_ = _request(target, b"", {}).decode().split("\r\n")
+    assert first == f"POST {rest} HTTP/1.1"
+    shown = f"[{host}]" if ":" in host else host
+    assert named == f"Host: {shown}" + ("" if port in (80, 443) else f":{port}")
 
 
 @pytest.mark.parametrize(
@@ -261,7 +263,7 @@ def test_what_a_reply_means(reply: Reply, outcome: str, least: float) -> None:
 )
 def test_any_retry_after_can_be_read(text: str, least: float, most: float) -> None:
     """Whatever stands there, the next try has a time."""
-    assert least <= _wait_wanted({"Retry-After": text}) <= most
+    assert least <= wait_wanted(text) <= most
 
 
 def test_names_that_cannot_be_looked_up_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ def test_a_batch_is_complete_whatever_is_killed() -> None:
 
     `python -m benchmarks.chaos http_batch` kills more, and longer.
     """
-    size = Size(40, 3, (0.3, 0.6), (0.3, 0.6), lease_seconds=3)
+    size = Size(40, 3, (0.4, 0.8), (0.3, 0.6), lease_seconds=3)
     with Site(http_batch.plan_of(free_port(), size)) as site:
         began = time.monotonic()
         found = http_batch.play(site, size, lambda _: None)

@@ -6,19 +6,23 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from textwrap import dedent
 
 import httpx
 import pytest
 
 from local_llm_service.producers import status
+from local_llm_service.producers.http.server import address, listen
 from local_llm_service.worker.embedded.processes.http_process import HttpProcess
+from local_llm_service.worker.embedded.processes.ports import answers_http, free_port
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
-from tests.integration.conftest import run_python
+from tests.integration.conftest import ROOT, run_python
 
 SERVE = ("-m", "local_llm_service.producers.http")
 
@@ -103,11 +107,33 @@ def test_an_address_that_is_taken_is_a_line() -> None:
 @pytest.mark.parametrize("host", ["::1", "::"])
 def test_ipv6(host: str) -> None:
     """`::` is IPv4's addresses, too."""
-    from local_llm_service.producers.http.server import address, listen
-
     with listen(host, 0) as listening:
         port = listening.getsockname()[1]
         socket.create_connection(("::1", port)).close()
         if host == "::":
             socket.create_connection(("127.0.0.1", port)).close()
     assert address(host, 80) == f"[{host}]:80"
+
+
+def test_compose_makes_a_key_at_the_first_start(redis_client: object, tmp_path: Path) -> None:
+    """And none at the next one; without it nobody gets in."""
+    compose = (ROOT / "docker-compose.yml").read_text().partition("\n  http:")[2]
+    script = compose.partition("      - |\n")[2].partition("    environment:")[0]
+    script = dedent(script).replace("$$", "$").replace("/var/lib/local-llm", str(tmp_path))
+    port = free_port()
+    environment = {
+        **{**os.environ, "LOCAL_LLM_PORT": str(port), "FILES_DIR": str(tmp_path / "files")},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    shell = ["/bin/sh", "-c"]
+    key = tmp_path / "api-key"
+    with subprocess.Popen([*shell, script], env=environment) as process:
+        wait_until(lambda: answers_http(port, "/health/live"), "it answers", 60)
+        made, url = key.read_text().strip(), f"http://127.0.0.1:{port}/models"
+        assert httpx.get(url).status_code == 401
+        assert httpx.get(url, headers={"X-API-Key": made}).status_code == 200
+        process.terminate()
+    again = script.replace("exec local-llm serve", "")
+    subprocess.run([*shell, again], env=environment, check=True)
+    assert key.read_text().strip() == made
+    assert key.stat().st_mode & 0o777 == 0o600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def findings(folder: Path, content: bytes) -> Findings:
     """What is found in a file."""
     path = folder / "in.jsonl"
     path.write_bytes(content)
-    found = validate(Files([str(path)]), LinePlan(BATCH, 8_388_608), lambda: True)
+    found = validate(Files([str(path)], unpacks=False), LinePlan(BATCH, 8_388_608), lambda: True)
     assert found is not None
     return found
 
@@ -51,6 +52,7 @@ BAD: dict[str, tuple[bytes, str, int | None]] = {
     "what the endpoint refuses": (jsonl(line("a", n=3)), "invalid_request", 1),
     "what the kind refuses": (jsonl(line("a", max_tokens=0)), "invalid_request", 1),
     "10 MB": (jsonl(line("a", "x" * 10_000_000)), "too_large", 1),
+    "a gzip file": (gzip.compress(jsonl(line("a"))), "invalid_request", 1),
     "no line": (b"\r\n\n", "empty_file", None),
     "nothing": (b"", "empty_file", None),
     "UTF-16": (jsonl(line("a")).decode().encode("utf-16"), "unreadable_file", None),

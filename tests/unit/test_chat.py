@@ -273,7 +273,7 @@ def test_every_seed_is_one_for_ollama(seed: int, sent: int) -> None:
         ),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"schema": {}, "a": 1}}},
-            "response_format: json_schema: may hold",
+            "response_format.json_schema: may hold",
         ),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": 7}}}},

@@ -13,11 +13,13 @@ from typing import Any
 
 import click
 import pytest
+from openai import OpenAI
 
 from local_llm_service import Client, Job, LocalLLMService
 from local_llm_service.producers.batch.plan import Plan
 from local_llm_service.producers.cli import cli
 from local_llm_service.testing import LocalLLM, plugin
+from tests.http.conftest import http_site
 from tests.unit.test_pages import CURRENT, DOCS, ROOT, named, rows
 
 #: A line of an example with its value behind it.
@@ -61,12 +63,17 @@ def commands(page: Path) -> list[list[str]]:
     return found
 
 
+@pytest.mark.local_llm(models=["smollm2:135m"])
 def test_the_python_of_the_readme_runs(local_llm: LocalLLM) -> None:
     """And its first call has the answer that it shows."""
     local_llm.reply("The capital of France is Paris.")
-    names = {"document": "It rained."}
-    for block in blocks(ROOT / "README.md", "python"):
-        run(block, names)
+    names: dict[str, Any] = {"document": "It rained."}
+    with http_site() as site:
+        for block in blocks(ROOT / "README.md", "python"):
+            run(block.replace("http://127.0.0.1:8015", site.url), names)
+            if isinstance(names.get("client"), OpenAI):
+                names.pop("client").close()
+    assert names["reply"].choices[0].message.content
 
 
 def test_the_python_of_the_clients_page_runs(local_llm: LocalLLM) -> None:

@@ -38,6 +38,7 @@ FOUND = {
     "given_up": "1",
     "stream": "1",
     "run": "0123456789ab",
+    "webhook": "job hooks.example https://hooks.example/x",
     "error": "timeout",
 }
 
@@ -57,6 +58,7 @@ def test_a_record_is_read_with_its_types() -> None:
     assert (record.model, record.failed_by) == ("big:7b", "w1 w2")
     assert (record.token, record.settled, record.error) == ("17", "17", "timeout")
     assert record.run == "0123456789ab"
+    assert record.webhook == "job hooks.example https://hooks.example/x"
 
 
 def test_unwritten_fields_are_missing() -> None:

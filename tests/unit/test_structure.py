@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 #: The interpreter's folder, without resolving links, because a venv's python is a link.
 BIN = Path(sys.executable).parent
@@ -52,6 +54,13 @@ def test_sending_a_job_loads_no_part_of_the_worker() -> None:
     assert [
         name for name in sorted(loaded) if any(f"{name}.".startswith(f"{h}.") for h in HEAVY)
     ] == []
+
+
+@pytest.mark.parametrize("imported", ["producers", "producers.cli"])
+def test_only_http_loads_a_web_server(imported: str) -> None:
+    """A backend, and the command line, do not have the extra [http]."""
+    loaded = {name.partition(".")[0] for name in modules_after(f"import {imported}")}
+    assert not loaded & {"starlette", "uvicorn", "httptools", "uvloop", "multipart", "aiohttp"}
 
 
 def test_importing_the_tasks_makes_no_app_current() -> None:

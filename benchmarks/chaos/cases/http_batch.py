@@ -18,9 +18,9 @@ from typing import Any
 import openai
 
 from benchmarks.chaos.chat_callers import CHAT_SECONDS, CHUNKS, ChatCallers
-from benchmarks.chaos.http_process import HttpProcess
 from benchmarks.chaos.judge import Measure, runs_per_job
 from benchmarks.chaos.prompts import Ask
+from benchmarks.chaos.replica import Replica
 from benchmarks.chaos.report import RESULTS, Outcome
 from benchmarks.chaos.site import Plan, Site
 
@@ -86,19 +86,32 @@ def play(site: Site, size: Size, say: Say) -> Found:
     """Run one batch on a site, kill, and collect what is there; `say` tells of each step."""
     site.supervisor.start(*range(WORKERS))
     environment = {"REDIS_URL": site.redis.url, "FILES_DIR": str(site.directory / "files")}
-    replicas = [HttpProcess(environment, site.directory / f"http-{n}.log") for n in range(REPLICAS)]
+    replicas = [Replica(environment, site.directory / f"http-{n}.log") for n in range(REPLICAS)]
+    playing = _Play(site, size, replicas, say)
     try:
-        return _Play(site, size, replicas, say).run()
+        return playing.run()
     finally:
+        playing.close()
         for one in replicas:
-            one.stop()
+            one.kill()
 
 
 class _Play:
-    def __init__(self, site: Site, size: Size, replicas: list[HttpProcess], say: Say) -> None:
+    def __init__(self, site: Site, size: Size, replicas: list[Replica], say: Say) -> None:
         self._site, self._size, self._replicas, self._say = site, size, replicas, say
         self._chance = random.Random(size.seed)
         self._kills: Counter[str] = Counter()
+        self._clients = {
+            one.port: openai.OpenAI(
+                base_url=f"{one.url}/v1", api_key="none", timeout=10, max_retries=0
+            )
+            for one in replicas
+        }
+
+    def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients.values():
+            client.close()
 
     def run(self) -> Found:
         """Play it."""
@@ -110,7 +123,7 @@ class _Play:
         )
         self._say(f"batch {batch.id}: {self._size.lines} lines")
         order = [VICTIMS[n % len(VICTIMS)] for n in range(self._size.kills)]
-        self._chance.shuffle(order)
+        self._until(lambda: self._has_begun(batch.id), 60, "a line is done")
         with ChatCallers([one.url for one in self._replicas]) as callers:
             for who in order:
                 self._run_for(self._chance.uniform(*self._size.gap_seconds))
@@ -157,7 +170,7 @@ class _Play:
     def _answers(self) -> bool:
         return all(self._reached(one) for one in self._replicas)
 
-    def _reached(self, replica: HttpProcess) -> bool:
+    def _reached(self, replica: Replica) -> bool:
         try:
             self._client(replica).batches.list(limit=1)
         except openai.OpenAIError:
@@ -173,6 +186,10 @@ class _Play:
                 continue
         return None
 
+    def _has_begun(self, batch_id: str) -> bool:
+        found = self._look(batch_id)
+        return found is not None and found.request_counts.completed > 0
+
     def _ended(self, batch_id: str) -> Any:
         found = self._look(batch_id)
         self._run_for(0.3)
@@ -182,10 +199,8 @@ class _Play:
         text = self._client(self._replicas[0]).files.content(file_id).text
         return [json.loads(line) for line in text.splitlines()]
 
-    def _client(self, replica: HttpProcess) -> openai.OpenAI:
-        return openai.OpenAI(
-            base_url=f"{replica.url}/v1", api_key="none", timeout=10, max_retries=0
-        )
+    def _client(self, replica: Replica) -> openai.OpenAI:
+        return self._clients[replica.port]
 
     def _tick(self) -> bool:
         for one in self._replicas:

@@ -190,7 +190,9 @@ def ready() -> Iterator[None]:
 
 def make_folder(path: Path) -> None:
     """Make a folder that other users of this host cannot look into."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.parent.is_dir():
+        make_folder(path.parent)
+    path.mkdir(exist_ok=True, mode=0o700)
 
 
 def read_json(path: Path) -> Any:

@@ -121,7 +121,7 @@ class Drive:
 
     def _validate(self, plan: LinePlan) -> bool:
         """Look at all lines; False where nothing may run (now)."""
-        source = Files([str(self.places.input)])
+        source = Files([str(self.places.input)], unpacks=False)
         found = validate(source, plan, lambda: not self.is_interrupted)
         if found is None:
             return False
@@ -171,7 +171,7 @@ class Drive:
         window = Window(None, workers)
         with suppress(ServiceError):
             await asyncio.to_thread(window.look)
-        source = Files([str(self.places.input)])
+        source = Files([str(self.places.input)], unpacks=False)
         run = Run(source, records, asker, window, show=self._show)
         obeying = asyncio.create_task(self._obey(run, asker))
         try:

@@ -103,6 +103,8 @@ class BatchDriver:
     async def _claim(self) -> bool:
         """Take one batch, where there is room for it, or it only has to be ended."""
         sent_at, nonce = monotonic(), uuid4().hex
+        if len(self._drives) >= 2 * AT_ONCE:
+            return False
         is_full = len(self._drives) >= AT_ONCE
         calls = self._batches.claim_batch(nonce, int(LEASE_SECONDS * 1000), cancelled=is_full)
         claimed = await self._service.drive(calls)

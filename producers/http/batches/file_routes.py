@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import asdict
 from pathlib import Path
 from time import time
@@ -22,6 +23,7 @@ from local_llm_service.worker.store.batches import KEPT_SECONDS
 
 #: How long `expires_after` may keep a file, seconds.
 FEWEST_SECONDS, MOST_SECONDS = 3600, 2_592_000
+_NUMBER = re.compile(r"[0-9]{1,7}")
 
 
 class FileObject(BaseModel):
@@ -121,7 +123,7 @@ def _kept_seconds(fields: dict[str, str]) -> int:
     if fields.get("expires_after[anchor]", "created_at") != "created_at":
         raise InvalidRequest("expires_after.anchor: must be created_at")
     seconds = fields.get("expires_after[seconds]", str(KEPT_SECONDS))
-    if not seconds.isdecimal() or not FEWEST_SECONDS <= int(seconds[:10]) <= MOST_SECONDS:
+    if not _NUMBER.fullmatch(seconds) or not FEWEST_SECONDS <= int(seconds) <= MOST_SECONDS:
         raise InvalidRequest(f"expires_after.seconds: must be {FEWEST_SECONDS} to {MOST_SECONDS}")
     return int(seconds)
 

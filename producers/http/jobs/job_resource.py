@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from local_llm_service.producers.async_client import AsyncJob
-from local_llm_service.producers.http.asking import plain_answer
+from local_llm_service.producers.http.asking import has_answer, plain_answer
 from local_llm_service.producers.http.call import Call
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
@@ -67,7 +67,10 @@ class JobResource(BaseModel):
 
 async def resource_of(call: Call, job: AsyncJob[Any]) -> JobResource:
     """A job as it is now. Raises NotFound and BrokerUnreachable."""
-    record = await call.service.drive(_record(call.service.store.keys, job.id)) or JobRecord()
+    record = JobRecord()
+    if not has_answer(job):  # of a job that the cache has answered there is none
+        found = await call.service.drive(_record(call.service.store.keys, job.id))
+        record = found or record
     answer, error = None, None
     try:
         answer = await plain_answer(call, job, 0)

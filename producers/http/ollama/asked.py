@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.ollama.bodies import ChatBody, GenerateBody
-from local_llm_service.worker.errors import InvalidRequest
 
 #: Arguments of `chat`, by the names that Ollama's callers know them under.
 _OPTIONS = (
@@ -46,18 +44,17 @@ def asked_by_generate(body: GenerateBody, most_tokens: int) -> Asked:
     return Asked("chat", _shared(body, most_tokens) | {"messages": messages})
 
 
-def in_ollamas_words(error: InvalidRequest, body: ChatBody | GenerateBody) -> InvalidRequest:
-    """The same error, with its fields as the caller wrote them."""
-    words = dict(_WORDS)
-    if isinstance(body, GenerateBody):
-        words |= {"messages": "prompt"}
-        places = ("system", "prompt") if body.system else ("prompt",)
-        words |= {f"messages.{n}.content": name for n, name in enumerate(places)}
-    named = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
-    message = re.sub(
-        rf"(^|; )({named})(?=[.:])", lambda found: found[1] + words[found[2]], error.message
-    )
-    return type(error)(message, error.hint)
+def words_of(body: ChatBody | GenerateBody) -> Callable[[str, str], str]:
+    """How the caller has named the fields of the job's request; see renaming.py."""
+    told = ("system", "prompt") if isinstance(body, GenerateBody) and body.system else ("prompt",)
+
+    def rename(name: str, path: str) -> str:
+        if isinstance(body, GenerateBody) and name == "messages":
+            place = path.removeprefix(".").partition(".")[0]
+            return told[int(place)] if place.isdecimal() and int(place) < len(told) else told[-1]
+        return f"{_WORDS.get(name, name)}{path}"
+
+    return rename
 
 
 def _shared(body: ChatBody | GenerateBody, most_tokens: int) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from local_llm_service.producers.http.call import Call
-from local_llm_service.producers.http.known_models import check_model
 from local_llm_service.producers.http.ollama.bodies import Body, Completing
 from local_llm_service.producers.http.ollama.models import known
 from local_llm_service.producers.http.service import HttpService
@@ -44,8 +43,7 @@ def left_out(body: Body) -> dict[str, str]:
 
 
 async def check(service: HttpService, body: Body) -> None:
-    """Refuse what only the model can tell to be wrong. Raises ModelMissing and InvalidRequest."""
-    await check_model(service, body.model)
+    """Refuse what only the model can tell to be wrong. Raises InvalidRequest."""
     await _check_context(service, body.model, body.given.num_ctx)
     if isinstance(body, Completing):
         await _check_thinking(service, body.model, body.think)

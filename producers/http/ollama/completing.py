@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 from starlette.responses import Response
 
-from local_llm_service.producers.http.asking import Asked, JobStream, answer, error_of, stream
+from local_llm_service.producers.http.asking import Asked, JobStream, answer, stream
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import KEEP_ALIVE_SECONDS, EventStream
 from local_llm_service.producers.http.first_event import begun
 from local_llm_service.producers.http.ollama.asked import (
     asked_by_chat,
     asked_by_generate,
-    in_ollamas_words,
+    words_of,
 )
 from local_llm_service.producers.http.ollama.bodies import ChatBody, GenerateBody
 from local_llm_service.producers.http.ollama.choices import check, choices, left_out
 from local_llm_service.producers.http.ollama.models import there
 from local_llm_service.producers.http.ollama.records import Records, calls_in
 from local_llm_service.producers.http.problems import problem_of
-from local_llm_service.producers.http.replies import answer_headers, encoded, json_reply
+from local_llm_service.producers.http.renaming import in_words_of
+from local_llm_service.producers.http.replies import answer_headers, json_reply
 from local_llm_service.producers.stream_event import StreamEvent
 from local_llm_service.tasks.answer import Answer
-from local_llm_service.worker.errors import InternalError, InvalidRequest, ServiceError
+from local_llm_service.worker.errors import InternalError, ServiceError
 
 NDJSON = "application/x-ndjson"
 
@@ -65,12 +67,10 @@ async def _reply(
 ) -> Response:
     await check(call.service, body)
     asked = Asked(asked.kind, asked.arguments | choices(call))
-    try:
+    with in_words_of(words_of(body)):
         if body.is_streamed:
             return await _streamed(call, records, await stream(call, asked), left_out(body))
         found = await answer(call, asked)
-    except InvalidRequest as error:
-        raise in_ollamas_words(error, body) from None
     return json_reply(records.whole(found), headers=answer_headers(found) | left_out(body))
 
 
@@ -97,19 +97,21 @@ async def _lines(
     events: AsyncGenerator[Event, None], records: Records
 ) -> AsyncGenerator[bytes, None]:
     """A line for each piece; the last one is a record with `done`, or an error: never silence."""
+    error: ServiceError | None = InternalError("the stream has no end")
     try:
+        # To its end, whatever the last event is: whoever stops before has left the job.
         async with aclosing(events):
             async for event in events:
                 if event.type == "text":
                     yield _line(records.piece(event.text))
                     continue
-                if event.answer is None:
-                    raise error_of(event)
-                for record in _ending(event.answer, records):
-                    yield _line(record)
-                return
-        raise InternalError("the stream has no end")
-    except ServiceError as error:
+                error = event.error
+                if event.answer is not None:
+                    for record in _ending(event.answer, records):
+                        yield _line(record)
+    except ServiceError as broken:
+        error = broken
+    if error is not None:
         yield _line({"error": problem_of(error).error_object["message"]})
 
 
@@ -122,4 +124,5 @@ def _ending(answer: Answer, records: Records) -> Iterator[dict[str, Any]]:
 
 
 def _line(record: dict[str, Any]) -> bytes:
-    return encoded(record) + b"\n"
+    # In ASCII: clients take other characters of Unicode for the end of a line, as Python does.
+    return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 from starlette.responses import Response
 
 from local_llm_service.producers.http.call import Call
-from local_llm_service.producers.http.many_texts import Vectors, vectors_of
+from local_llm_service.producers.http.many_texts import Vectors, vectors_of, written
 from local_llm_service.producers.http.ollama.bodies import EmbedBody, EmbeddingsBody
-from local_llm_service.producers.http.ollama.choices import check, choices
+from local_llm_service.producers.http.ollama.choices import check, choices, left_out
 from local_llm_service.producers.http.ollama.models import there
 from local_llm_service.producers.http.ollama.records import NANOSECONDS
 from local_llm_service.producers.http.replies import json_reply
@@ -24,14 +25,16 @@ async def embed(call: Call) -> Response:
         await there(call.service, body.model)
         return json_reply({"model": body.model, "embeddings": []})
     found = await _vectors(call, body, body.input, body.dimensions)
-    reply = {
-        "model": body.model,
-        "embeddings": found.vectors,
+    rest = {
         "total_duration": time.monotonic_ns() - began_ns,
         "load_duration": round(found.load_seconds * NANOSECONDS),
         "prompt_eval_count": found.prompt_tokens,
     }
-    return json_reply(reply, headers=found.headers)
+    vectors = await written(found.vectors, lambda _, vector: vector)
+    head = json.dumps({"model": body.model})
+    content = f'{head[:-1]},"embeddings":{vectors},{json.dumps(rest)[1:]}'
+    headers = {**found.headers, **left_out(body)}
+    return Response(content, headers=headers, media_type="application/json")
 
 
 async def embeddings(call: Call) -> Response:
@@ -41,7 +44,8 @@ async def embeddings(call: Call) -> Response:
         await there(call.service, body.model)
         return json_reply({"embedding": []})
     found = await _vectors(call, body, body.prompt, None)
-    return json_reply({"embedding": found.vectors[0]}, headers=found.headers)
+    headers = {**found.headers, **left_out(body)}
+    return json_reply({"embedding": found.vectors[0]}, headers=headers)
 
 
 async def _vectors(

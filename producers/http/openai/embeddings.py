@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -13,16 +12,13 @@ from starlette.responses import Response
 
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.call import Call
-from local_llm_service.producers.http.many_texts import vectors_of
+from local_llm_service.producers.http.many_texts import vectors_of, written
 from local_llm_service.producers.http.openai.body import Dialect, queued
 from local_llm_service.producers.http.openai.schemas import EmbeddingList, EmbeddingsBody
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.prompt import Vector
-
-#: Vectors that are written before the event loop serves others: about 10 ms of work.
-AT_ONCE: Final = 32
 
 EMBEDDINGS: Final = Dialect(taken=frozenset({"input", "dimensions", "encoding_format"}))
 
@@ -83,14 +79,9 @@ async def embeddings(call: Call) -> Response:
     asked = queued(call.caller, asked_of(body))
     options = {**asked.arguments}
     found = await vectors_of(call, options.pop("input"), options)
-    parts = []
-    for place, vector in enumerate(found.vectors):
-        if place % AT_ONCE == 0:
-            # 2,048 vectors of 1,024 numbers are seconds of work.
-            await asyncio.sleep(0)
-        parts.append(json.dumps(embedding_of(vector, place, encoding), separators=(",", ":")))
+    data = await written(found.vectors, lambda place, one: embedding_of(one, place, encoding))
     rest = json.dumps(_rest(found.model, found.prompt_tokens))
-    content = f'{{"object":"list","data":[{",".join(parts)}],{rest[1:]}'
+    content = f'{{"object":"list","data":{data},{rest[1:]}'
     return Response(content, headers=found.headers, media_type="application/json")
 
 

@@ -112,7 +112,7 @@ class ToolFunction(_Sent):
 class Tool(_Sent):
     """A function that the model may call."""
 
-    type: Literal["function"]
+    type: Literal["function"] = "function"
     function: ToolFunction
 
 

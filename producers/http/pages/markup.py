@@ -10,6 +10,9 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
+#: What 64 bits hold is no bound that a reader wants to know.
+READABLE = 10**12
+
 _CODE = re.compile(r"`([^`]+)`")
 _BLANK = re.compile(r"\n\s*\n")
 
@@ -46,7 +49,8 @@ def _bounds(schema: Json) -> str:
         ("minimum", "≥ {}"), ("exclusiveMinimum", "> {}"), ("maximum", "≤ {}"),
         ("exclusiveMaximum", "< {}"), ("maxLength", "≤ {} characters"),
     )  # fmt: skip
-    said = [text.format(f"{schema[word]:,}") for word, text in words if word in schema]
+    given = ((schema[word], text) for word, text in words if word in schema)
+    said = [text.format(f"{number:,}") for number, text in given if abs(number) < READABLE]
     return f" {', '.join(said)}" if said else ""
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from inspect import getdoc
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.pages.errors import SCHEMAS, error_responses, errors_of
 from local_llm_service.producers.http.pages.examples import EXAMPLES, Example
+from local_llm_service.producers.http.pages.schemas import Models
 from local_llm_service.producers.http.pages.words import (
     ABOUT,
     ANSWER_HEADERS,
@@ -22,7 +21,6 @@ from local_llm_service.producers.http.pages.words import (
     STATUS_WORDS,
     TAG_WORDS,
 )
-from local_llm_service.tasks.request import JobRequest
 
 Json = dict[str, Any]
 
@@ -31,8 +29,6 @@ EVENTS = "text/event-stream"
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _NO_EXAMPLE = Example()
-#: About the options of all kinds; the docstring's first paragraph is for those who write kinds.
-_OPTIONS = (getdoc(JobRequest) or "").partition("\n\n")[2]
 
 
 def document(operations: Sequence[Operation], *, version: str, needs_key: bool) -> Json:
@@ -42,7 +38,7 @@ def document(operations: Sequence[Operation], *, version: str, needs_key: bool) 
     for one in operations:
         described = _Described(one, models, needs_key, links_of(one, operations)).as_json()
         paths.setdefault(shown_path(one), {})[one.method.lower()] = described
-    used = dict.fromkeys(one.tag for one in operations)
+    used = [tag for tag in TAG_WORDS if any(one.tag == tag for one in operations)]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -51,7 +47,7 @@ def document(operations: Sequence[Operation], *, version: str, needs_key: bool) 
             "description": ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "tags": [{"name": tag, "description": TAG_WORDS.get(tag, "")} for tag in used],
+        "tags": [{"name": tag, "description": TAG_WORDS[tag]} for tag in used],
         "security": [{"bearer": []}, {"x-api-key": []}] if needs_key else [{}],
         "paths": paths,
         "components": {
@@ -98,62 +94,6 @@ def shown_path(operation: Operation) -> str:
 def parameters_of(path: str) -> list[str]:
     """The names of a path's parameters, in order."""
     return _PARAMETER.findall(path)
-
-
-class _Plain(GenerateJsonSchema):
-    """Without a title for each field, which repeats its name."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        """Never."""
-        return False
-
-
-class Models:
-    """The JSON Schemas of all models that operations name."""
-
-    def __init__(self, operations: Iterable[Operation]) -> None:
-        named = dict.fromkeys(pair for one in operations for pair in _models_of(one))
-        self._references, whole = models_json_schema(
-            list(named), ref_template="#/components/schemas/{model}", schema_generator=_Plain
-        )
-        self.schemas: Json = whole.get("$defs", {})
-        for one in operations:
-            if one.body is not None and issubclass(one.body, JobRequest):
-                self._describe_options(one.body)
-
-    def _describe_options(self, model: type[JobRequest]) -> None:
-        """A kind's own words, then those about the options that all kinds share.
-
-        A client's null stands for the default, also where the kind's request has no null.
-        """
-        schema = self.schemas[self.reference(model, "validation")["$ref"].rpartition("/")[2]]
-        said = (getdoc(model), _OPTIONS)
-        schema["description"] = "\n\n".join(one for one in said if one)
-        for name in schema["properties"].keys() - set(schema.get("required", ())):
-            schema["properties"][name] = _or_null(schema["properties"][name])
-
-    def reference(self, model: type[BaseModel], mode: JsonSchemaMode) -> Json:
-        """A schema that points to the model's."""
-        return dict(self._references[model, mode])
-
-    def properties(self, model: type[BaseModel]) -> Iterator[tuple[str, Json, bool]]:
-        """The name, the schema and whether it is required, of each field of what is read."""
-        schema = self.reference(model, "validation")
-        if reference := schema.get("$ref"):
-            schema = self.schemas[reference.rpartition("/")[2]]
-        required = set(schema.get("required", ()))
-        for name, one in schema.get("properties", {}).items():
-            yield name, one, name in required
-
-
-def _models_of(one: Operation) -> Iterator[tuple[type[BaseModel], JsonSchemaMode]]:
-    for read in (one.body, one.query):
-        if read is not None:
-            yield read, "validation"
-    for body in one.answers.values():
-        for part in body if isinstance(body, tuple) else (body,):
-            if isinstance(part, type):
-                yield part, "serialization"
 
 
 class _Described:
@@ -237,15 +177,6 @@ class _Described:
             is_text = kind.startswith("text/") and kind != EVENTS
             return kind, {"schema": {"type": "string"} if is_text else {}}
         return "application/json", {"schema": self._models.reference(part, "serialization")}
-
-
-def _or_null(schema: Json) -> Json:
-    branches = schema.get("anyOf", [schema])
-    if {"type": "null"} in branches or {} in branches:
-        return schema
-    words: Json = {name: schema[name] for name in ("default", "description") if name in schema}
-    plain = {name: value for name, value in schema.items() if name not in words}
-    return {"anyOf": [*(plain.get("anyOf") or [plain]), {"type": "null"}], **words}
 
 
 def _shown(example: Any) -> Mapping[str, Any]:

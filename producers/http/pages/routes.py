@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from starlette.responses import Response
 
@@ -63,19 +64,26 @@ class _Documents:
     async def show_openapi(self, call: Call) -> Response:
         """Every operation, for programs."""
         needs_key = await _needs_key(call)
-        if needs_key not in self._made:
-            shown = document(self.operations, version=_version(), needs_key=needs_key)
-            self._made[needs_key] = encoded(shown)
-        return page(call.request, self._made[needs_key], "application/json")
+        made = await self._once(needs_key, lambda: encoded(self._document(needs_key)))
+        return page(call.request, made, "application/json")
 
     async def show_reference(self, call: Call) -> Response:
         """Every operation, for people."""
         needs_key, port = await _needs_key(call), call.service.settings.local_llm_port
-        if (needs_key, port) not in self._made:
-            shown = document(self.operations, version=_version(), needs_key=needs_key)
-            text = reference_page(shown, f"http://127.0.0.1:{port}")
-            self._made[needs_key, port] = text.encode()
-        return page(call.request, self._made[needs_key, port], "text/html")
+
+        def make() -> bytes:
+            return reference_page(self._document(needs_key), f"http://127.0.0.1:{port}").encode()
+
+        return page(call.request, await self._once((needs_key, port), make), "text/html")
+
+    def _document(self, needs_key: bool) -> dict[str, Any]:
+        return document(self.operations, version=_version(), needs_key=needs_key)
+
+    async def _once(self, name: object, make: Callable[[], bytes]) -> bytes:
+        """Make it in a thread: it takes a third of a second, which others would wait."""
+        if name not in self._made:
+            self._made[name] = await asyncio.to_thread(make)
+        return self._made[name]
 
 
 def _front(*others: Operation) -> Endpoint:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from local_llm_service.producers.http.service import HttpService
 from local_llm_service.producers.http.webhooks.allow_list import AllowList
+from local_llm_service.producers.http.webhooks.delivery import deliver
 from local_llm_service.producers.http.webhooks.message import Signer
 from local_llm_service.producers.http.webhooks.noting import (
     check_target,
@@ -19,12 +19,3 @@ def check_settings(settings: Settings) -> None:
     """Raises InvalidSetting for a WEBHOOK_SECRET or WEBHOOK_ALLOW that cannot be read."""
     Signer.of(settings.webhook_secret or "")
     AllowList.of(settings.webhook_allow)
-
-
-async def deliver(service: HttpService) -> None:
-    """Deliver events until cancelled. Without WEBHOOK_SECRET there is nothing to do."""
-    if not service.settings.webhook_secret:
-        return
-    from local_llm_service.producers.http.webhooks.delivery import Deliveries  # loads aiohttp
-
-    await Deliveries(service).run()

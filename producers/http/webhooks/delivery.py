@@ -19,6 +19,7 @@ from local_llm_service.producers.http.webhooks.sending import (
     Resolve,
     addresses_of,
     send,
+    tls_context,
 )
 from local_llm_service.producers.http.webhooks.target import parse_target
 from local_llm_service.worker.errors import InvalidRequest, ServiceError
@@ -49,6 +50,12 @@ LOOK_SECONDS = 1.0
 AWAY_SECONDS = 5.0
 
 
+async def deliver(service: HttpService) -> None:
+    """Deliver events until cancelled. Without WEBHOOK_SECRET there is nothing to do."""
+    if service.settings.webhook_secret:
+        await Deliveries(service).run()
+
+
 class Deliveries:
     """The events that one process delivers."""
 
@@ -63,6 +70,7 @@ class Deliveries:
         self._signer = Signer.of(service.settings.webhook_secret or "")
         self._allowed = AllowList.of(service.settings.webhook_allow)
         self._resolve, self._try_seconds = resolve, try_seconds
+        tls_context()  # now, as it reads files
         self._running: dict[asyncio.Task[None], Event] = {}
         self._failing_until: dict[str, float] = {}
         self._is_away = False

@@ -1,5 +1,10 @@
 """One try to deliver an event: resolved once, checked, and connected to the very address that was
-checked."""
+checked.
+
+A client of its own, since it has to do less than others can: it takes an address from nobody, no
+proxy, login or cookie from its surroundings, follows nothing, and reads no more than a few kB. A
+server that answers `100 Continue` without an end held up the whole loop of a general client.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +13,26 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from time import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
+import httptools
 
 from local_llm_service.producers.http.webhooks.allow_list import AllowList
 from local_llm_service.producers.http.webhooks.target import Address, Target, plain_address
 
-#: A try takes no longer, name look-up and all. Seconds.
+#: A try takes no longer, name look-up and all; and one address gets no longer to be connected to.
+#: Seconds.
 TRY_SECONDS = 15.0
-#: No more of a response's body than this gets into memory; none of it is read. Bytes.
-BODY_BYTES = 4096
-#: The most header lines of a response; each has at most 8190 bytes.
-HEADERS_MOST = 64
+CONNECT_SECONDS = 5.0
+#: A response has to have said its status and its headers by then. Bytes.
+HEAD_BYTES = 16_384
+#: How long the end of a connection may take. Seconds.
+CLOSE_SECONDS = 1.0
 
 #: A name server that does not answer holds a look-up's thread, longer than a try takes. The loop's
 #: own threads, of which there may be five, serve callers.
@@ -67,96 +73,134 @@ async def send(
         return Reply("not_allowed")
     try:
         async with asyncio.timeout(try_seconds):
-            return await _send(target, allowed, body, headers, resolve)
+            addresses = await _addresses(target, allowed, resolve)
+            return await _try(target, addresses, _request(target, body, headers))
+    except _Failed as failed:
+        return Reply(failed.code)
     except TimeoutError:
         return Reply("timeout")
-    except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError, ssl.SSLError):
-        return Reply("tls")
-    except aiohttp.ClientConnectorError:
-        return Reply("unreachable")
-    except (aiohttp.ClientError, OSError, ValueError):
+    except OSError:
         return Reply("broken")
 
 
-async def _send(
-    target: Target, allowed: AllowList, body: bytes, headers: Mapping[str, str], resolve: Resolve
-) -> Reply:
+class _Failed(Exception):
+    """There is no status; `code` is the word for that."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+async def _addresses(target: Target, allowed: AllowList, resolve: Resolve) -> list[Address]:
+    """The addresses that may be connected to, at least one."""
     found: Sequence[Address] = () if target.address is None else [target.address]
     if target.address is None:
         try:
             found = await resolve(target.host)
         except (OSError, UnicodeError):
-            return Reply("no_address")
+            raise _Failed("no_address") from None
     addresses = [plain_address(one) for one in found if allowed.opens(one, target.port)]
     if not addresses:
-        return Reply("not_allowed" if found else "no_address")
-    # One session for one request: no connection outlives the check of its address. It takes no
-    # proxy, login or cookie from anywhere.
-    connector = aiohttp.TCPConnector(
-        resolver=_Checked(addresses), use_dns_cache=False, force_close=True, limit=1
-    )
-    async with aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        auto_decompress=False,
-        timeout=aiohttp.ClientTimeout(),  # that of `send` is for all of it
-        read_bufsize=BODY_BYTES,
-        max_headers=HEADERS_MOST,
-    ) as session:
-        response = await session.post(
-            _url(target), data=body, headers=headers, allow_redirects=False
-        )
+        raise _Failed("not_allowed" if found else "no_address")
+    return addresses
+
+
+async def _try(target: Target, addresses: Sequence[Address], request: bytes) -> Reply:
+    reader, writer = await _connected(target, addresses)
+    try:
+        writer.write(request)
+        head = _Head()
+        while head.status == 0:
+            data = await reader.read(HEAD_BYTES)
+            if not data:
+                raise _Failed("broken")
+            head.add(data)
+        return Reply(str(head.status), head.status, wait_wanted(head.retry_after))
+    finally:
+        writer.close()
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await writer.wait_closed()
+
+
+async def _connected(
+    target: Target, addresses: Sequence[Address]
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the first address that takes one; TLS verifies the name."""
+    tls: dict[str, Any] = {}
+    if target.scheme == "https":
+        tls = {
+            "ssl": tls_context(),
+            "server_hostname": target.host,
+            "ssl_shutdown_timeout": CLOSE_SECONDS,
+        }
+    for address in addresses:
         try:
-            return Reply(str(response.status), response.status, _wait_wanted(response.headers))
-        finally:
-            response.close()  # not released, which would read its body
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await asyncio.open_connection(
+                    str(address), target.port, limit=HEAD_BYTES, **tls
+                )
+        except ssl.SSLError:
+            raise _Failed("tls") from None
+        except OSError:  # also a TimeoutError
+            continue
+    raise _Failed("unreachable")
 
 
-class _Checked(AbstractResolver):
-    """Knows one host's checked addresses, and asks nobody."""
-
-    def __init__(self, addresses: Sequence[Address]) -> None:
-        self._addresses = addresses
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """All of them; the host stays the name in TLS and in the header Host."""
-        families = {4: socket.AF_INET, 6: socket.AF_INET6}
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=families[address.version],
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for address in self._addresses
-        ]
-
-    async def close(self) -> None:
-        """There is nothing to close."""
+@lru_cache(maxsize=1)
+def tls_context() -> ssl.SSLContext:
+    """How certificates are verified, as on this machine. Reads files."""
+    return ssl.create_default_context()
 
 
-def _url(target: Target) -> URL:
-    url = URL.build(
-        scheme=target.scheme,
-        host=f"[{target.host}]" if ":" in target.host else target.host,
-        port=target.port,
-        path=target.path,
-        query_string=target.query,
-        encoded=True,
-    )
-    if (url.raw_host, url.port) != (target.host, target.port):  # aiohttp would connect elsewhere
-        raise ValueError("the URL is read in two ways")
-    return url
+def _request(target: Target, body: bytes, headers: Mapping[str, str]) -> bytes:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    usual = 443 if target.scheme == "https" else 80
+    path = f"{target.path}?{target.query}" if target.query else target.path
+    lines = [
+        f"POST {path} HTTP/1.1",
+        f"Host: {host}" if target.port == usual else f"Host: {host}:{target.port}",
+        "Connection: close",
+        f"Content-Length: {len(body)}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
-def _wait_wanted(headers: Mapping[str, str]) -> float:
-    """The seconds of Retry-After; 0 without one, or with one that cannot be read."""
-    text = headers.get("Retry-After", "").strip()
+class _Head:
+    """The head of a response. `status` is 0 until there is one that is no interim one."""
+
+    def __init__(self) -> None:
+        self.status, self.retry_after = 0, ""
+        self._bytes = 0
+        self._parser = httptools.HttpResponseParser(self)
+
+    def add(self, data: bytes) -> None:
+        """Read on. Raises _Failed for what is no head of a response, or too long."""
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if self.status == 0:
+                raise _Failed("broken") from None
+        self._bytes += len(data)
+        if self.status == 0 and self._bytes >= HEAD_BYTES:
+            raise _Failed("broken")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, as httptools tells it."""
+        if name.lower() == b"retry-after":
+            self.retry_after = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """All of them, as httptools tells it."""
+        status = self._parser.get_status_code()
+        if (status >= 200 or status == 101) and self.status == 0:  # no interim response
+            self.status = status
+
+
+def wait_wanted(retry_after: str) -> float:
+    """The seconds of a Retry-After; 0 without one, or with one that cannot be read."""
+    text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:

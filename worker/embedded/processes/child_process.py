@@ -37,6 +37,7 @@ class ChildProcess:
         self._temporary: weakref.finalize[..., ChildProcess] | None = None
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_begun = False
 
     @property
     def directory(self) -> Path:
@@ -71,9 +72,16 @@ class ChildProcess:
         EmbeddedUnavailable: it ended, or did not answer within START_TIMEOUT_SECONDS.
         """
         if not self.running:
-            self._spawn()
+            self.begin()
+        if self._has_begun:
+            self._has_begun = False
             self._wait_until_ready()
         return self
+
+    def begin(self) -> None:
+        """Start the child, which does not run, and return at once; `start` waits for it then."""
+        self._spawn()
+        self._has_begun = True
 
     def stop(self) -> None:
         """End it with SIGTERM, and with SIGKILL after STOP_TIMEOUT_SECONDS."""

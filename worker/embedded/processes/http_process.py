@@ -14,14 +14,17 @@ PORT = "LOCAL_LLM_PORT"
 class HttpProcess(PythonProcess):
     """`local-llm serve` on 127.0.0.1; started once it answers.
 
-    Its port is that of LOCAL_LLM_PORT in `environment`, or in this process's, or a free one.
+    Its port is that of LOCAL_LLM_PORT in `environment`, or in this process's; else the `preferred`
+    one if nobody holds it, else a free one.
     """
 
     name = "http"
 
-    def __init__(self, environment: Mapping[str, str], *, workers: int = 1) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], *, workers: int = 1, preferred: int = 0
+    ) -> None:
         given = {**os.environ, **environment}.get(PORT, "")
-        self.port = int(given) if given.isdigit() and int(given) else free_port()
+        self.port = int(given) if given.isdigit() and int(given) else free_port(preferred)
         self._workers = workers
         super().__init__({**environment, PORT: str(self.port)})
 

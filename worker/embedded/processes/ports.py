@@ -6,10 +6,14 @@ import socket
 PROBE_TIMEOUT_SECONDS = 1.0
 
 
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody holds at this moment."""
+def free_port(preferred: int = 0) -> int:
+    """A TCP port on 127.0.0.1 that nobody holds at this moment; `preferred` if that is one."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        try:
+            probe.bind(("127.0.0.1", preferred))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 

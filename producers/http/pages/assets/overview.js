@@ -88,7 +88,9 @@ function workerRow(worker) {
     meter.setAttribute("aria-hidden", "true");
     return [meter, ` ${worker.running}/${worker.slots}`];
   };
-  const engine = worker.ollama_version ? `Ollama ${worker.ollama_version}` : "Ollama unreachable";
+  const version = worker.ollama_version;
+  const server = version?.endsWith("+embedded") ? "Embedded, as Ollama" : "Ollama";
+  const engine = version ? `${server} ${version.replace("+embedded", "")}` : "Ollama unreachable";
   const why = [...worker.reasons, ...worker.notes];
   const breaks = worker.failing.map((model) => `the engine fails ${model}`);
   const closed = worker.closed_by.map((reason) => `takes no jobs: ${reason}`);

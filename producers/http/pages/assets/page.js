@@ -17,7 +17,9 @@ async function look() {
   try {
     show(await (await ask("v1/overview")).json(), ACTS);
     $("forget").hidden = !hasKey();
+    document.body.classList.remove("stale");
   } catch (error) {
+    document.body.classList.add("stale"); // what is shown is not of now
     $("dot").className = "dot away";
     const away = error instanceof Problem ? error.message : "The service does not answer; asking again.";
     say($("health"), error.status === 401 ? "An API key is needed." : away);
