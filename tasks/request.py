@@ -25,6 +25,7 @@ from pydantic_core import ErrorDetails
 
 from local_llm_service.tasks.answer import is_answer, text_of
 from local_llm_service.worker.errors import InvalidRequest
+from local_llm_service.worker.store.bounds import LONGEST_DEADLINE_SECONDS
 
 Priority = Literal["high", "normal", "low"]
 
@@ -134,7 +135,7 @@ class JobRequest(BaseModel):
     priority: Priority | None = None
     cache: bool = True
     cache_scope: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    deadline_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+    deadline_seconds: Annotated[float, Field(gt=0, le=LONGEST_DEADLINE_SECONDS)] | None = None
     stream: bool = False
 
     def content(self) -> dict[str, object]:

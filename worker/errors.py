@@ -131,6 +131,9 @@ class QueueFull(ServiceError):
     retryable = True
     default_hint = "Send the job later, start more workers, or raise the limit."
 
+    #: Seconds after which there may be room; None where nobody has estimated it.
+    retry_after_seconds: float | None = None
+
 
 class BrokerUnreachable(ServiceError):
     """Redis cannot be reached, or does not answer in time."""

@@ -1,30 +1,30 @@
-"""A request's job: submitted within its caller's limits, then waited for or followed."""
+"""A request's job: submitted within its caller's limits, then waited for (job_stream.py reads)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import finalize
 
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http import webhooks
 from local_llm_service.producers.http.call import Call, ClientGone
 from local_llm_service.producers.http.callers.concurrency import counted
-from local_llm_service.producers.http.event_stream import unbroken
+from local_llm_service.producers.http.full_queue import estimate_wait
 from local_llm_service.producers.http.known_models import check_model
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.job_core import JobCore, task_of
-from local_llm_service.producers.stream_event import StreamEvent
 from local_llm_service.worker.errors import (
     Forbidden,
     InvalidRequest,
     NotFound,
-    ServiceError,
+    QueueFull,
     ShuttingDown,
 )
+from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.store.bounds import LONGEST_DEADLINE_SECONDS
 from local_llm_service.worker.store.keys import PRIORITIES
 from local_llm_service.worker.store.webhooks import EventKind
 from local_llm_service.worker.task_id import is_usable
@@ -39,14 +39,6 @@ class Asked:
 
     kind: str
     arguments: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class JobStream:
-    """A job whose text is read while it is written; `events` never says "restart"."""
-
-    job: AsyncJob[Any]
-    events: AsyncIterator[StreamEvent[Any]] = field(repr=False)
 
 
 async def submit(
@@ -72,7 +64,11 @@ async def submit(
     await check_model(call.service, given.get("model"))
     made = task_id or call.caller.new_id()
     async with counted(call.service, call.caller, made):
-        job = await call.service.client.submit(asked.kind, given, task_id=made)
+        try:
+            job = await call.service.client.submit(asked.kind, given, task_id=made)
+        except QueueFull as error:
+            await estimate_wait(call.service, error)
+            raise
     if webhook is not None:
         await webhooks.notify_at_end(call.service, job.id, webhook, event_kind)
     return job
@@ -126,79 +122,16 @@ async def plain_answer(
     return await here.drive(JobCore(here, job._facts).plain_result(timeout_seconds))
 
 
-async def stream(call: Call, asked: Asked) -> JobStream:
-    """Submit a job whose text is read meanwhile; a reader that goes away leaves it as `answer`.
-
-    Raises RateLimited, before there is a job, also for a stream too many.
-    """
-    await call.open_stream()
-    job = await submit(call, streamed(patient(call, asked)))
-    events = unbroken(followed(call, job))
-    if not has_answer(job):
-        events = _attended_events(call, job, events)
-        attendance = call.service.attendance
-        attendance.begin(job.id)
-        # Should nobody ever read them: the client has gone already.
-        finalize(events, attendance.leave, job.id, quietly=True).atexit = False
-    return JobStream(job, events)
-
-
-def streamed(asked: Asked) -> Asked:
-    """The same, with a text that can be read while it is written."""
-    return Asked(asked.kind, {**as_object(asked.arguments), "stream": True})
-
-
-async def followed(
-    call: Call, job: AsyncJob[Any], after: str | None = None
-) -> AsyncGenerator[StreamEvent[Any], None]:
-    """A job's events. The last one is a failure, ShuttingDown, where this process ends."""
-    events = job.stream(after)
-    stopping = asyncio.create_task(call.service.stopping.wait())
-    step: asyncio.Task[StreamEvent[Any]] | None = None
-    offset = after or ""
-    try:
-        while True:
-            step = asyncio.ensure_future(anext(events))
-            await asyncio.wait((step, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if not step.done():
-                yield StreamEvent("failed", offset=offset, error=shutting_down(job.id))
-                return
-            try:
-                event = step.result()
-            except StopAsyncIteration:
-                return
-            offset = event.offset
-            yield event
-    finally:
-        stopping.cancel()
-        if step is not None and not step.done():
-            step.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await step
-        await events.aclose()
-
-
-async def _attended_events(
-    call: Call, job: AsyncJob[Any], events: AsyncGenerator[StreamEvent[Any], None]
-) -> AsyncGenerator[StreamEvent[Any], None]:
-    """The events of a job that is there for this request alone."""
-    attendance = call.service.attendance
-    async with attendance.hold(job.id):
-        try:
-            async for event in events:
-                error = event.error and attendance.explained(job.id, event.error)
-                if error is not event.error:
-                    event = StreamEvent("failed", offset=event.offset, error=error)
-                yield event
-        finally:
-            await events.aclose()
-
-
 def own_job(call: Call, task_id: str) -> AsyncJob[Any]:
     """The job of an id that the caller may know. Raises NotFound for any other id."""
     if not is_usable(task_id) or not call.caller.owns(task_id):
-        raise NotFound("no such job")
+        raise no_such_job()
     return call.service.client.job(task_id)
+
+
+def no_such_job() -> NotFound:
+    """The error for an id that the caller does not own, or that is none."""
+    return NotFound("no such job")
 
 
 def shutting_down(task_id: str) -> ShuttingDown:
@@ -219,10 +152,18 @@ def patient(call: Call, asked: Asked) -> Asked:
         seconds = float(patience)
     except ValueError:
         return asked
-    if not 0 < seconds <= 31_536_000:
+    if not 0 < seconds <= LONGEST_DEADLINE_SECONDS:
         return asked
     seconds += call.service.settings.orphan_seconds
     return Asked(asked.kind, {**given, "deadline_seconds": seconds})
+
+
+def kept_seconds(asked: Asked, settings: Settings) -> int:
+    """How long what belongs to a job is kept, beside the job: to its deadline, and RESULT_TTL."""
+    deadline = asked.arguments.get("deadline_seconds")
+    if not isinstance(deadline, int | float) or not 0 < deadline <= LONGEST_DEADLINE_SECONDS:
+        deadline = settings.deadline_seconds
+    return int(deadline or 0) + 1 + settings.result_ttl
 
 
 def _limited(call: Call, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,14 +171,13 @@ def _limited(call: Call, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     caller = call.caller
     found: dict[str, Any] = {}
     named = given.get("priority")
-    ceiling = PRIORITIES.index(caller.ceiling)
-    if named in PRIORITIES and PRIORITIES.index(named) < ceiling:
+    if named in PRIORITIES and caller.at_most(named) != named:
         raise Forbidden(
             f"priority: this key may use {caller.ceiling!r} and what is less urgent",
             "Leave the priority out, or ask the operator for a key with a higher ceiling.",
         )
-    if named is None and PRIORITIES.index(task_of(kind).kind.default_priority) < ceiling:
-        found["priority"] = caller.ceiling
+    if named is None:
+        found["priority"] = caller.at_most(task_of(kind).kind.default_priority)
     if caller.tenant is not None:
         found["cache_scope"] = scope_of(caller.tenant, given.get("cache_scope"))
     return found
@@ -252,10 +192,3 @@ def scope_of(tenant: str, given: object) -> str:
             f"cache_scope: must be text of 1 to {SCOPE_CHARACTERS_MOST} characters"
         )
     return f"{tenant}/{given}"
-
-
-def error_of(event: StreamEvent[Any]) -> ServiceError:
-    """The error of a last event that is not an answer."""
-    if event.error is None:
-        raise ValueError(f"a {event.type!r} event has no error")
-    return event.error

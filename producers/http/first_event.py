@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-from local_llm_service.producers.http.asking import error_of
 from local_llm_service.producers.http.call import Call, ClientGone
+from local_llm_service.producers.http.job_stream import error_of
 from local_llm_service.producers.stream_event import StreamEvent
 
 Event = StreamEvent[Any]
 
 
-async def begun(
+async def after_first(
     call: Call, events: AsyncIterator[Event], seconds: float
 ) -> AsyncGenerator[Event, None]:
     """The same events, once the first one has come or `seconds` are over.

@@ -29,7 +29,7 @@ def _waiting(kind: str) -> Endpoint:
         if (reply := await as_preferred(call, asked)) is not None:
             return reply
         found = await answer(call, asked)
-        return json_reply(found, headers=answer_headers(found))
+        return json_reply(found, headers=await answer_headers(call, found))
 
     return endpoint
 

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from local_llm_service.producers.http.call import Call, ClientGone, too_large
 from local_llm_service.producers.http.callers.authorize import authorize
 from local_llm_service.producers.http.callers.hosts import check_host
-from local_llm_service.producers.http.operations import Operation
+from local_llm_service.producers.http.operations import OLLAMA_TAG, Operation
 from local_llm_service.producers.http.problems import MethodNotAllowed, NoSuchPath, problem_of
 from local_llm_service.producers.http.replies import encoded
 from local_llm_service.producers.http.service import HttpService
@@ -39,6 +39,15 @@ SECURITY = {
     "cross-origin-resource-policy": "same-origin",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
+
+#: Headers of replies that scripts of another web origin may read, beside those that all may.
+EXPOSED = ", ".join(
+    (
+        *("location", "preference-applied", "retry-after", "x-request-id", "x-should-retry"),
+        *("x-local-llm-task-id", "x-local-llm-origin", "x-local-llm-queue-seconds"),
+        *("x-local-llm-model-digest", "x-local-llm-ignored", "x-incomplete", "x-last-line"),
+    )
+)
 
 
 class PathApp:
@@ -145,7 +154,7 @@ class Gateway:
 
     async def _tell(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         problem = problem_of(error, scope["state"]["request_id"])
-        if scope["state"]["tag"] == "Ollama":
+        if scope["state"]["tag"] == OLLAMA_TAG:
             body, media_type = {"error": problem.error_object["message"]}, "application/json"
         else:
             body, media_type = problem.body, "application/problem+json"
@@ -172,12 +181,12 @@ class Gateway:
     def _allow(self, raw: MutableHeaders, origin: str | None) -> None:
         if origin is not None and self._is_allowed(origin):
             raw["access-control-allow-origin"] = origin
-            raw["vary"] = "Origin"
+            raw.add_vary_header("Origin")
             raw["access-control-allow-methods"] = "GET, POST, DELETE"
             raw["access-control-allow-headers"] = (
                 "authorization, content-type, idempotency-key, last-event-id, prefer, x-api-key"
             )
-            raw["access-control-expose-headers"] = "location, retry-after, x-request-id"
+            raw["access-control-expose-headers"] = EXPOSED
             raw["access-control-max-age"] = "600"
             raw["cross-origin-resource-policy"] = "cross-origin"
 

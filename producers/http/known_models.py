@@ -22,7 +22,7 @@ async def check_model(service: HttpService, name: Any) -> None:
     """
     if not isinstance(name, str) or not name:
         return
-    there = {full_name(one["name"]) for one in await service.models()}
+    there = await service.models_by_name()
     if not there or full_name(name) in there:
         return
     if not await service.drive(_was_served(service.store.keys, full_name(name))):
@@ -30,6 +30,14 @@ async def check_model(service: HttpService, name: Any) -> None:
             "model: no worker has it",
             "Ask for one that GET /v1/models names, or run `ollama pull` on a worker's host.",
         )
+
+
+async def default_model(service: HttpService) -> str:
+    """The model of a call that names none; MODEL_NAME where no worker says. Raises
+    BrokerUnreachable."""
+    models = await service.models()
+    default = next((str(one["name"]) for one in models if one["default"]), "")
+    return default or service.settings.model_name
 
 
 def _was_served(keys: Keys, name: str) -> Calls[bool]:

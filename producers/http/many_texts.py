@@ -65,7 +65,7 @@ async def vectors_of(call: Call, texts: str | Sequence[str], options: Mapping[st
         vectors=[vector for one in found for vector in one["embeddings"]],
         prompt_tokens=sum(one["usage"]["prompt_tokens"] for one in found),
         load_seconds=max(one["timings"]["load_seconds"] for one in found),
-        headers=answer_headers(found[0]),
+        headers=await answer_headers(call, found[0]),
     )
 
 

@@ -11,6 +11,9 @@ from starlette.responses import Response
 
 from local_llm_service.producers.http.call import Call
 
+#: Errors of its operations have the body that Ollama's clients read.
+OLLAMA_TAG = "Ollama"
+
 Endpoint: TypeAlias = Callable[[Call], Awaitable[Response]]
 #: A reply's body: JSON of a model, another media type, or one of several of these.
 Body: TypeAlias = type[BaseModel] | str | tuple[type[BaseModel] | str, ...] | None

@@ -156,8 +156,8 @@ class Problem:
         if self.row.retry is not None:
             found["x-should-retry"] = "true" if self.row.retry else "false"
         seconds: float | None = self.row.retry_after
-        if isinstance(self.error, RateLimited):
-            seconds = self.error.retry_after_seconds
+        if isinstance(self.error, RateLimited | QueueFull):
+            seconds = self.error.retry_after_seconds or seconds
         if seconds is not None:
             found["Retry-After"] = str(max(1, min(120, int(seconds + 0.999))))
         if isinstance(self.error, Unauthorized):

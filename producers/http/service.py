@@ -4,24 +4,33 @@ another process answers for the same jobs."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from local_llm_service import producers
+from local_llm_service.producers import service
 from local_llm_service.producers.async_client import AsyncClient
 from local_llm_service.producers.http.attendance import Attendance
 from local_llm_service.producers.http.callers.key_ring import KeyRing
 from local_llm_service.producers.http.callers.open_streams import OpenStreams
 from local_llm_service.producers.result_wait import reaching
+from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.calls import Calls
+from local_llm_service.worker.store.presence import Presence
 from local_llm_service.worker.store.store import Store, process_store
 
 T = TypeVar("T")
 
+Model = dict[str, Any]
+
 #: What workers publish is read again after so long.
 LOOK_SECONDS = 1.0
+#: An answer that is there waits no longer for its model's digest.
+DIGEST_SECONDS = 0.25
 
 
 class HttpService:
@@ -35,7 +44,8 @@ class HttpService:
         self.open_streams = OpenStreams(self, self.attendance.changed)
         #: Set when the process is told to end.
         self.stopping = asyncio.Event()
-        self._models = _Recent[list[dict[str, Any]]](producers.models)
+        self._models = _Recent[dict[str, Model]](_models_by_name)
+        self._workers = _Recent[list[Presence]](service.workers)
         self._health = _Recent[dict[str, Any]](producers.health)
 
     @property
@@ -48,9 +58,33 @@ class HttpService:
         here = self.client.here()
         return await here.drive(reaching(here, calls))
 
-    async def models(self) -> list[dict[str, Any]]:
+    async def models(self) -> list[Model]:
         """`producers.models()`, at most LOOK_SECONDS old. Raises BrokerUnreachable."""
+        return list((await self.models_by_name()).values())
+
+    async def models_by_name(self) -> Mapping[str, Model]:
+        """The same by full name, with the tag. Raises BrokerUnreachable."""
         return await self._models.read()
+
+    async def digest_of(self, model: str) -> str | None:
+        """The digest of a model, by any of its names, at most LOOK_SECONDS old.
+
+        None where no worker has it now, or nobody can tell within DIGEST_SECONDS.
+        """
+        models = self._models.at_hand
+        if models is None:
+            with suppress(ServiceError, TimeoutError):
+                async with asyncio.timeout(DIGEST_SECONDS):
+                    models = await self._models.read()
+        found = (models or {}).get(full_name(model))
+        return None if found is None else str(found["digest"])
+
+    async def workers(self) -> list[Presence]:
+        """What workers say of themselves, read LOOK_SECONDS ago at most.
+
+        Raises BrokerUnreachable.
+        """
+        return await self._workers.read()
 
     async def health(self) -> dict[str, Any]:
         """`producers.health()`, at most LOOK_SECONDS old. Raises BrokerUnreachable."""
@@ -61,12 +95,24 @@ class HttpService:
         await self.client.close()
 
 
+def _models_by_name() -> dict[str, Model]:
+    return {full_name(one["name"]): one for one in producers.models()}
+
+
 class _Recent(Generic[T]):
     """Something that is read in a thread, at most once in LOOK_SECONDS, for all who ask."""
 
     def __init__(self, read: Callable[[], T]) -> None:
         self._read, self._until = read, 0.0
         self._task: asyncio.Task[T] | None = None
+
+    @property
+    def at_hand(self) -> T | None:
+        """What was read, as long as it is recent; None where it has to be read."""
+        task = self._task
+        if task is None or not task.done() or monotonic() > self._until:
+            return None
+        return None if task.cancelled() or task.exception() else task.result()
 
     async def read(self) -> T:
         if self._task is None or (self._task.done() and monotonic() > self._until):

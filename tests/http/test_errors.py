@@ -10,13 +10,15 @@ import openai
 import pytest
 from starlette.responses import Response
 
-from local_llm_service.producers.http import app
+from local_llm_service.producers.http import app, full_queue
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.full_queue import seconds_to_next_end
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.problems import TABLE
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker import errors
 from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.store.presence import Presence
 from tests.http.conftest import HttpSite, http_site
 
 BAD, API, LIMIT = "invalid_request_error", "api_error", "rate_limit_error"
@@ -201,6 +203,34 @@ def test_a_full_queue(http: HttpSite, local_llm: LocalLLM) -> None:
     waits.join(10)
     assert (reply.status_code, reply.json()["error"]["code"]) == (429, "queue_full")
     assert int(reply.headers["retry-after"]) <= 120
+
+
+@pytest.mark.parametrize(
+    ("ages", "seconds"), [([], None), ([30.0], 30.0), ([10.0, 30.0], 10.0), ([4.0] * 8, 0.5)]
+)
+def test_a_full_queue_has_room_when_a_job_ends(ages: list[float], seconds: float | None) -> None:
+    """What runs is guessed to run for as long again; the more run, the sooner one ends."""
+    job = {"task_id": "", "kind": "", "queue": "", "model": "", "tokens": 0}
+    jobs = [{**job, "seconds": age, "tokens_per_second": None} for age in ages]
+    worker = {"name": "w", "slots": 8, "running": len(ages), "model": "m", "ollama_host": "h"}
+    more = {"ollama_version": None, "ollama_reachable": True, "cache_enabled": True, "models": []}
+    presence = Presence.model_validate({**worker, **more, "jobs": jobs})
+    assert seconds_to_next_end([presence]) == seconds
+
+
+@pytest.mark.local_llm(settings={"max_queue_length": 1})
+def test_the_estimate_of_a_full_queue_is_told(
+    http: HttpSite, local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Retry-After, in whole seconds."""
+    monkeypatch.setattr(full_queue, "seconds_to_next_end", lambda _: 41.2)
+    with local_llm.held():
+        waits = threading.Thread(target=lambda: http.post("/generate", json={"prompt": "a"}))
+        waits.start()
+        local_llm.wait_until_asked(1)
+        reply = http.post("/generate", json={"prompt": "b"})
+    waits.join(10)
+    assert (reply.status_code, reply.headers["retry-after"]) == (429, "42")
 
 
 def test_redis_away(http: HttpSite, local_llm: LocalLLM) -> None:

@@ -16,10 +16,11 @@ from starlette.responses import Response
 
 from local_llm_service.producers import status
 from local_llm_service.producers.http import app, holding
-from local_llm_service.producers.http.asking import Asked, stream, submit
+from local_llm_service.producers.http.asking import Asked, submit
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.callers import open_streams
 from local_llm_service.producers.http.event_stream import EventStream, sse
+from local_llm_service.producers.http.job_stream import stream
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.replies import json_reply
 from local_llm_service.testing import LocalLLM

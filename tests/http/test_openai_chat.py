@@ -376,7 +376,7 @@ def test_a_stream_of_a_job_that_waits_is_kept_alive(
     http: HttpSite, local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By comments, before the first token too; the client does not see them."""
-    monkeypatch.setattr("local_llm_service.producers.http.openai.asked.FIRST_SECONDS", 0.01)
+    monkeypatch.setattr("local_llm_service.producers.http.openai.completing.FIRST_SECONDS", 0.01)
     monkeypatch.setitem(EventStream.__init__.__kwdefaults__, "seconds", 0.02)
     local_llm.delay(0.2).reply("Late.", times=2)
     body = {"model": MODEL, "messages": HI, "stream": True}

@@ -12,9 +12,9 @@ from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.many_texts import parts_of
 from local_llm_service.producers.http.openai import chat_request, completions
-from local_llm_service.producers.http.openai.body import SAY_NOTHING, queued, tier_of
 from local_llm_service.producers.http.openai.chat_request import CHAT, asked_of
 from local_llm_service.producers.http.openai.completions import COMPLETION
+from local_llm_service.producers.http.openai.dialect import SAY_NOTHING, queued, tier_of
 from local_llm_service.worker.errors import InvalidRequest
 
 HI = [{"role": "user", "content": "hi"}]

@@ -16,6 +16,7 @@ import redis
 
 from local_llm_service.worker.celery_ext import plain_json
 from local_llm_service.worker.celery_ext.delay import delay_seconds, seconds_until
+from local_llm_service.worker.store.bounds import LONGEST_DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from local_llm_service.worker.lease.in_flight import InFlightDelivery
@@ -26,8 +27,6 @@ logger = logging.getLogger(__name__)
 #: Nesting of a message's headers, and of what Celery calls after the job. Celery copies and prints
 #: both, and a RecursionError anywhere there would end the worker.
 MAX_DEPTH = 100
-#: As the requests of all kinds allow it.
-LONGEST_DEADLINE_SECONDS = 31_536_000
 #: Members of a message body's third part that name what Celery calls after the job.
 _CANVAS = ("callbacks", "errbacks", "chain", "chord")
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+#: The longest `deadline_seconds`, of any kind.
+LONGEST_DEADLINE_SECONDS: Final = 31_536_000
+
 #: Workers publish themselves this often and are gone after the TTL. Seconds.
 PRESENCE_INTERVAL_SECONDS: Final = 3.0
 PRESENCE_TTL_SECONDS: Final = 12

@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from local_llm_service.producers.http.batches.file_routes import FEWEST_SECONDS, MOST_SECONDS
 from local_llm_service.producers.http.batches.record import BatchStatus
-
-PAIRS_MOST, KEY_MOST, VALUE_MOST = 16, 64, 512
+from local_llm_service.producers.http.metadata import Metadata
 
 
 class ExpiresAfter(BaseModel):
@@ -29,21 +28,14 @@ class BatchBody(BaseModel):
     input_file_id: str
     endpoint: str
     completion_window: str
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     output_expires_after: ExpiresAfter | None = None
     webhook: str | None = None
 
     @field_validator("metadata")
     @classmethod
-    def _is_small(cls, pairs: dict[str, str] | None) -> dict[str, str] | None:
-        pairs = pairs or None
-        if pairs is None:
-            return None
-        if len(pairs) > PAIRS_MOST:
-            raise ValueError(f"at most {PAIRS_MOST} pairs")
-        if any(len(key) > KEY_MOST or len(value) > VALUE_MOST for key, value in pairs.items()):
-            raise ValueError(f"keys up to {KEY_MOST} characters, values up to {VALUE_MOST}")
-        return pairs
+    def _is_none(cls, pairs: dict[str, str] | None) -> dict[str, str] | None:
+        return pairs or None
 
 
 class BatchObject(BaseModel):

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from local_llm_service.tasks.request import Priority
+from local_llm_service.worker.store.keys import PRIORITIES
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _TAGGED = re.compile(rf"[0-9a-f]{{10}}-{_UUID.pattern}")
@@ -33,6 +34,10 @@ class Caller:
         if self.tenant is None:
             return ""
         return blake2b(self.tenant.encode(), digest_size=5).hexdigest()
+
+    def at_most(self, priority: Priority) -> Priority:
+        """This queue, or the caller's ceiling where that is less urgent."""
+        return max(priority, self.ceiling, key=PRIORITIES.index)
 
     def new_id(self, key: str | None = None) -> str:
         """A new id of this tenant; for an idempotency key always the same one."""

@@ -12,6 +12,7 @@ from local_llm_service import tasks
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.tasks.request import JobRequest, Priority
 from local_llm_service.worker.errors import InvalidRequest
+from local_llm_service.worker.store.bounds import LONGEST_DEADLINE_SECONDS
 
 
 def _kind(name: str) -> str:
@@ -39,7 +40,7 @@ class JobBody(BaseModel):
     priority: Priority | None = None
     cache: bool | None = None
     cache_scope: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    deadline_seconds: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+    deadline_seconds: Annotated[float, Field(gt=0, le=LONGEST_DEADLINE_SECONDS)] | None = None
     stream: bool | None = Field(None, description="Let the text be read while it is written")
     webhook: str | None = Field(None, description="The URL that is told of the job's end")
 

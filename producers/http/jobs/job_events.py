@@ -6,16 +6,17 @@ says that there is nothing more: a browser, which would connect again for ever, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from local_llm_service.producers.async_client import AsyncJob
-from local_llm_service.producers.http.asking import error_of, followed
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import sse
 from local_llm_service.producers.http.job_news import with_states
+from local_llm_service.producers.http.job_stream import error_of, followed
+from local_llm_service.producers.http.jobs.job_resource import JobError
 from local_llm_service.producers.http.problems import problem_of
+from local_llm_service.producers.http.replies import one_line
 from local_llm_service.producers.stream_event import StreamEvent
 from local_llm_service.producers.text_reader import TextReader
 from local_llm_service.worker.errors import ServiceError, ShuttingDown
@@ -24,7 +25,7 @@ from local_llm_service.worker.store.states import JobState
 _END = ".end"
 
 
-def place_of(call: Call, after: str | None) -> tuple[str | None, bool]:
+def reader_place(call: Call, after: str | None) -> tuple[str | None, bool]:
     """Where the request's reader is, and whether it has read to the end.
 
     A header is newer than a query, which a browser repeats. Raises InvalidRequest.
@@ -63,10 +64,9 @@ def _told(call: Call, event: StreamEvent[Any]) -> bytes:
     error = error_of(event)
     if isinstance(error, ShuttingDown):  # the job goes on; the reader comes back, to another one
         return _event("error", problem_of(error, call.request_id).body)
-    told = {"code": error.code, "message": error.message, "hint": error.hint}
+    told = JobError.of(error).model_dump()
     return _event(event.type, {"error": told}, event.offset + _END)
 
 
 def _event(name: str, data: dict[str, Any], place: str = "") -> bytes:
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return sse(text, event=name, id=place)
+    return sse(one_line(data), event=name, id=place)

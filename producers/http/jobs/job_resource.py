@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http.asking import has_answer, plain_answer
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.moments import rfc3339
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     Cancelled,
@@ -28,6 +28,11 @@ class JobError(BaseModel):
     code: str
     message: str
     hint: str
+
+    @classmethod
+    def of(cls, error: ServiceError) -> Self:
+        """What is told of an error."""
+        return cls(code=error.code, message=error.message, hint=error.hint)
 
 
 class JobProgress(BaseModel):
@@ -82,7 +87,7 @@ async def resource_of(call: Call, job: AsyncJob[Any]) -> JobResource:
     except ServiceError as failure:
         state = JobState.CANCELLED if isinstance(failure, Cancelled) else JobState.FAILED
         record_kind = record.kind
-        error = JobError(code=failure.code, message=failure.message, hint=failure.hint)
+        error = JobError.of(failure)
     return JobResource(
         id=job.id,
         kind=record_kind or None,
@@ -101,7 +106,4 @@ def _record(keys: Keys, task_id: str) -> Calls[JobRecord | None]:
 
 
 def _time(milliseconds: int | None) -> str | None:
-    if milliseconds is None:
-        return None
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if milliseconds is None else rfc3339(milliseconds)

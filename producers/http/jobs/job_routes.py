@@ -10,18 +10,17 @@ from starlette.responses import Response
 
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.explain import explain
-from local_llm_service.producers.http.asking import own_job
+from local_llm_service.producers.http.asking import no_such_job, own_job
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import EventStream
 from local_llm_service.producers.http.jobs.job_body import JobBody, own_words
-from local_llm_service.producers.http.jobs.job_events import job_events, place_of
+from local_llm_service.producers.http.jobs.job_events import job_events, reader_place
 from local_llm_service.producers.http.jobs.job_resource import JobResource, resource_of
 from local_llm_service.producers.http.jobs.prefer import preference_of
-from local_llm_service.producers.http.jobs.submitting import begun, once, reply_of
+from local_llm_service.producers.http.jobs.submitting import once, preferred_reply, reply_of
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.renaming import in_words_of
 from local_llm_service.producers.http.replies import json_reply
-from local_llm_service.worker.errors import NotFound
 from local_llm_service.worker.store.states import JobState
 
 
@@ -47,17 +46,17 @@ async def submit_job(call: Call) -> Response:
     asked = body.asked()
     with in_words_of(own_words):
         job = await once(call, asked, body.webhook)
-    return await begun(call, job, preference_of(call))
+    return await preferred_reply(call, job, preference_of(call))
 
 
 async def show_job(call: Call) -> Response:
     """A job as it is now."""
-    return reply_of(await resource_of(call, _job(call)), 200)
+    return await reply_of(call, await resource_of(call, _job(call)), 200)
 
 
 async def stream_job(call: Call) -> Response:
     """A job's text while it is written."""
-    after, has_read_all = place_of(call, call.read_query(EventsQuery).after)
+    after, has_read_all = reader_place(call, call.read_query(EventsQuery).after)
     job = _job(call)
     state = await _known_state(job)
     if has_read_all:
@@ -69,9 +68,9 @@ async def cancel_job(call: Call) -> Response:
     """Cancel a job; 202 while its worker is about to stop it."""
     job = _job(call)
     if await job.cancel() is JobState.UNKNOWN:
-        raise NotFound("no such job")
+        raise no_such_job()
     found = await resource_of(call, job)
-    return reply_of(found, 200 if found.has_ended else 202)
+    return await reply_of(call, found, 200 if found.has_ended else 202)
 
 
 async def explain_job(call: Call) -> Response:
@@ -89,7 +88,7 @@ def _job(call: Call) -> AsyncJob[Any]:
 async def _known_state(job: AsyncJob[Any]) -> JobState:
     state = await job.status()
     if state is JobState.UNKNOWN:
-        raise NotFound("no such job")
+        raise no_such_job()
     return state
 
 

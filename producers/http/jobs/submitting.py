@@ -10,7 +10,14 @@ from typing import Any
 from starlette.responses import Response
 
 from local_llm_service.producers.async_client import AsyncJob
-from local_llm_service.producers.http.asking import Asked, has_answer, plain_answer, submit, waited
+from local_llm_service.producers.http.asking import (
+    Asked,
+    has_answer,
+    kept_seconds,
+    plain_answer,
+    submit,
+    waited,
+)
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.jobs.job_body import digest_of
 from local_llm_service.producers.http.jobs.job_resource import JobResource, resource_of
@@ -37,27 +44,19 @@ async def once(call: Call, asked: Asked, webhook: str | None = None) -> AsyncJob
     if key is None:
         return await submit(call, asked, webhook=webhook)
     task_id, digest = call.caller.new_id(key), digest_of(asked, webhook)
-    seconds = _lifetime(call, asked)
+    seconds = kept_seconds(asked, call.service.settings)
     claim = claim_key(call.service.store.keys, task_id, digest, seconds)
     if await call.service.drive(claim) != digest:
         raise IdempotencyMismatch("Idempotency-Key: was used for another request")
     return await submit(call, asked, task_id=task_id, webhook=webhook)
 
 
-def _lifetime(call: Call, asked: Asked) -> int:
-    """How long the record of a job may live, in seconds."""
-    settings, deadline = call.service.settings, asked.arguments.get("deadline_seconds")
-    is_number = isinstance(deadline, int | float) and 0 < deadline <= 31_536_000
-    seconds = deadline if is_number else settings.deadline_seconds
-    return int(seconds or 0) + 1 + settings.result_ttl
-
-
-async def begun(call: Call, job: AsyncJob[Any], preference: Preference) -> Response:
+async def preferred_reply(call: Call, job: AsyncJob[Any], preference: Preference) -> Response:
     """The reply for a job that was submitted: as it is, or after the preferred wait."""
     waits = await _wait(call, job, preference)
     found = await resource_of(call, job)
     applied = preference.applied if waits or not found.has_ended else {}
-    return reply_of(found, 200 if found.has_ended else 202, applied)
+    return await reply_of(call, found, 200 if found.has_ended else 202, applied)
 
 
 async def as_preferred(call: Call, asked: Asked) -> Response | None:
@@ -73,8 +72,8 @@ async def as_preferred(call: Call, asked: Asked) -> Response | None:
     try:
         answer = await plain_answer(call, job, 0)
     except NotReady:
-        return reply_of(await resource_of(call, job), 202, preference.applied)
-    return json_reply(answer, headers=answer_headers(answer))
+        return await reply_of(call, await resource_of(call, job), 202, preference.applied)
+    return json_reply(answer, headers=await answer_headers(call, answer))
 
 
 async def _wait(call: Call, job: AsyncJob[Any], preference: Preference) -> bool:
@@ -87,9 +86,12 @@ async def _wait(call: Call, job: AsyncJob[Any], preference: Preference) -> bool:
     return True
 
 
-def reply_of(found: JobResource, status: int, headers: Mapping[str, str] | None = None) -> Response:
+async def reply_of(
+    call: Call, found: JobResource, status: int, headers: Mapping[str, str] | None = None
+) -> Response:
     """A reply with a job."""
-    place = {"Location": f"/v1/jobs/{found.id}", "X-Local-LLM-Task-Id": found.id}
+    said = await answer_headers(call, found.answer or {"task_id": found.id})
+    place = {"Location": f"/v1/jobs/{found.id}", **said}
     again = {} if found.has_ended else RETRY_AFTER
     return json_reply(plain(found), status, {**place, **again, **(headers or {})})
 

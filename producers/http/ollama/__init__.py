@@ -24,9 +24,7 @@ from local_llm_service.producers.http.ollama.schemas import (
     TagsReply,
     VersionReply,
 )
-from local_llm_service.producers.http.operations import Operation
-
-TAG = "Ollama"
+from local_llm_service.producers.http.operations import OLLAMA_TAG, Operation
 
 _MANAGED = {
     ("POST", "/api/pull"): "Pull a model",
@@ -42,7 +40,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/",
         models.running,
         "Whether something is here, as Ollama says it",
-        TAG,
+        OLLAMA_TAG,
         answers={200: "text/plain"},
         public=True,
     ),
@@ -51,7 +49,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/chat",
         completing.chat,
         "The next message of a conversation",
-        TAG,
+        OLLAMA_TAG,
         body=ChatBody,
         answers={200: (ChatReply, completing.NDJSON)},
     ),
@@ -60,7 +58,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/generate",
         completing.generate,
         "Text for a prompt",
-        TAG,
+        OLLAMA_TAG,
         body=GenerateBody,
         answers={200: (GenerateReply, completing.NDJSON)},
     ),
@@ -69,7 +67,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/embed",
         vectors.embed,
         "Texts as vectors",
-        TAG,
+        OLLAMA_TAG,
         body=EmbedBody,
         answers={200: EmbedReply},
     ),
@@ -78,7 +76,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/embeddings",
         vectors.embeddings,
         "The vector of one text, in the older form",
-        TAG,
+        OLLAMA_TAG,
         body=EmbeddingsBody,
         answers={200: EmbeddingsReply},
     ),
@@ -87,7 +85,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/tags",
         models.tags,
         "The models that workers have",
-        TAG,
+        OLLAMA_TAG,
         answers={200: TagsReply},
     ),
     Operation(
@@ -95,7 +93,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/show",
         models.show,
         "One model",
-        TAG,
+        OLLAMA_TAG,
         body=ShowBody,
         answers={200: ShowReply},
     ),
@@ -104,7 +102,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/ps",
         models.ps,
         "The models in memory",
-        TAG,
+        OLLAMA_TAG,
         answers={200: LoadedReply},
     ),
     Operation(
@@ -112,7 +110,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/api/version",
         models.version,
         "The oldest Ollama of all workers",
-        TAG,
+        OLLAMA_TAG,
         answers={200: VersionReply},
     ),
     *(
@@ -121,7 +119,7 @@ OPERATIONS: tuple[Operation, ...] = (
             path,
             management.manage,
             summary,
-            TAG,
+            OLLAMA_TAG,
             answers={200: ("application/json", completing.NDJSON)},
         )
         for (method, path), summary in _MANAGED.items()
@@ -132,7 +130,7 @@ OPERATIONS: tuple[Operation, ...] = (
             "/api/blobs/{digest}",
             management.blob,
             summary,
-            TAG,
+            OLLAMA_TAG,
             answers={status: "application/json"},
             streams_body=True,
         )

@@ -25,8 +25,7 @@ def choices(call: Call) -> dict[str, Any]:
     """
     priority = call.header("x-priority")
     if priority is None:
-        ceiling = PRIORITIES.index(call.caller.ceiling)
-        priority = PRIORITIES[max(ceiling, PRIORITIES.index("normal"))]
+        priority = call.caller.at_most("normal")
     if priority not in PRIORITIES:
         raise InvalidRequest(
             f"X-Priority: must be {', '.join(PRIORITIES)}", "Correct the header, or leave it out."

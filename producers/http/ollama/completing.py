@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 from starlette.responses import Response
 
-from local_llm_service.producers.http.asking import Asked, JobStream, answer, stream
+from local_llm_service.producers.http.asking import Asked, answer
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import KEEP_ALIVE_SECONDS, EventStream
-from local_llm_service.producers.http.first_event import begun
+from local_llm_service.producers.http.first_event import after_first
+from local_llm_service.producers.http.job_stream import JobStream, stream
 from local_llm_service.producers.http.ollama.asked import (
     asked_by_chat,
     asked_by_generate,
@@ -24,7 +24,7 @@ from local_llm_service.producers.http.ollama.models import there
 from local_llm_service.producers.http.ollama.records import Records, calls_in
 from local_llm_service.producers.http.problems import problem_of
 from local_llm_service.producers.http.renaming import in_words_of
-from local_llm_service.producers.http.replies import answer_headers, json_reply
+from local_llm_service.producers.http.replies import answer_headers, json_reply, one_line
 from local_llm_service.producers.stream_event import StreamEvent
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.worker.errors import InternalError, ServiceError
@@ -71,7 +71,8 @@ async def _reply(
         if body.is_streamed:
             return await _streamed(call, records, await stream(call, asked), left_out(body))
         found = await answer(call, asked)
-    return json_reply(records.whole(found), headers=answer_headers(found) | left_out(body))
+    headers = await answer_headers(call, found)
+    return json_reply(records.whole(found), headers=headers | left_out(body))
 
 
 async def _streamed(
@@ -82,12 +83,13 @@ async def _streamed(
     Where none comes for long, an empty piece keeps the connection alive; clients add nothing to
     their text then.
     """
-    events = await begun(call, job.events, KEEP_ALIVE_SECONDS)
+    events = await after_first(call, job.events, KEEP_ALIVE_SECONDS)
+    said = await answer_headers(call, {"task_id": job.job.id, "model": records.model})
     return EventStream(
         call,
         _lines(events, records),
         media_type=NDJSON,
-        headers={"X-Local-LLM-Task-Id": job.job.id, **headers},
+        headers={**said, **headers},
         keep_alive=_line(records.piece("")),
         seconds=KEEP_ALIVE_SECONDS,
     )
@@ -124,5 +126,4 @@ def _ending(answer: Answer, records: Records) -> Iterator[dict[str, Any]]:
 
 
 def _line(record: dict[str, Any]) -> bytes:
-    # In ASCII: clients take other characters of Unicode for the end of a line, as Python does.
-    return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    return one_line(record).encode() + b"\n"

@@ -61,9 +61,7 @@ async def version(call: Call) -> Response:
 
 async def known(service: HttpService, model: str) -> Row | None:
     """A model by its name with or without its tag; None where no worker has it now."""
-    name = full_name(model)
-    rows = await service.models()
-    return next((row for row in rows if full_name(row["name"]) == name), None)
+    return (await service.models_by_name()).get(full_name(model))
 
 
 async def there(service: HttpService, model: str) -> Row:

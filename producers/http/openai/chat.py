@@ -8,19 +8,17 @@ from starlette.responses import Response
 
 from local_llm_service.producers.http.asking import answer
 from local_llm_service.producers.http.call import Call
-from local_llm_service.producers.http.openai.asked import (
-    facts_of,
-    model_of,
-    streamed,
-)
-from local_llm_service.producers.http.openai.body import flag, queued, wants_usage
+from local_llm_service.producers.http.openai.bodies import ChatCompletionBody
 from local_llm_service.producers.http.openai.chat_reply import completion_of
 from local_llm_service.producers.http.openai.chat_request import CHAT, asked_of
 from local_llm_service.producers.http.openai.chat_stream import ChatChunks
-from local_llm_service.producers.http.openai.schemas import (
-    ChatCompletion,
-    ChatCompletionBody,
+from local_llm_service.producers.http.openai.completing import (
+    facts_of,
+    model_of,
+    stream_reply,
 )
+from local_llm_service.producers.http.openai.dialect import flag, queued, wants_usage
+from local_llm_service.producers.http.openai.schemas import ChatCompletion
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.http.replies import answer_headers, json_reply
@@ -36,9 +34,10 @@ async def chat_completions(call: Call) -> Response:
         if is_stream:
             model = await model_of(call, asked)
             chunks = partial(ChatChunks, model=model, facts=facts, with_usage=with_usage)
-            return await streamed(call, asked, chunks)
+            return await stream_reply(call, asked, model, chunks)
         found = await answer(call, asked)
-    return json_reply(completion_of(found, facts), headers=answer_headers(found))
+    headers = await answer_headers(call, found)
+    return json_reply(completion_of(found, facts), headers=headers)
 
 
 OPERATION = Operation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from local_llm_service.producers.http.asking import Asked
-from local_llm_service.producers.http.openai.body import Dialect, kind_options
+from local_llm_service.producers.http.openai.dialect import Dialect, kind_options
 from local_llm_service.tasks.chat import ChatRequest
 
 _TEXT_ONLY: Final = "this service sends and gets text only"

@@ -6,12 +6,11 @@ the last thing that is sent is `[DONE]` after a chunk with a `finish_reason`, or
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any, Protocol
 
-from local_llm_service.producers.http.asking import error_of
 from local_llm_service.producers.http.event_stream import sse
+from local_llm_service.producers.http.job_stream import error_of
 from local_llm_service.producers.http.openai.chat_reply import (
     Facts,
     calls_of,
@@ -22,6 +21,7 @@ from local_llm_service.producers.http.openai.chat_reply import (
     usage_of,
 )
 from local_llm_service.producers.http.problems import problem_of
+from local_llm_service.producers.http.replies import one_line
 from local_llm_service.producers.stream_event import StreamEvent
 from local_llm_service.tasks.answer import text_of
 from local_llm_service.worker.errors import ServiceError, StreamBroken
@@ -126,5 +126,4 @@ def _encoded(text: str) -> bytes:
 
 
 def _event(data: Mapping[str, Any]) -> bytes:
-    # In ASCII: some clients take other characters of Unicode for the end of a line.
-    return sse(json.dumps(data, separators=(",", ":"), allow_nan=False))
+    return sse(one_line(data))

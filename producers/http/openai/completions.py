@@ -14,19 +14,20 @@ from starlette.responses import Response
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.many_answers import answers
-from local_llm_service.producers.http.openai.asked import (
-    facts_of,
-    model_of,
-    streamed,
-)
-from local_llm_service.producers.http.openai.body import Dialect, flag, queued, wants_usage
+from local_llm_service.producers.http.openai.bodies import CompletionBody
 from local_llm_service.producers.http.openai.chat_reply import (
     Facts,
     fingerprint_of,
     local_of,
     usage_of,
 )
-from local_llm_service.producers.http.openai.schemas import Completion, CompletionBody
+from local_llm_service.producers.http.openai.completing import (
+    facts_of,
+    model_of,
+    stream_reply,
+)
+from local_llm_service.producers.http.openai.dialect import Dialect, flag, queued, wants_usage
+from local_llm_service.producers.http.openai.schemas import Completion
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.http.replies import answer_headers, json_reply
@@ -179,9 +180,9 @@ async def completions(call: Call) -> Response:
         if is_stream:
             model = await model_of(call, asked[0])
             chunks = partial(TextChunks, model=model, facts=facts, with_usage=with_usage)
-            return await streamed(call, asked[0], chunks)
+            return await stream_reply(call, asked[0], model, chunks)
         found = await answers(call, asked)
-    headers = answer_headers(found[0]) if len(found) == 1 else None
+    headers = await answer_headers(call, found[0])
     return json_reply(completion_of(found, facts), headers=headers)
 
 

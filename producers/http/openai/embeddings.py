@@ -13,8 +13,9 @@ from starlette.responses import Response
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.many_texts import vectors_of, written
-from local_llm_service.producers.http.openai.body import Dialect, queued
-from local_llm_service.producers.http.openai.schemas import EmbeddingList, EmbeddingsBody
+from local_llm_service.producers.http.openai.bodies import EmbeddingsBody
+from local_llm_service.producers.http.openai.dialect import Dialect, queued
+from local_llm_service.producers.http.openai.schemas import EmbeddingList
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.worker.errors import InvalidRequest

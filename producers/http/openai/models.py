@@ -50,11 +50,11 @@ async def list_models(call: Call) -> Response:
 
 async def retrieve_model(call: Call) -> Response:
     """One model; its name may hold "/" and ":", and stands for the tag "latest" without one."""
-    wanted = full_name(call.request.path_params["model"])
-    for one in await call.service.models():
-        if full_name(one["name"]) == wanted:
-            return json_reply(model_object(one))
-    raise ModelMissing("model: no worker has it", "Ask for one that GET /v1/models names.")
+    models = await call.service.models_by_name()
+    found = models.get(full_name(call.request.path_params["model"]))
+    if found is None:
+        raise ModelMissing("model: no worker has it", "Ask for one that GET /v1/models names.")
+    return json_reply(model_object(found))
 
 
 OPERATIONS = (

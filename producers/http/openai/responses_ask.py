@@ -8,7 +8,7 @@ from typing import Any
 
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.callers.caller import Caller
-from local_llm_service.producers.http.openai.body import TIERS, tier_of
+from local_llm_service.producers.http.openai.dialect import priority_of_tier, tier_of
 from local_llm_service.producers.http.openai.responses_items import items_of, messages_of
 from local_llm_service.producers.http.openai.responses_request import (
     ResponseRequest,
@@ -18,7 +18,6 @@ from local_llm_service.producers.http.openai.responses_request import (
 from local_llm_service.tasks.chat import ChatRequest
 from local_llm_service.tasks.request import Priority
 from local_llm_service.worker.errors import InvalidRequest
-from local_llm_service.worker.store.keys import PRIORITIES
 
 #: Seconds of OpenAI's completion windows; "soonest" is no bound.
 _WINDOWS = {"2h": 7200.0, "8h": 28_800.0}
@@ -134,12 +133,9 @@ def priority_of(
 ) -> Priority:
     """The queue of a call. Of one that names none, the usual, or the caller's where that is less
     urgent. Raises InvalidRequest for two that differ."""
-    chosen = priority if tier is None else TIERS[tier]
-    if chosen is None:
-        return max(usual, caller.ceiling, key=PRIORITIES.index)
-    if priority not in (None, chosen):
-        raise InvalidRequest("priority: is not what service_tier says")
-    return chosen
+    if tier is not None:
+        return priority_of_tier(tier, priority)
+    return priority or caller.at_most(usual)
 
 
 def _tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

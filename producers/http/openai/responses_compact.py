@@ -14,6 +14,7 @@ from starlette.responses import Response
 from local_llm_service.producers.http.asking import Asked, answer
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.known_models import check_model
+from local_llm_service.producers.http.openai.chat_reply import local_of
 from local_llm_service.producers.http.openai.responses_ask import own_words, priority_of
 from local_llm_service.producers.http.openai.responses_items import items_of, messages_of
 from local_llm_service.producers.http.openai.responses_kept import conversation_of
@@ -66,7 +67,7 @@ async def compact(call: Call) -> Response:
         given = {name: value for name, value in options.items() if value is not None}
         given["priority"] = priority_of(request.priority, request.service_tier, call.caller)
         found = await answer(call, Asked("compress", {"messages": turns, **given}))
-    return json_reply(_object(found), headers=answer_headers(found))
+    return json_reply(_object(found), headers=await answer_headers(call, found))
 
 
 def _object(answer: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def _object(answer: dict[str, Any]) -> dict[str, Any]:
         "created_at": int(time()),
         "output": [item],
         "usage": usage_of(answer),
-        "local": {name: answer[name] for name in ("task_id", "origin", "timings")},
+        "local": local_of(answer),
     }
 
 

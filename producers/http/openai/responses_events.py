@@ -8,7 +8,6 @@ Pure.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from local_llm_service.producers.http.openai.responses_object import (
     pending,
     text_part,
 )
+from local_llm_service.producers.http.replies import one_line
 from local_llm_service.worker.errors import InvalidRequest, ServiceError
 
 CREATED, QUEUED, IN_PROGRESS, ITEM_ADDED, PART_ADDED = range(5)
@@ -107,7 +107,7 @@ class ResponseEvents:
         event before it: whoever comes back begins there. By `error` the official client raises."""
         told = {name: error_object[name] for name in ("code", "message", "param")}
         data = {"type": "error", "sequence_number": self._last, **told, "error": {**error_object}}
-        return sse(_text(data), event="error")
+        return sse(one_line(data), event="error")
 
     def _message(self) -> Iterator[bytes]:
         if self._has_message:
@@ -136,7 +136,7 @@ class ResponseEvents:
             return
         self._last = number
         data = {"type": f"response.{name}", "sequence_number": number, **members}
-        yield sse(_text(data), event=f"response.{name}")
+        yield sse(one_line(data), event=f"response.{name}")
 
 
 def _call(item: Mapping[str, Any], index: int) -> list[tuple[str, dict[str, Any]]]:
@@ -151,10 +151,6 @@ def _call(item: Mapping[str, Any], index: int) -> list[tuple[str, dict[str, Any]
         ("function_call_arguments.done", done),
         ("output_item.done", {"output_index": index, "item": item}),
     ]
-
-
-def _text(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def not_ours() -> InvalidRequest:

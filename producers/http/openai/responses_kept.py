@@ -9,13 +9,14 @@ from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http.asking import (
     Asked,
     has_answer,
+    kept_seconds,
     own_job,
     patient,
     plain_answer,
-    streamed,
     submit,
 )
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.job_stream import with_text
 from local_llm_service.producers.http.openai.responses_ask import ResponseAsk, own_words
 from local_llm_service.producers.http.openai.responses_object import (
     PREFIX,
@@ -73,14 +74,11 @@ async def submitted(call: Call, ask: ResponseAsk, facts: ResponseFacts) -> Async
     with in_words_of(own_words):
         task_of(ask.asked.kind).parse((), ask.asked.arguments)  # before anything of it is kept
     asked = ask.asked if ask.in_background else patient(call, ask.asked)
-    asked = streamed(asked) if ask.streams or ask.in_background else asked
+    asked = with_text(asked) if ask.streams or ask.in_background else asked
     if not ask.is_stored:
         with in_words_of(own_words):
             return await _submit(call, ask, asked, facts.task_id)
-    settings = service.settings
-    deadline = asked.arguments.get("deadline_seconds") or settings.deadline_seconds
-    is_number = isinstance(deadline, int | float) and 0 < deadline <= 31_536_000
-    seconds = settings.result_ttl + (int(deadline) + 1 if is_number else 1)
+    seconds = kept_seconds(asked, service.settings)
     await service.drive(stored.keep_response(keys, facts.task_id, facts.as_json(), seconds))
     try:
         with in_words_of(own_words):
@@ -90,7 +88,7 @@ async def submitted(call: Call, ask: ResponseAsk, facts: ResponseFacts) -> Async
             await service.drive(stored.drop_response(keys, facts.task_id))
         raise
     if has_answer(job):  # it would be there for HIT_RESULT_TTL
-        await service.drive(stored.keep_result(keys, job.id, settings.result_ttl))
+        await service.drive(stored.keep_result(keys, job.id, service.settings.result_ttl))
     return job
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from local_llm_service.producers.http.openai.chat_reply import local_of
+from local_llm_service.producers.http.problems import problem_of
 from local_llm_service.worker.errors import (
     Cancelled,
     ContextOverflow,
@@ -79,14 +81,13 @@ def pending(facts: ResponseFacts, status: str) -> dict[str, Any]:
 def answered(facts: ResponseFacts, answer: Mapping[str, Any]) -> dict[str, Any]:
     """The object of a response whose job has its answer, as CONTRACT's plain data."""
     is_cut = answer["finish_reason"] == "length"
-    local = {"task_id": facts.task_id, "origin": answer["origin"], "timings": answer["timings"]}
     return {
         **pending(facts, "incomplete" if is_cut else "completed"),
         "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
         "model": answer["model"],
         "output": output_of(facts.task_id, answer),
         "usage": usage_of(answer),
-        "local": local,
+        "local": local_of(answer),
     }
 
 
@@ -94,7 +95,7 @@ def failed(facts: ResponseFacts, error: ServiceError) -> dict[str, Any]:
     """The object of a response whose job has failed, or was cancelled."""
     if isinstance(error, Cancelled):
         return pending(facts, "cancelled")
-    words = ". ".join(filter(None, [error.message.rstrip("."), error.hint]))
+    words = problem_of(error).error_object["message"]
     told = {"code": error_code(error), "message": words, "type": error.code, "param": None}
     return {**pending(facts, "failed"), "error": told}
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from local_llm_service.producers.http.metadata import Metadata
 from local_llm_service.tasks.request import Priority
 from local_llm_service.worker.errors import InvalidRequest
 
@@ -14,17 +15,6 @@ ServiceTier = Literal["auto", "default", "flex", "priority", "fast"]
 
 _NOT_HERE = "cannot be done here"
 STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-def _metadata(pairs: dict[str, str]) -> dict[str, str]:
-    if len(pairs) > 16:
-        raise ValueError("at most 16 pairs")
-    if any(len(name) > 64 or len(value) > 512 for name, value in pairs.items()):
-        raise ValueError("a key has at most 64 characters, a value 512")
-    return pairs
-
-
-Metadata = Annotated[dict[str, str], AfterValidator(_metadata)]
 
 
 class TextConfig(BaseModel):

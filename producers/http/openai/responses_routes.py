@@ -17,7 +17,7 @@ from local_llm_service.producers.http.asking import (
 )
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import EventStream
-from local_llm_service.producers.http.known_models import check_model
+from local_llm_service.producers.http.known_models import check_model, default_model
 from local_llm_service.producers.http.openai.responses_ask import ask_of
 from local_llm_service.producers.http.openai.responses_kept import (
     conversation_of,
@@ -61,19 +61,19 @@ async def create(call: Call) -> Response:
     before = await conversation_of(call, request.previous_response_id)
     ask = ask_of(request, call.caller, before)
     facts = ResponseFacts(call.caller.new_id(), int(time()), ask.echo, ask.items)
-    facts.echo["model"] = request.model or await _default_model(call)
+    facts.echo["model"] = request.model or await default_model(call.service)
     await check_model(call.service, request.model)
     if ask.streams:
         await call.open_stream()
     job = await submitted(call, ask, facts)
-    headers = {"X-Local-LLM-Task-Id": job.id}
+    headers = await answer_headers(call, {"task_id": job.id, "model": facts.echo["model"]})
     if ask.streams:
         state = JobState.SUCCEEDED if has_answer(job) else JobState.QUEUED
         return EventStream(call, written(call, facts, job, state), headers=headers)
     if ask.in_background and not has_answer(job):
         return json_reply(pending(facts, "queued"), headers=headers)
     answer = await attended(call, job)
-    return json_reply(answered(facts, answer), headers=answer_headers(answer))
+    return json_reply(answered(facts, answer), headers=await answer_headers(call, answer))
 
 
 async def retrieve(call: Call) -> Response:
@@ -85,11 +85,13 @@ async def retrieve(call: Call) -> Response:
         await call.open_stream()
     facts, job = await _found(call)
     if not query.stream:
-        return json_reply(await object_now(call, facts, job))
+        return await _shown(call, await object_now(call, facts, job))
     state = await job.status()
     if state is JobState.UNKNOWN:
         raise no_response()
-    return EventStream(call, await resumed(call, facts, job, state, query.starting_after))
+    pieces = await resumed(call, facts, job, state, query.starting_after)
+    headers = await answer_headers(call, {"task_id": job.id, "model": facts.echo["model"]})
+    return EventStream(call, pieces, headers=headers)
 
 
 async def cancel(call: Call) -> Response:
@@ -99,7 +101,7 @@ async def cancel(call: Call) -> Response:
         with suppress(TimeoutError, ServiceError):
             async with asyncio.timeout(CANCEL_SECONDS):
                 await waited(call, job)
-    return json_reply(await object_now(call, facts, job))
+    return await _shown(call, await object_now(call, facts, job))
 
 
 async def delete(call: Call) -> Response:
@@ -141,10 +143,9 @@ async def _found(call: Call) -> tuple[ResponseFacts, AsyncJob[Any]]:
     return await kept_response(call, call.request.path_params["response_id"])
 
 
-async def _default_model(call: Call) -> str:
-    models = await call.service.models()
-    default = next((one["name"] for one in models if one["default"]), "")
-    return default or call.service.settings.model_name
+async def _shown(call: Call, response: dict[str, Any]) -> Response:
+    said = {**response["local"], "model": response["model"]}
+    return json_reply(response, headers=await answer_headers(call, said))
 
 
 _PATH = "/v1/responses/{response_id}"

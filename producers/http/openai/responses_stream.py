@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
-from weakref import finalize
 
 from local_llm_service.producers.async_client import AsyncJob
-from local_llm_service.producers.http.asking import error_of, followed
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import unbroken
 from local_llm_service.producers.http.job_news import with_states
+from local_llm_service.producers.http.job_stream import attended_stream, error_of, followed
 from local_llm_service.producers.http.openai.responses_events import (
     TEXTS_MOST,
     Place,
@@ -114,25 +113,11 @@ def _attended(
     state: JobState,
 ) -> AsyncGenerator[bytes, None]:
     """The stream. Outside the background a job is there for those who read it."""
-    attendance, reader = call.service.attendance, object()
     news = with_states(job, events, state)
+    pieces = _pieces(call, job, news, told, writer, state)
     if told.facts.echo["background"] or state in ENDED:
-        return _pieces(call, job, news, told, writer, state)
-
-    async def held() -> AsyncGenerator[bytes, None]:
-        async with attendance.hold(job.id, reader):
-            pieces = _pieces(call, job, news, told, writer, state)
-            try:
-                async for piece in pieces:
-                    yield piece
-            finally:
-                await pieces.aclose()
-
-    attendance.begin(job.id, reader)
-    stream = held()
-    # Should nobody ever read it: the client has gone already.
-    finalize(stream, attendance.leave, job.id, reader, quietly=True).atexit = False
-    return stream
+        return pieces
+    return attended_stream(call, job.id, pieces, reader=object())
 
 
 async def _pieces(

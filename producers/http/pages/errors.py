@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from local_llm_service.producers.http.operations import Operation
+from local_llm_service.producers.http.operations import OLLAMA_TAG, Operation
 from local_llm_service.producers.http.problems import TABLE
 
-OLLAMA_TAG = "Ollama"
 _TEXT = {"type": "string"}
 _TEXT_OR_NULL = {"type": ["string", "null"]}
 

@@ -59,6 +59,10 @@ ANSWER_HEADERS: dict[str, Any] = {
         "schema": _TEXT,
     },
     "X-Local-LLM-Queue-Seconds": {"description": "Time in the queue.", "schema": _TEXT},
+    "X-Local-LLM-Model-Digest": {
+        "description": "The digest that the model has now.",
+        "schema": _TEXT,
+    },
 }
 
 _PREFER = (
@@ -81,6 +85,9 @@ REQUEST_HEADERS: dict[tuple[str, str], dict[str, tuple[str, dict[str, Any]]]] = 
     },
     **{
         ("POST", path): {"Prefer": _PREFER}
-        for path in ("/generate", "/summarize", "/compress", "/extract-parameters")
+        for path in (
+            *("/generate", "/summarize", "/compress", "/extract-parameters"),
+            "/structured-output",
+        )
     },
 }

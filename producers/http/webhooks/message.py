@@ -6,9 +6,9 @@ import base64
 import binascii
 import hmac
 import json
-from datetime import UTC, datetime
 from functools import lru_cache
 
+from local_llm_service.producers.http.moments import rfc3339
 from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.store.webhooks import Event
 
@@ -42,13 +42,12 @@ class Signer:
 def body_of(event: Event) -> bytes:
     """The body, the same at every try: what OpenAI's client and Standard Webhooks read at once. The
     receiver fetches the answer itself, by the id."""
-    happened = datetime.fromtimestamp(event.created_ms / 1000, UTC)
     said = {
         "id": event.event_id,
         "object": "event",
         "created_at": event.created_ms // 1000,
         "type": event.type,
-        "timestamp": happened.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": rfc3339(event.created_ms),
         "data": {"id": event.object_id},
     }
     return json.dumps(said).encode()

@@ -7,17 +7,17 @@ with its name: nothing that would change the answer is ever ignored.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from local_llm_service.producers.http.asking import Asked
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.reading import as_object
+from local_llm_service.producers.http.renaming import in_words_of
 from local_llm_service.tasks.request import JobRequest, Priority
 from local_llm_service.worker.errors import InvalidRequest
-from local_llm_service.worker.store.keys import PRIORITIES
 
 #: Options of every kind that a body may hold beside OpenAI's members (`extra_body` of the client).
 OUR_OPTIONS: Final = frozenset({"model", "priority", "cache", "cache_scope", "deadline_seconds"})
@@ -92,17 +92,10 @@ class Dialect:
         shown = f"{name}: " if _NAME.fullmatch(name) else ""
         return f"{shown}is no member that is known here", "Leave it out, or correct its name."
 
-    @contextmanager
-    def own_names(self) -> Iterator[None]:
+    def own_names(self) -> AbstractContextManager[None]:
         """Let errors about arguments of the kind name the members that the caller has sent."""
         names = {ours: theirs for theirs, ours in self.renamed.items()}
-        try:
-            yield
-        except InvalidRequest as error:
-            message = error.message
-            for ours, theirs in names.items():
-                message = re.sub(rf"(^|; ){ours}(?=[.:])", rf"\g<1>{theirs}", message)
-            raise type(error)(message, error.hint) from None
+        return in_words_of(lambda name, path: f"{names.get(name, name)}{path}")
 
 
 def _check_type(name: str, value: Any) -> None:
@@ -130,16 +123,20 @@ def _queue(body: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     if not isinstance(tier, str) or tier not in TIERS:
         raise InvalidRequest(f"service_tier: must be one of {', '.join(TIERS)}")
-    if found.get("priority", TIERS[tier]) != TIERS[tier]:
+    return {"priority": priority_of_tier(tier, found.get("priority"))}
+
+
+def priority_of_tier(tier: str, named: Any) -> Priority:
+    """The queue of one of TIERS. Raises InvalidRequest where the call names another one, too."""
+    if named not in (None, TIERS[tier]):
         raise InvalidRequest("priority: is not what service_tier says")
-    return {"priority": TIERS[tier]}
+    return TIERS[tier]
 
 
 def queued(caller: Caller, asked: Asked) -> Asked:
     """The same in the queue "normal" where it names none, as OpenAI's default tier is not its best
     one; in a caller's own queue where that is less urgent."""
-    usual = max("normal", caller.ceiling, key=PRIORITIES.index)
-    return Asked(asked.kind, {"priority": usual, **asked.arguments})
+    return Asked(asked.kind, {"priority": caller.at_most("normal"), **asked.arguments})
 
 
 def tier_of(asked: Asked) -> str:
