@@ -167,9 +167,13 @@ class Gateway:
         Without this check any page in a browser beside the service could use its GPU.
         """
         origin = headers.get("origin")
-        if origin is None or urlsplit(origin).netloc == headers.get("host"):
+        if origin is None:
             return None
-        return origin
+        try:
+            is_own = urlsplit(origin).netloc == headers.get("host")
+        except ValueError:  # it is no URL at all
+            is_own = False
+        return None if is_own else origin
 
     def _is_allowed(self, origin: str | None) -> bool:
         return origin is None or origin in self._origins or "*" in self._origins
