@@ -179,8 +179,10 @@ class Gateway:
             raw["access-control-allow-origin"] = origin
             raw.add_vary_header("Origin")
             raw["access-control-allow-methods"] = "GET, POST, DELETE"
+            # The star does not stand for `authorization`. Clients have headers of their own, as
+            # OpenAI's in JavaScript, and a preflight fails by any that is not allowed.
             raw["access-control-allow-headers"] = (
-                "authorization, content-type, idempotency-key, last-event-id, prefer, x-api-key"
+                "authorization, content-type, idempotency-key, last-event-id, prefer, x-api-key, *"
             )
             raw["access-control-expose-headers"] = EXPOSED
             raw["access-control-max-age"] = "600"
