@@ -30,5 +30,7 @@ def serve(workers: int, as_json: bool) -> int:
     sock = server.listening(settings)
     host, port = sock.getsockname()[:2]
     click.echo(f"http://{server.address(host, port)}", err=True)
+    if warning := server.who_may_call(settings):
+        click.echo(warning, err=True)
     told = server.serve(settings, sock, workers)
     return INTERRUPTED if told == signal.SIGINT else 0

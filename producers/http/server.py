@@ -20,7 +20,7 @@ from local_llm_service.producers.http.callers.anonymous import may_be_anonymous
 from local_llm_service.producers.http.callers.key_store import has_keys
 from local_llm_service.producers.http.gateway import Gateway
 from local_llm_service.producers.http.processes import Processes
-from local_llm_service.worker.errors import InvalidSetting
+from local_llm_service.worker.errors import BrokerUnreachable, InvalidSetting
 from local_llm_service.worker.log_lines import quote_log_lines
 from local_llm_service.worker.log_output import unblock_output
 from local_llm_service.worker.settings import Settings
@@ -194,6 +194,15 @@ def _take_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def who_may_call(settings: Settings) -> str:
+    """What an operator should know of a service without API keys; empty where there are some."""
+    with suppress(BrokerUnreachable):
+        if not has_keys(settings):
+            who = "all who reach it" if settings.allow_anonymous else "all on this machine"
+            return f"There is no API key: {who} may call it. `local-llm keys add NAME` makes one."
+    return ""
 
 
 def check_has_keys(settings: Settings) -> None:

@@ -91,6 +91,7 @@ def test_a_signal_ends_it_and_a_second_one_at_once(
 def test_the_processes_end_with_their_parent(redis_client: object) -> None:
     server = HttpProcess({"REDIS_URL": os.environ["REDIS_URL"]}, workers=2).start()
     left = children(server.pid)
+    assert "There is no API key: all on this machine may call it." in server.log_path.read_text()
     server.kill()
     wait_until(lambda: not any(map(runs, left)), "they end", 5)
 
