@@ -18,8 +18,8 @@ up: $(VENV)/.run
 	@$(BIN)/python -m local_llm_service.worker.embedded.processes.up
 
 test: $(VENV)/.dev
-	@# Most tests wait for processes, so two pytest workers share them, each with its own Redis.
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	@# Most tests wait for processes: three pytest workers, each with its own Redis, keep two cores busy.
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 test-clients: $(VENV)/.run $(CLIENTS)/.installed
 	@# Other projects' clients, against the embedded stack with HTTP before it.

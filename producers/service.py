@@ -63,7 +63,11 @@ def health() -> dict[str, Any]:
         "service": keys.SERVICE,
         "status": status,
         "reasons": [f"{one.name}: {why}" for one in there for why in one.reasons]
-        or ([] if there else ["no worker is running: start one with `python -m worker`"]),
+        or (
+            []
+            if there
+            else ["no worker is running: start one with `python -m local_llm_service.worker`"]
+        ),
         "model": shown.model if shown else lazy_settings().model_name,
         "ollama_host": shown.ollama_host if shown else lazy_settings().masked_ollama_host,
         "cache_enabled": shown.cache_enabled if shown else lazy_settings().enable_cache,

@@ -20,7 +20,12 @@ from pydantic import (
 )
 
 from local_llm_service.tasks.json_schema import json_text
-from local_llm_service.tasks.request import check_unicode, from_answer, limits_of
+from local_llm_service.tasks.request import (
+    check_chars,
+    check_unicode,
+    from_answer,
+    limits_of,
+)
 from local_llm_service.worker.prompt import Message
 
 #: Of every model in here: it is built at the first call, and takes nothing that it does not know.
@@ -196,10 +201,26 @@ def _with_tool_names(messages: list[ChatMessage]) -> list[ChatMessage]:
     return named
 
 
-def _told(value: Any) -> Any:
+def _told(value: Any, info: ValidationInfo) -> Any:
     """Answers of this service, as a chain or a chord passes them on, are what the user says."""
     text = from_answer(value)
-    return [{"role": "user", "content": text}] if isinstance(text, str) and text != value else value
+    if isinstance(text, str) and text != value:
+        return [{"role": "user", "content": text}]
+    check_chars(_argument_chars(value), info)
+    return value
+
+
+def _argument_chars(messages: object) -> int:
+    """The characters of the arguments that are texts. Each is read as JSON, and may hold a million
+    values, so that they are counted before any is read."""
+    chars = 0
+    for message in messages if isinstance(messages, list) else ():
+        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        for call in calls if isinstance(calls, list) else ():
+            function = call.get("function") if isinstance(call, dict) else None
+            arguments = function.get("arguments") if isinstance(function, dict) else None
+            chars += len(arguments) if isinstance(arguments, str) else 0
+    return chars
 
 
 #: The messages of a conversation, oldest first, up to MAX_MESSAGES.

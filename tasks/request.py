@@ -184,6 +184,8 @@ def check_shared(request: type[R], kwargs: Mapping[str, Any], limits: Limits) ->
             raise InvalidRequest(_explain(wrong)) from None
 
 
+#: Characters of a name that an error repeats: a name is as long as its sender likes.
+_NAME_MOST = 80
 _MEMBER = re.compile(r"[a-z_]+(\.[a-z_]+)*: ", re.ASCII)
 
 
@@ -202,7 +204,7 @@ def _explain(problems: Sequence[ErrorDetails]) -> str:
     """One line: `field: what is wrong; field: ...`, without any input."""
     lines = []
     for problem in problems[:5]:
-        path = ".".join(str(part) for part in problem["loc"])
+        path = ".".join(str(part)[:_NAME_MOST] for part in problem["loc"])
         message = said_of(problem)
         if path:
             # A check of a whole object says by itself which of its members is wrong.

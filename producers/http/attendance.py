@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from local_llm_service.producers.http.process import Process
-from local_llm_service.worker.errors import BrokerUnreachable, Cancelled, ShuttingDown
+from local_llm_service.worker.errors import BrokerUnreachable, Cancelled, NotFound, ShuttingDown
 from local_llm_service.worker.store import attendance as moves
 from local_llm_service.worker.store.calls import Calls
 
@@ -96,8 +96,10 @@ class Attendance:
 
     def explained(self, task_id: str, error: E) -> E | BrokerUnreachable:
         """The error of a job that is attended; a cancel that nobody asked for is that of workers
-        who took this process for dead."""
+        who took this process for dead, and a job that is not there was lost with its Redis."""
         began = self._held.get(task_id)
+        if began is not None and isinstance(error, NotFound):
+            return BrokerUnreachable("Redis has lost the job", "Send it again.")
         if began is None or not isinstance(error, Cancelled):
             return error
         if began >= self._lapsed_until and monotonic() - self._renewed_at <= self._trusted_seconds:

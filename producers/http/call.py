@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import finalize
 
@@ -84,6 +85,12 @@ class Call:
     def header(self, name: str) -> str | None:
         """A header's value, None where it is not sent."""
         return self.request.headers.get(name)
+
+
+def told_bytes(headers: Mapping[str, str]) -> int | None:
+    """The size of a body as its client tells it; None where it does not."""
+    length = headers.get("content-length", "")
+    return int(length[:20]) if length.isdecimal() else None
 
 
 def too_large(most: int) -> TooLarge:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from local_llm_service.producers.http.call import Call, ClientGone, too_large
+from local_llm_service.producers.http.call import Call, ClientGone, told_bytes, too_large
 from local_llm_service.producers.http.callers.authorize import authorize
 from local_llm_service.producers.http.callers.hosts import check_host
 from local_llm_service.producers.http.operations import OLLAMA_TAG, Operation
@@ -168,9 +168,13 @@ class Gateway:
         Without this check any page in a browser beside the service could use its GPU.
         """
         origin = headers.get("origin")
-        if origin is None or urlsplit(origin).netloc == headers.get("host"):
+        if origin is None:
             return None
-        return origin
+        try:
+            is_own = urlsplit(origin).netloc == headers.get("host")
+        except ValueError:  # it is no URL at all
+            is_own = False
+        return None if is_own else origin
 
     def _is_allowed(self, origin: str | None) -> bool:
         return origin is None or origin in self._origins or "*" in self._origins
@@ -180,8 +184,10 @@ class Gateway:
             raw["access-control-allow-origin"] = origin
             raw.add_vary_header("Origin")
             raw["access-control-allow-methods"] = "GET, POST, DELETE"
+            # The star does not stand for `authorization`. Clients have headers of their own, as
+            # OpenAI's in JavaScript, and a preflight fails by any that is not allowed.
             raw["access-control-allow-headers"] = (
-                "authorization, content-type, idempotency-key, last-event-id, prefer, x-api-key"
+                "authorization, content-type, idempotency-key, last-event-id, prefer, x-api-key, *"
             )
             raw["access-control-expose-headers"] = EXPOSED
             raw["access-control-max-age"] = "600"
@@ -230,6 +236,5 @@ def _is_preflight(scope: Scope, headers: Headers) -> bool:
 
 
 def _check_length(headers: Headers, most: int) -> None:
-    length = headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > most:
+    if (told_bytes(headers) or 0) > most:
         raise too_large(most)

@@ -242,6 +242,30 @@ def test_another_process_goes_on_after_a_stop(local_llm: LocalLLM) -> None:
     assert len(local_llm.prompts) == 8
 
 
+def test_a_process_with_other_files_leaves_a_batch_alone(
+    local_llm: LocalLLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one Redis, but with another FILES_DIR, it cannot even tell that the input is there."""
+    with local_llm.held(), http_site() as first:
+        batch = begin(first, jsonl(line("a"), line("b")))
+        local_llm.wait_until_asked(1)
+    (tmp_path / "elsewhere").mkdir()
+    store, claims = process_store(), set()
+
+    def claimed_again() -> bool:
+        claims.add(store.client.hget(f"{store.keys.batch}{batch.id}", "token"))
+        return len(claims) > 3
+
+    with monkeypatch.context() as there:
+        there.chdir(tmp_path / "elsewhere")
+        with http_site() as other:
+            wait_until(claimed_again, "it has looked at the batch")
+            assert other.openai().batches.retrieve(batch.id).status in ("validating", "in_progress")
+    with http_site() as second:
+        ended = until_ended(second, batch.id)
+    assert (ended.status, ended.request_counts.completed) == ("completed", 2)
+
+
 @pytest.mark.parametrize("what", ["all", "its record"])
 def test_a_batch_outlives_what_its_redis_forgets(
     local_llm: LocalLLM, http: HttpSite, what: str

@@ -15,8 +15,15 @@ from pydantic import BaseModel
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.ollama import completing
 from local_llm_service.testing import LocalLLM
-from local_llm_service.worker.errors import ContextOverflow, ModelFailed, StreamBroken
+from local_llm_service.worker.engine.ollama.engine import OllamaEngine
+from local_llm_service.worker.errors import (
+    ContextOverflow,
+    ModelFailed,
+    OllamaUnreachable,
+    StreamBroken,
+)
 from local_llm_service.worker.prompt import FunctionCall
+from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
 from tests.http.conftest import HttpSite
@@ -356,3 +363,13 @@ def test_what_means_nothing_here_is_taken(http: HttpSite, local_llm: LocalLLM) -
     body |= {"think": False, "format": "", "tools": None, "truncate": True, "shift": None}
     assert http.post("/api/chat", json=body).status_code == 200
     assert local_llm.prompts[0].max_tokens == 2048, "MAX_OUTPUT_TOKENS"
+
+
+def test_a_worker_does_not_take_this_for_its_ollama(http: HttpSite) -> None:
+    """It would ask itself, and each job would wait for a slot that it holds."""
+    engine = OllamaEngine(get_settings().model_copy(update={"ollama_host": http.url}))
+    try:
+        with pytest.raises(OllamaUnreachable, match="leads to HTTP of local-llm"):
+            engine.version()
+    finally:
+        engine.close()

@@ -172,6 +172,21 @@ def test_silence_counts_only_while_somebody_listened(local_llm: LocalLLM) -> Non
     assert not store.client.exists(store.keys.orphans, store.keys.attended)
 
 
+def test_one_reader_leaves_and_another_stays(local_llm: LocalLLM) -> None:
+    """At another process, which knows nothing of the first: whoever still says that it is there
+    keeps the job."""
+    here = process_store()
+    store = Store(here.client, Lifetimes(60, 60, 60), prefix="{other}:")
+    attendance = moves.Attendance(store.keys)
+    store.client.hset(store.keys.job("a"), "state", "running")
+    store.drive(attendance.attend(["a"], 10))
+    store.drive(attendance.leave_jobs(["a"], 0))
+    store.drive(attendance.attend(["a"], 10))
+    assert store.drive(attendance.orphans(10, 9)) == (0, [])
+    store.drive(attendance.leave_jobs(["a"], 0))
+    assert store.drive(attendance.orphans(10, 9)) == (1, ["a"]), "the last one has left"
+
+
 def test_a_process_that_ends_says_its_last_word(local_llm: LocalLLM) -> None:
     """Else workers would take it for dead, and cancel what it has told its callers to go on."""
     store = process_store()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from local_llm_service.producers.http.reading import checked, strict_json
+from local_llm_service.producers.http.reading import VALUES_MOST, checked, strict_json
+from local_llm_service.producers.job_core import task_of
 from local_llm_service.worker.errors import InvalidRequest
 
 REFUSED = {
@@ -33,6 +35,51 @@ REFUSED = {
     "a control character": b'{"a": "\x00"}',
     "too deep": b"[" * 200_000,
 }
+
+
+MANY = VALUES_MOST + 1
+TOO_MANY = {
+    "items": b"[" + b"1," * MANY + b"1]",
+    "lists": b"[" * MANY,
+    "objects": b"[" + b"{}," * MANY + b"{}]",
+    "texts": b'["\\\\",' + b'"\\\\",' * MANY + b'""]',
+    "members": b"{" + b",".join(b'"%d":""' % place for place in range(MANY)) + b"}",
+}
+
+
+@pytest.mark.parametrize("body", TOO_MANY.values(), ids=TOO_MANY.keys())
+def test_no_body_of_millions_of_values(body: bytes) -> None:
+    """They would be checked one by one, and nobody else served meanwhile: pydantic needs a minute
+    for the list of ones that fits into MAX_BODY_BYTES."""
+    with pytest.raises(InvalidRequest, match="50,000 JSON values"):
+        strict_json(body)
+
+
+@pytest.mark.parametrize("text", [',"[{', '\\,"', "é,"])
+def test_marks_in_a_text_are_no_values(text: str) -> None:
+    document = {"prompt": text * 60_000}
+    assert strict_json(json.dumps(document).encode()) == document
+
+
+def test_a_text_without_an_end_is_looked_through_once() -> None:
+    began = time.monotonic()
+    with pytest.raises(InvalidRequest):
+        strict_json(b'"' + b',\\"' * 100_000)
+    assert time.monotonic() - began < 1
+
+
+def test_an_error_repeats_no_long_name() -> None:
+    class Small(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+
+    name = "n" * 1_000_000
+    for ask in (
+        lambda: checked(Small, {name: 1}),
+        lambda: task_of("generate").parse((), {"prompt": "a", name: 1}),
+    ):
+        with pytest.raises(InvalidRequest, match="nnn: Extra inputs") as caught:
+            ask()
+        assert len(caught.value.message) < 200
 
 
 @pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED.keys())

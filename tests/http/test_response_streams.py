@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import openai
 import pytest
 
+from local_llm_service.producers.http.job_news import FIRST_PAUSE_SECONDS
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import ContextOverflow, ModelFailed
 from local_llm_service.worker.store.store import process_store
@@ -233,3 +235,15 @@ def test_a_response_is_there_for_all_who_read_it(http: HttpSite, local_llm: Loca
             lambda: client.responses.retrieve(left.response.id).status == "cancelled",
             "nobody reads it any more",
         )
+
+
+def test_a_stream_outlives_a_redis_that_starts_anew(http: HttpSite, local_llm: LocalLLM) -> None:
+    """Its text is waited for; that its job's state cannot be looked up meanwhile ends nothing."""
+    local_llm.reply("Hello.")
+    with local_llm.held():
+        events = iter(http.openai().responses.create(model=MODEL, input="Hello?", stream=True))
+        assert next(events).type == "response.created"
+        local_llm.wait_until_asked()
+        with local_llm.redis_away():
+            time.sleep(FIRST_PAUSE_SECONDS + 0.3)  # what must not happen has that long to happen
+    assert list(events)[-1].type == "response.completed"

@@ -98,6 +98,12 @@ def test_no_web_origin_may_ask_unless_it_is_named(site: HttpSite) -> None:
     assert own.status_code == 200, "the service's own page may"
 
 
+@pytest.mark.parametrize("origin", ["http://[", "null", "", "//", "https://a]b"])
+def test_an_origin_that_is_no_url_is_another_ones(site: HttpSite, origin: str) -> None:
+    reply = site.get("/health/live", headers={"Origin": origin})
+    assert (reply.status_code, reply.json()["code"]) == (403, "forbidden")
+
+
 @pytest.mark.local_llm(settings={"cors_origins": ORIGIN})
 def test_a_named_web_origin_may_ask(http: HttpSite) -> None:
     """The preflight says what it may send, and the reply that it may be read."""

@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from local_llm_service.producers import status
+from local_llm_service.producers import result_wait, status, streaming
 from local_llm_service.producers.http.app import BACKGROUND
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker import errors
+from local_llm_service.worker.listening import wait
 from local_llm_service.worker.store.states import JobState
+from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
 from tests.http.conftest import HttpSite
 
@@ -98,3 +100,26 @@ def _connected(http: HttpSite) -> socket.socket:
 def _request(path: str, body: bytes) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def test_a_job_that_was_lost_is_to_be_sent_again(
+    http: HttpSite, local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its Redis, which keeps nothing: 404 would say that the caller has asked for something
+    that there is not. A stream says the same."""
+    for place in (result_wait, streaming, wait):
+        monkeypatch.setattr(place, "GONE_SECONDS", 0.2)
+    asked = {"model": "scripted:1b", "stream": True}
+    bodies = {
+        "/generate": {"prompt": "a"},
+        "/v1/chat/completions": {**asked, "messages": [{"role": "user", "content": "b"}]},
+        "/v1/responses": {**asked, "input": "c"},
+    }
+    with ThreadPoolExecutor() as pool, local_llm.held():
+        waits = [pool.submit(http.post, path, json=body) for path, body in bodies.items()]
+        wait_until(lambda: len(local_llm.submitted) == len(bodies), "all are queued")
+        store = process_store()
+        store.client.delete(*(store.keys.job(job.id) for job in local_llm.submitted))
+        replies = [one.result(10) for one in waits]
+    assert (replies[0].status_code, replies[0].headers["x-should-retry"]) == (503, "true")
+    assert all('"code":"broker_unreachable"' in one.text for one in replies)

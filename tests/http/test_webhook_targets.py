@@ -3,13 +3,16 @@ and how events are signed and tried again."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
+import socket
+import threading
 from ipaddress import ip_address
 
 import pytest
 
-from local_llm_service.producers.http.webhooks import check_settings
+from local_llm_service.producers.http.webhooks import check_settings, sending
 from local_llm_service.producers.http.webhooks.allow_list import AllowList, is_public
 from local_llm_service.producers.http.webhooks.delivery import JITTER, SCHEDULE, what_follows
 from local_llm_service.producers.http.webhooks.message import Signer
@@ -261,3 +264,25 @@ def test_what_a_reply_means(reply: Reply, outcome: str, least: float) -> None:
 def test_any_retry_after_can_be_read(text: str, least: float, most: float) -> None:
     """Whatever stands there, the next try has a time."""
     assert least <= wait_wanted(text) <= most
+
+
+def test_names_that_cannot_be_looked_up_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that is away: what serves callers in threads of the loop goes on."""
+    let_go = threading.Event()
+
+    def hanging(*_: object, **__: object) -> list[object]:
+        let_go.wait(10)
+        return []
+
+    async def look_up() -> None:
+        names = [f"{number}.example.com" for number in range(40)]  # more than any loop has threads
+        looking = [asyncio.create_task(sending.addresses_of(name)) for name in names]
+        await asyncio.sleep(0)
+        try:
+            assert await asyncio.wait_for(asyncio.to_thread(int), 2) == 0
+        finally:
+            let_go.set()
+            await asyncio.gather(*looking)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    asyncio.run(look_up())

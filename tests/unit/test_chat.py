@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from local_llm_service import tasks
+from local_llm_service.tasks import conversation
 from local_llm_service.tasks.answer import is_answer, text_of
 from local_llm_service.tasks.outcome import read_answer
 from local_llm_service.tasks.request import Limits, parse
@@ -196,9 +197,21 @@ def test_the_size_counts_messages_tools_and_schemas_together() -> None:
     assert refused([*long, calls]).startswith("messages: at most 2000 characters")
 
 
+def test_arguments_are_counted_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text of 8 MB holds four million values, and nobody else is served while they are made."""
+    read: list[Any] = []
+    monkeypatch.setattr(conversation.json, "loads", lambda text: read.append(text) or {})
+    calls = [{"function": {"name": "f", "arguments": f"{{}}{' ' * 900}"}}] * 3
+    message = {"role": "assistant", "tool_calls": calls}
+    assert refused([message]).startswith("messages: at most 2000 characters")
+    assert read == []
+    request([{**message, "tool_calls": calls[:2]}])
+    assert len(read) == 2
+
+
 def test_arguments_that_nest_too_deep_are_refused() -> None:
     """Whatever comes, as a text or as an object, ends in an error of ours."""
-    deep = "[" * 5000 + "]" * 5000
+    deep = "[" * 990 + "]" * 990
     object_: Any = {}
     for _ in range(50):
         object_ = {"a": object_}

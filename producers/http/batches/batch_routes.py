@@ -63,6 +63,7 @@ async def create(call: Call) -> Response:
         output_seconds=KEPT_SECONDS if kept is None else kept.seconds,
         metadata=body.metadata,
         webhook=body.webhook,
+        folder=await asyncio.to_thread(disk_of(call).folder_id, make=True),
     )
     record = await _begin(call, batch, Progress())
     return json_reply(batch_object(record))

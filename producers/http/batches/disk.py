@@ -1,5 +1,6 @@
 """Files in FILES_DIR: their content, and beside it what is known of each. Everything here blocks.
 
+    id                                                names this folder, wherever it is mounted
     <tag, or "anonymous">/files/<file id>.jsonl       content
                           files/<file id>.json        what is known of it: with this it is a file
                           batches/<batch id>/         of one batch: see places.py
@@ -52,6 +53,24 @@ class Disk:
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
+
+    def folder_id(self, *, make: bool = False) -> str:
+        """The folder's name for itself; empty where it has none yet and is not to `make` one.
+
+        Processes with different FILES_DIR on one Redis know by it whose a batch is.
+        """
+        place = self.root / "id"
+        with ready():
+            if make and not place.exists():
+                make_folder(self.root)
+                fresh = place.with_name(f"id.{uuid4().hex[:8]}.new")
+                fresh.write_text(uuid4().hex)
+                with suppress(FileExistsError):  # another process was quicker
+                    os.link(fresh, place)
+                fresh.unlink()
+            with suppress(FileNotFoundError):
+                return place.read_text()
+        return ""
 
     def content(self, file_id: str) -> Path:
         """Where a file's content is."""

@@ -112,10 +112,12 @@ class BatchDriver:
             return False
         record = claimed.record
         if record.batch_id in self._drives:  # Redis was away, or has lost it, and it is being ended
-            back = self._batches.note_batch(record.batch_id, claimed.token, record.progress, 0)
-            await self._service.drive(back)
+            await self._give_back(claimed)
             return False
         try:
+            if not await asyncio.to_thread(self._has_files, record):
+                await self._give_back(claimed)
+                return False
             drive = self._drive_of(claimed, sent_at)
         except (TypeError, ValueError):  # it stays with us for a lease, so others go first
             logger.error("a batch is of another version of this service: %s", record.batch_id)
@@ -125,6 +127,20 @@ class BatchDriver:
         self._tending.add(task)
         task.add_done_callback(self._tending.discard)
         return True
+
+    async def _give_back(self, claimed: ClaimedBatch) -> None:
+        record = claimed.record
+        back = self._batches.note_batch(record.batch_id, claimed.token, record.progress, 0)
+        await self._service.drive(back)
+
+    def _has_files(self, record: BatchRecord) -> bool:
+        """Whether the batch's files are in this process's FILES_DIR; those of another are left to
+        processes that share it."""
+        folder = Definition.of(record.definition).folder
+        if folder in ("", self._disk.folder_id()):
+            return True
+        self._say("its files are in another FILES_DIR")
+        return False
 
     def _drive_of(self, claimed: ClaimedBatch, sent_at: float) -> Drive:
         record = claimed.record

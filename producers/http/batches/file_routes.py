@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, Response
 from local_llm_service.producers.http.batches.disk import Disk, FileAbout
 from local_llm_service.producers.http.batches.form_upload import FORM_BYTES, FileForm, too_large
 from local_llm_service.producers.http.batches.ids import FILE, no_such, own
-from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.call import Call, told_bytes
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.replies import json_reply
 from local_llm_service.worker.errors import InvalidRequest
@@ -89,8 +89,7 @@ def file_object(about: FileAbout) -> dict[str, Any]:
 async def create(call: Call) -> Response:
     """Keep an upload."""
     most = call.service.settings.max_file_bytes
-    length = call.header("content-length") or ""
-    if length.isdecimal() and int(length[:20]) > most + FORM_BYTES:
+    if (told_bytes(call.request.headers) or 0) > most + FORM_BYTES:
         raise too_large(most)
     file_id, disk = f"{FILE}{call.caller.new_id()}", disk_of(call)
     form = FileForm(call.header("content-type") or "", disk, file_id, most)

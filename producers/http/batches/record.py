@@ -41,7 +41,8 @@ class Definition:
 
     `tenant` is the cache scope of its lines, `tag` begins their ids. Times are Unix seconds;
     `expires_at` None: it has no end but its lines' own deadlines. The ids of output and errors are
-    those that the files will have. `output_seconds`: how long they are kept.
+    those that the files will have. `output_seconds`: how long they are kept. `folder`: which
+    FILES_DIR has its files.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Definition:
     metadata: Mapping[str, str] | None = field(default=None, repr=False)
     webhook: str | None = field(default=None, repr=False)
     retries: int = 0
+    folder: str = ""
 
     def text(self) -> str:
         """As JSON."""

@@ -15,7 +15,7 @@ import aiohttp
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from local_llm_service.producers.http.call import Call, ClientGone
+from local_llm_service.producers.http.call import Call, ClientGone, told_bytes
 from local_llm_service.producers.http.event_stream import EventStream
 from local_llm_service.worker.errors import (
     Forbidden,
@@ -65,9 +65,8 @@ class _Upload:
     def __init__(self, call: Call) -> None:
         """Raises TooLarge."""
         self._call, self._left = call, call.service.settings.max_file_bytes
-        length = call.header("content-length") or ""
         #: What the client says; None: it does not.
-        self.bytes = int(length[:20]) if length.isdecimal() else None
+        self.bytes = told_bytes(call.request.headers)
         #: Why it ended before its end.
         self.error: Exception | None = None
         if self.bytes is not None and self.bytes > self._left:

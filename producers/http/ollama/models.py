@@ -56,7 +56,9 @@ async def version(call: Call) -> Response:
     versions = [one["ollama_version"] for one in workers if one["ollama_version"]]
     if not versions:
         raise _nobody()
-    return json_reply({"version": oldest(versions)})
+    # A worker that takes this for its Ollama would ask itself: it looks for the header
+    # (worker/engine/ollama/client.py).
+    return json_reply({"version": oldest(versions)}, headers={"X-Local-LLM-Service": "http"})
 
 
 async def known(service: HttpService, model: str) -> Row | None:
@@ -79,7 +81,8 @@ async def there(service: HttpService, model: str) -> Row:
 
 def _nobody() -> OllamaUnreachable:
     return OllamaUnreachable(
-        "no worker is running that reaches its Ollama", "Start one with `python -m worker`."
+        "no worker is running that reaches its Ollama",
+        "Start one with `python -m local_llm_service.worker`.",
     )
 
 

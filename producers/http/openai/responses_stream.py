@@ -138,7 +138,8 @@ async def _pieces(
             for piece in await _said(call, job, one, told, writer):
                 yield piece
     except ServiceError as error:
-        yield writer.broken(problem_of(error, call.request_id).error_object)
+        known = call.service.attendance.explained(job.id, error)
+        yield writer.broken(problem_of(known, call.request_id).error_object)
     finally:
         await news.aclose()
 

@@ -12,9 +12,10 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from time import time
 from typing import Any, NamedTuple
@@ -33,6 +34,10 @@ HEAD_BYTES = 16_384
 #: How long the end of a connection may take. Seconds.
 CLOSE_SECONDS = 1.0
 
+#: A name server that does not answer holds a look-up's thread, longer than a try takes. The loop's
+#: own threads, of which there may be five, serve callers.
+_LOOK_UPS = ThreadPoolExecutor(8, "webhook-names")
+
 #: Finds the addresses of a host's name. Raises OSError.
 Resolve = Callable[[str], Awaitable[Sequence[Address]]]
 
@@ -49,7 +54,8 @@ class Reply(NamedTuple):
 async def addresses_of(host: str) -> list[Address]:
     """The addresses that this machine knows a name by."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+    found = await loop.run_in_executor(_LOOK_UPS, look_up)
     return [ip_address(str(where[0]).partition("%")[0]) for *_, where in found]
 
 

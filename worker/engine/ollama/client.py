@@ -16,7 +16,11 @@ from ollama import AsyncClient, ChatResponse, EmbedResponse
 
 from local_llm_service.worker.engine.ollama.model_facts import facts_in
 from local_llm_service.worker.engine.ollama.tools import accepted
+from local_llm_service.worker.errors import OllamaUnreachable
 from local_llm_service.worker.prompt import ModelFacts, Prompt, Sampling
+
+#: What HTTP of this service sends with its answer to a question for the version.
+OURS_HEADER = "x-local-llm-service"
 
 
 class ChatRecord(ChatResponse):
@@ -101,8 +105,17 @@ class OllamaClient(AsyncClient):
         return facts_in(said.json())
 
     async def version(self) -> str:
-        """The server's version, e.g. "0.33.0"."""
+        """The server's version, e.g. "0.33.0".
+
+        Raises OllamaUnreachable where HTTP of this service answers: it would ask its workers, this
+        one among them.
+        """
         response = await self._request_raw("GET", "/api/version")  # type: ignore[no-untyped-call]
+        if OURS_HEADER in response.headers:
+            raise OllamaUnreachable(
+                "OLLAMA_HOST leads to HTTP of local-llm, which asks its workers",
+                "Set OLLAMA_HOST of the worker to Ollama itself.",
+            )
         answer = response.json()
         if not isinstance(answer, dict) or not isinstance(answer.get("version"), str):
             raise ValueError("no version in the answer")

@@ -136,7 +136,7 @@ export function show(seen, acts) {
     [queue.bytes ? size(queue.bytes) : "–", "n"],
   ]]), seen.deferred ? `${seen.deferred} more wait for another try.` : "");
   fill("workers", seen.workers.map(workerRow),
-    seen.workers.length ? "" : "No worker runs. Start one with python -m worker.");
+    seen.workers.length ? "" : "No worker runs. Start one with python -m local_llm_service.worker.");
   const others = seen.running - seen.jobs.length;
   const more = others > 0 ? `${others} more, of other callers or just begun.` : "";
   fill("running", seen.jobs.map((job) => jobRow(job, acts)), seen.running ? more : "No job runs.");
