@@ -17,6 +17,7 @@ from local_llm_service.producers.http.known_models import check_model
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.job_core import JobCore, task_of
 from local_llm_service.worker.errors import (
+    DeadlineExceeded,
     Forbidden,
     InvalidRequest,
     NotFound,
@@ -29,6 +30,8 @@ from local_llm_service.worker.store.keys import PRIORITIES
 from local_llm_service.worker.store.webhooks import EventKind
 from local_llm_service.worker.task_id import is_usable
 
+#: A worker ends a job whose deadline has passed, within so long. If none does, none is there.
+LATE_SECONDS = 5.0
 #: A tenant's own scopes are named under its name.
 SCOPE_CHARACTERS_MOST = 100
 
@@ -76,32 +79,45 @@ async def submit(
 
 async def answer(call: Call, asked: Asked) -> dict[str, Any]:
     """Submit a job and wait for its answer, as plain data. Raises as `submit` and `attended`."""
-    return await attended(call, await submit(call, patient(call, asked)))
+    asked = patient(call, asked)
+    job = await submit(call, asked)
+    return await attended(call, job, longest_wait(asked, call.service.settings))
 
 
-async def attended(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
+async def attended(call: Call, job: AsyncJob[Any], timeout_seconds: float) -> dict[str, Any]:
     """The answer of a job that is there for this request alone, as plain data.
 
-    Raises the job's own error; ClientGone, whose job is left ORPHAN_SECONDS; ShuttingDown.
+    Raises the job's own error; DeadlineExceeded where no worker says that; ClientGone, whose job
+    is left ORPHAN_SECONDS; ShuttingDown.
     """
     if has_answer(job):
         return await plain_answer(call, job)
     async with call.service.attendance.hold(job.id):
-        return await waited(call, job)
+        return await waited(call, job, timeout_seconds)
 
 
-async def waited(call: Call, job: AsyncJob[Any]) -> dict[str, Any]:
-    """A job's answer as plain data. Raises the job's own error, ClientGone and ShuttingDown."""
+async def waited(
+    call: Call, job: AsyncJob[Any], timeout_seconds: float | None = None
+) -> dict[str, Any]:
+    """A job's answer as plain data.
+
+    Raises the job's own error, ClientGone, ShuttingDown, and DeadlineExceeded after
+    `timeout_seconds`.
+    """
     waiting = asyncio.create_task(plain_answer(call, job))
     gone = asyncio.create_task(call.gone())
     stopping = asyncio.create_task(call.service.stopping.wait())
     try:
-        await asyncio.wait((waiting, gone, stopping), return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            (waiting, gone, stopping),
+            timeout=timeout_seconds,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
         if waiting.done():
             return waiting.result()
         if gone.done():
             raise ClientGone
-        raise shutting_down(job.id)
+        raise shutting_down(job.id) if done else nobody_ends_it()
     finally:
         for task in (waiting, gone, stopping):
             task.cancel()
@@ -139,6 +155,14 @@ def shutting_down(task_id: str) -> ShuttingDown:
     return ShuttingDown(f"this process ends; job {task_id} goes on")
 
 
+def nobody_ends_it() -> DeadlineExceeded:
+    """The error for a job whose deadline passed while no worker was there to say so."""
+    return DeadlineExceeded(
+        "the deadline passed, and no worker says what became of the job",
+        "Start a worker, or see in `local-llm health` what is the matter with those that run.",
+    )
+
+
 def patient(call: Call, asked: Asked) -> Asked:
     """The same, with the caller's patience as its deadline if it names none.
 
@@ -160,10 +184,19 @@ def patient(call: Call, asked: Asked) -> Asked:
 
 def kept_seconds(asked: Asked, settings: Settings) -> int:
     """How long what belongs to a job is kept, beside the job: to its deadline, and RESULT_TTL."""
+    return int(_deadline_seconds(asked, settings)) + 1 + settings.result_ttl
+
+
+def longest_wait(asked: Asked, settings: Settings) -> float:
+    """Seconds after which nobody need wait for the job's result."""
+    return _deadline_seconds(asked, settings) + LATE_SECONDS
+
+
+def _deadline_seconds(asked: Asked, settings: Settings) -> float:
     deadline = asked.arguments.get("deadline_seconds")
-    if not isinstance(deadline, int | float) or not 0 < deadline <= LONGEST_DEADLINE_SECONDS:
-        deadline = settings.deadline_seconds
-    return int(deadline or 0) + 1 + settings.result_ttl
+    if isinstance(deadline, int | float) and 0 < deadline <= LONGEST_DEADLINE_SECONDS:
+        return deadline
+    return settings.deadline_seconds
 
 
 def _limited(call: Call, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
+from time import monotonic
 from typing import Any, TypeVar
 from weakref import finalize
 
@@ -13,6 +15,8 @@ from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http.asking import (
     Asked,
     has_answer,
+    longest_wait,
+    nobody_ends_it,
     patient,
     shutting_down,
     submit,
@@ -40,8 +44,10 @@ async def stream(call: Call, asked: Asked) -> JobStream:
     Raises RateLimited, before there is a job, also for a stream too many.
     """
     await call.open_stream()
-    job = await submit(call, with_text(patient(call, asked)))
-    events = unbroken(followed(call, job))
+    asked = patient(call, asked)
+    job = await submit(call, with_text(asked))
+    most = longest_wait(asked, call.service.settings)
+    events = unbroken(followed(call, job, timeout_seconds=most))
     if not has_answer(job):
         events = attended_stream(call, job.id, _explained(call, job, events))
     return JobStream(job, events)
@@ -53,19 +59,29 @@ def with_text(asked: Asked) -> Asked:
 
 
 async def followed(
-    call: Call, job: AsyncJob[Any], after: str | None = None
+    call: Call,
+    job: AsyncJob[Any],
+    after: str | None = None,
+    timeout_seconds: float | None = None,
 ) -> AsyncGenerator[StreamEvent[Any], None]:
-    """A job's events. The last one is a failure, ShuttingDown, where this process ends."""
+    """A job's events. The last one is a failure: ShuttingDown, where this process ends, and
+    DeadlineExceeded after `timeout_seconds`."""
     events = job.stream(after)
+    end = monotonic() + (inf if timeout_seconds is None else timeout_seconds)
     stopping = asyncio.create_task(call.service.stopping.wait())
     step: asyncio.Task[StreamEvent[Any]] | None = None
     offset = after or ""
     try:
         while True:
             step = asyncio.ensure_future(anext(events))
-            await asyncio.wait((step, stopping), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                (step, stopping),
+                timeout=None if end == inf else max(0.0, end - monotonic()),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
             if not step.done():
-                yield StreamEvent("failed", offset=offset, error=shutting_down(job.id))
+                error = shutting_down(job.id) if done else nobody_ends_it()
+                yield StreamEvent("failed", offset=offset, error=error)
                 return
             try:
                 event = step.result()

@@ -10,7 +10,7 @@ import openai
 import pytest
 from starlette.responses import Response
 
-from local_llm_service.producers.http import app, full_queue
+from local_llm_service.producers.http import app, asking, full_queue
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.full_queue import seconds_to_next_end
 from local_llm_service.producers.http.operations import Operation
@@ -213,6 +213,28 @@ def test_a_job_that_is_too_late_or_cancelled(http: HttpSite, local_llm: LocalLLM
         waits.join(10)
     assert (late.status_code, late.headers["x-should-retry"]) == (504, "false")
     assert (replies[0].status_code, replies[0].json()["code"]) == (410, "cancelled")
+
+
+def test_a_deadline_that_no_worker_keeps(
+    http: HttpSite, local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a worker nothing ends a job: whoever waits is told, also by a stream."""
+    monkeypatch.setattr(asking, "LATE_SECONDS", -29.9)  # as if 30 s were over, and nobody came
+    body = {"model": "a", "messages": [{"role": "user", "content": "a"}], "deadline_seconds": 30}
+    asks = {"model": "a", "input": "a", "deadline_seconds": 30}
+    with local_llm.held():
+        for path, asked in (
+            ("/generate", {"prompt": "a", "deadline_seconds": 30}),
+            ("/v1/chat/completions", body),
+            ("/v1/responses", asks),
+        ):
+            asked.pop("model", None)
+            reply = http.post(path, json=asked)
+            assert (reply.status_code, reply.json()["code"]) == (504, "deadline_exceeded")
+            assert "local-llm health" in reply.json()["hint"]
+        for path, asked in (("/v1/chat/completions", body), ("/v1/responses", asks)):
+            told = http.post(path, json={**asked, "stream": True}).text
+            assert "deadline_exceeded" in told
 
 
 def _running(local_llm: LocalLLM) -> str:

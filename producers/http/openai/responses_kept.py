@@ -73,7 +73,7 @@ async def submitted(call: Call, ask: ResponseAsk, facts: ResponseFacts) -> Async
     service, keys = call.service, call.service.store.keys
     with in_words_of(own_words):
         task_of(ask.asked.kind).parse((), ask.asked.arguments)  # before anything of it is kept
-    asked = ask.asked if ask.in_background else patient(call, ask.asked)
+    asked = bounded(call, ask)
     asked = with_text(asked) if ask.streams or ask.in_background else asked
     if not ask.is_stored:
         with in_words_of(own_words):
@@ -90,6 +90,11 @@ async def submitted(call: Call, ask: ResponseAsk, facts: ResponseFacts) -> Async
     if has_answer(job):  # it would be there for HIT_RESULT_TTL
         await service.drive(stored.keep_result(keys, job.id, service.settings.result_ttl))
     return job
+
+
+def bounded(call: Call, ask: ResponseAsk) -> Asked:
+    """What is asked, with a deadline where its caller's patience is one."""
+    return ask.asked if ask.in_background else patient(call, ask.asked)
 
 
 async def _submit(call: Call, ask: ResponseAsk, asked: Asked, task_id: str) -> AsyncJob[Any]:

@@ -13,6 +13,7 @@ from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http.asking import (
     attended,
     has_answer,
+    longest_wait,
     waited,
 )
 from local_llm_service.producers.http.call import Call
@@ -20,6 +21,7 @@ from local_llm_service.producers.http.event_stream import EventStream
 from local_llm_service.producers.http.known_models import check_model, default_model
 from local_llm_service.producers.http.openai.responses_ask import ask_of
 from local_llm_service.producers.http.openai.responses_kept import (
+    bounded,
     conversation_of,
     kept_response,
     no_response,
@@ -66,13 +68,14 @@ async def create(call: Call) -> Response:
     if ask.streams:
         await call.open_stream()
     job = await submitted(call, ask, facts)
+    most = longest_wait(bounded(call, ask), call.service.settings)
     headers = await answer_headers(call, {"task_id": job.id, "model": facts.echo["model"]})
     if ask.streams:
         state = JobState.SUCCEEDED if has_answer(job) else JobState.QUEUED
-        return EventStream(call, written(call, facts, job, state), headers=headers)
+        return EventStream(call, written(call, facts, job, state, most), headers=headers)
     if ask.in_background and not has_answer(job):
         return json_reply(pending(facts, "queued"), headers=headers)
-    answer = await attended(call, job)
+    answer = await attended(call, job, most)
     return json_reply(answered(facts, answer), headers=await answer_headers(call, answer))
 
 

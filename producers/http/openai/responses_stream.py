@@ -79,11 +79,11 @@ class Told:
 
 
 def written(
-    call: Call, facts: ResponseFacts, job: AsyncJob[Any], state: JobState
+    call: Call, facts: ResponseFacts, job: AsyncJob[Any], state: JobState, timeout_seconds: float
 ) -> AsyncGenerator[bytes, None]:
     """The stream of a response that was just created, whose job is in this state."""
     told = Told(call, facts, None, is_stored=bool(facts.echo["store"]))
-    events = unbroken(followed(call, job))
+    events = unbroken(followed(call, job, timeout_seconds=timeout_seconds))
     return _attended(call, job, events, told, ResponseEvents(facts), state)
 
 
