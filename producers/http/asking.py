@@ -92,7 +92,7 @@ async def attended(call: Call, job: AsyncJob[Any], timeout_seconds: float) -> di
     """
     if has_answer(job):
         return await plain_answer(call, job)
-    async with call.service.attendance.hold(job.id):
+    async with call.service.attendance.hold(job.id, by=call):
         return await waited(call, job, timeout_seconds)
 
 

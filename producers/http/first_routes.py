@@ -5,10 +5,10 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from local_llm_service import tasks
-from local_llm_service.producers.http.asking import Asked, answer
+from local_llm_service.producers.http.asking import Asked, attended, longest_wait, patient
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.jobs.job_resource import JobResource
-from local_llm_service.producers.http.jobs.submitting import as_preferred
+from local_llm_service.producers.http.jobs.submitting import as_preferred, once
 from local_llm_service.producers.http.operations import Endpoint, Operation
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.http.replies import answer_headers, json_reply
@@ -28,7 +28,9 @@ def _waiting(kind: str) -> Endpoint:
         asked = Asked(kind, as_object(await call.json()))
         if (reply := await as_preferred(call, asked)) is not None:
             return reply
-        found = await answer(call, asked)
+        asked = patient(call, asked)
+        most = longest_wait(asked, call.service.settings)
+        found = await attended(call, await once(call, asked), most)
         return json_reply(found, headers=await answer_headers(call, found))
 
     return endpoint

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from local_llm_service.testing import LocalLLM
@@ -90,3 +92,22 @@ def test_bad_input_is_told_once_and_early(http: HttpSite, local_llm: LocalLLM) -
     assert problem["code"] == problem["error"]["code"] == "invalid_request"
     assert problem["error"]["param"] == "prompt"
     assert local_llm.prompts == []
+
+
+def test_a_request_with_its_own_key_is_one_job(http: HttpSite, local_llm: LocalLLM) -> None:
+    """Whoever asks again gets it, while it runs and after; one that leaves takes it from nobody."""
+    headers = {"Idempotency-Key": '"mine"'}
+
+    def ask(**more: Any) -> httpx.Response:
+        return http.post("/generate", json={"prompt": "a", "cache": False}, headers=headers, **more)
+
+    with ThreadPoolExecutor() as pool, local_llm.held():
+        first = pool.submit(ask)
+        local_llm.wait_until_asked()
+        with pytest.raises(httpx.ReadTimeout):
+            ask(timeout=0.2)
+        second = pool.submit(ask)
+    ids = [one.result().json()["task_id"] for one in (first, second)] + [ask().json()["task_id"]]
+    assert len(set(ids)) == len(local_llm.submitted) == 1
+    other = http.post("/generate", json={"prompt": "b"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")

@@ -63,6 +63,10 @@ class FileForms(BaseModel):
 
     purpose: Literal["batch"]
     file: str = Field(json_schema_extra={"format": "binary"})
+    anchor: Literal["created_at"] = Field("created_at", alias="expires_after[anchor]")
+    seconds: int = Field(
+        KEPT_SECONDS, ge=FEWEST_SECONDS, le=MOST_SECONDS, alias="expires_after[seconds]"
+    )
 
 
 class FileQuery(BaseModel):

@@ -71,20 +71,22 @@ _PREFER = (
     _TEXT,
 )
 
+_KEY: tuple[str, dict[str, Any]] = (
+    "The same key with the same body gets the same job, also hours later.",
+    {**_TEXT, "minLength": 1, "maxLength": 200},
+)
+
 #: Headers that an operation reads, beside the API key: (words, schema) by name.
 REQUEST_HEADERS: dict[tuple[str, str], dict[str, tuple[str, dict[str, Any]]]] = {
     ("POST", "/v1/jobs"): {
         "Prefer": _PREFER,
-        "Idempotency-Key": (
-            "The same key with the same body gets the same job, also hours later.",
-            {**_TEXT, "minLength": 1, "maxLength": 200},
-        ),
+        "Idempotency-Key": _KEY,
     },
     ("GET", "/v1/jobs/{task_id}/events"): {
         "Last-Event-ID": ("The `id` of the last event that was read: go on after it.", _TEXT),
     },
     **{
-        ("POST", path): {"Prefer": _PREFER}
+        ("POST", path): {"Prefer": _PREFER, "Idempotency-Key": _KEY}
         for path in (
             *("/generate", "/summarize", "/compress", "/extract-parameters"),
             "/structured-output",
