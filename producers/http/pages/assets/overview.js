@@ -139,7 +139,7 @@ export function show(seen, acts) {
     seen.workers.length ? "" : "No worker runs. Start one with python -m local_llm_service.worker.");
   const others = seen.running - seen.jobs.length;
   const more = others > 0 ? `${others} more, of other callers or just begun.` : "";
-  fill("running", seen.jobs.map((job) => jobRow(job, acts)), seen.running ? more : "No job runs.");
+  fill("running", seen.jobs.map((job) => jobRow(job, acts)), seen.running || seen.jobs.length ? more : "No job runs.");
   fill("failures", seen.failures.map((one) => [one.task_id, [
     [`${ago(one.seconds_ago)} ago`], [one.error || "–", "bad"], [one.kind || "–"],
     [one.queue.replace("llm.", ""), "wide"], [name(one.task_id), "wide"],
