@@ -52,7 +52,7 @@ class Attendance:
         except ShuttingDown:
             self.end(task_id)
             raise
-        except BaseException as error:
+        except BaseException as error:  # whatever ended the wait, a cancel too
             explained = self.explained(task_id, error)
             self.leave(task_id, by)
             if explained is not error:
@@ -137,7 +137,7 @@ class Attendance:
             ids = [pending.pop() for _ in range(min(AT_ONCE, len(pending)))]
             try:
                 await self._service.drive(said(ids))
-            except BaseException:
+            except BaseException:  # a cancel, too: it is still to be said
                 pending.update(ids)
                 raise
 

@@ -13,11 +13,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import ollama
 import openai
 from pydantic import BaseModel
+
+T = TypeVar("T")
+
+#: What a response or a batch says of itself while it goes on.
+_RUNNING = ("queued", "validating", "in_progress", "finalizing")
 
 HELLO: list[Any] = [{"role": "user", "content": "Say hello to Ada."}]
 
@@ -163,11 +168,19 @@ def streamed_response(site: Site) -> bool:
     return last.type in ("response.completed", "response.incomplete")
 
 
+def ended(look: Callable[[], T], seconds: float = 120) -> T:
+    """What runs in the background, once it has ended. These clients have no call that waits."""
+    until = time.monotonic() + seconds
+    while getattr(found := look(), "status", None) in _RUNNING:
+        assert time.monotonic() < until, "it does not end"
+        time.sleep(0.05)
+    return found
+
+
 def background_response(site: Site) -> bool:
     """A response that nobody holds a connection for."""
     begun = site.respond(background=True)
-    while (found := site.openai.responses.retrieve(begun.id)).status in ("queued", "in_progress"):
-        time.sleep(0.05)
+    found = ended(lambda: site.openai.responses.retrieve(begun.id))
     return found.status in ("completed", "incomplete") and bool(found.output_text)
 
 
@@ -184,9 +197,7 @@ def batch(site: Site) -> bool:
     made = client.batches.create(
         input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
     )
-    running = ("validating", "in_progress", "finalizing")
-    while (made := client.batches.retrieve(made.id)).status in running:
-        time.sleep(0.1)
+    made = ended(lambda: client.batches.retrieve(made.id))
     output = client.files.content(made.output_file_id or "").text.splitlines()
     deleted = client.files.delete(file.id).deleted
     return deleted and sorted(json.loads(one)["custom_id"] for one in output) == ["a", "b"]

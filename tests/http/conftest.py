@@ -22,10 +22,12 @@ from local_llm_service.producers.http.batches import drive, driving
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.gateway import Gateway
 from local_llm_service.producers.http.server import Server, config_of
+from local_llm_service.producers.http.webhooks import delivery
 from local_llm_service.testing import LocalLLM
 from local_llm_service.testing.scripted_run import Scripted
 from local_llm_service.worker.errors import StreamBroken
 from local_llm_service.worker.settings import get_settings
+from tests.doubles.receiver import Receiver, receiver
 
 
 class HttpSite:
@@ -146,3 +148,18 @@ def http(
     monkeypatch.chdir(tmp_path)
     with http_site() as site:
         yield site
+
+
+@pytest.fixture
+def told() -> Iterator[Receiver]:
+    """A caller's server."""
+    with receiver() as server:
+        yield server
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries follow each other in a moment."""
+    monkeypatch.setattr(delivery, "SCHEDULE", (0, 0.02, 0.02, 0.02))
+    monkeypatch.setattr(delivery, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(delivery, "AWAY_SECONDS", 0.02)

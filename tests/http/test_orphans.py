@@ -140,7 +140,7 @@ def test_redis_was_away_for_everybody(http: HttpSite, local_llm: LocalLLM) -> No
             [job] = local_llm.submitted
             with local_llm.redis_away():
                 time.sleep(0.8)  # more than any silence that is borne
-            time.sleep(0.6)
+            time.sleep(0.6)  # Redis is back, and what must not happen has that long to happen
             assert status(job.id) is JobState.RUNNING
         assert waits.result(10).status_code == 200
 

@@ -110,7 +110,7 @@ async def create(call: Call) -> Response:
         )
         await asyncio.to_thread(upload.end)
         await asyncio.to_thread(disk.keep, about)
-    except BaseException:
+    except BaseException:  # also a client that has gone: nothing of its upload stays
         await asyncio.shield(asyncio.to_thread(form.drop))
         raise
     return json_reply(file_object(about))
