@@ -25,6 +25,9 @@ TEXT_SECONDS: Final = 600
 #: The longest text that is kept, in UTF-8. Of a longer one its readers get the rest at its end.
 TEXT_BYTES_MOST: Final = 1_048_576
 
+#: How long it is remembered how many tokens a model makes of characters, after it answered last.
+TOKEN_RATES_SECONDS: Final = 30 * 86_400
+
 #: How long an event for a webhook is kept after it was due last, or after it was given up. Longer
 #: than any pause between two tries.
 WEBHOOK_SECONDS: Final = 3 * 86_400
