@@ -150,17 +150,17 @@ def test_events_tell_the_progress_of_a_job_of_several_steps(
     http: HttpSite, local_llm: LocalLLM
 ) -> None:
     """Also that of one that was noted before the reader came. The resource says the same."""
-    steps = {"done": 3, "total": 12, "phase": "reading"}
+    steps: dict[str, Any] = {"done": 3, "total": 12, "phase": "reading"}
     store = process_store()
     with local_llm.held():
         task_id = submitted(http)
         local_llm.wait_until_asked()
-        store.scripts.client.hset(store.keys.job(task_id), "progress", "3 12 reading")
+        store.scripts.client.hset(store.keys.job(task_id), mapping={**steps})
         assert http.get(f"/v1/jobs/{task_id}").json()["progress"] == steps
         events = events_of(http, task_id)
         assert next(events) == ("status", "", {"status": "running"})
         assert next(events) == ("progress", "", steps)
-        store.scripts.client.hset(store.keys.job(task_id), "progress", "4 12 reading")
+        store.scripts.client.hset(store.keys.job(task_id), "done", "4")
         assert next(events) == ("progress", "", {**steps, "done": 4})
     assert [name for name, _, _ in events][-1] == "done"
     ended = http.get(f"/v1/jobs/{task_id}").json()

@@ -15,7 +15,7 @@ from local_llm_service.producers import progress, status
 from local_llm_service.producers.cli import cli
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.app import app
-from local_llm_service.worker.store.progress import Progress, read_steps
+from local_llm_service.worker.store.progress import Progress, noted_steps
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
@@ -23,10 +23,13 @@ from tests.conftest import wait_until
 READING = Progress(3, 12, "reading")
 
 
-def note(task_id: str, text: str = "3 12 reading") -> None:
+NOTED = {"done": "3", "total": "12", "phase": "reading"}
+
+
+def note(task_id: str) -> None:
     """Write into the record of a job as its work does."""
     store = process_store()
-    store.scripts.client.hset(store.keys.job(task_id), "progress", text)
+    store.scripts.client.hset(store.keys.job(task_id), mapping={**NOTED})
 
 
 def shown(*words: str) -> str:
@@ -35,28 +38,28 @@ def shown(*words: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "noted",
+    "other",
     [
-        *(None, "", " ", "3", "3 12", "3 12 ", "x 12 reading", "-1 12 reading", "13 12 reading"),
-        *("0 0 reading", "3 12 reading 5", "3 12 Reading", "3  12 reading", "3.5 12 reading"),
-        *("٣ 12 reading", "3 12 reading\n", "9" * 5000 + " 12 reading", "3 12 " + "a" * 5000),
-        '{"done": 3, "total": 12}',
+        *({"done": None}, {"total": None}, {"phase": None}, {"done": ""}, {"phase": ""}),
+        *({"done": "-1"}, {"done": "3.5"}, {"done": "٣"}, {"done": "9" * 5000}, {"total": "x"}),
+        *({"phase": "Reading"}, {"phase": "reading\n"}, {"phase": "a" * 5000}, {"phase": "a b"}),
     ],
 )
-def test_what_another_version_wrote_is_one_step(noted: str | None) -> None:
+def test_what_another_version_notes_is_one_step(other: dict[str, str | None]) -> None:
     """Nothing raises for it, in any state."""
-    assert read_steps(noted) is None
+    assert noted_steps({**NOTED, **other}) is None
     for state in JobState:
         done = int(state is JobState.SUCCEEDED)
-        assert Progress.of(state, noted) == Progress(done, 1, state)
+        assert Progress.of(state, {**NOTED, **other}) == Progress(done, 1, state)
 
 
 def test_steps_that_are_done_stay_done() -> None:
     """In whatever state the job is; an answer has all of them."""
-    assert Progress.of(JobState.RUNNING, "3 12 reading") == READING
+    assert Progress.of(JobState.RUNNING, NOTED) == READING
     for state in set(JobState) - {JobState.RUNNING, JobState.SUCCEEDED}:
-        assert Progress.of(state, "3 12 reading") == Progress(3, 12, state)
-    assert Progress.of(JobState.SUCCEEDED, "11 12 joining") == Progress(12, 12, "succeeded")
+        assert Progress.of(state, NOTED) == Progress(3, 12, state)
+    assert Progress.of(JobState.SUCCEEDED, NOTED) == Progress(12, 12, "succeeded")
+    assert Progress.of(JobState.RUNNING, {**NOTED, "total": "0"}) == Progress(3, 3, "reading")
 
 
 def test_a_job_of_several_steps_says_how_far_it_is(local_llm: LocalLLM) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,9 +11,12 @@ from local_llm_service.worker.store.calls import Calls, Command
 from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.states import JobState
 
-#: As `note_step` writes it: steps done, steps in all, and in a word what the job does.
-_NOTED = re.compile(r"([0-9]{1,9}) ([0-9]{1,9}) ([a-z]{1,20})", re.ASCII)
-_FIELDS = ("state", "progress", "fingerprint")
+#: What a record notes of a job's steps: how many are done, how many there are, as far as its work
+#: knows, and in a word what it does.
+NOTED = ("done", "total", "phase")
+NOTHING: Mapping[str, str | None] = {}
+_COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
+_PHASE = re.compile(r"[a-z]{1,20}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +35,13 @@ class Progress:
         return self.phase if self.total == 1 else f"{self.phase}, {self.done} of {self.total} steps"
 
     @classmethod
-    def of(cls, state: JobState, noted: str | None) -> Self:
-        """The progress of a job in a state. `noted` is what its record says of its steps.
+    def of(cls, state: JobState, noted: Mapping[str, str | None]) -> Self:
+        """The progress of a job in a state, by what its record notes.
 
-        A job of which nothing can be read there is one step. One that waits again keeps the steps
-        that it has done.
+        A job of which nothing is noted is one step. One that waits again keeps the steps that it
+        has done.
         """
-        done, total, phase = read_steps(noted) or (0, 1, str(state))
+        done, total, phase = noted_steps(noted) or (0, 1, str(state))
         if state is JobState.SUCCEEDED:
             return cls(total, total, str(state))
         return cls(done, total, phase if state is JobState.RUNNING else str(state))
@@ -46,21 +50,20 @@ class Progress:
 class JobNow:
     """Where a job is, and how far. `has_steps`: its work has noted how many steps it takes."""
 
-    def __init__(self, state: JobState, noted: str | None = None) -> None:
+    def __init__(self, state: JobState, noted: Mapping[str, str | None] = NOTHING) -> None:
         self.state, self.progress = state, Progress.of(state, noted)
-        self.has_steps = read_steps(noted) is not None
+        self.has_steps = noted_steps(noted) is not None
 
 
-def read_steps(noted: str | None) -> tuple[int, int, str] | None:
-    """Steps done, steps in all, and the phase; None for what does not say that.
+def noted_steps(noted: Mapping[str, str | None]) -> tuple[int, int, str] | None:
+    """Steps done, steps in all, and the phase; None where that is not noted.
 
-    A worker of another version may write another text.
+    A worker of another version may note something else.
     """
-    found = _NOTED.fullmatch(noted or "")
-    if found is None:
+    done, total, phase = (noted.get(name) or "" for name in NOTED)
+    if not (_COUNT.fullmatch(done) and _COUNT.fullmatch(total) and _PHASE.fullmatch(phase)):
         return None
-    done, total = int(found[1]), int(found[2])
-    return (done, total, found[3]) if total and done <= total else None
+    return int(done), max(int(total), int(done), 1), phase
 
 
 def job_now(keys: Keys, task_id: str) -> Calls[JobNow | None]:
@@ -68,20 +71,19 @@ def job_now(keys: Keys, task_id: str) -> Calls[JobNow | None]:
 
     One that waits for the answer of an identical job is as far as that one.
     """
-    state, noted, fingerprint = yield Command(("HMGET", keys.job(task_id), *_FIELDS))
-    if state is None:
+    words = ("state", "fingerprint", *NOTED)
+    found = dict(zip(words, (yield Command(("HMGET", keys.job(task_id), *words))), strict=True))
+    if found["state"] is None:
         return None
-    return JobNow(JobState(state), (yield from noted_steps(keys, state, noted, fingerprint)))
+    return JobNow(JobState(found["state"]), (yield from noted_of(keys, found)))
 
 
-def noted_steps(
-    keys: Keys, state: str, noted: str | None, fingerprint: str | None
-) -> Calls[str | None]:
-    """What says how far a job is: its own record, or that of the job whose answer it gets."""
-    if state != JobState.JOINED or not fingerprint:
-        return noted
-    leader = yield Command(("HGET", f"{keys.group}{fingerprint}", "leader"))
+def noted_of(keys: Keys, record: Mapping[str, str | None]) -> Calls[Mapping[str, str | None]]:
+    """The record, as Redis holds it, that notes how far a job is: its own, or that of the job whose
+    answer it waits for."""
+    if record.get("state") != JobState.JOINED or not record.get("fingerprint"):
+        return record
+    leader = yield Command(("HGET", f"{keys.group}{record['fingerprint']}", "leader"))
     if leader is None:
-        return noted
-    found: str | None = yield Command(("HGET", keys.job(leader), "progress"))
-    return found
+        return record
+    return dict(zip(NOTED, (yield Command(("HMGET", keys.job(leader), *NOTED))), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -19,7 +20,7 @@ from local_llm_service.worker.errors import (
 )
 from local_llm_service.worker.store.calls import Calls, Command
 from local_llm_service.worker.store.keys import Keys
-from local_llm_service.worker.store.progress import Progress, noted_steps
+from local_llm_service.worker.store.progress import NOTHING, Progress, noted_of
 from local_llm_service.worker.store.states import ENDED, JobRecord, JobState
 
 
@@ -75,7 +76,7 @@ class JobResource(BaseModel):
 
 async def resource_of(call: Call, job: AsyncJob[Any]) -> JobResource:
     """A job as it is now. Raises NotFound and BrokerUnreachable."""
-    record, noted = JobRecord(), None
+    record, noted = JobRecord(), NOTHING
     if not has_answer(job):  # of a job that the cache has answered there is none
         record, noted = await call.service.drive(_record(call.service.store.keys, job.id))
     answer, error = None, None
@@ -103,12 +104,10 @@ async def resource_of(call: Call, job: AsyncJob[Any]) -> JobResource:
     )
 
 
-def _record(keys: Keys, task_id: str) -> Calls[tuple[JobRecord, str | None]]:
-    """The record, empty where there is none, and what says how far the job is."""
+def _record(keys: Keys, task_id: str) -> Calls[tuple[JobRecord, Mapping[str, str | None]]]:
+    """The record, empty where there is none, and the one that notes how far the job is."""
     found = yield Command(("HGETALL", keys.job(task_id)))
-    record = JobRecord.of(found) or JobRecord()
-    noted = found.get("progress")
-    return record, (yield from noted_steps(keys, record.state, noted, record.fingerprint))
+    return JobRecord.of(found) or JobRecord(), (yield from noted_of(keys, found))
 
 
 def _time(milliseconds: int | None) -> str | None:
