@@ -40,7 +40,6 @@ from typing import ClassVar
 
 from celery.exceptions import TaskRevokedError
 
-
 #: The end of an overflow's message, in numbers that survive every way that an error takes.
 _SIZES = re.compile(r": (?:about )?(\d+) tokens, room for (\d+)$")
 
