@@ -26,12 +26,13 @@ _LEAST_REPEATED = 12
 class Written:
     """A text of whole sentences, and how many tokens it has at most.
 
-    `read_tokens` is what the model read to write it.
+    `read_tokens` is what the model read to write it. `is_cut`: it wrote more than the budget holds.
     """
 
     text: str
     tokens: int
     read_tokens: int = 0
+    is_cut: bool = False
 
 
 def words_within(tokens: int) -> int:
@@ -46,11 +47,14 @@ def tokens_if_fits(ask: Steps, text: str, tokens: int) -> int | None:
     return counted if (counted := ask.count(text)) <= tokens else None
 
 
+def is_near(ask: Steps, text: str, tokens: int) -> bool:
+    """Whether a text may fit into a budget: one that is far too long need not be counted."""
+    return ask.likely_tokens(text) <= _FAR * tokens + _FEW_TOKENS
+
+
 def tokens_if_near(ask: Steps, text: str, tokens: int) -> int | None:
-    """As `tokens_if_fits`, but nobody counts a text that is far too long by any estimate."""
-    if ask.likely_tokens(text) > _FAR * tokens + _FEW_TOKENS:
-        return None
-    return tokens_if_fits(ask, text, tokens)
+    """As `tokens_if_fits`; None also where nobody needs to count."""
+    return tokens_if_fits(ask, text, tokens) if is_near(ask, text, tokens) else None
 
 
 def first_sentences(ask: Steps, text: str, tokens: int) -> str:
@@ -84,7 +88,7 @@ def write_within(
         words = fewer
     if not any(texts):
         raise InvalidOutput("the model wrote nothing that is a statement")
-    return replace(_cut(ask, texts, tokens), read_tokens=read_tokens)
+    return replace(_cut(ask, texts, tokens), read_tokens=read_tokens, is_cut=True)
 
 
 def _kept(completion: Completion) -> tuple[str, bool]:
