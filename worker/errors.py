@@ -40,7 +40,6 @@ from typing import ClassVar
 
 from celery.exceptions import TaskRevokedError
 
-
 #: The end of an overflow's message, in numbers that survive every way that an error takes.
 _SIZES = re.compile(r": (?:about )?(\d+) tokens, room for (\d+)$")
 
@@ -193,6 +192,9 @@ class ContextOverflow(ServiceError):
 
     code = "context_overflow"
     default_hint = "Shorten the input, ask for fewer tokens, or raise NUM_CTX on the workers."
+
+    #: What the message of a prompt that was refused begins with; its sizes are the prompt's own.
+    REFUSED: ClassVar[str] = "the prompt does not fit the context window"
 
     @classmethod
     def of(cls, what: str, tokens: int, room: int, *, estimated: bool = False) -> ContextOverflow:
