@@ -58,11 +58,10 @@ class WholePrompt:
         # Parts that are shorter than what was read at once are not cut.
         most = max(1, min(room, context_tokens) // 2)
         counted = max(0, self._counts.overhead() - len(SYSTEM["content"])) if len(texts) > 1 else 0
-        slack = len(texts)
         for text in texts:
             for count in self._counts.of_parts(text.strip(), most):
-                counted += count
-                if counted > room + slack:
+                counted += count - 1  # a cut through a token makes two of it
+                if counted > room:
                     sent = max(counted, round(expected))
                     raise ContextOverflow.of(_CUT, sent, room, estimated=True)
 
