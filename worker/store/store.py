@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from local_llm_service.worker.store.dead_letters import DeadLetters
     from local_llm_service.worker.store.endings import Endings
     from local_llm_service.worker.store.single_flight import SingleFlight
+    from local_llm_service.worker.store.steps import StepStore
     from local_llm_service.worker.store.texts import Texts
     from local_llm_service.worker.store.token_rates import TokenRatesStore
     from local_llm_service.worker.store.vectors import Vectors
@@ -92,6 +93,13 @@ class Store:
         from local_llm_service.worker.store.vectors import Vectors
 
         return Vectors(self.scripts, self._cache)
+
+    @cached_property
+    def steps(self) -> StepStore:
+        """The steps of jobs that have several, for workers."""
+        from local_llm_service.worker.store.steps import StepStore
+
+        return StepStore(self.scripts, self._cache)
 
     @cached_property
     def token_rates(self) -> TokenRatesStore:
