@@ -21,9 +21,9 @@ class StepWorker(WorkerProcess):
 def main() -> int:
     """Put the program in place and become the worker."""
     from local_llm_service.worker.__main__ import main as worker_main
-    from tests.doubles.pieces import summarizing_by
+    from tests.doubles.pieces import read_pieces, working_by
 
-    with summarizing_by():
+    with working_by(read_pieces):
         return worker_main(sys.argv[1:])
 
 

@@ -109,7 +109,7 @@ def test_a_worker_that_drains_stops_between_two_pieces(
     wait_until(is_begun(ollama, pieces[2]), "the third piece is read")
     os.kill(first.pid, signal.SIGTERM)
     wait_until(lambda: not first.running, "the worker has gone")
-    assert asked(ollama) == pieces[:len(asked(ollama))], "each was asked once"
+    assert asked(ollama) == pieces[: len(asked(ollama))], "each was asked once"
     assert len(asked(ollama)) < 8
     assert status(job.id) == "queued"
     start()
