@@ -97,7 +97,7 @@ class KeptSteps:
     def _note(self, before: _Step | None, step: _Step, next_name: str) -> StepNote:
         delivery, runtime = self._in_flight.delivery, self._runtime
         name = entry = ""
-        if before is not None and before.completion is not None:
+        if before is not None and before.completion is not None and self._is_same_model():
             name, of = self._names(before)
             entry = entry_of(of, before.completion)
         queues = () if before is None else self._urgent_queues()
@@ -128,6 +128,13 @@ class KeptSteps:
         return self._revision is not None and (
             sampling.temperature == 0 or sampling.seed is not None
         )
+
+    def _is_same_model(self) -> bool:
+        """False for a model that was pulled again since the run began; True where nobody knows."""
+        if self._revision is None:
+            return True
+        now = self._runtime.catalog.revision(full_name(self._model))
+        return now is None or now == self._revision
 
     def _names(self, step: _Step) -> tuple[str, str]:
         """The name of a step, and its fingerprint."""
