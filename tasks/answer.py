@@ -37,8 +37,9 @@ class Answer(_Part):
     """The part that is common to all kinds.
 
     `origin`: "computed" by this job, "cached", or "joined" to an identical job. `finish_reason`
-    "length": the model was stopped at the caller's own budget of tokens. Each kind names in
-    CONTENT the field that holds its result, a text unless CONTENT_IS_JSON or `text_in` says more.
+    "length": the model was stopped at the caller's own budget of tokens; "unchanged": the input
+    fitted as it was. Each kind names in CONTENT the field that holds its result, a text unless
+    CONTENT_IS_JSON or `text_in` says more.
     """
 
     CONTENT: ClassVar[str]
@@ -48,7 +49,7 @@ class Answer(_Part):
     kind: str
     model: str
     origin: Literal["computed", "cached", "joined"]
-    finish_reason: Literal["stop", "length", "tool_calls"]
+    finish_reason: Literal["stop", "length", "tool_calls", "unchanged"]
     usage: Usage
     timings: Timings
 

@@ -30,6 +30,7 @@ from local_llm_service.tasks.response_format import (
     schema_of,
 )
 from local_llm_service.tasks.sampling import SAMPLING, at_temperature, seeded
+from local_llm_service.tasks.steps.one_step import one_step
 from local_llm_service.tasks.tools import (
     Tool,
     ToolChoice,
@@ -233,8 +234,7 @@ chat = register(
         request=ChatRequest,
         answer=ChatAnswer,
         default_priority="high",
-        prompt=_prompt,
-        read=_read,
+        work=one_step(_prompt, _read),
         # Text that was cut at the caller's own budget; cut JSON only where the caller allows it.
         cut_is_answer=True,
     )

@@ -20,6 +20,7 @@ from local_llm_service.tasks.request import (
     limits_of,
 )
 from local_llm_service.tasks.sampling import SAMPLING
+from local_llm_service.tasks.steps.one_step import one_step
 from local_llm_service.worker.prompt import Completion, Prompt
 
 INSTRUCTION = (
@@ -110,8 +111,7 @@ compress = register(
         request=CompressRequest,
         answer=CompressAnswer,
         default_priority="normal",
-        prompt=_prompt,
-        read=_read,
+        work=one_step(_prompt, _read),
         template_version=2,
     )
 )

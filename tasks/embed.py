@@ -13,6 +13,7 @@ from local_llm_service.tasks.answer import Answer, is_answer
 from local_llm_service.tasks.job import register
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text, check_chars
+from local_llm_service.tasks.steps.one_step import one_step
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.prompt import Completion, ToEmbed, Vector
 
@@ -96,7 +97,6 @@ embed = register(
         request=EmbedRequest,
         answer=EmbedAnswer,
         default_priority="normal",
-        prompt=_prompt,
-        read=_read,
+        work=one_step(_prompt, _read),
     )
 )

@@ -21,6 +21,7 @@ from local_llm_service.tasks.json_schema import check_schema, read_instance
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text, check_unicode
 from local_llm_service.tasks.sampling import SAMPLING
+from local_llm_service.tasks.steps.one_step import one_step
 from local_llm_service.worker.prompt import Completion, Message, Prompt
 
 INSTRUCTION = (
@@ -134,8 +135,7 @@ extract_parameters = register(
         request=ExtractRequest,
         answer=ExtractAnswer,
         default_priority="high",
-        prompt=_prompt,
-        read=_read,
+        work=one_step(_prompt, _read),
         template_version=2,
     )
 )

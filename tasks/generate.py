@@ -12,6 +12,7 @@ from local_llm_service.tasks.job import register
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text, Tokens
 from local_llm_service.tasks.sampling import SAMPLING, at_temperature
+from local_llm_service.tasks.steps.one_step import one_step
 from local_llm_service.worker.prompt import Completion, Message, Prompt
 
 
@@ -55,8 +56,7 @@ generate = register(
         request=GenerateRequest,
         answer=GenerateAnswer,
         default_priority="high",
-        prompt=_prompt,
-        read=_read,
+        work=one_step(_prompt, _read),
         template_version=2,
         cut_is_answer=True,
     )

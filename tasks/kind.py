@@ -1,4 +1,4 @@
-"""The shape that all kinds share: a request, an answer, and two pure functions between."""
+"""The shape that all kinds share: a request, an answer, and a small program between."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from typing import Any, Protocol
 
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.request import JobRequest, Priority
-from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
+from local_llm_service.tasks.steps.first_prompt import first_prompt
+from local_llm_service.tasks.steps.protocol import Program
+from local_llm_service.worker.prompt import Prompt, ToEmbed
 
 
 @dataclass(frozen=True)
 class Kind:
     """One kind of job.
 
-    `prompt(request, max_output_tokens)` returns the prompt for the model, or texts whose vectors
-    are wanted. `read(request, completion)` returns the answer's own fields, with `finish_reason`
-    where it is another than the completion's, or raises InvalidOutput if the completion breaks the
-    contract of the kind. Both ask nobody anything.
+    `work(request, ask)` returns the answer's own fields (see Program), and asks its engine as often
+    as it needs; `one_step` makes it of two functions. It talks to nobody else, and its prompts
+    depend on nothing but the request and the completions before: a job that runs again finds its
+    finished steps by them.
 
-    Raise `template_version` with every change of the prompt or of how an answer is read; a test
-    pins the prompt. `cut_is_answer`: an answer that was stopped at its token budget is what the
-    caller asked for, and may be cached.
+    Raise `template_version` with every change of a prompt or of how an answer is read; a test pins
+    the prompts. `cut_is_answer`: an answer that was stopped at its token budget is what the caller
+    asked for, and may be cached.
     """
 
     name: str
@@ -30,10 +32,16 @@ class Kind:
     request: type[JobRequest]
     answer: type[Answer]
     default_priority: Priority
-    prompt: Callable[[Any, int], Prompt | ToEmbed]
-    read: Callable[[Any, Completion], Mapping[str, object]]
+    work: Program
     template_version: int = 1
     cut_is_answer: bool = False
+
+    def first_prompt(self, request: JobRequest, max_output_tokens: int) -> Prompt | ToEmbed | None:
+        """What a job would ask first if its model had room for all of it; None: it asks nothing.
+
+        Raises what the program raises before it asks.
+        """
+        return first_prompt(self.work, request, max_output_tokens)
 
 
 class JobTask(Protocol):

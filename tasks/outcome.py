@@ -1,17 +1,17 @@
-"""What a job's run comes to: an answer that is read from the completion, or an error."""
+"""What a job's run comes to: the answer that its program makes, or an error."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from local_llm_service.tasks.answer import Timings, Usage
 from local_llm_service.tasks.kind import JobTask, Kind
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.steps.engine_steps import EngineSteps
 from local_llm_service.worker.errors import InternalError, ServiceError
-from local_llm_service.worker.prompt import Completion
-from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.outcomes import NO_WORK, Work
 
 logger = logging.getLogger(__name__)
@@ -25,59 +25,55 @@ class Outcome:
     work: Work = NO_WORK
 
 
-def read_answer(
+def do_work(
     job: JobTask,
     request: JobRequest,
-    completion: Completion,
-    settings: Settings,
+    ask: EngineSteps,
     *,
     queued_seconds: float | None,
 ) -> Outcome:
-    """Read the answer from the completion; the outcome is an error if there is none in it."""
+    """Run the kind's program; the outcome is an error if there is no answer.
+
+    What its steps have cost counts all the same.
+    """
     kind: Kind = job.kind
-    work = Work(
-        prompt_tokens=completion.prompt_tokens,
-        completion_tokens=completion.completion_tokens,
-        generation_seconds=completion.load_seconds
-        + completion.prompt_seconds
-        + completion.generation_seconds,
-    )
+    cacheable = False
+    result: dict[str, Any] | Exception
     try:
-        answer = _compose(job, request, completion, settings, queued_seconds)
+        result = _compose(job, kind.work(request, ask), ask, queued_seconds)
+        cacheable = kind.cut_is_answer or result["finish_reason"] != "length"
     except ServiceError as error:
-        return Outcome(error, work)
-    except Exception as error:  # noqa: BLE001  # an edge: what was generated counts all the same
-        return Outcome(unexpected(job, error), work)
-    whole = kind.cut_is_answer or completion.finish_reason != "length"
-    return Outcome(answer, replace(work, cacheable=whole))
+        result = error
+    except Exception as error:  # noqa: BLE001  # an edge: a foreign error may quote the prompt
+        result = unexpected(job, error)
+    spent = ask.spent
+    work = Work(
+        prompt_tokens=spent.prompt_tokens,
+        completion_tokens=spent.completion_tokens,
+        generation_seconds=spent.seconds,
+        cacheable=cacheable,
+    )
+    return Outcome(result, work)
 
 
 def _compose(
-    job: JobTask,
-    request: JobRequest,
-    completion: Completion,
-    settings: Settings,
-    queued_seconds: float | None,
+    job: JobTask, fields: Mapping[str, object], ask: EngineSteps, queued_seconds: float | None
 ) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "finish_reason": completion.finish_reason,
-        **job.kind.read(request, completion),
-    }
+    spent = ask.spent
+    own: dict[str, Any] = {"finish_reason": spent.finish_reason, **fields}
     answer = job.kind.answer(
         task_id=str(job.request.id),
         kind=job.kind.name,
-        model=completion.model or request.model or settings.model_name,
+        model=spent.model or ask.model,
         origin="computed",
-        usage=Usage(
-            prompt_tokens=completion.prompt_tokens, completion_tokens=completion.completion_tokens
-        ),
+        usage=Usage(prompt_tokens=spent.prompt_tokens, completion_tokens=spent.completion_tokens),
         timings=Timings(
             queued_seconds=queued_seconds,
-            load_seconds=completion.load_seconds,
-            prompt_seconds=completion.prompt_seconds,
-            generation_seconds=completion.generation_seconds,
+            load_seconds=spent.load_seconds,
+            prompt_seconds=spent.prompt_seconds,
+            generation_seconds=spent.generation_seconds,
         ),
-        **fields,
+        **own,
     )
     return answer.model_dump(mode="json")
 

@@ -18,10 +18,11 @@ from local_llm_service.tasks import engine_death, retry
 from local_llm_service.tasks.admission import fingerprint_of
 from local_llm_service.tasks.bounded import bounded_by
 from local_llm_service.tasks.elsewhere import given_up_error, leave_after_death, pass_on
-from local_llm_service.tasks.engine_work import EngineWork, complete_directly
 from local_llm_service.tasks.kind import JobTask
-from local_llm_service.tasks.outcome import Outcome, read_answer, unexpected
+from local_llm_service.tasks.outcome import Outcome, do_work, unexpected
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.steps.engine_steps import DirectSteps
+from local_llm_service.tasks.worker_steps import WorkerSteps
 from local_llm_service.worker import metrics
 from local_llm_service.worker.celery_ext.result_format import NO_TIMINGS
 from local_llm_service.worker.errors import (
@@ -74,8 +75,8 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
 
 def _run_directly(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
     settings, request = get_settings(), job.parse(args, kwargs)
-    completion = complete_directly(job.kind, request, settings)
-    return read_answer(job, request, completion, settings, queued_seconds=None)
+    ask = DirectSteps(request.model or settings.model_name, settings)
+    return do_work(job, request, ask, queued_seconds=None)
 
 
 class _Run:
@@ -102,13 +103,17 @@ class _Run:
         shared = self._claim(request, model, revision)
         if shared is not None:
             return shared
-        work = EngineWork(self._kind, self._runtime, self._in_flight, leads=self._leads)
-        completion = work.complete(request, request.model or settings.model_name, revision)
-        queued_seconds = self._delivery.queued_seconds
+        ask = WorkerSteps(
+            self._kind,
+            request,
+            self._runtime,
+            self._in_flight,
+            leads=self._leads,
+            revision=revision,
+        )
         with bounded_by(self._in_flight):
-            outcome = read_answer(
-                self._job, request, completion, settings, queued_seconds=queued_seconds
-            )
+            queued_seconds = self._delivery.queued_seconds
+            outcome = do_work(self._job, request, ask, queued_seconds=queued_seconds)
         # A model that was pulled again in the meantime is a different one.
         if revision is None or self._runtime.catalog.revision(model) != revision:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))

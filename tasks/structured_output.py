@@ -15,6 +15,7 @@ from local_llm_service.tasks.json_schema import Schema, read_instance
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text
 from local_llm_service.tasks.sampling import SAMPLING
+from local_llm_service.tasks.steps.one_step import one_step
 from local_llm_service.worker.prompt import Completion, Prompt
 
 D = TypeVar("D", default=Any)
@@ -65,8 +66,7 @@ structured_output = register(
         request=StructuredRequest,
         answer=StructuredAnswer,
         default_priority="high",
-        prompt=_prompt,
-        read=_read,
+        work=one_step(_prompt, _read),
         template_version=2,
     )
 )

@@ -11,6 +11,7 @@ from local_llm_service.tasks.job import register
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text, Tokens
 from local_llm_service.tasks.sampling import SAMPLING
+from local_llm_service.tasks.steps.one_step import one_step
 from local_llm_service.worker.prompt import Completion, Prompt
 
 INSTRUCTION = (
@@ -67,8 +68,7 @@ summarize = register(
         request=SummarizeRequest,
         answer=SummarizeAnswer,
         default_priority="normal",
-        prompt=_prompt,
-        read=_read,
+        work=one_step(_prompt, _read),
         template_version=2,
     )
 )

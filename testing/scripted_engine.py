@@ -40,6 +40,8 @@ class ScriptedEngine:
     def __init__(self, models: Sequence[str]) -> None:
         self.model_names = list(models)
         self.asked: list[Asked] = []
+        #: Tokens of every model's context.
+        self.context = 8192
         self._script: deque[Scripted] = deque()
         self._always = Scripted()
         self._delay_seconds = 0.0
@@ -145,6 +147,10 @@ class ScriptedEngine:
             return self._script.popleft()
         delay, self._delay_seconds = self._delay_seconds, 0.0
         return replace(self._always, delay_seconds=self._always.delay_seconds + delay)
+
+    def context_tokens(self, model: str) -> int:
+        """Tokens of the context, the same for every model."""
+        return self.context
 
     def version(self) -> str:
         """A version for `health()`."""

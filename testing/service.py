@@ -13,7 +13,8 @@ from typing import Any
 from pydantic_settings import PydanticBaseSettingsSource
 
 from local_llm_service.producers.async_client import leave_event_loops
-from local_llm_service.tasks import admission, engine_work, job
+from local_llm_service.tasks import admission, job
+from local_llm_service.tasks.steps import engine_steps
 from local_llm_service.worker.celery_ext.fresh_app import fresh_app
 from local_llm_service.worker.celery_ext.in_process import InProcessWorker
 from local_llm_service.worker.engine import Engine, engine_instead
@@ -100,5 +101,5 @@ def _forget() -> None:
     lazy_settings.cache_clear()
     process_store.cache_clear()
     job._limits.cache_clear()
-    engine_work._direct_engine.cache_clear()
+    engine_steps._direct_engine.cache_clear()
     admission._consensus.clear()

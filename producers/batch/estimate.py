@@ -109,7 +109,9 @@ def _characters(kind: str, job: LineJob) -> int:
     """The characters of the whole prompt, with the kind's instruction."""
     task = getattr(tasks, kind)
     request = task.parse((), job.arguments)
-    prompt = task.kind.prompt(request, lazy_settings().max_output_tokens)
+    prompt = task.kind.first_prompt(request, lazy_settings().max_output_tokens)
+    if prompt is None:
+        return 0
     if isinstance(prompt, ToEmbed):
         return sum(map(len, prompt.texts))
     return sum(len(message["content"]) for message in prompt.messages)

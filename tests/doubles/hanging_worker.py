@@ -28,19 +28,19 @@ class HangingWorker(WorkerProcess):
 
 def main() -> int:
     """Put the fault in place and become the worker."""
-    from local_llm_service.tasks import run
+    from local_llm_service.tasks import outcome
     from local_llm_service.worker.__main__ import main as worker_main
     from local_llm_service.worker.lease import drain, overdue
 
     overdue.GRACE_SECONDS = drain.LATE_SECONDS = 1.0
-    read = run.read_answer
+    compose = outcome._compose
 
-    def hang(job: Any, request: Any, completion: Any, *args: Any, **kwargs: Any) -> Any:
-        if HANG in completion.text:
+    def hang(job: Any, fields: Any, *args: Any, **kwargs: Any) -> Any:
+        if HANG in str(fields):
             threading.Event().wait()
-        return read(job, request, completion, *args, **kwargs)
+        return compose(job, fields, *args, **kwargs)
 
-    run.read_answer = hang
+    outcome._compose = hang
     return worker_main(sys.argv[1:])
 
 

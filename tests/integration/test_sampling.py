@@ -34,7 +34,7 @@ def options_of(ollama: FakeOllama, task: KindTask, arguments: dict[str, Any]) ->
     request = parse(task.kind.request, [], arguments, LIMITS)
     engine = OllamaEngine(Settings(ollama_host=ollama.host, model_name="fake:1b"))
     try:
-        prompt = task.kind.prompt(request, LIMITS.max_output_tokens)
+        prompt = task.kind.first_prompt(request, LIMITS.max_output_tokens)
         assert isinstance(prompt, Prompt)
         engine.complete(prompt, model="fake:1b", remaining_seconds=20)
     finally:

@@ -11,12 +11,12 @@ import pytest
 from local_llm_service import tasks
 from local_llm_service.tasks import conversation
 from local_llm_service.tasks.answer import is_answer, text_of
-from local_llm_service.tasks.outcome import read_answer
+from local_llm_service.tasks.outcome import do_work
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.worker.engine.ollama.grammar import constraints
 from local_llm_service.worker.errors import InvalidOutput, InvalidRequest
 from local_llm_service.worker.prompt import Completion, Prompt, ToolCall
-from local_llm_service.worker.settings import Settings
+from tests.doubles.said import Said, read_by
 
 LIMITS = Limits(max_prompt_chars=2000, max_messages=5, max_schema_depth=8, max_output_tokens=999)
 HI = [{"role": "user", "content": "hi"}]
@@ -43,7 +43,7 @@ def request(messages: Any = HI, **options: Any) -> Any:
 
 def asked(messages: Any = HI, **options: Any) -> Prompt:
     """The prompt that it makes."""
-    prompt = tasks.chat.kind.prompt(request(messages, **options), LIMITS.max_output_tokens)
+    prompt = tasks.chat.kind.first_prompt(request(messages, **options), LIMITS.max_output_tokens)
     assert isinstance(prompt, Prompt)
     return prompt
 
@@ -60,7 +60,7 @@ def called(name: str, arguments: dict[str, Any]) -> tuple[ToolCall, ...]:
 
 def read(completion: Completion, **options: Any) -> Mapping[str, Any]:
     """The kind's own fields of the answer."""
-    return tasks.chat.kind.read(request(**options), completion)
+    return read_by(tasks.chat.kind, request(**options), completion)
 
 
 def refused(messages: Any = HI, **options: Any) -> str:
@@ -458,9 +458,7 @@ def test_other_text_than_the_json_is_no_answer(completion: Completion) -> None:
 
 def answer_of(completion: Completion, **options: Any) -> dict[str, Any]:
     """The whole answer, as it is stored."""
-    outcome = read_answer(
-        tasks.chat, request(**options), completion, Settings(), queued_seconds=None
-    )
+    outcome = do_work(tasks.chat, request(**options), Said(completion), queued_seconds=None)
     assert isinstance(outcome.result, dict)
     assert outcome.work.cacheable
     return outcome.result

@@ -56,6 +56,7 @@ def test_the_protocol_has_the_compared_calls() -> None:
     assert calls_of(Engine) == [
         "close",
         "complete",
+        "context_tokens",
         "embed",
         "models",
         "notes",

@@ -318,7 +318,7 @@ def digest(prompt: Prompt | ToEmbed) -> str:
 def test_a_changed_prompt_has_a_new_template_version(task: KindTask) -> None:
     """Otherwise the cache would give answers to the old prompt."""
     kind = task.kind
-    prompt = kind.prompt(request(task, SAMPLES[kind.name]), LIMITS.max_output_tokens)
+    prompt = kind.first_prompt(request(task, SAMPLES[kind.name]), LIMITS.max_output_tokens)
     pinned = max(PINNED[kind.name].items())
     assert (kind.template_version, digest(prompt)) == pinned, (
         f"{kind.name} has another prompt than version {pinned[0]}: raise template_version in "

@@ -10,11 +10,12 @@ import pytest
 from local_llm_service import tasks
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import KindTask
-from local_llm_service.tasks.outcome import read_answer
+from local_llm_service.tasks.outcome import do_work
 from local_llm_service.tasks.request import Limits, parse
+from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.worker.errors import InternalError, InvalidOutput, InvalidRequest
 from local_llm_service.worker.prompt import Completion, Prompt
-from local_llm_service.worker.settings import Settings
+from tests.doubles.said import Said, read_by
 
 LIMITS = Limits(
     max_prompt_chars=10_000, max_messages=50, max_schema_depth=16, max_output_tokens=999
@@ -48,7 +49,9 @@ def call(task: KindTask, text: str = "It rains in Bern.", **more: Any) -> Any:
 
 def asked(task: KindTask, *args: Any, **more: Any) -> Prompt:
     """The prompt of such a request."""
-    return task.kind.prompt(call(task, *args, **more), LIMITS.max_output_tokens)
+    prompt = task.kind.first_prompt(call(task, *args, **more), LIMITS.max_output_tokens)
+    assert isinstance(prompt, Prompt)
+    return prompt
 
 
 def wrote(text: str, finish_reason: Any = "stop") -> Completion:
@@ -58,7 +61,7 @@ def wrote(text: str, finish_reason: Any = "stop") -> Completion:
 
 def read(task: KindTask, completion: Completion, **more: Any) -> Mapping[str, Any]:
     """The kind's own fields of the answer."""
-    return task.kind.read(call(task, **more), completion)
+    return read_by(task.kind, call(task, **more), completion)
 
 
 @pytest.mark.parametrize("task", KINDS, ids=lambda task: task.kind.name)
@@ -165,7 +168,7 @@ def test_a_trimmed_summary_is_flagged_in_the_answer(task: KindTask) -> None:
     """`finish_reason` "length" tells the caller that the model wanted to write more."""
     request = call(task)
     completion = wrote("It rains. It pou", "length")
-    answer = read_answer(task, request, completion, Settings(), queued_seconds=None).result
+    answer = do_work(task, request, Said(completion), queued_seconds=None).result
     assert isinstance(answer, dict)
     assert (answer["finish_reason"], answer["summary"]) == ("length", "It rains.")
     assert answer["usage"] == {"prompt_tokens": 50, "completion_tokens": 20}
@@ -176,12 +179,13 @@ def test_tokens_of_an_answer_that_cannot_be_read_are_counted(
 ) -> None:
     """Also when reading fails in a way that nobody foresaw; the log has no word of the answer."""
 
-    def read(*_: Any) -> Mapping[str, object]:
+    def work(_: Any, ask: Steps) -> Mapping[str, object]:
+        ask(Prompt((), 1))
         raise ValueError("a secret word")
 
     task = tasks.generate
-    monkeypatch.setattr(task, "kind", replace(task.kind, read=read))
-    outcome = read_answer(task, call(task), wrote("hello"), Settings(), queued_seconds=None)
+    monkeypatch.setattr(task, "kind", replace(task.kind, work=work))
+    outcome = do_work(task, call(task), Said(wrote("hello")), queued_seconds=None)
     assert isinstance(outcome.result, InternalError)
     assert (outcome.work.prompt_tokens, outcome.work.completion_tokens) == (50, 20)
     assert not outcome.work.cacheable

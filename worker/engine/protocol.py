@@ -80,6 +80,12 @@ class Engine(Protocol):
         that gives no vectors, and otherwise as `complete`.
         """
 
+    def context_tokens(self, model: str) -> int:
+        """Tokens of a model's context as it runs here, prompt and answer together.
+
+        Raises OllamaUnreachable or another ServiceError within 3 s.
+        """
+
     def version(self) -> str:
         """The server's version. Raises OllamaUnreachable or another ServiceError within 3 s."""
 

@@ -119,6 +119,10 @@ class OllamaEngine:
             if stoppable is not None:
                 stoppable.on_stop(None)
 
+    def context_tokens(self, model: str) -> int:
+        """See Engine.context_tokens."""
+        return self._run(self._probe(self._contexts.num_ctx(model)))
+
     def version(self) -> str:
         """See Engine.version."""
         self._version = self._run(self._probe(self._client.version()))

@@ -1,0 +1,1 @@
+"""What a kind's program has of its engine: steps, counts of tokens, and what they cost together."""

@@ -1,0 +1,139 @@
+"""The steps of a job in a worker, for `run.py`.
+
+How the engine did is noted for the models that this worker serves, and the text goes to its
+readers while it is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from local_llm_service.tasks import engine_death
+from local_llm_service.tasks.admission import text_name
+from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.steps.engine_steps import EngineSteps
+from local_llm_service.tasks.text_vectors import all_vectors
+from local_llm_service.worker.engine import TextSink
+from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
+from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.lease.in_flight import InFlightDelivery, Writing
+from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
+from local_llm_service.worker.runtime import WorkerRuntime
+
+
+class WorkerSteps(EngineSteps):
+    """What one delivery asks of its worker's engine; `leads` as in `run.py`."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        request: JobRequest,
+        runtime: WorkerRuntime,
+        in_flight: InFlightDelivery,
+        *,
+        leads: str,
+        revision: str | None,
+    ) -> None:
+        """Without a `revision` of the model nothing is looked up or kept for others."""
+        settings = runtime.settings
+        super().__init__(runtime.engine, request.model or settings.model_name, settings)
+        self._kind, self._request, self._runtime, self._leads = kind, request, runtime, leads
+        self._in_flight, self._delivery = in_flight, in_flight.delivery
+        self._revision = revision
+        in_flight.kind, in_flight.model = kind.name, full_name(self.model)
+
+    def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
+        """See EngineSteps."""
+        sent = engine_death.safer(prompt, self._delivery)
+        with self._written(sent) as readers:
+            completion = self._noted(
+                lambda: self.engine.complete(
+                    sent,
+                    model=self.model,
+                    remaining_seconds=self._wanted_for(),
+                    stoppable=self._in_flight,
+                    on_text=_counted(self._in_flight.writing, readers),
+                )
+            )
+        if sent is prompt:
+            self._runtime.engine_deaths.acquit(self._delivery.task_id)
+        return completion
+
+    def vectors(self, texts: ToEmbed) -> Completion:
+        """See EngineSteps; the engine makes those that are not known."""
+
+        def ask(missing: ToEmbed) -> Completion:
+            completion = self._noted(
+                lambda: self.engine.embed(
+                    missing,
+                    model=self.model,
+                    remaining_seconds=self._wanted_for(),
+                    stoppable=self._in_flight,
+                )
+            )
+            self._runtime.engine_deaths.acquit(self._delivery.task_id)
+            return completion
+
+        name_of = None
+        if self._revision is not None:
+            model = full_name(self.model)
+            name_of = partial(text_name, self._kind, self._request, model, self._revision)
+        return all_vectors(texts, ask, self._runtime.store.vectors, name_of)
+
+    def _wanted_for(self) -> float:
+        """Seconds for which somebody wants the answer. Raises DeadlineExceeded, or the stop."""
+        if self._in_flight.reason is not None:
+            raise self._in_flight.reason
+        seconds = self._in_flight.wanted_for()
+        if seconds <= 0:
+            raise DeadlineExceeded("the deadline passed while the job was running")
+        return seconds
+
+    def _noted(self, ask: Callable[[], Completion]) -> Completion:
+        """Ask the engine, and note how it did."""
+        model, served, began_at = self.model, self._runtime.served, time.monotonic()
+        try:
+            completion = ask()
+        except ServiceError as error:
+            served.ended(model, error, began_at)
+            raise
+        served.ended(model, None, began_at)
+        return completion
+
+    @contextmanager
+    def _written(self, prompt: Prompt) -> Iterator[TextSink | None]:
+        """Where the engine's text goes: to readers, when one of those who wait wants it.
+
+        It is all there before the job's result is. Nobody else can want the text of a job that
+        shares nothing.
+        """
+        if not prompt.spoken or not (self._request.stream or self._leads):
+            yield None
+            return
+        delivery = self._delivery
+        text = self._runtime.text_writer.open(delivery.task_id, delivery.token, self._leads)
+        self._in_flight.on_text_wanted(text.want)
+        if self._request.stream:
+            text.want()
+        try:
+            yield text.add
+        except BaseException:  # whatever ends the work: no reader takes the rest for all
+            text.end(is_complete=False)
+            raise
+        text.end(is_complete=True)
+
+
+def _counted(writing: Writing, readers: TextSink | None) -> TextSink:
+    """A sink that counts each piece, and hands it to the readers where there are any."""
+    if readers is None:
+        return lambda _: writing.note_piece()
+
+    def take(piece: str) -> None:
+        writing.note_piece()
+        readers(piece)
+
+    return take

@@ -1,0 +1,59 @@
+"""Steps without an engine, for tests of programs: they say what a test has written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from local_llm_service.tasks.steps.engine_steps import EngineSteps
+from local_llm_service.testing.scripted_run import tokens
+from local_llm_service.worker.engine import Engine
+from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
+from local_llm_service.worker.settings import Settings
+
+
+class Said(EngineSteps):
+    """Gives the completions in their order; one too many is an IndexError.
+
+    A text has the tokens that the scripted engine of `testing/` would count.
+    """
+
+    def __init__(
+        self, *completions: Completion, context_tokens: int = 8192, max_output_tokens: int = 2048
+    ) -> None:
+        settings = Settings(max_output_tokens=max_output_tokens)
+        super().__init__(cast(Engine, None), "m", settings)
+        self._completions, self._context_tokens = list(completions), context_tokens
+        #: What was asked, in order, and what was said of the progress.
+        self.prompts: list[Prompt] = []
+        self.shared: list[bool] = []
+        self.told: list[tuple[int, int, str]] = []
+
+    @property
+    def context_tokens(self) -> int:
+        """See Steps."""
+        return self._context_tokens
+
+    def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
+        """See EngineSteps."""
+        self.prompts.append(prompt)
+        self.shared.append(shared)
+        return self._completions.pop(0)
+
+    def vectors(self, texts: ToEmbed) -> Completion:
+        """See EngineSteps."""
+        return self._completions.pop(0)
+
+    def count(self, text: str) -> int:
+        """See Steps."""
+        return len(tokens(text))
+
+    def progress(self, done: int, total: int, phase: str) -> None:
+        """See Steps."""
+        self.told.append((done, total, phase))
+
+
+def read_by(kind: Any, request: Any, *completions: Completion) -> Mapping[str, Any]:
+    """The kind's own fields of the answer to a request, when the model says this."""
+    fields: Mapping[str, Any] = kind.work(request, Said(*completions))
+    return fields
