@@ -1,4 +1,4 @@
-"""Which keywords of a JSON Schema Ollama's grammar does not enforce: they are not sent, or not read.
+"""Which keywords of a JSON Schema Ollama's grammar does not enforce: not sent, or not read.
 
 grammar.py decides what is sent, schema_readings.py says what is read. The answer is checked against
 the whole schema all the same (tasks/json_schema.py).
@@ -80,7 +80,8 @@ class _Lint:
 
     def _is_whole(self, word: str, schema: dict[str, Any], sent: dict[str, Any]) -> bool:
         """Whether a keyword that is read is enforced as it stands in the caller's schema."""
-        value, members = schema[word], sent.get("properties", {})
+        value = schema[word]
+        members: dict[str, Any] = sent.get("properties", {})
         if word == "required":
             return set(value) <= members.keys()
         if word == "properties":
@@ -89,8 +90,8 @@ class _Lint:
         if word == "oneOf":
             return self._readings.are_apart(sent.get(word, ()))
         if word == "allOf":
-            same = len(sent.get(word, ())) == len(value)
-            return same and self._readings.merges(sent[word])
+            parts = sent.get(word, ())
+            return len(parts) == len(value) and self._readings.merges(parts)
         if word in ("minItems", "maxItems") and not isinstance(sent.get("items"), dict):
             items = len(sent.get("items", sent.get("prefixItems", ())))
             return bool(items >= value if word == "minItems" else items <= value)
@@ -101,7 +102,7 @@ class _Lint:
             return True  # of a list that ends before it
         if word == "prefixItems":
             return len(sent.get(word, ())) == len(value)
-        return word in sent and (isinstance(value, dict | list) or sent[word] == value)
+        return word in sent and (isinstance(value, dict | list) or bool(sent[word] == value))
 
     def _children(
         self, steps: Steps, schema: dict[str, Any], read: frozenset[str]
