@@ -199,6 +199,8 @@ class InvalidOutput(ServiceError):
     #: What the model wrote last, for the job's dead letter alone: it is no argument of the error,
     #: so no result, log or event holds it.
     text: str = ""
+    #: About how many tokens it had written when it was stopped; 0 where a completion counts them.
+    tokens: int = 0
 
 
 class StreamBroken(ServiceError):

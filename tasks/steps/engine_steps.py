@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from local_llm_service.tasks.steps.spent import Spent
 from local_llm_service.worker.engine import Engine, open_engine
-from local_llm_service.worker.errors import DeadlineExceeded
+from local_llm_service.worker.errors import DeadlineExceeded, InvalidOutput
 from local_llm_service.worker.prompt import Completion, Message, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings, get_settings
 
@@ -42,7 +42,11 @@ class EngineSteps(ABC):
 
     def __call__(self, prompt: Prompt, *, shared: bool = False) -> Completion:
         """See Steps."""
-        completion = self.complete(prompt, shared=shared)
+        try:
+            completion = self.complete(prompt, shared=shared)
+        except InvalidOutput as error:
+            self.spent.completion_tokens += error.tokens  # written, and stopped
+            raise
         self.spent.add_step(completion)
         return completion
 
