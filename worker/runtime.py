@@ -129,10 +129,11 @@ class WorkerRuntime:
         delay_seconds: float = 0.0,
         attempts: int = 0,
         engine_died: EngineDeath = "",
+        yields: bool = False,
     ) -> None:
         """End a delivery: its message goes back now, or as soon as Redis can be reached."""
         how = {"delay_seconds": delay_seconds, "attempts": attempts, "engine_died": engine_died}
-        release = Release(task_id, token, how)
+        release = Release(task_id, token, {**how, "yields": yields})
         try:
             self.store.jobs.release(task_id, token, **release.options)
         except redis.RedisError:

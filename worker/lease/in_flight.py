@@ -22,6 +22,11 @@ class Interrupted(ServiceError):
     code = "interrupted"
 
 
+class Yielded(Interrupted):
+    """The job makes room for a more urgent one, between two of its steps, and comes next in its
+    queue."""
+
+
 @dataclass(frozen=True, slots=True)
 class Release:
     """How a message goes back: `options` are the keyword arguments of Jobs.release."""

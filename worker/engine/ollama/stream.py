@@ -81,13 +81,14 @@ async def read_completion(
     prompt: Prompt,
     timeouts: TokenTimeouts,
     on_text: TextSink,
+    num_ctx: int,
 ) -> Completion:
     """Collect the stream into a Completion; closing it, on any way out, stops the generation.
 
     Each piece of text goes to `on_text` as it comes, the one before a failure too.
     Raises EngineTimeout, InvalidOutput (repetition, JSON without end), StreamBroken (no
-    end), ContextOverflow (the window was full before `max_tokens`), InvalidRequest (the server
-    gives no log probabilities), and what the stream raises.
+    end), ContextOverflow (the window of `num_ctx` tokens was full before `max_tokens`),
+    InvalidRequest (the server gives no log probabilities), and what the stream raises.
     """
     text = _Text()
     watch = None if prompt.schema is None else JsonWatch(prompt.schema)
@@ -110,7 +111,7 @@ async def read_completion(
                 on_text(chunk)
             if record.done:
                 await _read_to_end(records)
-                return _completion(record, text, prompt)
+                return _completion(record, text, prompt, num_ctx)
             if watch is not None and chunk and (endless := watch.add(chunk)):
                 raise text.endless(f"the model wrote {endless} without end")
             limit, waiting_for = next_seconds, "next"
@@ -133,7 +134,7 @@ def _ended_early(text: _Text) -> Exception:
     return StreamBroken("Ollama's answer ended half-way")
 
 
-def _completion(record: ChatRecord, text: _Text, prompt: Prompt) -> Completion:
+def _completion(record: ChatRecord, text: _Text, prompt: Prompt, num_ctx: int) -> Completion:
     if prompt.top_logprobs is not None and text.chunks and not text.logprobs:
         raise InvalidRequest(
             "logprobs: this model server gives none", "Ask without them, or update Ollama."
@@ -152,5 +153,5 @@ def _completion(record: ChatRecord, text: _Text, prompt: Prompt) -> Completion:
     )
     if completion.finish_reason == "length" and completion.completion_tokens < prompt.max_tokens:
         used = completion.prompt_tokens + completion.completion_tokens
-        raise ContextOverflow(f"the answer ran into the end of the context window at {used} tokens")
+        raise ContextOverflow.of("the answer ran into the end of the context window", used, num_ctx)
     return completion
