@@ -105,6 +105,10 @@ SCHEMA = st.fixed_dictionaries(
         "default": st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9),
     },
 )
+#: What `strict` takes.
+ENFORCED = SCHEMA.map(
+    lambda schema: {w: schema[w] for w in schema if w not in ("required", "minProperties")}
+)
 FUNCTION = st.fixed_dictionaries(
     {"parameters": SCHEMA}, optional={"name": TEXT, "description": st.text(max_size=9)}
 )
@@ -209,13 +213,21 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
         "max_tokens": among(TOKENS),
         "temperature": among(st.sampled_from([0.0, 1.0, 2.0]) | st.floats(0, 2)),
     },
-    "summarize": {"context": (TEXT, altered_text), "max_summary_tokens": among(TOKENS)},
+    "summarize": {
+        "context": (TEXT, altered_text),
+        "max_summary_tokens": among(TOKENS),
+        "question": (st.none() | TEXT, lambda text: st.none() | altered_text(text or "")),
+    },
     "compress": {"messages": (MESSAGES, altered_messages), "target_tokens": among(TOKENS)},
     "extract_parameters": {
         "user_message": (TEXT, altered_text),
         "function_schema": (FUNCTION, altered_function),
     },
-    "structured_output": {"prompt": (TEXT, altered_text), "schema": (SCHEMA, altered_schema)},
+    "structured_output": {
+        "prompt": (TEXT, altered_text),
+        "schema": (ENFORCED, altered_schema),
+        "strict": among(st.booleans()),
+    },
     # Not every choice goes with every other: each change starts from what goes with all.
     "chat": {
         "messages": (CONVERSATION, altered_chat),
