@@ -12,8 +12,7 @@ from typing import Final
 
 from local_llm_service.worker.prompt import REPEATABLE, Sampling
 
-#: The most likely text that does not go round in circles, as small models do in prose: of 8 short
-#: dialogues SmolLM2-135M ended 4 by itself with it, 1 without it, and kept a third more of the facts.
+#: The most likely text that does not go round in circles, as small models do in prose.
 UNREPETITIVE = replace(REPEATABLE, frequency_penalty=0.3)
 
 #: By kind. Summaries and JSON are to be the same for the same question, so they are the most likely
