@@ -24,7 +24,7 @@ from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lease.in_flight import InFlightDelivery, Writing
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.runtime import WorkerRuntime
-from local_llm_service.worker.store.steps import Progress
+from local_llm_service.worker.store.progress import Progress
 
 
 class WorkerSteps(EngineSteps):
@@ -87,7 +87,8 @@ class WorkerSteps(EngineSteps):
 
     def progress(self, done: int, total: int, phase: str) -> None:
         """See Steps."""
-        self._kept.tell(Progress(done, total, phase))
+        self._in_flight.progress = Progress(done, total, phase)
+        self._kept.tell(self._in_flight.progress)
 
     def acquit(self) -> None:
         """Clear the job of its engine's deaths, if that has answered all of it by now."""

@@ -215,6 +215,12 @@ class InvalidOutput(ServiceError):
     code = "invalid_output"
     default_hint = "Ask again with a larger budget or a simpler schema, or use a larger model."
 
+    #: What the model wrote last, for the job's dead letter alone: it is no argument of the error,
+    #: so no result, log or event holds it.
+    text: str = ""
+    #: About how many tokens it had written when it was stopped; 0 where a completion counts them.
+    tokens: int = 0
+
 
 class StreamBroken(ServiceError):
     """Ollama stopped halfway through the answer."""

@@ -120,6 +120,7 @@ class WorkerRuntime:
                 seconds=round(one.running_seconds, 3),
                 tokens=one.writing.pieces,
                 tokens_per_second=one.writing.pieces_per_second,
+                progress=one.progress,
             )
             for one in self.in_flight.all()[:RUNNING_JOBS_MOST]
         ]

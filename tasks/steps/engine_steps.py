@@ -9,7 +9,7 @@ from local_llm_service.tasks.steps.counts import TokenCounts
 from local_llm_service.tasks.steps.spent import Spent
 from local_llm_service.tasks.steps.whole_prompt import SHORT_CHARACTERS, WholePrompt
 from local_llm_service.worker.engine import Engine, open_engine
-from local_llm_service.worker.errors import ContextOverflow, DeadlineExceeded
+from local_llm_service.worker.errors import ContextOverflow, DeadlineExceeded, InvalidOutput
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings, get_settings
@@ -61,6 +61,9 @@ class EngineSteps(ABC):
             completion = self.complete(prompt, shared=shared)
         except ContextOverflow as error:
             raise self._taught_by(error, prompt) from None
+        except InvalidOutput as error:
+            self.spent.completion_tokens += error.tokens  # written, and stopped
+            raise
         self.spent.add_step(completion)
         self._whole_prompt(prompt, completion)
         if len(completion.text) >= LESSON_CHARACTERS and not completion.tool_calls:
