@@ -166,7 +166,7 @@ def _whole(ask: Steps, function: Function, message: str) -> Found:
 
 
 def _prompt(ask: Steps, messages: tuple[Message, ...], schema: JsonSchema) -> Prompt:
-    # Not for readers of a stream: what the model writes is checked, and filled in, before it counts.
+    # Not for readers of a stream: what the model writes is checked and filled in before it counts.
     sampling = SAMPLING["extract_parameters"]
     return Prompt(messages, ask.max_output_tokens, sampling, schema=schema, spoken=False)
 

@@ -27,7 +27,7 @@ _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?|(\d{1,2})[/.-](\d{1,
 _TIME = re.compile(r"(\d{1,2}):\d{2}(?::\d{2})?")
 _EXACT = re.compile(r"[^@\s]+@[^@\s]+|[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 #: Months are looked for by number, and by name in English alone.
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 class Verdict(StrEnum):
@@ -53,15 +53,17 @@ class Said:
             return Verdict.UNSAID
         if isinstance(value, bool) or not isinstance(value, int | float | str) or value == "":
             return Verdict.SAID
-        key: Decimal | str = _folded(value) if isinstance(value, str) else Decimal(repr(value))
-        if isinstance(key, str):
-            mentions = self._text.count(key)
-        else:
-            mentions = self._numbers.count(value)
+        key, mentions = self._mentions(value)
         if mentions and self._taken[key] >= mentions:
             return Verdict.TAKEN
         self._taken[key] += 1
         return Verdict.SAID
+
+    def _mentions(self, value: float | str) -> tuple[Decimal | str, int]:
+        if isinstance(value, str):
+            text = _folded(value)
+            return text, self._text.count(text)
+        return Decimal(repr(value)), self._numbers.count(value)
 
     def says(self, value: Any) -> bool:
         """Whether nothing speaks against it that the message says a value, with all of its parts.

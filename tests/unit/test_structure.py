@@ -23,6 +23,7 @@ HEAVY = (
     "ollama",
     "prometheus_client",
     "pydantic_settings",
+    "text_to_num",
     "tornado",
     "xllamacpp",
 )
