@@ -18,8 +18,9 @@ from local_llm_service.worker.lease.in_flight import InFlightDelivery, Interrupt
 from local_llm_service.worker.prompt import Completion, Prompt
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.store.keys import QUEUES
+from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.step_entry import completion_in, entry_of
-from local_llm_service.worker.store.steps import Onward, Progress, StepNote, own_name
+from local_llm_service.worker.store.steps import NOT_SAID, Onward, StepNote, own_name
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class KeptSteps:
         self._runtime, self._in_flight = runtime, in_flight
         self._model, self._revision, self._scope = model, revision, request.cache_scope
         self._step: _Step | None = None
-        self._progress, self._is_progress_told = Progress(), True
+        self._progress, self._is_progress_told = NOT_SAID, True
 
     def begin(self, prompt: Prompt, *, shared: bool) -> Completion | None:
         """Begin the next step; its completion, if that is known from before.
@@ -97,7 +98,7 @@ class KeptSteps:
     def _note(self, before: _Step | None, step: _Step, next_name: str) -> StepNote:
         delivery, runtime = self._in_flight.delivery, self._runtime
         name = entry = ""
-        if before is not None and before.completion is not None:
+        if before is not None and before.completion is not None and self._is_same_model():
             name, of = self._names(before)
             entry = entry_of(of, before.completion)
         queues = () if before is None else self._urgent_queues()
@@ -128,6 +129,13 @@ class KeptSteps:
         return self._revision is not None and (
             sampling.temperature == 0 or sampling.seed is not None
         )
+
+    def _is_same_model(self) -> bool:
+        """False for a model that was pulled again since the run began; True where nobody knows."""
+        if self._revision is None:
+            return True
+        now = self._runtime.catalog.revision(full_name(self._model))
+        return now is None or now == self._revision
 
     def _names(self, step: _Step) -> tuple[str, str]:
         """The name of a step, and its fingerprint."""

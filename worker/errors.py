@@ -193,6 +193,9 @@ class ContextOverflow(ServiceError):
     code = "context_overflow"
     default_hint = "Shorten the input, ask for fewer tokens, or raise NUM_CTX on the workers."
 
+    #: What the message of a prompt that was refused begins with; its sizes are the prompt's own.
+    REFUSED: ClassVar[str] = "the prompt does not fit the context window"
+
     @classmethod
     def of(cls, what: str, tokens: int, room: int, *, estimated: bool = False) -> ContextOverflow:
         """An overflow with both numbers: the tokens that there are, and those that there may be."""

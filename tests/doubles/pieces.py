@@ -25,6 +25,13 @@ def read_pieces(request: Any, ask: Steps) -> Mapping[str, object]:
     return summary_of(ask(prompt_of("join " + " ".join(read))).text)
 
 
+def second_try(request: Any, ask: Steps) -> Mapping[str, object]:
+    """Two spoken steps; the second one's text is the answer."""
+    first = ask(prompt_of(request.context))
+    ask(prompt_of("count", spoken=False))
+    return summary_of(ask(prompt_of(f"shorter: {first.text}")).text)
+
+
 def prompt_of(text: str, *, spoken: bool = True, **more: Any) -> Prompt:
     """A prompt with this text alone."""
     return Prompt(({"role": "user", "content": text},), 100, spoken=spoken, **more)
@@ -36,9 +43,8 @@ def summary_of(text: str) -> Mapping[str, object]:
 
 
 @contextmanager
-def summarizing_by(program: Program = read_pieces) -> Iterator[None]:
-    """In this process and block, `summarize` is this program."""
-    task: Any = tasks.summarize
+def working_by(program: Program, task: Any = tasks.summarize) -> Iterator[None]:
+    """In this process and block, a kind is this program."""
     kind: Kind = task.kind
     task.kind = replace(kind, work=program)
     try:

@@ -18,7 +18,7 @@ from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.states import JobRecord
 from local_llm_service.worker.store.store import process_store
-from tests.doubles.pieces import prompt_of, summarizing_by, summary_of
+from tests.doubles.pieces import prompt_of, read_pieces, second_try, summary_of, working_by
 
 KEYS = Keys()
 
@@ -82,7 +82,7 @@ def test_a_job_of_one_step_asks_redis_for_no_step(
     answer_of(generate.delay("once"))
     assert "take" in called
     assert "note_step" not in called
-    with summarizing_by():
+    with working_by(read_pieces):
         answer_of(summarize.delay(lines("a", "b")))
     assert called.count("note_step") == 3
     assert kept_keys()
@@ -90,7 +90,7 @@ def test_a_job_of_one_step_asks_redis_for_no_step(
 
 def test_all_steps_count_in_the_answer(local_llm: LocalLLM) -> None:
     """Those that were found, too: the answer stands for them."""
-    with summarizing_by():
+    with working_by(read_pieces):
         first = answer_of(summarize.delay(lines("a b", "c d")))
         second = answer_of(summarize.delay(lines("a b", "c d"), cache=True, max_summary_tokens=9))
     assert len(asked(local_llm)) == 3 + 1, "the pieces are known; the join is asked again"
@@ -108,9 +108,9 @@ def test_progress_is_in_the_record_while_the_job_runs(local_llm: LocalLLM) -> No
         seen.append((record.done, record.total, record.phase))
 
     local_llm.reply(lambda messages: (look(), "x")[1], times=None)
-    with summarizing_by(), local_llm.held():
+    with working_by(read_pieces), local_llm.held():
         jobs.append(summarize.delay(lines("a", "b")))
-    with summarizing_by():
+    with working_by(read_pieces):
         answer_of(jobs[0])
     assert seen == [(0, 3, "reading"), (1, 3, "reading"), (2, 3, "joining")]
 
@@ -120,7 +120,7 @@ def test_progress_is_in_the_record_while_the_job_runs(local_llm: LocalLLM) -> No
 
 def test_jobs_share_the_pieces_that_they_share(local_llm: LocalLLM) -> None:
     """A document that grew at its end pays for what is new; another tenant shares nothing."""
-    with summarizing_by():
+    with working_by(read_pieces):
         answer_of(summarize.delay(lines("a", "b")))
         answer_of(summarize.delay(lines("a", "b", "c")))
         answer_of(summarize.delay(lines("a", "c"), cache_scope="other"))
@@ -136,7 +136,7 @@ def test_a_job_that_is_tried_again_pays_for_the_step_that_failed(
     for word in ("A", "B"):
         local_llm.reply(word)
     local_llm.fail(StreamBroken)
-    with summarizing_by():
+    with working_by(read_pieces):
         job = summarize.delay(lines("a", "b", "c"), cache=cache)
         assert answer_of(job)["origin"] == "computed"
     assert asked(local_llm)[:4] == ["a", "b", "c", "c"]
@@ -153,7 +153,7 @@ def test_a_step_that_differs_each_time_is_of_one_job_alone(local_llm: LocalLLM) 
         return summary_of(ask(prompt_of(request.context)).text)
 
     local_llm.reply("1").reply("2").fail(StreamBroken)
-    with summarizing_by(work):
+    with working_by(work):
         answer_of(summarize.delay("first"))
         answer_of(summarize.delay("second"))
     assert asked(local_llm) == ["one", "two", "first", "first", "one", "two", "second"]
@@ -166,7 +166,7 @@ def test_with_the_cache_off_a_job_still_finds_its_own_steps(
     """And shares them with nobody."""
     local_llm = local_llm_without_cache
     local_llm.reply("A").fail(StreamBroken)
-    with summarizing_by():
+    with working_by(read_pieces):
         answer_of(summarize.delay(lines("a", "b")))
         answer_of(summarize.delay(lines("a", "b")))
     assert [text for text in asked(local_llm) if len(text) == 1] == ["a", "b", "b", "a", "b"]
@@ -191,7 +191,7 @@ def test_what_cannot_be_read_is_not_there(local_llm: LocalLLM, bad: str) -> None
             of, _, _ = str(client.get(key)).partition(" ")
             client.set(key, "0" * 64 + " {}" if bad == "other" else f"{of} {bad}", ex=60)
 
-    with summarizing_by():
+    with working_by(read_pieces):
         answer_of(summarize.delay(lines("a", "b")))
         spoil()
         answer_of(summarize.delay(lines("a", "c")))
@@ -204,7 +204,7 @@ def test_redis_goes_away_between_two_steps(local_llm: LocalLLM) -> None:
     local_llm.reply(during("a", away.__enter__), times=1)
     local_llm.reply(during("b", lambda: None), times=1)
     local_llm.reply(during("join A B", lambda: away.__exit__(None, None, None)), times=1)
-    with summarizing_by():
+    with working_by(read_pieces):
         assert answer_of(summarize.delay(lines("a", "b")))["summary"] == "JOIN A B"
     assert len(asked(local_llm)) == 3
 
@@ -223,7 +223,7 @@ def test_an_urgent_job_starts_after_the_running_step(local_llm: LocalLLM) -> Non
         return text.upper()
 
     local_llm.reply(say, times=None)
-    with summarizing_by():
+    with working_by(read_pieces):
         job = summarize.delay(lines("a", "b", "c", "d"), priority="low")
         assert answer_of(job)["summary"] == "JOIN A B C D"
         for one in urgent:
@@ -247,9 +247,9 @@ def test_a_job_that_made_room_is_queued_for_its_caller(local_llm: LocalLLM) -> N
         return text
 
     local_llm.reply(say, times=None)
-    with summarizing_by(), local_llm.held():
+    with working_by(read_pieces), local_llm.held():
         jobs.append(summarize.delay(lines("a", "b"), priority="normal"))
-    with summarizing_by():
+    with working_by(read_pieces):
         answer_of(jobs[0])
     assert seen == ["queued"]
 
@@ -258,7 +258,7 @@ def test_a_job_that_made_room_is_queued_for_its_caller(local_llm: LocalLLM) -> N
 def test_no_room_is_made_where_a_slot_is_free(local_llm: LocalLLM) -> None:
     """The urgent job runs beside it."""
     local_llm.reply(during("a", lambda: answer_of(generate.delay("urgent"))), times=None)
-    with summarizing_by():
+    with working_by(read_pieces):
         job = summarize.delay(lines("a", "b"), priority="low")
         answer_of(job)
     assert record_of(job.id).yields == 0
@@ -272,7 +272,7 @@ def test_no_room_is_made_for_jobs_that_are_no_more_urgent(local_llm: LocalLLM) -
         generate.delay("low", priority="low")
 
     local_llm.reply(during("a", more), times=None)
-    with summarizing_by():
+    with working_by(read_pieces):
         answer_of(summarize.delay(lines("a", "b"), priority="normal"))
     assert asked(local_llm)[:3] == ["a", "b", "join A B"]
 
@@ -281,9 +281,9 @@ def test_a_cancel_ends_a_job_between_two_steps(local_llm: LocalLLM) -> None:
     """The next one is never asked."""
     jobs: list[Any] = []
     local_llm.reply(during("a", lambda: cancel(jobs[0].id)), times=None)
-    with summarizing_by(), local_llm.held():
+    with working_by(read_pieces), local_llm.held():
         jobs.append(summarize.delay(lines("a", "b"), cache=False))
-    with summarizing_by(), pytest.raises(Cancelled):
+    with working_by(read_pieces), pytest.raises(Cancelled):
         answer_of(jobs[0])
     assert "join A B" not in asked(local_llm)
     assert kept_keys() == set()
@@ -303,19 +303,12 @@ def told(job: Any) -> list[str]:
     return found
 
 
-def second_try(request: Any, ask: Steps) -> Mapping[str, object]:
-    """Two spoken steps; the second one's text is the answer."""
-    first = ask(prompt_of(request.context))
-    ask(prompt_of("count", spoken=False))
-    return summary_of(ask(prompt_of(f"shorter: {first.text}")).text)
-
-
 def test_a_reader_keeps_the_text_of_the_last_spoken_step(local_llm: LocalLLM) -> None:
     """A second one begins anew; what is not spoken is seen by nobody."""
     local_llm.stream("One ", "two ", "three", pause_seconds=0.01).reply("hidden")
     local_llm.stream("One ", "two.", pause_seconds=0.01)
     client = Client()
-    with summarizing_by(second_try):
+    with working_by(second_try):
         job = client.summarize("text", stream=True)
         assert told(job) == ["text One two three", "restart", "text One two.", "end"]
         assert record_of(job.id).run
@@ -327,11 +320,11 @@ def test_a_reader_of_a_joined_job_sees_the_same(local_llm: LocalLLM) -> None:
     """By the leader's text."""
     client = Client()
     local_llm.reply("first").reply("hidden").reply("second")
-    with summarizing_by(second_try), local_llm.held():
+    with working_by(second_try), local_llm.held():
         client.summarize("text")
         local_llm.wait_until_asked()
         joined = client.summarize("text", stream=True)
-    with summarizing_by(second_try):
+    with working_by(second_try):
         assert told(joined)[-2:] == ["text second", "end"]
         assert joined.result(10).origin == "joined"
 
@@ -348,7 +341,7 @@ def test_a_step_that_is_found_is_read_as_one_that_is_written(local_llm: LocalLLM
 
     client = Client()
     local_llm.reply("Draft.").reply("Final.")
-    with summarizing_by(work):
+    with working_by(work):
         client.summarize("first").result(10)
         assert kept_keys() == set(), "the last step of a job is not kept: its answer is"
         local_llm.reply("Another draft.").reply("Final.").fail(StreamBroken).reply("done")
@@ -366,5 +359,5 @@ def test_a_failure_after_a_text_is_a_failure(local_llm: LocalLLM) -> None:
         raise InvalidOutput("no answer keeps the budget")
 
     local_llm.reply("One.").reply("Two.")
-    with summarizing_by(work):
+    with working_by(work):
         assert told(Client().summarize("x", stream=True))[-2:] == ["text Two.", "failed"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from local_llm_service.worker.store.bounds import STEP_SECONDS
+from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.states import CacheBounds
 
@@ -23,14 +24,8 @@ class Onward(StrEnum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job is, as its kind says: `done` parts of `total` (0: nobody knows), and what is
-    being done, in one word; empty while its kind has said nothing."""
-
-    done: int = 0
-    total: int = 0
-    phase: str = ""
+#: What a job's kind has said while it has said nothing.
+NOT_SAID = Progress(0, 0, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +39,7 @@ class StepNote:
 
     task_id: str
     token: str
-    progress: Progress = Progress()
+    progress: Progress = NOT_SAID
     name: str = ""
     entry: str = ""
     kept: int = 0
