@@ -9,12 +9,12 @@ A thin face on AsyncClient. New code has more from that: ids, usage, cancel, str
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from local_llm_service.producers.asks import Options
+from local_llm_service.producers.asks import FunctionSchema, Options
 from local_llm_service.producers.async_client import AsyncClient, AsyncJob
 from local_llm_service.producers.service import stats
 from local_llm_service.tasks.answer import Answer
@@ -54,10 +54,16 @@ class LocalLLMService:
         return (await _answer(asked)).text
 
     async def summarize_rag_context(
-        self, context: str, max_summary_tokens: int | None = None, **options: Unpack[Options]
+        self,
+        context: str,
+        max_summary_tokens: int | None = None,
+        question: str | None = None,
+        **options: Unpack[Options],
     ) -> str:
-        """The summary of a text."""
-        asked = self._client.summarize(context, max_summary_tokens=max_summary_tokens, **options)
+        """The summary of a text; with a `question`, what helps to answer it."""
+        asked = self._client.summarize(
+            context, max_summary_tokens=max_summary_tokens, question=question, **options
+        )
         return (await _answer(asked)).summary
 
     async def compress_conversation(
@@ -73,18 +79,25 @@ class LocalLLMService:
     async def extract_function_parameters(
         self,
         user_message: str,
-        function_schema: dict[str, Any] | Callable[..., Any],
+        function_schema: FunctionSchema,
+        strict: bool | None = None,
         **options: Unpack[Options],
     ) -> dict[str, Any]:
         """The arguments of a function call; of a Python function, as values of its types."""
-        asked = self._client.extract_parameters(user_message, function_schema, **options)
+        asked = self._client.extract_parameters(
+            user_message, function_schema, strict=strict, **options
+        )
         return (await _answer(asked)).arguments
 
     async def generate_structured_output(
-        self, prompt: str, schema: type[D] | dict[str, Any] | bool, **options: Unpack[Options]
+        self,
+        prompt: str,
+        schema: type[D] | dict[str, Any] | bool,
+        strict: bool | None = None,
+        **options: Unpack[Options],
     ) -> D:
         """An instance of a JSON Schema, or of a class that is given in its place."""
-        asked = self._client.structured_output(prompt, schema, **options)
+        asked = self._client.structured_output(prompt, schema, strict=strict, **options)
         return (await _answer(asked)).data
 
     def get_cache_stats(self) -> dict[str, Any]:

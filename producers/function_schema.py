@@ -32,18 +32,29 @@ class FunctionSchema:
         self._name = function.__name__
         says = read_docstring(function.__doc__)
         hints = _hints(function)
-        fields = {
-            name: _field(parameter, hints, says.parameters.get(name))
-            for name, parameter in _signature(function).parameters.items()
+        signature = _signature(function).parameters
+        self._types = {
+            name: _type_of(parameter, hints, says.parameters.get(name))
+            for name, parameter in signature.items()
         }
-        self._arguments = _arguments(self._name, fields)
-        parameters = {k: v for k, v in self._arguments.schema.items() if k != "title"}
+        fields = {
+            name: Required[type_]
+            if signature[name].default is inspect.Parameter.empty
+            else NotRequired[type_]
+            for name, type_ in self._types.items()
+        }
+        made = _arguments(self._name, fields).schema
+        parameters = {word: value for word, value in made.items() if word != "title"}
         self.schema: dict[str, Any] = {"name": self._name, "description": says.summary}
         self.schema["parameters"] = {"properties": {}, **parameters}
 
     def read(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments that JSON parameters stand for. Raises InvalidOutput; see ModelSchema."""
-        return self._arguments.read(parameters)
+        """The arguments that JSON parameters stand for; a message may not have said all of them.
+
+        Raises InvalidOutput; see ModelSchema.
+        """
+        fields = {name: NotRequired[type_] for name, type_ in self._types.items()}
+        return _arguments(self._name, fields).read(parameters)
 
 
 def is_function(function_schema: object) -> TypeGuard[Callable[..., Any]]:
@@ -71,19 +82,17 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         ) from error
 
 
-def _field(parameter: inspect.Parameter, hints: Mapping[str, Any], text: str | None) -> Any:
-    """A parameter as a field of a TypedDict."""
+def _type_of(parameter: inspect.Parameter, hints: Mapping[str, Any], text: str | None) -> Any:
+    """The type of a parameter, with what is said about it."""
     name = parameter.name
     if parameter.kind not in _BY_NAME:
         raise _refusal(f"parameter {name!r} cannot be given by name")
     if name not in hints:
         raise _refusal(f"parameter {name!r} has no annotation")
     about: dict[str, Any] = {"description": text} if text else {}
-    is_required = parameter.default is inspect.Parameter.empty
     if isinstance(parameter.default, str | int | float | None):  # others need not be JSON
         about["json_schema_extra"] = {"default": parameter.default}
-    type_: Any = Annotated[hints[name], Field(**about)]
-    return Required[type_] if is_required else NotRequired[type_]
+    return Annotated[hints[name], Field(**about)]
 
 
 def _arguments(name: str, fields: dict[str, Any]) -> ModelSchema[dict[str, Any]]:

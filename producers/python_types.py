@@ -43,18 +43,24 @@ def _with_class(plain: dict[str, Any]) -> tuple[dict[str, Any], Reader | None]:
 
 
 def _with_function(plain: dict[str, Any]) -> tuple[dict[str, Any], Reader | None]:
-    if isinstance(plain.get("function_schema"), Mapping):
+    given = plain.get("function_schema")
+    several = given if isinstance(given, list | tuple) else [given]
+    if all(isinstance(one, Mapping) for one in several):
         return plain, None
     from local_llm_service.producers.function_schema import FunctionSchema, is_function
 
-    if not is_function(plain.get("function_schema")):
+    made = [FunctionSchema(one) if is_function(one) else one for one in several]
+    by_name = {one.schema["name"]: one for one in made if isinstance(one, FunctionSchema)}
+    if not by_name:
         return plain, None
-    made = FunctionSchema(plain["function_schema"])
+    schemas = [one.schema if isinstance(one, FunctionSchema) else one for one in made]
 
     def read(answer: Any) -> Any:
-        return answer.with_arguments(made.read(answer.parameters))
+        # An answer of an earlier version does not say which: then there was but one.
+        chosen = by_name.get(answer.function if several is given else next(iter(by_name)))
+        return answer if chosen is None else answer.with_arguments(chosen.read(answer.parameters))
 
-    return {**plain, "function_schema": made.schema}, read
+    return {**plain, "function_schema": schemas if several is given else schemas[0]}, read
 
 
 def _with_tools(plain: dict[str, Any]) -> dict[str, Any]:

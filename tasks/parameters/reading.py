@@ -73,7 +73,9 @@ class _OpenReading:
         messages = prompts.reading(self._function, names, self._message)
         if not alone:
             messages = prompts.reading(self._function, self._function.properties, self._message)
-        given = ask_json(self._ask, _prompt(self._ask, messages, schema), schema)
+        # The grammar makes a model say null; whatever leaves a parameter out says no less.
+        kept = {**schema, "required": []}
+        given = ask_json(self._ask, _prompt(self._ask, messages, schema), kept)
         return {name: value for name, value in given.items() if not self._is_nothing(name, value)}
 
     def _is_nothing(self, name: str, value: Any) -> bool:
