@@ -31,6 +31,9 @@ STEP_SECONDS: Final = 86_400
 #: A job makes room for more urgent ones so often, and no more.
 YIELDS_MOST: Final = 2
 
+#: How long it is remembered how many tokens a model makes of characters, after it answered last.
+TOKEN_RATES_SECONDS: Final = 30 * 86_400
+
 #: How long an event for a webhook is kept after it was due last, or after it was given up. Longer
 #: than any pause between two tries.
 WEBHOOK_SECONDS: Final = 3 * 86_400

@@ -217,6 +217,11 @@ class Keys:
     step_index = _Name("step_index")
     step_bytes = _Name("step_bytes")
 
+    # --- What answers have taught of models ---
+    #: Hash "class:bytes", "class:millitokens" → sums over texts, by digest of a model, see
+    #: tokens/characters.py. Lives TOKEN_RATES_SECONDS after the last answer that taught.
+    token_rates = _Name("token_rates:")
+
     # --- Batches of HTTP. Each lives as long as the youngest batch that it tells of. ---
     #: Hash definition, progress, cancelling_at, token, claimed_by, nonce, by batch id: see
     #: batches.py. Lives KEPT_SECONDS after its last change.

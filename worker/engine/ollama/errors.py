@@ -157,7 +157,7 @@ def _response(error: ollama.ResponseError, *, host: str, model: str) -> ServiceE
         if status == error.status_code and re.search(pattern, said):
             message = text.format(host=host, model=model, status=error.status_code)
             if ours is errors.ContextOverflow:
-                message += _sizes(said)
+                return _overflow(message, said)
             if ours is errors.ModelMissing:
                 return ours(message, f"Run `ollama pull {model}` on the worker's host.")
             if "does not support" in pattern and ours is errors.InvalidRequest:
@@ -169,13 +169,14 @@ def _response(error: ollama.ResponseError, *, host: str, model: str) -> ServiceE
     return errors.ModelFailed(_ANSWERED.format(status=error.status_code, model=model))
 
 
-def _sizes(text: str) -> str:
-    """Read the sizes of an overflow: `: 1219 tokens, room for 256`; empty where Ollama gives none.
+def _overflow(message: str, said: str) -> errors.ContextOverflow:
+    """The overflow with its sizes, where Ollama gives them: in JSON nested in the error string.
 
-    They are in JSON that is nested in the error string.
+    0.24 gives none.
     """
     try:
-        inner: Any = json.loads(text)["error"]
-        return f": {int(inner['n_prompt_tokens'])} tokens, room for {int(inner['n_ctx'])}"
-    except (ValueError, KeyError, TypeError):
-        return ""
+        inner: Any = json.loads(said)["error"]
+        tokens, room = int(inner["n_prompt_tokens"]), int(inner["n_ctx"])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return errors.ContextOverflow(message)
+    return errors.ContextOverflow.of(message, tokens, room)

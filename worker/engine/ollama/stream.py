@@ -80,13 +80,14 @@ async def read_completion(
     prompt: Prompt,
     timeouts: TokenTimeouts,
     on_text: TextSink,
+    num_ctx: int,
 ) -> Completion:
     """Collect the stream into a Completion; closing it, on any way out, stops the generation.
 
     Each piece of text goes to `on_text` as it comes, the one before a failure too.
     Raises EngineTimeout, InvalidOutput (repetition, endless white space in JSON), StreamBroken (no
-    end), ContextOverflow (the window was full before `max_tokens`), InvalidRequest (the server
-    gives no log probabilities), and what the stream raises.
+    end), ContextOverflow (the window of `num_ctx` tokens was full before `max_tokens`),
+    InvalidRequest (the server gives no log probabilities), and what the stream raises.
     """
     text = _Text()
     limit, waiting_for = timeouts.first_seconds, "first"
@@ -107,7 +108,7 @@ async def read_completion(
                 on_text(record.message.content)
             if record.done:
                 await _read_to_end(records)
-                return _completion(record, text, prompt)
+                return _completion(record, text, prompt, num_ctx)
             if prompt.schema is not None and text.white_space_run > MAX_WHITE_SPACE_RUN_CHARS:
                 raise InvalidOutput("the model wrote white space without end")
             limit, waiting_for = next_seconds, "next"
@@ -130,7 +131,7 @@ def _ended_early(text: _Text) -> Exception:
     return StreamBroken("Ollama's answer ended half-way")
 
 
-def _completion(record: ChatRecord, text: _Text, prompt: Prompt) -> Completion:
+def _completion(record: ChatRecord, text: _Text, prompt: Prompt, num_ctx: int) -> Completion:
     if prompt.top_logprobs is not None and text.chunks and not text.logprobs:
         raise InvalidRequest(
             "logprobs: this model server gives none", "Ask without them, or update Ollama."
@@ -149,5 +150,5 @@ def _completion(record: ChatRecord, text: _Text, prompt: Prompt) -> Completion:
     )
     if completion.finish_reason == "length" and completion.completion_tokens < prompt.max_tokens:
         used = completion.prompt_tokens + completion.completion_tokens
-        raise ContextOverflow(f"the answer ran into the end of the context window at {used} tokens")
+        raise ContextOverflow.of("the answer ran into the end of the context window", used, num_ctx)
     return completion
