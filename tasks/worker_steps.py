@@ -24,7 +24,7 @@ from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lease.in_flight import InFlightDelivery, Writing
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.runtime import WorkerRuntime
-from local_llm_service.worker.store.steps import Progress
+from local_llm_service.worker.store.progress import Progress
 
 
 class WorkerSteps(EngineSteps):

@@ -30,6 +30,7 @@ from local_llm_service.worker.store.outcomes import (
     Work,
 )
 from local_llm_service.worker.store.overview import overview
+from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.scripts import DIRECTORY
 from local_llm_service.worker.store.states import (
     Admission,
@@ -40,7 +41,7 @@ from local_llm_service.worker.store.states import (
     Lifetimes,
     NewJob,
 )
-from local_llm_service.worker.store.steps import Onward, Progress, StepNote
+from local_llm_service.worker.store.steps import Onward, StepNote
 from local_llm_service.worker.store.store import Store
 from local_llm_service.worker.store.texts import TextAddition, Written
 from local_llm_service.worker.store.webhooks import Event

@@ -14,8 +14,9 @@ from local_llm_service.worker.store import presence
 from local_llm_service.worker.store.bounds import STEP_SECONDS, YIELDS_MOST
 from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.outcomes import Claim, Delivery, Settled
+from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.states import CacheBounds, Lifetimes, NewJob
-from local_llm_service.worker.store.steps import Onward, Progress, StepNote, own_name
+from local_llm_service.worker.store.steps import Onward, StepNote, own_name
 from local_llm_service.worker.store.store import Store
 from tests.doubles.every_script import MODEL, QUEUE, Site, ending, message
 

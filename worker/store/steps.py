@@ -7,12 +7,15 @@ completion; else it is of one job alone, and goes with its result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from local_llm_service.worker.store.bounds import STEP_SECONDS
+from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.states import CacheBounds
+
+_NOTHING_SAID = Progress(0, 0, "")
 
 
 class Onward(StrEnum):
@@ -24,37 +27,25 @@ class Onward(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job is, as its kind says: `done` parts of `total` (0: nobody knows), and what is
-    being done, in one word; empty while its kind has said nothing."""
-
-    done: int = 0
-    total: int = 0
-    phase: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class StepNote:
     """What a worker says of its job between two steps.
 
-    `name` and `entry` of the step that is done, empty where nothing is to be kept; `kept` is how
-    many are, and `next_name` what is to be looked up. The job makes room for what waits in `queues`
-    for this `worker` with these `models`.
+    `progress` is how far the job is, where its kind has said so. `name` and `entry` are those of
+    the step that is done, empty where nothing is to be kept; `kept` is how many are done, and
+    `next_name` what is to be looked up. The job makes room for what waits in `queues` for this
+    `worker` with these `models`.
     """
 
     task_id: str
     token: str
-    progress: Progress = Progress()
+    progress: Progress | None = None
     name: str = ""
-    entry: str = ""
+    entry: str = field(default="", repr=False)
     kept: int = 0
     next_name: str = ""
     worker: str = ""
     models: Sequence[str] = ()
     queues: Sequence[str] = ()
-
-    def __repr__(self) -> str:
-        return f"<step note of {self.task_id}>"  # without the entry, a model's words
 
 
 def own_name(task_id: str, number: int) -> str:
@@ -74,7 +65,7 @@ class StepStore:
 
         A call that is repeated, as its reply was lost, keeps nothing twice.
         """
-        progress, bounds = note.progress, self._bounds
+        progress, bounds = note.progress or _NOTHING_SAID, self._bounds
         args: list[str | int] = [note.task_id, note.token, progress.done, progress.total]
         args += [progress.phase, note.name, note.entry, note.kept]
         args += [STEP_SECONDS, bounds.entry_bytes, bounds.total_bytes]
