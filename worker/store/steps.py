@@ -49,7 +49,7 @@ class StepNote:
 
 
 def own_name(task_id: str, number: int) -> str:
-    """The name of a step, counted from 1, of one job alone; a `StepNote.kept` covers it."""
+    """The name of a step, counted from 1, of one job alone; as note_step.lua knows it."""
     return f"{task_id}.{number}"
 
 

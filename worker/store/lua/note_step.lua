@@ -31,6 +31,7 @@ if name ~= '' then
   keep_entry(place, name, entry, bounds, now)
 end
 if kept > 0 then raise_to(record, 'kept_steps', kept) end
+if name == id .. '.' .. kept then raise_to(record, 'own_steps', kept) end
 if phase ~= '' then redis.call('HSET', record, 'done', done, 'total', total, 'phase', phase) end
 if tonumber(job.yields or 0) < YIELDS_MOST then
   for _, queue in ipairs(queues) do
