@@ -55,6 +55,7 @@ class KeptSteps:
         self._step: _Step | None = None
         self._progress: Progress | None = None
         self._is_progress_told = True
+        self._is_refused = False
 
     def begin(self, prompt: Prompt, *, shared: bool) -> Completion | None:
         """Begin the next step; its completion, if that is known from before.
@@ -84,8 +85,7 @@ class KeptSteps:
         try:
             onward, found = self._runtime.store.steps.note_step(self._note(before, step, name))
         except redis.RedisError as error:
-            task_id = self._in_flight.delivery.task_id
-            logger.warning("job %s: no step is kept: %s", task_id, type(error).__name__)
+            self._say(error)
         else:
             self._is_progress_told = True
             if onward is Onward.LOST:
@@ -95,6 +95,12 @@ class KeptSteps:
         if before is not None and Reason.DRAINING in self._runtime.gate.reasons:
             raise Interrupted("the worker is shutting down")
         return completion_in(found, of) if found else None
+
+    def _say(self, error: redis.RedisError) -> None:
+        if not self._is_refused:
+            task_id = self._in_flight.delivery.task_id
+            logger.warning("job %s: a step is not kept: %s", task_id, type(error).__name__)
+        self._is_refused = True
 
     def _note(self, before: _Step | None, step: _Step, next_name: str) -> StepNote:
         delivery, runtime = self._in_flight.delivery, self._runtime
