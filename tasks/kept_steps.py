@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import redis
 
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.worker.errors import Cancelled, ServiceError
 from local_llm_service.worker.fingerprint import fingerprint, full_name
 from local_llm_service.worker.intake.gate import Reason
 from local_llm_service.worker.lease.in_flight import InFlightDelivery, Interrupted, Yielded
@@ -60,7 +61,7 @@ class KeptSteps:
     def begin(self, prompt: Prompt, *, shared: bool) -> Completion | None:
         """Begin the next step; its completion, if that is known from before.
 
-        `shared`: look for what other jobs have kept. Raises Yielded, and Interrupted.
+        `shared`: look for what other jobs have kept. Raises Yielded, Interrupted, and Cancelled.
         """
         before = self._step
         step = self._step = _Step(1 if before is None else before.number + 1, prompt)
@@ -88,10 +89,8 @@ class KeptSteps:
             self._say(error)
         else:
             self._is_progress_told = True
-            if onward is Onward.LOST:
-                raise Interrupted("this worker has lost the lease")
-            if onward is Onward.YIELD:
-                raise Yielded("a more urgent job waits")
+            if onward is not Onward.GO:
+                raise _end_of(onward)
         if before is not None and Reason.DRAINING in self._runtime.gate.reasons:
             raise Interrupted("the worker is shutting down")
         return completion_in(found, of) if found else None
@@ -165,3 +164,12 @@ class KeptSteps:
             scope=self._scope,
         )
         return of if self._is_for_all(prompt) else own_name(task_id, step.number), of
+
+
+def _end_of(onward: Onward) -> ServiceError:
+    """Why the run ends between two steps."""
+    if onward is Onward.CANCELLED:
+        return Cancelled("the job was cancelled")
+    if onward is Onward.YIELD:
+        return Yielded("a more urgent job waits")
+    return Interrupted("this worker has lost the lease")

@@ -325,6 +325,17 @@ def test_an_engine_that_dies_in_a_step_costs_that_step(local_llm: LocalLLM) -> N
     assert (record_of(job.id).engine_deaths, record_of(job.id).yields) == (1, 0)
 
 
+def test_a_death_is_unexplained_once_the_whole_job_is_answered(local_llm: LocalLLM) -> None:
+    """Not once its first step is: the one that kills may come yet."""
+    deaths = local_llm._worker._runtime.engine_deaths
+    seen: list[bool] = []
+    local_llm.reply("A").fail(EngineDied("Ollama died")).reply("B").fail(StreamBroken)
+    local_llm.reply(during("c", lambda: seen.append(deaths.has_unexplained)), times=None)
+    with working_by(read_pieces):
+        answer_of(summarize.delay(lines("a", "b", "c")))
+    assert (seen, deaths.has_unexplained) == ([False], True)
+
+
 def test_a_cancel_ends_a_job_between_two_steps(local_llm: LocalLLM) -> None:
     """The next one is never asked."""
     jobs: list[Any] = []

@@ -19,9 +19,11 @@ _NOTHING_SAID = Progress(0, 0, "")
 
 
 class Onward(StrEnum):
-    """What note_step.lua says: go on, make room for a more urgent job, or the lease is lost."""
+    """What note_step.lua says: go on, make room for a more urgent job, or end: the job was
+    cancelled, or the lease is lost."""
 
     GO = "go"
+    CANCELLED = "cancelled"
     YIELD = "yield"
     LOST = "lost"
 
