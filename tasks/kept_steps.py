@@ -21,7 +21,7 @@ from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.store.keys import QUEUES
 from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.step_entry import completion_in, entry_of
-from local_llm_service.worker.store.steps import Onward, StepNote, own_name
+from local_llm_service.worker.store.steps import NOT_SAID, Onward, StepNote, own_name
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +54,7 @@ class KeptSteps:
         self._runtime, self._in_flight = runtime, in_flight
         self._model, self._revision, self._scope = model, revision, request.cache_scope
         self._step: _Step | None = None
-        self._progress: Progress | None = None
-        self._is_progress_told = True
+        self._progress, self._is_progress_told = NOT_SAID, True
         self._is_refused = False
 
     def begin(self, prompt: Prompt, *, shared: bool) -> Completion | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 
 from local_llm_service.tasks import engine_death
 from local_llm_service.tasks.admission import text_name
@@ -42,7 +42,8 @@ class WorkerSteps(EngineSteps):
     ) -> None:
         """Without a `revision` of the model nothing is looked up or kept for others."""
         settings = runtime.settings
-        super().__init__(runtime.engine, request.model or settings.model_name, settings)
+        name = request.model or settings.model_name
+        super().__init__(runtime.engine, name, settings, runtime.tokens)
         self._kind, self._request, self._runtime, self._leads = kind, request, runtime, leads
         self._in_flight, self._delivery = in_flight, in_flight.delivery
         self._revision = revision
@@ -52,6 +53,13 @@ class WorkerSteps(EngineSteps):
         #: The engine has answered what it was asked last, and all was asked as the kind says it.
         self._is_answered, self._is_as_said = False, True
         in_flight.kind, in_flight.model = kind.name, full_name(self.model)
+
+    @cached_property
+    def known_as(self) -> str:
+        """See EngineSteps: the model's digest, where it is known."""
+        name = full_name(self.model)
+        revision = self._revision or self._runtime.catalog.revision(name)
+        return name if revision is None else revision.partition("/")[0]
 
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
         """See EngineSteps."""
@@ -79,7 +87,8 @@ class WorkerSteps(EngineSteps):
 
     def progress(self, done: int, total: int, phase: str) -> None:
         """See Steps."""
-        self._kept.tell(Progress(done, total, phase))
+        self._in_flight.progress = Progress(done, total, phase)
+        self._kept.tell(self._in_flight.progress)
 
     def acquit(self) -> None:
         """Clear the job of its engine's deaths, if that has answered all of it by now."""

@@ -193,6 +193,9 @@ class ContextOverflow(ServiceError):
     code = "context_overflow"
     default_hint = "Shorten the input, ask for fewer tokens, or raise NUM_CTX on the workers."
 
+    #: What the message of a prompt that was refused begins with; its sizes are the prompt's own.
+    REFUSED: ClassVar[str] = "the prompt does not fit the context window"
+
     @classmethod
     def of(cls, what: str, tokens: int, room: int, *, estimated: bool = False) -> ContextOverflow:
         """An overflow with both numbers: the tokens that there are, and those that there may be."""
@@ -211,6 +214,12 @@ class InvalidOutput(ServiceError):
 
     code = "invalid_output"
     default_hint = "Ask again with a larger budget or a simpler schema, or use a larger model."
+
+    #: What the model wrote last, for the job's dead letter alone: it is no argument of the error,
+    #: so no result, log or event holds it.
+    text: str = ""
+    #: About how many tokens it had written when it was stopped; 0 where a completion counts them.
+    tokens: int = 0
 
 
 class StreamBroken(ServiceError):

@@ -35,7 +35,7 @@ NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 #: A path from the root, also inside a command; not one in another package, as celery/worker/….
 PATH = re.compile(
     r"(?<![\w/.-])"
-    r"(?:benchmarks|deploy|docs|examples|producers|src|tasks|testing|tests|worker)/[\w./<>-]*"
+    r"(?:benchmarks|deploy|docs|evals|examples|producers|src|tasks|testing|tests|worker)/[\w./<>-]*"
 )
 
 all_pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -80,7 +80,7 @@ def named(page: Path, column: str, *others: str) -> list[str]:
 @cache
 def sources() -> list[Path]:
     """The modules of the product and of its tests, and the scripts."""
-    folders = (*ROOMS, "tests", "benchmarks")
+    folders = (*ROOMS, "tests", "benchmarks", "evals")
     return [
         file
         for folder in folders

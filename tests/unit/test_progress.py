@@ -16,7 +16,7 @@ from local_llm_service.producers.cli import cli
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.app import app
 from local_llm_service.worker.store.progress import Progress, noted_steps
-from local_llm_service.worker.store.states import JobState
+from local_llm_service.worker.store.states import JobRecord, JobState
 from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
 
@@ -51,6 +51,8 @@ def test_what_another_version_notes_is_one_step(other: dict[str, str | None]) ->
     for state in JobState:
         done = int(state is JobState.SUCCEEDED)
         assert Progress.of(state, {**NOTED, **other}) == Progress(done, 1, state)
+    noted = {name: text for name, text in {**NOTED, **other}.items() if text is not None}
+    assert JobRecord.of({"state": "running", **noted})
 
 
 def test_steps_that_are_done_stay_done() -> None:

@@ -16,14 +16,14 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FILES = [
     *("requirements.txt", "requirements-dev.txt", "requirements-embedded.txt"),
-    *("requirements-clients.txt", "requirements-fuzz.txt"),
+    *("requirements-clients.txt", "requirements-fuzz.txt", "requirements-evals.txt"),
     *(f"tests/matrix/celery-5.{minor}.txt" for minor in (4, 5, 6, 7)),
 ]
 PIN = re.compile(r"^[A-Za-z0-9_-]+(\[[a-z,]+\])?==[0-9][0-9A-Za-z.]*(; .+)?$")
 
 #: Modules that may read the environment: the settings, stand-ins for other servers, and programs
 #: that a shell runs.
-READERS = ("worker/settings.py", "worker/embedded/", "examples/", "tests/", "benchmarks/")
+READERS = ("worker/settings.py", "worker/embedded/", "examples/", "tests/", "benchmarks/", "evals/")
 
 
 def lines(name: str) -> list[str]:

@@ -76,10 +76,10 @@ def test_imports_go_one_way() -> None:
 
 
 def sources(pattern: str = "*.py") -> list[Path]:
-    """The product's files."""
+    """The files of the product and of its evaluation."""
     return [
         file
-        for room in ("producers", "tasks", "testing", "worker")
+        for room in ("producers", "tasks", "testing", "worker", "evals")
         for file in (ROOT / room).rglob(pattern)
     ]
 

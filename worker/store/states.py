@@ -184,6 +184,11 @@ class JobRecord:
         return cls(**{name: value for name, value in read.items() if name in known})
 
 
+def _shown_count(text: str) -> int:
+    """A count that is there to be shown; 0 for what another version notes in its place."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+
+
 _READERS: Mapping[str, Any] = {
     "state": JobState,
     **dict.fromkeys(
@@ -194,7 +199,8 @@ _READERS: Mapping[str, Any] = {
         bool,
     ),
     **dict.fromkeys(("submitted_ms", "deadline_ms", "starts", "attempts", "crashes"), int),
-    **dict.fromkeys(("engine_deaths", "done", "total", "kept_steps", "own_steps", "yields"), int),
+    **dict.fromkeys(("engine_deaths", "kept_steps", "own_steps", "yields"), int),
+    **dict.fromkeys(("done", "total"), _shown_count),
 }
 
 

@@ -15,8 +15,6 @@ from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.states import CacheBounds
 
-_NOTHING_SAID = Progress(0, 0, "")
-
 
 class Onward(StrEnum):
     """What note_step.lua says: go on, make room for a more urgent job, or end: the job was
@@ -26,6 +24,10 @@ class Onward(StrEnum):
     CANCELLED = "cancelled"
     YIELD = "yield"
     LOST = "lost"
+
+
+#: What a job's kind has said while it has said nothing.
+NOT_SAID = Progress(0, 0, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class StepNote:
 
     task_id: str
     token: str
-    progress: Progress | None = None
+    progress: Progress = NOT_SAID
     name: str = ""
     entry: str = field(default="", repr=False)
     kept: int = 0
@@ -67,7 +69,7 @@ class StepStore:
 
         A call that is repeated, as its reply was lost, keeps nothing twice.
         """
-        progress, bounds = note.progress or _NOTHING_SAID, self._bounds
+        progress, bounds = note.progress, self._bounds
         args: list[str | int] = [note.task_id, note.token, progress.done, progress.total]
         args += [progress.phase, note.name, note.entry, note.kept]
         args += [STEP_SECONDS, bounds.entry_bytes, bounds.total_bytes]

@@ -91,7 +91,7 @@ _RESPONSES: tuple[tuple[int, str, type[ServiceError], str], ...] = (
     (400, r"exceed_context_size_error|longer than the context|exceeds the available context|"
           r"input length exceeds the context length|entire prompt removed by truncation|"
           r"^input exceeds maximum context length",
-     errors.ContextOverflow, "the prompt does not fit the context window"),
+     errors.ContextOverflow, errors.ContextOverflow.REFUSED),
     (400, r"does not support|^json: cannot unmarshal|^missing request body|^unexpected EOF|"
           r"^invalid character|^time: invalid duration|^model is required|^top_logprobs must|"
           r"^this model only supports one image|^invalid input type",

@@ -1,0 +1,1 @@
+"""Quality of this service beside the same model asked naively: `python -m evals`."""

@@ -1,0 +1,62 @@
+"""The service that is evaluated: an own Redis and a worker beside the given Ollama, or its double.
+
+Never the caller's own Redis: an evaluation must not mix with the jobs of a service that runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
+from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
+from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
+from local_llm_service.worker.settings import Settings
+
+
+@dataclass(frozen=True)
+class Site:
+    """Redis and an Ollama that run; a worker is started for each set."""
+
+    redis_url: str
+    ollama_host: str
+    model: str
+
+    @contextmanager
+    def worker(self, settings: Mapping[str, str]) -> Iterator[None]:
+        """A worker with these settings, until the end of the block."""
+        environment = {
+            "REDIS_URL": self.redis_url,
+            "OLLAMA_HOST": self.ollama_host,
+            "MODEL_NAME": self.model,
+            **settings,
+        }
+        with WorkerProcess(environment):
+            yield
+
+
+@contextmanager
+def site(ollama_host: str | None, model: str | None) -> Iterator[Site]:
+    """Start what is missing: without a host the embedded model. Raises EmbeddedUnavailable.
+
+    From here on this process's clients use the site's Redis.
+    """
+    embedded = OllamaProcess() if ollama_host is None else None
+    with RedisProcess() as redis, embedded or nullcontext():
+        os.environ["REDIS_URL"] = redis.url
+        host = ollama_host or (embedded.host if embedded is not None else "")
+        default = MODEL_NAME if embedded is not None else _default_model()
+        yield Site(redis.url, host, model or default)
+
+
+def _default_model() -> str:
+    return os.environ.get("MODEL_NAME") or str(Settings.model_fields["model_name"].default)
+
+
+def context_of(settings: Mapping[str, str]) -> int:
+    """The context, in tokens, of a worker with these settings."""
+    given = settings.get("NUM_CTX") or os.environ.get("NUM_CTX")
+    return int(given or Settings.model_fields["num_ctx"].default)
