@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import redis
 
@@ -65,7 +64,7 @@ class KeptSteps:
         self._model, self._revision, self._scope = model, revision, request.cache_scope
         #: Who goes on with the work finds what is kept for it under this name.
         self._place = leads or in_flight.delivery.task_id
-        self._fixed = ""
+        self._fixed: FixedRates | None = None
         self._step: _Step | None = None
         #: How often each prompt was asked whose completion is of this job alone.
         self._own = Counter[str]()
@@ -101,7 +100,7 @@ class KeptSteps:
 
     def fix(self, rates: FixedRates) -> FixedRates:
         """Keep these rates for later runs, with the next step."""
-        self._fixed = rates.as_text()
+        self._fixed = rates
         return rates
 
     @property
@@ -121,7 +120,7 @@ class KeptSteps:
         except redis.RedisError as error:
             self._say(error)
         else:
-            self._fixed, self._is_progress_told = "", True
+            self._fixed, self._is_progress_told = None, True
             if onward is not Onward.GO:
                 raise _end_of(onward)
         if before is not None and Reason.DRAINING in self._runtime.gate.reasons:
@@ -136,29 +135,24 @@ class KeptSteps:
 
     def _note(self, before: _Step | None, step: _Step) -> StepNote:
         delivery, runtime = self._in_flight.delivery, self._runtime
-        done = before if before is not None and before.completion is not None else None
-        if done is not None and not self._is_same_model():
-            done = None
         queues = () if before is None else self._urgent_queues()
-        return StepNote(
+        note = StepNote(
             delivery.task_id,
             delivery.token,
             self._progress,
             kept=step.number - 1,
             next_name=step.name,
             place=self._place,
-            rates=self._fixed,
+            rates="" if self._fixed is None else self._fixed.as_text(),
             worker=runtime.name,
             models=runtime.served.now() or () if queues else (),
             queues=queues,
-            **({} if done is None else self._entry_of(done)),
         )
-
-    def _entry_of(self, step: _Step) -> dict[str, Any]:
-        self._give_name(step)
-        assert step.completion is not None
-        entry = entry_of(step.of, step.completion)
-        return {"name": step.name, "entry": entry, "own": step.name != step.of}
+        if before is None or before.completion is None or not self._is_same_model():
+            return note
+        self._give_name(before)
+        entry = entry_of(before.of, before.completion)
+        return replace(note, name=before.name, entry=entry, own=before.name != before.of)
 
     def _urgent_queues(self) -> Sequence[str]:
         """The queues that the job makes room for; none where that would start no other job here."""
