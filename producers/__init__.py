@@ -1,7 +1,7 @@
 """The callers' side: the typed client, the state of the service, and the command line.
 
 `from tasks import ...` is enough for Celery users; this package adds typed answers, `models()`,
-`health()`, `status()`, `stats()` and `queues()`.
+`health()`, `status()`, `progress()`, `stats()` and `queues()`.
 """
 
 if __name__ == "producers":  # in a checkout: the short name, see src/local_llm_service/_checkout.py
@@ -15,7 +15,15 @@ if __name__ == "producers":  # in a checkout: the short name, see src/local_llm_
 
 from local_llm_service.producers.client import Client, Job, job
 from local_llm_service.producers.explain import explain
-from local_llm_service.producers.service import cancel, health, models, queues, stats, status
+from local_llm_service.producers.service import (
+    cancel,
+    health,
+    models,
+    progress,
+    queues,
+    stats,
+    status,
+)
 
 __all__ = [
     "Client",
@@ -25,6 +33,7 @@ __all__ = [
     "health",
     "job",
     "models",
+    "progress",
     "queues",
     "stats",
     "status",

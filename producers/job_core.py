@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from local_llm_service import tasks
 from local_llm_service.producers.asks import Ask
-from local_llm_service.producers.progress import Progress
 from local_llm_service.producers.python_types import Reader, as_json
 from local_llm_service.producers.result_wait import Site, decoded, reaching, wait_for
 from local_llm_service.producers.streaming import Stream
@@ -23,6 +22,7 @@ from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext.control import cancelling
 from local_llm_service.worker.errors import Cancelled, InternalError, InvalidRequest, ServiceError
 from local_llm_service.worker.store.calls import Calls
+from local_llm_service.worker.store.progress import JobNow, Progress, job_now
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.task_id import is_usable
 
@@ -90,24 +90,28 @@ class JobCore(Generic[A]):
         UNKNOWN until then.
         Raises BrokerUnreachable.
         """
-        return reaching(self._site, self._status())
-
-    def _status(self) -> Calls[JobState]:
-        moves, task_id = self._site.moves, self._facts.task_id
-        state = yield from moves.state(task_id)
-        if state is not None:
-            return state
-        text = yield from moves.result(task_id)
-        meta = None if text is None else decoded(text)
-        return JobState.UNKNOWN if meta is None else _FROM_RESULT[meta["status"]]
+        return (yield from self.now()).state
 
     def progress(self) -> Calls[Progress]:
-        """How far the job is: a job is one step, and its state is the phase.
+        """How far the job is, in steps of its work: most jobs are one step.
 
-        Raises BrokerUnreachable.
+        The phase is a word of the work while it runs ("reading", "joining"), else the job's state.
+        What is done stays done when the job waits again. Raises BrokerUnreachable.
         """
-        state = yield from self.status()
-        return Progress(int(state is JobState.SUCCEEDED), 1, str(state))
+        return (yield from self.now()).progress
+
+    def now(self) -> Calls[JobNow]:
+        """Both in one look."""
+        return reaching(self._site, self._now())
+
+    def _now(self) -> Calls[JobNow]:
+        moves, task_id = self._site.moves, self._facts.task_id
+        now = yield from job_now(moves.keys, task_id)
+        if now is not None:
+            return now
+        text = yield from moves.result(task_id)
+        meta = None if text is None else decoded(text)
+        return JobNow(JobState.UNKNOWN if meta is None else _FROM_RESULT[meta["status"]])
 
     def cancel(self) -> Calls[JobState]:
         """Cancel the job, queued or running, even while no worker is up; return its state.

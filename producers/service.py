@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from local_llm_service.producers.client import job
+from local_llm_service.producers.client import SITE, job
+from local_llm_service.producers.job_core import JobCore, facts_of
 from local_llm_service.worker.app import app
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
 from local_llm_service.worker.store.presence import Presence, read_all
+from local_llm_service.worker.store.progress import JobNow, Progress
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.stats import read_counts, stats_of
 from local_llm_service.worker.store.store import process_store
@@ -87,6 +89,16 @@ def health() -> dict[str, Any]:
 def status(task_id: str) -> JobState:
     """The state of a job; see `Job.status`."""
     return job(task_id).status()
+
+
+def progress(task_id: str) -> Progress:
+    """How far a job is; see `Job.progress`."""
+    return job(task_id).progress()
+
+
+def now(task_id: str) -> JobNow:
+    """Both in one look."""
+    return SITE.drive(JobCore[Any](SITE, facts_of(task_id)).now())
 
 
 def cancel(task_id: str) -> JobState:

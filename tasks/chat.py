@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -21,16 +22,19 @@ from pydantic import (
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.conversation import Conversation, UnicodeText, instructed
 from local_llm_service.tasks.job import register
+from local_llm_service.tasks.json_answers.asking import ask_until
+from local_llm_service.tasks.json_answers.calls import flaw_of_calls, read_forced_call
+from local_llm_service.tasks.json_answers.flaw import Flaw
+from local_llm_service.tasks.json_answers.reading import read_json
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Tokens, check_chars
 from local_llm_service.tasks.response_format import (
     ResponseFormat,
     format_instruction,
-    read_json,
     schema_of,
 )
 from local_llm_service.tasks.sampling import SAMPLING, at_temperature, seeded
-from local_llm_service.tasks.steps.one_step import one_step
+from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.tasks.tools import (
     Tool,
     ToolChoice,
@@ -39,12 +43,10 @@ from local_llm_service.tasks.tools import (
     as_text,
     call_instruction,
     call_schema,
-    checked_calls,
     forced,
-    read_forced_call,
     sent,
 )
-from local_llm_service.worker.prompt import Completion, Prompt, Sampling
+from local_llm_service.worker.prompt import Completion, Prompt, Sampling, ToolCall
 
 #: Bounds of OpenAI's API.
 MOST_STOPS = 4
@@ -178,7 +180,7 @@ class ChatAnswer(Answer):
         return isinstance(content, dict) and isinstance(content.get("content"), str)
 
 
-def _prompt(request: ChatRequest, _: int) -> Prompt:
+def _prompt(request: ChatRequest) -> Prompt:
     messages = [message.as_sent() for message in request.messages]
     schema = schema_of(request.response_format)
     if request.must_call:
@@ -206,16 +208,33 @@ def _sampling(request: ChatRequest) -> Sampling:
     return sampling if request.seed is None else seeded(sampling, request.seed)
 
 
-def _read(request: ChatRequest, completion: Completion) -> Mapping[str, object]:
+def _work(request: ChatRequest, ask: Steps) -> Mapping[str, object]:
+    prompt = _prompt(request)
+    return ask_until(ask, prompt, partial(_read, request), prompt.schema)
+
+
+def _read(request: ChatRequest, completion: Completion) -> Mapping[str, object] | Flaw:
     schema = schema_of(request.response_format)
     content, calls = completion.text, list(completion.tool_calls)
     if request.must_call:
-        content, calls = "", [read_forced_call(request.must_call, completion)]
+        call = read_forced_call(request.must_call, completion)
+        if isinstance(call, Flaw):
+            return call
+        content, calls = "", [call]
     elif schema is not None:
-        is_cut = completion.finish_reason == "length" and request.allow_cut_json
-        content = completion.text if is_cut else read_json(completion, schema)
-    else:
-        calls = checked_calls(request.offered_tools, calls)
+        if completion.finish_reason != "length" or not request.allow_cut_json:
+            found = read_json(completion, schema, "max_tokens")
+            if isinstance(found, Flaw):
+                return found
+            content = content if content.strip() == found.text else found.text
+    elif (flaw := flaw_of_calls(request.offered_tools, completion)) is not None:
+        return flaw
+    return _fields(request, completion, content, calls)
+
+
+def _fields(
+    request: ChatRequest, completion: Completion, content: str, calls: list[ToolCall]
+) -> Mapping[str, object]:
     message: dict[str, Any] = {"role": "assistant", "content": content}
     fields: dict[str, object] = {"message": message, "logprobs": None}
     if calls:
@@ -234,7 +253,8 @@ chat = register(
         request=ChatRequest,
         answer=ChatAnswer,
         default_priority="high",
-        work=one_step(_prompt, _read),
+        work=_work,
+        template_version=2,
         # Text that was cut at the caller's own budget; cut JSON only where the caller allows it.
         cut_is_answer=True,
     )

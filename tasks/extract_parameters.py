@@ -17,7 +17,8 @@ from pydantic import (
 
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import register
-from local_llm_service.tasks.json_schema import check_schema, read_instance
+from local_llm_service.tasks.json_answers.reading import read_instance
+from local_llm_service.tasks.json_schema import check_schema
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text, check_unicode
 from local_llm_service.tasks.sampling import SAMPLING

@@ -8,9 +8,9 @@ in a process of its own, which the job's deadline and cancel kill.
 from __future__ import annotations
 
 import json
-import math
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ValidationInfo
@@ -20,7 +20,7 @@ from local_llm_service.tasks.bounded import run_bounded
 from local_llm_service.tasks.request import check_chars, check_unicode, limits_of
 from local_llm_service.tasks.schema_graph import SchemaGraph, UnresolvedReference
 from local_llm_service.worker.errors import InternalError, InvalidOutput, InvalidRequest
-from local_llm_service.worker.prompt import Completion, JsonSchema
+from local_llm_service.worker.prompt import JsonSchema
 
 #: Bounds of a schema: characters, as it goes into the prompt; subschemas written in it; how many of
 #: them may be evaluated for one value, as a reference repeats its target; characters of a pattern,
@@ -74,32 +74,37 @@ def json_text(value: Any, info: ValidationInfo) -> str:
 Schema = Annotated[Any, AfterValidator(check_schema)]
 
 
-def read_instance(
-    completion: Completion, schema: JsonSchema, budget: str = "MAX_OUTPUT_TOKENS"
-) -> Any:
-    """The JSON value that the model wrote.
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """The first keyword of a schema that an instance breaks, and where in the instance.
 
-    Raises InvalidOutput if the text was cut, is not JSON, or is not an instance of `schema`; the
-    message names the keyword that failed, or the `budget` of tokens, and holds no text.
+    All is empty where finding it takes too long. `demand` is what the schema says there, as JSON;
+    `place` is a JSON Pointer, which may hold names that a model made up.
     """
-    if completion.finish_reason == "length":
-        raise InvalidOutput(f"the JSON was cut at {completion.completion_tokens} tokens ({budget})")
-    try:
-        instance = json.loads(
-            unfenced(completion.text), parse_constant=_refuse, parse_float=_finite
-        )
-    except (ValueError, RecursionError):
-        raise InvalidOutput("the model's answer is not JSON") from None
-    check_instance(instance, schema)
-    return instance
+
+    keyword: str = ""
+    demand: str = field(default="", repr=False)
+    place: str = field(default="", repr=False)
+
+    @property
+    def message(self) -> str:
+        """What an error may say of it."""
+        return "the model's JSON breaks the schema" + (f"'s {self.keyword!r}" * bool(self.keyword))
 
 
 def check_instance(instance: Any, schema: JsonSchema) -> None:
     """Raise InvalidOutput if a JSON value that the model wrote is not an instance of `schema`."""
-    broken = _broken_keyword(_Reading.of(json.dumps(schema)), instance)
+    broken = breach(instance, schema)
     if broken is not None:
-        which = f"'s {broken!r}" if broken else ""
-        raise InvalidOutput(f"the model's JSON breaks the schema{which}")
+        raise InvalidOutput(broken.message)
+
+
+def breach(instance: Any, schema: JsonSchema) -> Breach | None:
+    """How a JSON value breaks a schema; None if it is an instance.
+
+    Raises InvalidRequest if the schema makes too much work, and the reasons of `run_bounded`.
+    """
+    return _breach(_Reading.of(json.dumps(schema)), instance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ def _check_draft(schema: Any) -> None:
     try:
         meta.validate(schema)
     except ValidationError as error:
-        raise ValueError(f"is not a valid JSON Schema at {_place(error)}") from None
+        raise ValueError(f"is not a valid JSON Schema at {place_of(error.instance_path)}") from None
     except (ReferencingError, ValueError):
         raise ValueError("is not a valid JSON Schema: a keyword has a wrong type") from None
 
@@ -178,7 +183,7 @@ def _check_build(reading: _Reading) -> None:
     try:
         schema_verdict.validator(reading.draft, reading.schema)
     except ValidationError as error:
-        raise ValueError(f"is not a valid JSON Schema at {_place(error)}") from None
+        raise ValueError(f"is not a valid JSON Schema at {place_of(error.instance_path)}") from None
     except (ReferencingError, ValueError):
         raise ValueError("is not a valid JSON Schema: a keyword has a wrong type") from None
 
@@ -199,16 +204,12 @@ def _check_patterns(graph: SchemaGraph) -> None:
             raise ValueError("is not a valid JSON Schema: a pattern is wrong or huge") from None
 
 
-def _place(error: Any) -> str:
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
-    return "$" + "".join(steps)
+def place_of(steps: Iterable[str | int]) -> str:
+    """A place in a schema, in words: "$.properties.age"."""
+    return "$" + "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in steps)
 
 
-def _broken_keyword(reading: _Reading, instance: Any) -> str | None:
-    """The keyword that an instance breaks, "" if finding it takes too long; None if it breaks none.
-
-    Raises InvalidRequest if the schema makes too much work, and the reasons of `run_bounded`.
-    """
+def _breach(reading: _Reading, instance: Any) -> Breach | None:
     graph = reading.graph
     graph.resolve()
     units = schema_work.evaluating(graph, instance, most_steps=_MOST_STEPS)
@@ -221,19 +222,19 @@ def _broken_keyword(reading: _Reading, instance: Any) -> str | None:
         return None
     if units * _NAMING > UNITS_HERE:
         return _judge_elsewhere(reading, instance)
-    return schema_verdict.broken_keyword(built, instance)
+    return Breach(*schema_verdict.breach(built, instance))
 
 
-def _judge_elsewhere(reading: _Reading, instance: Any) -> str | None:
-    """`_broken_keyword` in a process of its own."""
+def _judge_elsewhere(reading: _Reading, instance: Any) -> Breach | None:
+    """`_breach` in a process of its own."""
     command = [sys.executable, "-P", schema_verdict.__file__, str(_CPU_SECONDS)]
     question = json.dumps([reading.draft, reading.schema, instance])
     code, output = run_bounded(command, question)
-    verdict, _, keyword = output.partition("\n")
+    verdict, _, found = output.partition("\n")
     if verdict == "valid":
         return None
     if verdict == "invalid":
-        return keyword if code == 0 else ""
+        return Breach(*json.loads(found)) if code == 0 else Breach()
     if code < 0:  # its bounds of CPU seconds or memory
         raise _too_much()
     raise InternalError("the check of the answer against its schema failed")
@@ -241,14 +242,6 @@ def _judge_elsewhere(reading: _Reading, instance: Any) -> str | None:
 
 def _too_much() -> InvalidRequest:
     return InvalidRequest("schema: checking the model's answer against it would take too long")
-
-
-def unfenced(text: str) -> str:
-    """The text without Markdown's fence around it, if there is one."""
-    text = text.strip()
-    if len(text) < 6 or not text.startswith("```") or not text.endswith("```"):
-        return text
-    return text[3:-3].removeprefix("json").strip()
 
 
 def _deeper_than(limit: int, value: object, info: ValidationInfo) -> bool:
@@ -271,14 +264,3 @@ def _deeper_than(limit: int, value: object, info: ValidationInfo) -> bool:
             return False
         check_chars(2 * len(level), info)
     return True
-
-
-def _finite(number: str) -> float:
-    value = float(number)
-    if not math.isfinite(value):
-        raise ValueError("too large for a float; it could not be stored as JSON")
-    return value
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ValidationInfo
 
 from local_llm_service.tasks.conversation import unicode_text
-from local_llm_service.tasks.json_schema import check_schema, read_instance, unfenced
-from local_llm_service.worker.prompt import Completion, JsonSchema
+from local_llm_service.tasks.json_schema import check_schema
+from local_llm_service.worker.prompt import JsonSchema
 
 ANY_OBJECT: JsonSchema = {"type": "object"}
 
@@ -74,13 +74,3 @@ def format_instruction(response_format: Any) -> str:
         described=f" ({description})" if description else "",
         schema=json.dumps(asked["schema"], ensure_ascii=False),
     )
-
-
-def read_json(completion: Completion, schema: JsonSchema) -> str:
-    """The JSON that the model wrote, as it wrote it but for a fence around it.
-
-    Raises InvalidOutput as `read_instance`: a text that was cut at `max_tokens` is no answer.
-    """
-    read_instance(completion, schema, "max_tokens")
-    is_fenced = completion.text.lstrip().startswith("```")
-    return unfenced(completion.text) if is_fenced else completion.text

@@ -9,7 +9,7 @@ from typing import Literal
 
 from local_llm_service.worker.engine import EngineDied
 from local_llm_service.worker.errors import ServiceError
-from local_llm_service.worker.lease.in_flight import Interrupted
+from local_llm_service.worker.lease.in_flight import Interrupted, Yielded
 
 #: The longest pause between two tries of a job.
 MAX_PAUSE_SECONDS = 30.0
@@ -22,7 +22,7 @@ class Retry:
     `counts`: the failure was one of the job's MAX_ATTEMPTS tries. `cause` labels the metric.
     """
 
-    cause: Literal["interrupted", "outage", "retry", "engine_died"]
+    cause: Literal["interrupted", "yielded", "outage", "retry", "engine_died"]
     delay_seconds: float = 0.0
     counts: bool = False
 
@@ -37,10 +37,12 @@ def decide(
 ) -> Retry | None:
     """Decide on a retry after `error`, with `attempts` tries before this one; None: it is final.
 
-    A shutdown, an outage of the engine (`is_away`, called only if it matters) or its death does not
-    count as a try; tasks/engine_death.py has counted a death already. The pause doubles from
-    `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to 1.5.
+    A shutdown, room made for a more urgent job, an outage of the engine (`is_away`, called only if
+    it matters) or its death does not count as a try; tasks/engine_death.py has counted a death
+    already. The pause doubles from `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to 1.5.
     """
+    if isinstance(error, Yielded):
+        return Retry("yielded")
     if isinstance(error, Interrupted):
         return Retry("interrupted")
     if isinstance(error, EngineDied):

@@ -114,6 +114,7 @@ class _Run:
         with bounded_by(self._in_flight):
             queued_seconds = self._delivery.queued_seconds
             outcome = do_work(self._job, request, ask, queued_seconds=queued_seconds)
+        ask.acquit()
         # A model that was pulled again in the meantime is a different one.
         if revision is None or self._runtime.catalog.revision(model) != revision:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
@@ -251,6 +252,7 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         delay_seconds=again.delay_seconds,
         attempts=delivery.attempts + 1 if again.counts else 0,
         engine_died=engine_death.how_it_ran(delivery) if died else "",
+        yields=again.cause == "yielded",
     )
     metrics.RELEASES.labels(again.cause).inc()
     return True

@@ -2,8 +2,8 @@
 
     python -P schema_verdict.py CPU_SECONDS          as a program, which can be killed
 
-It reads `[draft, schema, instance]` as JSON and writes "valid", or "invalid" and then the keyword
-that the instance breaks. jsonschema-rs holds the interpreter while it works, so a worker does only
+It reads `[draft, schema, instance]` as JSON and writes "valid", or "invalid" and then, as JSON,
+what `breach` returns. jsonschema-rs holds the interpreter while it works, so a worker does only
 work of a few milliseconds (schema_work.py) in its own process.
 
 It imports nothing of this service, as it is also a program. jsonschema-rs is imported where it is
@@ -12,6 +12,7 @@ used: a backend that only summarizes never pays for it.
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ LEGACY = ("Draft4Validator", "Draft6Validator", "Draft7Validator")
 #: Bytes of one compiled regular expression, and steps of one that looks around or back.
 _PATTERN_BYTES = 2_000_000
 _PATTERN_STEPS = 100_000
+#: The longest demand of a keyword that is told on.
+_DEMAND_CHARS = 300
 #: Bytes of memory of the program.
 _MEMORY_BYTES = 2_000_000_000
 
@@ -55,18 +58,29 @@ def validator(draft: str, schema: Any) -> Draft202012Validator:
     )
 
 
-def broken_keyword(built: Draft202012Validator, instance: Any) -> str:
-    """The first keyword that an instance breaks; "" if there is none.
+def breach(built: Draft202012Validator, instance: Any) -> tuple[str, str, str]:
+    """The first keyword that an instance breaks, what it demands, and where in the instance.
 
-    It takes up to a thousand times as long as `built.is_valid`.
+    The demand is JSON, empty where it is long; the place is a JSON Pointer (RFC 6901). It takes up
+    to a thousand times as long as `built.is_valid`, and all is empty if nothing is broken.
     """
     import jsonschema_rs
 
     try:
         built.validate(instance)
     except jsonschema_rs.ValidationError as error:
-        return str(error.kind.name)
-    return ""
+        steps = (str(step).replace("~", "~0").replace("/", "~1") for step in error.instance_path)
+        place = "".join(f"/{step}" for step in steps)
+        return str(error.kind.name), _demand(error.kind), place
+    return "", "", ""
+
+
+def _demand(kind: Any) -> str:
+    try:
+        text = json.dumps(getattr(kind, "value", None), ensure_ascii=False)
+    except (TypeError, ValueError):
+        return ""  # of alternatives it is the errors of each
+    return "" if text == "null" or len(text) > _DEMAND_CHARS else text
 
 
 def _fetch_nothing(_: str) -> Any:
@@ -75,7 +89,6 @@ def _fetch_nothing(_: str) -> Any:
 
 def _main() -> None:
     """Judge one instance, as a program that ends with its parent or its CPU seconds."""
-    import json
     import resource
 
     for limit, most in (
@@ -91,7 +104,7 @@ def _main() -> None:
     sys.stdout.write("valid\n" if valid else "invalid\n")
     sys.stdout.flush()  # the verdict stands even if finding the keyword takes too long
     if not valid:
-        sys.stdout.write(broken_keyword(built, instance))
+        json.dump(breach(built, instance), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from typing_extensions import TypeVar  # pydantic's own; typing's has no defaults before 3.13
 
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import register
-from local_llm_service.tasks.json_schema import Schema, read_instance
+from local_llm_service.tasks.json_answers.asking import ask_json
+from local_llm_service.tasks.json_answers.lint import check_strict
+from local_llm_service.tasks.json_schema import Schema
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest, Text
 from local_llm_service.tasks.sampling import SAMPLING
-from local_llm_service.tasks.steps.one_step import one_step
-from local_llm_service.worker.prompt import Completion, Prompt
+from local_llm_service.tasks.steps.protocol import Steps
+from local_llm_service.worker.prompt import Prompt
 
 D = TypeVar("D", default=Any)
 
@@ -24,13 +26,27 @@ INSTRUCTION = "Answer with JSON only, an instance of this JSON Schema: {schema}"
 
 
 class StructuredRequest(JobRequest):
-    """`schema` is any JSON Schema whose references stay inside it."""
+    """`schema` is any JSON Schema whose references stay inside it.
+
+    With `strict` one with keywords that Ollama's grammar does not enforce is refused: without it
+    these are checked when the model has written its answer.
+    """
 
     POSITIONAL: ClassVar = ("prompt", "schema", "model")
 
     prompt: Text
     # pydantic's BaseModel has a method of this name.
     json_schema: Schema = Field(alias="schema")
+    strict: bool = False
+
+    @model_validator(mode="after")
+    def _is_enforced(self) -> Self:
+        if self.strict:
+            try:
+                check_strict(self.json_schema)
+            except ValueError as error:
+                raise ValueError(f"schema: {error}") from None
+        return self
 
 
 class StructuredAnswer(Answer, Generic[D]):
@@ -55,8 +71,10 @@ def _prompt(request: StructuredRequest, max_output_tokens: int) -> Prompt:
     )
 
 
-def _read(request: StructuredRequest, completion: Completion) -> Mapping[str, object]:
-    return {"data": read_instance(completion, request.json_schema)}
+def _work(request: StructuredRequest, ask: Steps) -> Mapping[str, object]:
+    prompt = _prompt(request, ask.max_output_tokens)
+    data = ask_json(ask, prompt, request.json_schema)
+    return {"data": data, "finish_reason": "stop"}  # what may have been cut came after it
 
 
 structured_output = register(
@@ -66,7 +84,7 @@ structured_output = register(
         request=StructuredRequest,
         answer=StructuredAnswer,
         default_priority="high",
-        work=one_step(_prompt, _read),
-        template_version=2,
+        work=_work,
+        template_version=3,
     )
 )

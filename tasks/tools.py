@@ -22,10 +22,9 @@ from pydantic import (
 )
 
 from local_llm_service.tasks.conversation import STRICT, UnicodeText, without
-from local_llm_service.tasks.json_schema import check_instance, check_schema, read_instance
+from local_llm_service.tasks.json_schema import check_schema
 from local_llm_service.tasks.schema_graph import SchemaGraph
-from local_llm_service.worker.errors import InvalidOutput
-from local_llm_service.worker.prompt import Completion, JsonSchema, Message, ToolCall
+from local_llm_service.worker.prompt import JsonSchema, Message, ToolCall
 from local_llm_service.worker.prompt import Tool as SentTool
 
 #: As OpenAI's.
@@ -205,38 +204,6 @@ def as_text(messages: Sequence[Message]) -> list[Message]:
         role = "user" if message["role"] == "tool" else message["role"]
         told.append({"role": role, "content": content})
     return told
-
-
-def read_forced_call(tools: Sequence[Tool], completion: Completion) -> ToolCall:
-    """The call that the model had to make. Raises InvalidOutput."""
-    if len(tools) == 1:
-        function = tools[0].function
-        arguments = read_instance(completion, function.parameters, "max_tokens")
-        return {"function": {"name": function.name, "arguments": arguments}}
-    call = read_instance(completion, _ANY_CALL, "max_tokens")
-    return checked_calls(tools, [{"function": call}])[0]
-
-
-_ANY_CALL: JsonSchema = {
-    "type": "object",
-    "properties": {"name": {"type": "string"}, "arguments": {"type": "object"}},
-    "required": ["name", "arguments"],
-    "additionalProperties": False,
-}
-
-
-# --- Calls ----------------------------------------------------------------------------------------
-
-
-def checked_calls(tools: Sequence[Tool], calls: Sequence[ToolCall]) -> list[ToolCall]:
-    """The calls themselves. Raises InvalidOutput for another function or wrong arguments."""
-    schemas = {tool.function.name: tool.function.parameters for tool in tools}
-    for call in calls:
-        schema = schemas.get(call["function"]["name"])
-        if schema is None:
-            raise InvalidOutput("the model called a function that is not there")
-        check_instance(call["function"]["arguments"], schema)
-    return list(calls)
 
 
 def answered(call: ToolCall) -> Mapping[str, Any]:

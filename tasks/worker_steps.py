@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 
 from local_llm_service.tasks import engine_death
 from local_llm_service.tasks.admission import text_name
+from local_llm_service.tasks.kept_steps import KeptSteps
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
@@ -23,6 +24,7 @@ from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lease.in_flight import InFlightDelivery, Writing
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.runtime import WorkerRuntime
+from local_llm_service.worker.store.progress import Progress
 
 
 class WorkerSteps(EngineSteps):
@@ -40,42 +42,73 @@ class WorkerSteps(EngineSteps):
     ) -> None:
         """Without a `revision` of the model nothing is looked up or kept for others."""
         settings = runtime.settings
-        super().__init__(runtime.engine, request.model or settings.model_name, settings)
+        name = request.model or settings.model_name
+        super().__init__(runtime.engine, name, settings, runtime.tokens)
         self._kind, self._request, self._runtime, self._leads = kind, request, runtime, leads
         self._in_flight, self._delivery = in_flight, in_flight.delivery
         self._revision = revision
+        self._kept = KeptSteps(request, runtime, in_flight, model=self.model, revision=revision)
+        #: Texts for readers, so far.
+        self._texts = 0
+        #: The engine has answered what it was asked last, and all was asked as the kind says it.
+        self._is_answered, self._is_as_said = False, True
         in_flight.kind, in_flight.model = kind.name, full_name(self.model)
+
+    @cached_property
+    def known_as(self) -> str:
+        """See EngineSteps: the model's digest, where it is known."""
+        name = full_name(self.model)
+        revision = self._revision or self._runtime.catalog.revision(name)
+        return name if revision is None else revision.partition("/")[0]
 
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
         """See EngineSteps."""
+        self._is_answered = False
         sent = engine_death.safer(prompt, self._delivery)
+        self._is_as_said = self._is_as_said and sent is prompt
+        remaining_seconds = self._wanted_for()
+        known = self._kept.begin(sent, shared=shared)
         with self._written(sent) as readers:
+            if known is not None:
+                _counted(self._in_flight.writing, readers)(known.text)
+                return known
             completion = self._noted(
                 lambda: self.engine.complete(
                     sent,
                     model=self.model,
-                    remaining_seconds=self._wanted_for(),
+                    remaining_seconds=remaining_seconds,
                     stoppable=self._in_flight,
                     on_text=_counted(self._in_flight.writing, readers),
                 )
             )
-        if sent is prompt:
-            self._runtime.engine_deaths.acquit(self._delivery.task_id)
+        self._kept.done(completion)
+        self._is_answered = True
         return completion
+
+    def progress(self, done: int, total: int, phase: str) -> None:
+        """See Steps."""
+        self._in_flight.progress = Progress(done, total, phase)
+        self._kept.tell(self._in_flight.progress)
+
+    def acquit(self) -> None:
+        """Clear the job of its engine's deaths, if that has answered all of it by now."""
+        if self._is_answered and self._is_as_said:
+            self._runtime.engine_deaths.acquit(self._delivery.task_id)
 
     def vectors(self, texts: ToEmbed) -> Completion:
         """See EngineSteps; the engine makes those that are not known."""
 
         def ask(missing: ToEmbed) -> Completion:
+            remaining_seconds = self._wanted_for()
             completion = self._noted(
                 lambda: self.engine.embed(
                     missing,
                     model=self.model,
-                    remaining_seconds=self._wanted_for(),
+                    remaining_seconds=remaining_seconds,
                     stoppable=self._in_flight,
                 )
             )
-            self._runtime.engine_deaths.acquit(self._delivery.task_id)
+            self._is_answered = True
             return completion
 
         name_of = None
@@ -115,7 +148,8 @@ class WorkerSteps(EngineSteps):
             yield None
             return
         delivery = self._delivery
-        text = self._runtime.text_writer.open(delivery.task_id, delivery.token, self._leads)
+        number, self._texts = self._texts, self._texts + 1
+        text = self._runtime.text_writer.open(delivery.task_id, delivery.token, self._leads, number)
         self._in_flight.on_text_wanted(text.want)
         if self._request.stream:
             text.want()

@@ -203,9 +203,9 @@ def local_llm_service(
         raise ValueError("models: one model at least, which is the default")
     if unknown := sorted(settings.keys() - GivenSettings.model_fields.keys()):
         raise ValueError(f"settings: there is no setting {', '.join(unknown)}")
-    engine = ScriptedEngine(models)
     given = GivenSettings(**{**SETTINGS, "model_name": models[0], "concurrency": slots, **settings})
-    sent = _Sent()
+    engine, sent = ScriptedEngine(models), _Sent()
+    engine.context = given.num_ctx
     with service_here(given, redis.dial, engine) as worker:
         after_task_publish.connect(sent, weak=False)
         try:

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from local_llm_service.testing.default_vector import default_vector
-from local_llm_service.testing.scripted_run import Run, Scripted, tokens
+from local_llm_service.testing.scripted_run import Run, Scripted, Window, tokens
 from local_llm_service.worker.engine.protocol import Stoppable, TextSink
 from local_llm_service.worker.errors import InternalError, ServiceError
 from local_llm_service.worker.prompt import Completion, JsonSchema, Message, Model, Prompt, ToEmbed
+from local_llm_service.worker.tokens.counting import is_counting
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,10 @@ class ScriptedEngine:
     def __init__(self, models: Sequence[str]) -> None:
         self.model_names = list(models)
         self.asked: list[Asked] = []
-        #: Tokens of every model's context.
-        self.context = 8192
+        #: Tokens of every model's context, and whether longer prompts are cut in silence.
+        self.context, self.cuts = 8192, False
+        #: Texts that were only counted.
+        self.counted: list[str] = []
         self._script: deque[Scripted] = deque()
         self._always = Scripted()
         self._delay_seconds = 0.0
@@ -101,8 +104,15 @@ class ScriptedEngine:
         stoppable: Stoppable | None = None,
         on_text: TextSink | None = None,
     ) -> Completion:
-        """Answer by the next step of the script. Raises as Engine.complete."""
-        run = Run(prompt, model, remaining_seconds, stoppable, on_text)
+        """Answer by the next step of the script; a prompt that only counts takes none.
+
+        Raises as Engine.complete.
+        """
+        window = Window(self.context, self.cuts)
+        run = Run(prompt, model, remaining_seconds, stoppable, on_text, window)
+        if is_counting(prompt.messages, prompt.max_tokens):
+            self.counted.append(prompt.messages[-1]["content"])
+            return run.answer(Scripted(("A",)))
         with self._changed:
             step = self._next(prompt, model)
             self._changed.notify_all()
@@ -129,7 +139,7 @@ class ScriptedEngine:
     ) -> Completion:
         """Vectors in which texts that share words are alike; no step of the script is used."""
         messages: list[Message] = [{"role": "user", "content": text} for text in texts.texts]
-        run = Run(Prompt((), 1), model, remaining_seconds, stoppable, None)
+        run = Run(Prompt((), 1), model, remaining_seconds, stoppable, None, Window(self.context))
         with self._changed:
             self.asked.append(Asked(messages, model, None, 0))
             self._changed.notify_all()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from local_llm_service.testing.default_answer import default_answer
 from local_llm_service.worker.engine.protocol import Stoppable, TextSink
-from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
+from local_llm_service.worker.errors import ContextOverflow, DeadlineExceeded, ServiceError
 from local_llm_service.worker.prompt import Completion, Message, Prompt, ToolCall
 
-#: What counts as a token: a word with the white space after it.
-_TOKEN = re.compile(r"\S+\s*|\s+")
+#: What counts as a token: a word, or 16 letters of a longer one, with the white space around it.
+_TOKEN = re.compile(r"\s*\S{1,16}\s*|\s+")
 #: Between two looks whether anybody still waits for an answer.
 LOOK_SECONDS = 0.02
 
@@ -36,6 +36,23 @@ class Scripted:
     tool_calls: tuple[ToolCall, ...] = ()
 
 
+@dataclass(frozen=True)
+class Window:
+    """The context, in tokens. A longer prompt is refused; or cut in silence, as old servers do."""
+
+    tokens: int
+    cuts: bool = False
+
+    def read(self, messages: Iterable[Message]) -> int:
+        """The tokens of a prompt that the model reads. Raises ContextOverflow."""
+        sent = sum(len(tokens(one["content"])) for one in messages)
+        if sent <= self.tokens:
+            return sent
+        if not self.cuts:
+            raise ContextOverflow.of(ContextOverflow.REFUSED, sent, self.tokens)
+        return self.tokens // 2
+
+
 class Run:
     """One call of `complete`."""
 
@@ -46,9 +63,10 @@ class Run:
         remaining_seconds: float,
         stoppable: Stoppable | None,
         on_text: TextSink | None,
+        window: Window,
     ) -> None:
         self._prompt, self._model, self._stoppable = prompt, model, stoppable
-        self._on_text = on_text
+        self._on_text, self._window = on_text, window
         self._began = time.monotonic()
         self._until = self._began + remaining_seconds
 
@@ -67,9 +85,10 @@ class Run:
 
     def answer(self, step: Scripted) -> Completion:
         """Write the answer piece by piece, then raise the step's error if it has one."""
+        read = self._window.read(self._prompt.messages)
         began, pieces = time.monotonic(), self._pieces(step)
-        whole = "".join(pieces)
-        text = "".join(tokens(whole)[: self._prompt.max_tokens])
+        whole, room = "".join(pieces), self._window.tokens - read
+        text = "".join(tokens(whole)[: min(self._prompt.max_tokens, room)])
         place = 0
         for piece in pieces:
             self.wait(step.pause_seconds if place else 0.0)
@@ -77,11 +96,14 @@ class Run:
             place += len(piece)
         if step.error is not None:
             raise type(step.error)(*step.error.args)
+        if text != whole and room < self._prompt.max_tokens:
+            used = self._window.tokens
+            raise ContextOverflow.of("the answer ran into the end of the window", used, used)
         return Completion(
             text=text,
             model=self._model,
             finish_reason="stop" if text == whole else "length",
-            prompt_tokens=sum(len(tokens(one["content"])) for one in self._prompt.messages),
+            prompt_tokens=read,
             completion_tokens=len(tokens(text)),
             load_seconds=0.0,
             prompt_seconds=began - self._began,

@@ -102,4 +102,5 @@ def _forget() -> None:
     process_store.cache_clear()
     job._limits.cache_clear()
     engine_steps._direct_engine.cache_clear()
+    engine_steps._direct_book.cache_clear()
     admission._consensus.clear()

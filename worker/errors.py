@@ -35,9 +35,13 @@ JSON results. Neither ever holds prompt or answer text.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from celery.exceptions import TaskRevokedError
+
+#: The end of an overflow's message, in numbers that survive every way that an error takes.
+_SIZES = re.compile(r": (?:about )?(\d+) tokens, room for (\d+)$")
 
 
 class ServiceError(Exception):
@@ -189,12 +193,33 @@ class ContextOverflow(ServiceError):
     code = "context_overflow"
     default_hint = "Shorten the input, ask for fewer tokens, or raise NUM_CTX on the workers."
 
+    #: What the message of a prompt that was refused begins with; its sizes are the prompt's own.
+    REFUSED: ClassVar[str] = "the prompt does not fit the context window"
+
+    @classmethod
+    def of(cls, what: str, tokens: int, room: int, *, estimated: bool = False) -> ContextOverflow:
+        """An overflow with both numbers: the tokens that there are, and those that there may be."""
+        about = "about " if estimated else ""
+        return cls(f"{what}: {about}{tokens} tokens, room for {room}")
+
+    @property
+    def sizes(self) -> tuple[int, int] | None:
+        """Both numbers; None where the message has only one, or none."""
+        found = _SIZES.search(self.message)
+        return None if found is None else (int(found[1]), int(found[2]))
+
 
 class InvalidOutput(ServiceError):
     """The model's answer breaks the contract of its kind and is not passed on."""
 
     code = "invalid_output"
     default_hint = "Ask again with a larger budget or a simpler schema, or use a larger model."
+
+    #: What the model wrote last, for the job's dead letter alone: it is no argument of the error,
+    #: so no result, log or event holds it.
+    text: str = ""
+    #: About how many tokens it had written when it was stopped; 0 where a completion counts them.
+    tokens: int = 0
 
 
 class StreamBroken(ServiceError):

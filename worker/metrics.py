@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge, start_http_server
 JOBS = Counter("local_llm_jobs_ended", "Jobs that ended in this worker", ["kind", "outcome"])
 RELEASES = Counter(
     "local_llm_jobs_released", "Jobs that went back without a result", ["cause"]
-)  # cause: outage, interrupted, retry, elsewhere, engine_died
+)  # cause: outage, interrupted, yielded, retry, elsewhere, engine_died
 REAPED = Counter("local_llm_jobs_reaped", "Jobs taken from dead workers")
 UNKNOWN_ERRORS = Counter(
     "local_llm_ollama_unknown_errors", "Errors of Ollama in words that are not known", ["kind"]

@@ -27,6 +27,7 @@ from local_llm_service.worker.store.jobs import EngineDeath
 from local_llm_service.worker.store.presence import RUNNING_JOBS_MOST, RunningJob
 from local_llm_service.worker.store.store import Store
 from local_llm_service.worker.text_writer import TextWriter
+from local_llm_service.worker.tokens.book import TokenBook
 
 
 def _nothing() -> None:
@@ -62,6 +63,8 @@ class WorkerRuntime:
         self.isolation = Isolation(self.in_flight, self.slots, lambda: self.engine.occupied)
         #: Writes the texts of streamed jobs.
         self.text_writer = TextWriter(self.store.texts)
+        #: What is known of the tokens of its models.
+        self.tokens = TokenBook(self.store.token_rates)
 
     @property
     def has_free_slot(self) -> bool:
@@ -117,6 +120,7 @@ class WorkerRuntime:
                 seconds=round(one.running_seconds, 3),
                 tokens=one.writing.pieces,
                 tokens_per_second=one.writing.pieces_per_second,
+                progress=one.progress,
             )
             for one in self.in_flight.all()[:RUNNING_JOBS_MOST]
         ]
@@ -129,10 +133,11 @@ class WorkerRuntime:
         delay_seconds: float = 0.0,
         attempts: int = 0,
         engine_died: EngineDeath = "",
+        yields: bool = False,
     ) -> None:
         """End a delivery: its message goes back now, or as soon as Redis can be reached."""
         how = {"delay_seconds": delay_seconds, "attempts": attempts, "engine_died": engine_died}
-        release = Release(task_id, token, how)
+        release = Release(task_id, token, {**how, "yields": yields})
         try:
             self.store.jobs.release(task_id, token, **release.options)
         except redis.RedisError:

@@ -41,11 +41,13 @@ class TextStore(Protocol):
 
 
 class RunText:
-    """The text of one run. Nothing of it goes to Redis until somebody wants it."""
+    """One text of a run. Nothing of it goes to Redis until somebody wants it."""
 
-    def __init__(self, writer: TextWriter, task_id: str, token: str, fingerprint: str) -> None:
-        """`fingerprint` is that of the group that the job leads, or empty."""
-        self._writer = writer
+    def __init__(
+        self, writer: TextWriter, task_id: str, token: str, fingerprint: str, number: int
+    ) -> None:
+        """As `TextWriter.open`."""
+        self._writer, self._number = writer, number
         self._task_id, self._token, self._fingerprint = task_id, token, fingerprint
         #: All pieces, as they may have to be sent, or sent again, from the start.
         self._pieces: list[str] = []
@@ -115,7 +117,7 @@ class RunText:
             text = text[:room].decode(errors="ignore").encode()
         place = (self._sent_bytes, self._sent_characters)
         mine = (self._task_id, self._token, self._fingerprint)
-        return TextAddition(*mine, *place, text, is_complete), count
+        return TextAddition(*mine, *place, text, is_complete, self._number), count
 
     def sent(self, addition: TextAddition, count: int, written: Written, now: float) -> None:
         """Note what became of an addition."""
@@ -149,9 +151,10 @@ class TextWriter:
         self._wakes_at = float("inf")
         self._is_away = self._is_stopped = False
 
-    def open(self, task_id: str, token: str, fingerprint: str = "") -> RunText:
-        """A new run's text; see RunText."""
-        return RunText(self, task_id, token, fingerprint)
+    def open(self, task_id: str, token: str, fingerprint: str = "", number: int = 0) -> RunText:
+        """A new run's text; see RunText. `fingerprint` is that of the group that the job leads, or
+        empty; `number` counts the texts of the run, of which readers keep the last."""
+        return RunText(self, task_id, token, fingerprint, number)
 
     def plan(self, text: RunText) -> None:
         """Let a text be sent when it is time for it; returns at once."""

@@ -2,8 +2,8 @@
 
 CHAOS_POINT names the point; the worker dies there once per run and leaves a file with the time of
 death in CHAOS_DIRECTORY. With CHAOS_POISON=1 it dies at every prompt that contains the word POISON.
-With CHAOS_PAUSES it writes into that file for how long its threads do not run
-(pauses.py). With none of them it is `python -m worker`.
+With CHAOS_STEPS=1 each line of a prompt is a step of its own. With CHAOS_PAUSES it writes into that
+file for how long its threads do not run (pauses.py). With none of them it is `python -m worker`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ def main() -> int:
         _wrap(point)
     if os.environ.get("CHAOS_POISON"):
         _poison()
+    if os.environ.get("CHAOS_STEPS"):
+        _step_by_step()
     if file := os.environ.get("CHAOS_PAUSES"):
         pauses.watch_here(Path(file))
     from local_llm_service.worker.__main__ import main as worker_main
@@ -100,6 +103,20 @@ def _poison() -> None:
         return original(self, prompt, *args, **kwargs)
 
     setattr(OllamaEngine, "complete", complete)  # noqa: B010  # mypy refuses the plain assignment
+
+
+def _step_by_step() -> None:
+    """Let `generate` answer each line by itself."""
+    from local_llm_service import tasks
+    from local_llm_service.worker.prompt import Prompt
+
+    def work(request: Any, ask: Any) -> dict[str, str]:
+        lines = request.prompt.splitlines()
+        prompts = [Prompt(({"role": "user", "content": line},), 2048) for line in lines]
+        return {"text": "\n".join(ask(prompt, shared=True).text for prompt in prompts)}
+
+    task: Any = tasks.generate
+    task.kind = replace(task.kind, work=work)
 
 
 def _die_once(point: str) -> None:

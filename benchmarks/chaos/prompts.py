@@ -10,7 +10,7 @@ import math
 import re
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.doubles.ollama import Script
@@ -26,7 +26,8 @@ _HEAD = re.compile(
 class Ask:
     """One job's demand: seconds of the whole run, until its first chunk, and of any later run.
 
-    `text` is for real models.
+    `text` is for real models. With `steps` the prompt has so many lines, each of which demands as
+    much for a step `<job>/<number>`.
     """
 
     job: str
@@ -35,10 +36,14 @@ class Ask:
     again_seconds: float | None = None
     poison: bool = False
     text: str = ""
+    steps: int = 0
 
     @property
     def prompt(self) -> str:
         """The text to send."""
+        if self.steps:
+            numbered = [f"{self.job}/{number}" for number in range(1, self.steps + 1)]
+            return "\n".join(replace(self, job=one, steps=0).prompt for one in numbered)
         again = self.seconds if self.again_seconds is None else self.again_seconds
         head = (
             f"job={self.job} seconds={self.seconds:.3f} "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 import click
 
 from local_llm_service.producers import service
@@ -45,13 +48,19 @@ def _known(state: JobState) -> JobState:
 @click.argument("task_id")
 @_JSON
 def status(task_id: str, as_json: bool) -> Exit:
-    """Print the state of job TASK_ID: queued, running, succeeded, failed, ..."""
-    state = _known(service.status(task_id))
+    """Print the state of job TASK_ID: queued, running, succeeded, failed, ...
+
+    Of a job that takes several steps also how many are done.
+    """
+    now = service.now(task_id)
+    state = _known(now.state)
     reason = explain(task_id) if state is JobState.PARKED else None
     if as_json:
-        show_json({"task_id": task_id, "status": state, **({"reason": reason} if reason else {})})
+        told: dict[str, Any] = {"reason": reason} if reason else {}
+        show_json({"task_id": task_id, "status": state, "progress": asdict(now.progress), **told})
     else:
-        say(f"{state}: {reason}" if reason else state)
+        more = reason or (now.progress.phase != state and now.progress)
+        say(f"{state}: {more}" if more else str(now.progress))
     return Exit.ANSWER
 
 

@@ -29,17 +29,17 @@ def wait(job: Job[A], timeout: float) -> A:
 
 @contextmanager
 def shown(job: Job[Any]) -> Iterator[None]:
-    """Show the state of a job, from a thread: the wait itself must not wait for that."""
+    """Show how far a job is, from a thread: the wait itself must not wait for that."""
     begin, ended = time.monotonic(), threading.Event()
 
     def show() -> None:
         while not ended.wait(TICK_SECONDS):
             try:
-                state = str(job.status())
+                now = str(job.progress())
             except BrokerUnreachable:
-                state = "Redis is away"
+                now = "Redis is away"
             if not ended.is_set():
-                _line(f"{state}  {time.monotonic() - begin:.0f} s")
+                _line(f"{now}  {time.monotonic() - begin:.0f} s")
 
     thread = threading.Thread(target=show, daemon=True)
     thread.start()

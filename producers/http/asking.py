@@ -27,6 +27,7 @@ from local_llm_service.worker.errors import (
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.bounds import LONGEST_DEADLINE_SECONDS
 from local_llm_service.worker.store.keys import PRIORITIES
+from local_llm_service.worker.store.progress import JobNow
 from local_llm_service.worker.store.webhooks import EventKind
 from local_llm_service.worker.task_id import is_usable
 
@@ -136,6 +137,12 @@ async def plain_answer(
     """A job's answer as plain data, whoever goes away; see JobCore.plain_result."""
     here = call.service.client.here()
     return await here.drive(JobCore(here, job._facts).plain_result(timeout_seconds))
+
+
+async def job_now(call: Call, job: AsyncJob[Any]) -> JobNow:
+    """Where a job is and how far, in one look. Raises BrokerUnreachable."""
+    here = call.service.client.here()
+    return await here.drive(JobCore(here, job._facts).now())
 
 
 def own_job(call: Call, task_id: str) -> AsyncJob[Any]:

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
+from local_llm_service.tasks.steps.counts import TokenCounts
 from local_llm_service.tasks.steps.spent import Spent
+from local_llm_service.tasks.steps.whole_prompt import SHORT_CHARACTERS, WholePrompt
 from local_llm_service.worker.engine import Engine, open_engine
-from local_llm_service.worker.errors import DeadlineExceeded
-from local_llm_service.worker.prompt import Completion, Message, Prompt, ToEmbed
+from local_llm_service.worker.errors import ContextOverflow, DeadlineExceeded, InvalidOutput
+from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings, get_settings
+from local_llm_service.worker.tokens.book import TokenBook
+from local_llm_service.worker.tokens.counting import counting
+from local_llm_service.worker.tokens.model_tokens import ModelTokens
 
-#: A text's tokens are those of a prompt with it, less those of a prompt with this one, which has 1.
-_ONE_TOKEN = "a"  # a text
-_SYSTEM: Message = {"role": "system", "content": "Count."}
+#: A shorter completion teaches too little for the time that it takes.
+LESSON_CHARACTERS = 200
 
 
 class EngineSteps(ABC):
     """One job's steps; see Steps. `spent` is what they have cost."""
 
-    def __init__(self, engine: Engine, model: str, settings: Settings) -> None:
+    def __init__(self, engine: Engine, model: str, settings: Settings, book: TokenBook) -> None:
         """`model` is the name to ask for."""
         self.engine, self.model, self.settings = engine, model, settings
         self.spent = Spent()
+        self._book = book
+
+    @cached_property
+    def tokens(self) -> ModelTokens:
+        """What is known of the model's tokens."""
+        return self._book.of(self.known_as)
+
+    @property
+    def known_as(self) -> str:
+        """The name under which that is kept."""
+        return full_name(self.model)
 
     @property
     def max_output_tokens(self) -> int:
@@ -42,8 +57,17 @@ class EngineSteps(ABC):
 
     def __call__(self, prompt: Prompt, *, shared: bool = False) -> Completion:
         """See Steps."""
-        completion = self.complete(prompt, shared=shared)
+        try:
+            completion = self.complete(prompt, shared=shared)
+        except ContextOverflow as error:
+            raise self._taught_by(error, prompt) from None
+        except InvalidOutput as error:
+            self.spent.completion_tokens += error.tokens  # written, and stopped
+            raise
         self.spent.add_step(completion)
+        self._whole_prompt(prompt, completion)
+        if len(completion.text) >= LESSON_CHARACTERS and not completion.tool_calls:
+            self._learn(completion.text, completion.completion_tokens)
         return completion
 
     def embed(self, texts: ToEmbed) -> Completion:
@@ -54,23 +78,49 @@ class EngineSteps(ABC):
 
     def count(self, text: str) -> int:
         """See Steps."""
-        with_text, with_one = self._evaluated(text), self._evaluated(_ONE_TOKEN)
-        return max(0, with_text - with_one + 1)
-
-    def _evaluated(self, text: str) -> int:
-        messages = (_SYSTEM, Message(role="user", content=text))
-        prompt = Prompt(messages, 1, spoken=False)
-        completion = self.complete(prompt, shared=True)
-        self.spent.add_cost(replace(completion, text=""))
-        return completion.prompt_tokens
+        return self._counts.count(text)
 
     def most_tokens(self, text: str) -> int:
-        """See Steps. No token stands for less than a byte."""
-        return len(text.encode(errors="surrogatepass"))
+        """See Steps."""
+        return self.tokens.rates.most_tokens(text)
 
     def likely_tokens(self, text: str) -> int:
         """See Steps."""
-        return -(-self.most_tokens(text) // 3)
+        return self.tokens.rates.likely_tokens(text)
+
+    @cached_property
+    def _counts(self) -> TokenCounts:
+        return TokenCounts(self.tokens, self._evaluated, lambda: self.context_tokens, self._learn)
+
+    def _evaluated(self, text: str) -> int:
+        """The tokens of a prompt that counts a text, as the model server says them."""
+        completion = self.complete(counting(text), shared=True)
+        self.spent.add_cost(completion)
+        return completion.prompt_tokens
+
+    def _whole_prompt(self, prompt: Prompt, completion: Completion) -> None:
+        """Raise ContextOverflow if the model did not read all of the prompt, or learn from it."""
+        if sum(len(message["content"]) for message in prompt.messages) < SHORT_CHARACTERS:
+            return
+        check = WholePrompt(self.tokens, self._counts, self._evaluated)
+        check.check(prompt, completion, self.context_tokens)
+        if not prompt.tools:  # of which the model reads more than the messages
+            self._learn(_text_of(prompt), completion.prompt_tokens)
+
+    def _taught_by(self, error: ContextOverflow, prompt: Prompt) -> ContextOverflow:
+        """The error with both numbers; what it says of the prompt's tokens is learned."""
+        if not error.message.startswith(ContextOverflow.REFUSED):
+            return error
+        self.tokens.refuses = True
+        if error.sizes is not None:
+            self._learn(_text_of(prompt), error.sizes[0])
+            return error
+        room = self.context_tokens
+        tokens = max(self.likely_tokens(_text_of(prompt)), room + 1)
+        return ContextOverflow.of(error.message, tokens, room, estimated=True)
+
+    def _learn(self, text: str, tokens: int) -> None:
+        self._book.learn(self.known_as, text, tokens)
 
     def progress(self, done: int, total: int, phase: str) -> None:  # noqa: B027
         """See Steps. Without a worker nobody looks."""
@@ -88,7 +138,7 @@ class DirectSteps(EngineSteps):
     """Without a worker: by an engine of this process, for nobody else."""
 
     def __init__(self, model: str, settings: Settings) -> None:
-        super().__init__(_direct_engine(), model, settings)
+        super().__init__(_direct_engine(), model, settings, _direct_book())
 
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
         """See EngineSteps."""
@@ -112,3 +162,12 @@ class DirectSteps(EngineSteps):
 @lru_cache(maxsize=1)
 def _direct_engine() -> Engine:
     return open_engine(get_settings())
+
+
+@lru_cache(maxsize=1)
+def _direct_book() -> TokenBook:
+    return TokenBook()
+
+
+def _text_of(prompt: Prompt) -> str:
+    return "\n".join(message["content"] for message in prompt.messages)

@@ -30,6 +30,7 @@ from local_llm_service.worker.store.outcomes import (
     Work,
 )
 from local_llm_service.worker.store.overview import overview
+from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.scripts import DIRECTORY
 from local_llm_service.worker.store.states import (
     Admission,
@@ -40,6 +41,7 @@ from local_llm_service.worker.store.states import (
     Lifetimes,
     NewJob,
 )
+from local_llm_service.worker.store.steps import Onward, StepNote
 from local_llm_service.worker.store.store import Store
 from local_llm_service.worker.store.texts import TextAddition, Written
 from local_llm_service.worker.store.webhooks import Event
@@ -266,6 +268,27 @@ def keep_vectors(site: Site) -> None:
     assert site.store.vectors.known(["b", "c", "a"]) == {"a": [0.5], "b": [1.0]}
 
 
+def go_step_by_step(site: Site) -> None:
+    """note_step: a kept step, a yield to a more urgent queue, and a run that finds what is kept."""
+    task_id = site.ask()
+    first = site.take()
+    note = StepNote(
+        *(task_id, first.token, Progress(1, 2, "reading")),
+        **{"name": "a", "entry": "A", "kept": 1, "next_name": "a"},
+        **{"worker": "w", "models": [MODEL, "*"], "queues": [QUEUE]},
+    )
+    assert site.store.steps.note_step(note) == (Onward.GO, "A")
+    urgent = site.ask()
+    assert site.store.steps.note_step(note) == (Onward.YIELD, "")
+    assert site.jobs.release(task_id, first.token, yields=True)
+    assert site.store.steps.note_step(note) == (Onward.LOST, "")
+    again = site.take()
+    assert (again.task_id, again.kept_steps) == (task_id, 1)
+    for one in (again, site.take()):
+        assert site.jobs.settle(one.task_id, one.token, ending())[0] is Settled.STORED
+    assert one.task_id == urgent
+
+
 def know_callers(site: Site) -> None:
     """check_api_key, write_api_key, admit_job, open_stream, keep_streams."""
     drive, keys = site.store.drive, site.store.keys
@@ -393,6 +416,7 @@ STORIES: tuple[Callable[[Site], None], ...] = (
     leave_to_others,
     read_along,
     keep_vectors,
+    go_step_by_step,
     know_callers,
     end_orphans,
     drive_batches,

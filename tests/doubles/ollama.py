@@ -15,12 +15,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from local_llm_service.worker.engine.ollama.abandoned import PROBE
+from local_llm_service.worker.tokens.counting import is_counting
 from tests.doubles.serving import cut_off
+from tests.doubles.windows import tokens_read
 
 
 @dataclass
@@ -36,7 +38,8 @@ class Script:
     first_seconds: float = 0.0
     end: str = "done"
     done_reason: str = "stop"
-    prompt_tokens: int = 11
+    #: None: a token for each word, and at least 11 in all.
+    prompt_tokens: int | None = None
     completion_tokens: int | None = None
     status: int = 200
     error: str = ""
@@ -84,10 +87,11 @@ class FakeOllama:
     """Starts with `with FakeOllama(respond) as server`; `server.host` is its OLLAMA_HOST.
 
     `seen` holds the requests of jobs, `embedded` those for vectors, `probes` those that only ask
-    whether a slot is free. At most `slots` answers run at once, and a prompt is evaluated
-    (`first_seconds`) to its end when its client has gone, as in 0.24 (tests/wire,
-    client_disconnect_in_prompt). `max_loaded` models are there at once: a request for another
-    waits, as in Ollama, for those that run. `trained` is the context that /api/show tells.
+    whether a slot is free, `counted` those that only count a text; windows.py says what of a prompt
+    is read. At most `slots` answers run at once, and a prompt is evaluated (`first_seconds`) to its
+    end when its client has gone, as in 0.24 (tests/wire, client_disconnect_in_prompt). `max_loaded`
+    models are there at once: a request for another waits, as in Ollama, for those that run.
+    `trained` is the context that /api/show tells.
     """
 
     respond: Callable[[dict[str, Any]], Script] = lambda _: Script()
@@ -102,11 +106,14 @@ class FakeOllama:
     slots: int = 1000
     max_loaded: int = 1000
     trained: int = 131_072
+    #: A prompt that is too long is cut although `truncate: false` was sent.
+    cuts: bool = False
     #: What /api/ps lists; None: there is no such route.
     loaded: tuple[str, ...] | None = ()
     seen: list[Seen] = field(default_factory=list)
     embedded: list[Seen] = field(default_factory=list)
     probes: list[Seen] = field(default_factory=list)
+    counted: list[Seen] = field(default_factory=list)
     #: Method, path and body of what would change the models.
     managed: list[tuple[str, str, bytes]] = field(default_factory=list)
     _running: list[str] = field(default_factory=list)
@@ -188,8 +195,17 @@ class FakeOllama:
         self, body: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         seen = Seen(body, time.monotonic())
-        (self.probes if is_probe(body) else self.seen).append(seen)
-        script = Script() if is_probe(body) else self.respond(body)
+        counts = is_counting(body["messages"], body.get("options", {}).get("num_predict", 0))
+        kept = self.probes if is_probe(body) else self.counted if counts else self.seen
+        kept.append(seen)
+        script = self.respond(body) if kept is self.seen else Script(("A",), done_reason="length")
+        if script.status == 200:
+            read = tokens_read(body, script.prompt_tokens, self.version, cuts=self.cuts)
+            script = (
+                Script(status=400, error=read)
+                if isinstance(read, str)
+                else replace(script, prompt_tokens=read)
+            )
         return await self._watched(seen, reader, self._play(script, body, writer))
 
     async def _manage(self, method: str, path: str, body: bytes, writer: Any) -> bool:

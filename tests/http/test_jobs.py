@@ -15,6 +15,7 @@ from local_llm_service.producers.http.job_news import FIRST_PAUSE_SECONDS
 from local_llm_service.producers.http.jobs import submitting
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import BrokerUnreachable, ContextOverflow
+from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
 from tests.http.conftest import HttpSite, break_off, tell_tenants_by_header
 
@@ -143,6 +144,27 @@ def test_what_is_no_idempotency_key_is_refused(http: HttpSite) -> None:
         headers = {"Idempotency-Key": key.encode("latin-1")}
         reply = http.post("/v1/jobs", json=HELLO, headers=headers)  # type: ignore[arg-type]
         assert (reply.status_code, reply.json()["error"]["param"]) == (400, "Idempotency-Key")
+
+
+def test_events_tell_the_progress_of_a_job_of_several_steps(
+    http: HttpSite, local_llm: LocalLLM
+) -> None:
+    """Also that of one that was noted before the reader came. The resource says the same."""
+    steps: dict[str, Any] = {"done": 3, "total": 12, "phase": "reading"}
+    store = process_store()
+    with local_llm.held():
+        task_id = submitted(http)
+        local_llm.wait_until_asked()
+        store.scripts.client.hset(store.keys.job(task_id), mapping={**steps})
+        assert http.get(f"/v1/jobs/{task_id}").json()["progress"] == steps
+        events = events_of(http, task_id)
+        assert next(events) == ("status", "", {"status": "running"})
+        assert next(events) == ("progress", "", steps)
+        store.scripts.client.hset(store.keys.job(task_id), "done", "4")
+        assert next(events) == ("progress", "", {**steps, "done": 4})
+    assert [name for name, _, _ in events][-1] == "done"
+    ended = http.get(f"/v1/jobs/{task_id}").json()
+    assert ended["progress"] == {"done": 12, "total": 12, "phase": "succeeded"}
 
 
 def test_events_tell_the_state_the_text_and_the_answer(http: HttpSite, local_llm: LocalLLM) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from local_llm_service import tasks
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.pages.assets import _files
+from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.testing import LocalLLM
 from local_llm_service.worker.errors import ModelFailed
+from local_llm_service.worker.prompt import Prompt
 from tests.conftest import wait_until
 from tests.http.conftest import HttpSite
 
@@ -53,6 +57,25 @@ def test_jobs_run_and_wait(http: HttpSite, local_llm: LocalLLM) -> None:
     assert job["seconds"] >= 0
     assert (seen["running"], [queue["waiting"] for queue in seen["queues"]]) == (2, [1, 0, 0])
     assert STRANGER not in str(seen)
+
+
+def test_a_job_of_several_steps_is_shown_with_them(
+    http: HttpSite, local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its worker says."""
+
+    def work(request: Any, ask: Steps) -> Mapping[str, object]:
+        ask.progress(3, 12, "reading")
+        return {"text": ask(Prompt(({"role": "user", "content": request.prompt},), 9)).text}
+
+    monkeypatch.setattr(tasks.generate, "kind", replace(tasks.generate.kind, work=work))
+    with local_llm.held():
+        job = tasks.generate.delay("Count.")
+        local_llm.wait_until_asked()
+        local_llm._worker.publish()
+        assert look(http)["jobs"][0]["progress"] == {"done": 3, "total": 12, "phase": "reading"}
+        assert http.get(f"/v1/jobs/{job.id}").json()["progress"]["done"] == 3
+        assert (job.state, job.info["total"]) == ("PROGRESS", 12)
 
 
 @pytest.mark.parametrize("cache", [True, False], ids=["others may read it", "nobody reads it"])

@@ -10,13 +10,13 @@ import pytest
 import redis
 
 from local_llm_service import AsyncClient
-from local_llm_service.producers.progress import Progress
 from local_llm_service.tasks.compress import CompressAnswer
 from local_llm_service.tasks.generate import GenerateAnswer
 from local_llm_service.tasks.summarize import SummarizeAnswer
 from local_llm_service.worker.app import app
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.errors import Cancelled, ModelMissing
+from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script

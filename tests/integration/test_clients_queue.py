@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from local_llm_service import AsyncClient, tasks
-from local_llm_service.producers.progress import Progress
 from local_llm_service.worker.errors import Cancelled, InvalidRequest, NotFound, NotReady
 from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.states import JobState
 from tests.integration.faces import Face
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from local_llm_service import tasks
 from local_llm_service.producers import Client, cancel
+from local_llm_service.tasks.steps.protocol import Program, Steps
+from local_llm_service.worker.prompt import Prompt
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.store import process_store
 from tests.schedules.actors import here
@@ -19,9 +22,12 @@ QUESTIONS = (
     ("generate", "prompt b", None),
     ("generate", "prompt a", "tenant"),
     ("summarize", "prompt a", None),
+    ("summarize", "prompt c", None),
 )
 #: Those whose text is to be read while it is written.
-STREAMED = (1, 3)
+STREAMED = (1, 3, 6)
+#: A summary of this one is made in two steps; all other jobs have one.
+STEPWISE = "prompt c"
 #: The ways to ask: a priority ("low" by a client); "alone" is cache=False; "chain" is a job that a
 #: job "next" follows.
 WAYS = ("high", "high", "low", "normal", "alone", "chain")
@@ -44,6 +50,11 @@ class Job:
     noted: bool = False  # a webhook is told of its end
     late: bool = False  # its deadline has passed
     new: bool = False  # the service made up its id in the call
+
+    @property
+    def steps(self) -> int:
+        """How often it asks its model."""
+        return 2 if self.kind == "summarize" and self.prompt == STEPWISE else 1
 
     @property
     def shares(self) -> bool:
@@ -83,6 +94,17 @@ class Job:
         store = process_store()
         noting = store.webhooks.note_webhook(self.id, "job", "host", "http://host/")
         self.noted = store.drive(noting) or self.noted
+
+
+def by_steps(program: Program) -> Program:
+    """The program of a summary that reads STEPWISE in a step before its own."""
+
+    def work(request: Any, ask: Steps) -> Mapping[str, object]:
+        if STEPWISE in request.context:
+            ask(Prompt(({"role": "user", "content": f"Read {STEPWISE}."},), 9))
+        return program(request, ask)
+
+    return work
 
 
 def new_jobs(number: int, what: int, how: int, digest: int) -> list[Job]:

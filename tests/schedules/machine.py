@@ -10,12 +10,14 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from tests.schedules.jobs import QUESTIONS
 from tests.schedules.moves import Moves
 from tests.schedules.rules import Rules
 from tests.schedules.site import Site
 from tests.schedules.worker import CHORES
 
 _FEW = st.integers(0, 5)
+_QUESTION = st.integers(0, len(QUESTIONS) - 1)
 _TWO = st.integers(0, 1)
 _STUMBLES = st.sampled_from(("lose", "crash", "again", "cancel"))
 #: The actor that began last; all of its steps.
@@ -61,12 +63,12 @@ class Schedules(RuleBasedStateMachine):
             raise
 
     @precondition(lambda self: self._moves.can("ask"))
-    @rule(what=_FEW, how=_FEW)
+    @rule(what=_QUESTION, how=_FEW)
     def ask(self, what: int, how: int) -> None:
         self._play("ask", what, how)
 
     @precondition(lambda self: self._moves.can("ask"))
-    @rule(what=_FEW, how=_FEW)
+    @rule(what=_QUESTION, how=_FEW)
     def ask_and_wait(self, what: int, how: int) -> None:
         self._play("ask", what, how)
         self._play("step", _LAST, _TO_THE_END)
@@ -81,7 +83,7 @@ class Schedules(RuleBasedStateMachine):
         self._play("step", _LAST, _TO_THE_END)
 
     @precondition(lambda self: self._moves.can("ask"))
-    @rule(what=_FEW, how=_FEW, steps=_TWO, then=_STUMBLES)
+    @rule(what=_QUESTION, how=_FEW, steps=_TWO, then=_STUMBLES)
     def ask_and_stumble(self, what: int, how: int, steps: int, then: str) -> None:
         """Submit a job, with an accident to the caller or the job midway."""
         self._play("ask", what, how)

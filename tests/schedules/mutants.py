@@ -444,4 +444,37 @@ MUTANTS = (
         "a job that ended meanwhile is never told",
         "ask 4 5, step -1 0, take 0, step -1 0, finish 3 1, note 3",
     ),
+    Mutant(
+        "a job makes room for ever",
+        "note_step",
+        "if tonumber(job.yields or 0) < YIELDS_MOST then",
+        "if true then",
+        "a job of many steps never ends while urgent ones come",
+        (
+            "ask 6 2, step -1 0, take 0, step -1 0, ask 0 4, step -1 0, take 0, step -1 0, ask 0 4,"
+            " step -1 0, finish 0 1, take 0, step -1 0, finish 0 1, take 0, step -1 3, ask 0 4, "
+            "step -1 0, step 0 0, take 0, step -1 0, finish 0 1, take 0, step -1 3, ask 0 4, step "
+            "-1 0, step 0 0"
+        ),
+        rare=True,
+    ),
+    Mutant(
+        "nobody else learns of kept steps",
+        "release",
+        "share_steps(id, job)\n",
+        "",
+        "who goes on with the work pays for all steps again",
+        (
+            "ask 6 0, step -1 0, ask 6 0, step -1 0, take 0, step -1 0, finish 0 1, drain 0, "
+            "step -1 0"
+        ),
+    ),
+    Mutant(
+        "own steps outlive their job",
+        "shared/ending",
+        "  drop_own_steps(id)\n",
+        "",
+        "the words of a call with cache=False stay for a day",
+        "ask 6 4",
+    ),
 )

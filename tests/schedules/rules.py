@@ -40,6 +40,7 @@ _FADES = (
         KEYS.dead_letter_bytes,
         KEYS.text,
         KEYS.text_wanted,
+        *(KEYS.step, KEYS.step_index, KEYS.step_bytes),
     ),
     *(KEYS.webhooks_due, KEYS.webhook_event),
     *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.served, KEYS.presence, KEYS.last_take),
@@ -69,6 +70,8 @@ class Rules:
         self._no_engine_fails_a_job_twice()
         self._suspects_run_alone()
         self._only_a_run_under_way_writes()
+        self._makes_room_and_comes_next()
+        self._next_run_knows_of_steps()
         for one in self._site.running:
             if one.key is not None:
                 self._runs_for_a_caller(one)
@@ -118,8 +121,32 @@ class Rules:
             if text == before.texts.get(place):
                 continue
             leads = before.groups.get(place, ["", before.records.get(place, {}).get("token", "")])
-            run = sha1(leads[1].encode()).hexdigest()[: NUMBERS["RUN_CHARACTERS"]]
+            # The last two characters number the texts of a run.
+            run = sha1(leads[1].encode()).hexdigest()[: NUMBERS["RUN_CHARACTERS"] - 2]
             assert text[1:].startswith(run), f"a run that is over wrote {text} for {place}"
+
+    def _makes_room_and_comes_next(self) -> None:
+        """A job that yields is in its queue then, has lost no try, and does so twice at most."""
+        seen, before = self._site.seen, self._site.before
+        for task_id, record in seen.records.items():
+            was = before.records.get(task_id, {})
+            if record.get("yields") in (None, was.get("yields")) or "caller_left" in was:
+                continue
+            assert int(record["yields"]) <= NUMBERS["YIELDS_MOST"], f"{task_id} makes room for ever"
+            assert record.get("attempts") == was.get("attempts"), f"{task_id} has lost a try"
+            assert seen.places.get(task_id) == ["queue"], f"{task_id} is in {seen.places}"
+
+    def _next_run_knows_of_steps(self) -> None:
+        """All who wait for the work know that steps of it are kept, once its run has ended."""
+        seen, before = self._site.seen, self._site.before
+        for fingerprint, (leader, token) in before.groups.items():
+            was, record = before.records.get(leader, {}), seen.records.get(leader, {})
+            runs = record.get("token") == token or "settled" in record
+            if "kept_steps" not in was or was.get("token") != token or runs:
+                continue
+            for task_id in before.waiters.get(fingerprint, []):
+                knows = "kept_steps" in seen.records[task_id] or "settled" in seen.records[task_id]
+                assert knows, f"{task_id} does not know of the steps of {leader}"
 
     def _followers_have_a_leader(self) -> None:
         """A follower waits for a leader that a worker holds."""
@@ -236,6 +263,7 @@ class Rules:
                 self._answer_is_right(job, json.loads(self._first[job.id]))
         self._answers_are_announced_once()
         self._texts_are_those_of_the_answers()
+        self._own_steps_go_with_the_result()
         let_deadlines_pass(site)
         self._webhooks_are_told_once()
         self._nothing_is_left()
@@ -261,7 +289,8 @@ class Rules:
         made = self._site.made[number_of(answer)]
         assert answer["task_id"] == job.id
         assert answer["kind"] == job.kind
-        assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (7, 3)
+        usage = (7 * job.steps, 3 * job.steps)
+        assert tuple(answer["usage"].values()) == usage, f"{job} used {answer['usage']}"
         by = self._site.jobs[made.job]
         assert job.is_like(by), f"{job} got an answer of {by}"
         assert made.digest >= job.oldest_digest, f"{job} got an answer of an older model: {made}"
@@ -325,6 +354,11 @@ class Rules:
                 if text.startswith(f"c{record['run']}"):
                     answer = json.loads(self._first[task_id])["result"]
                     assert text[1 + len(record["run"]) :] == text_of(answer), f"{task_id}: {text}"
+
+    def _own_steps_go_with_the_result(self) -> None:
+        for task_id in self._first:
+            left = list(self._site.glass.client.scan_iter(f"{KEYS.step}{task_id}.*"))
+            assert not left, f"{left} of {task_id}, which has its result"
 
     def _webhooks_are_told_once(self) -> None:
         """Of the end of each job that one was noted for, whichever script ended it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from queue import Empty
 from types import SimpleNamespace
@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from kombu.transport.virtual import Message
 
+from local_llm_service import tasks
 from local_llm_service.tasks import admission, submit
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext import transport
@@ -28,8 +29,10 @@ from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store import keys, store
 from local_llm_service.worker.store.store import process_store
+from tests.doubles.pieces import working_by
 from tests.schedules.actors import here
 from tests.schedules.engine import Engine
+from tests.schedules.jobs import by_steps
 
 #: The chores of a worker's heartbeat, done one at a time, and what its thread for afterwork does.
 CHORES = (
@@ -187,10 +190,8 @@ def many_workers(settings: Settings) -> Iterator[None]:
         mock.patch.object(store.Store, "in_a_hurry", lambda self, _: self.scripts),
         mock.patch.object(type(app.backend), "on_task_call", _listen_not),
     ]
-    for patch in patches:
-        patch.start()
-    try:
-        yield
-    finally:
+    with ExitStack() as exits:
         for patch in patches:
-            patch.stop()
+            exits.enter_context(patch)
+        exits.enter_context(working_by(by_steps(tasks.summarize.kind.work)))
+        yield

@@ -105,6 +105,10 @@ SCHEMA = st.fixed_dictionaries(
         "default": st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9),
     },
 )
+#: What `strict` takes.
+ENFORCED = SCHEMA.map(
+    lambda schema: {w: schema[w] for w in schema if w not in ("required", "minProperties")}
+)
 FUNCTION = st.fixed_dictionaries(
     {"parameters": SCHEMA}, optional={"name": TEXT, "description": st.text(max_size=9)}
 )
@@ -215,7 +219,11 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
         "user_message": (TEXT, altered_text),
         "function_schema": (FUNCTION, altered_function),
     },
-    "structured_output": {"prompt": (TEXT, altered_text), "schema": (SCHEMA, altered_schema)},
+    "structured_output": {
+        "prompt": (TEXT, altered_text),
+        "schema": (ENFORCED, altered_schema),
+        "strict": among(st.booleans()),
+    },
     # Not every choice goes with every other: each change starts from what goes with all.
     "chat": {
         "messages": (CONVERSATION, altered_chat),

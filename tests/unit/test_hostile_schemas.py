@@ -14,7 +14,7 @@ import pytest
 
 from local_llm_service.tasks import json_schema, schema_verdict, schema_work
 from local_llm_service.tasks.bounded import bounded_by, run_bounded
-from local_llm_service.tasks.json_schema import read_instance
+from local_llm_service.tasks.json_answers.reading import read_instance
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.tasks.schema_graph import SchemaGraph
 from local_llm_service.tasks.structured_output import StructuredRequest

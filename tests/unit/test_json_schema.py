@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local_llm_service.tasks.json_schema import read_instance
+from local_llm_service.tasks.json_answers.reading import read_instance
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.tasks.schema_verdict import NEWEST, validator
 from local_llm_service.tasks.structured_output import StructuredRequest

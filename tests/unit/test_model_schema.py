@@ -29,7 +29,7 @@ from typing_extensions import TypedDict
 
 from local_llm_service import tasks
 from local_llm_service.producers.model_schema import ModelSchema, is_class
-from local_llm_service.tasks.json_schema import read_instance
+from local_llm_service.tasks.json_answers.reading import read_instance
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.worker.errors import InvalidOutput, InvalidRequest
 from local_llm_service.worker.prompt import Completion

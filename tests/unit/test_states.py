@@ -37,6 +37,11 @@ FOUND = {
     "failed_by": "w1 w2",
     "given_up": "1",
     "stream": "1",
+    "done": "3",
+    "total": "12",
+    "phase": "reading",
+    "kept_steps": "3",
+    "yields": "1",
     "run": "0123456789ab",
     "webhook": "job hooks.example https://hooks.example/x",
     "error": "timeout",
@@ -57,6 +62,8 @@ def test_a_record_is_read_with_its_types() -> None:
     assert record.given_up is record.stream is True
     assert (record.model, record.failed_by) == ("big:7b", "w1 w2")
     assert (record.token, record.settled, record.error) == ("17", "17", "timeout")
+    assert (record.done, record.total, record.phase) == (3, 12, "reading")
+    assert (record.kept_steps, record.yields) == (3, 1)
     assert record.run == "0123456789ab"
     assert record.webhook == "job hooks.example https://hooks.example/x"
 

@@ -12,11 +12,8 @@ import ollama
 import pytest
 
 from local_llm_service.worker.engine.ollama.client import ChatRecord
-from local_llm_service.worker.engine.ollama.stream import (
-    MAX_WHITE_SPACE_RUN_CHARS,
-    TokenTimeouts,
-    read_completion,
-)
+from local_llm_service.worker.engine.ollama.json_watch import MAX_WHITE_SPACE_RUN_CHARS
+from local_llm_service.worker.engine.ollama.stream import TokenTimeouts, read_completion
 from local_llm_service.worker.errors import (
     ContextOverflow,
     EngineTimeout,
@@ -27,6 +24,8 @@ from local_llm_service.worker.prompt import Completion, JsonSchema, Prompt
 
 WIRE = Path(__file__).parents[1] / "wire"
 AMPLE = TokenTimeouts(first_seconds=10, next_seconds=10)
+#: The window of the recordings that fill one.
+WINDOW = 128
 TINY_SECONDS = 0.01
 
 Source = Callable[[], AsyncGenerator[ChatRecord]]
@@ -111,7 +110,9 @@ def read(
 
     async def read_and_look() -> Completion:
         try:
-            return await read_completion(stream(), asked or prompt(), timeouts, stream.heard.append)
+            return await read_completion(
+                stream(), asked or prompt(), timeouts, stream.heard.append, WINDOW
+            )
         finally:
             # Checked here, because the end of the loop would close a stream that the reader forgot.
             assert stream.closed
@@ -303,7 +304,7 @@ def test_cancelling_the_reader_closes_the_stream() -> None:
 
     async def cancel_midway() -> None:
         reader = asyncio.ensure_future(
-            read_completion(stream(), prompt(), AMPLE, stream.heard.append)
+            read_completion(stream(), prompt(), AMPLE, stream.heard.append, WINDOW)
         )
         await waiting.wait()
         assert stream.heard == ["x"]  # while the answer is still under way
@@ -352,5 +353,5 @@ def test_a_recorded_answer_of_024_is_read_whole(name: str) -> None:
 def test_a_window_that_fills_up_in_024_is_an_overflow() -> None:
     """`shift: false` ends with "length" before the budget, one token past the window."""
     lines = records_of(recording("0.24/ctx_generation_overruns_shift_false"))
-    with pytest.raises(ContextOverflow, match="129 tokens"):
+    with pytest.raises(ContextOverflow, match="129 tokens, room for 128"):
         read(Stream(lines), prompt(400))

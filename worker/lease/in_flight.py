@@ -14,12 +14,18 @@ from typing import Any
 
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.store.outcomes import Delivery, Work
+from local_llm_service.worker.store.progress import Progress
 
 
 class Interrupted(ServiceError):
     """The work stops without a result, and the message goes back for this or another worker."""
 
     code = "interrupted"
+
+
+class Yielded(Interrupted):
+    """The job makes room for a more urgent one, between two of its steps, and comes next in its
+    queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,8 @@ class InFlightDelivery:
         self.kind = self.model = ""
         #: The text that the engine has written so far, as a count.
         self.writing = Writing()
+        #: How far its kind says that the job is; None while it has said nothing.
+        self.progress: Progress | None = None
         #: Seconds that somebody still waits when the job's own time is over. May ask Redis.
         self.wanted_seconds: Callable[[], float] = lambda: 0.0
         self._taken_at = time.monotonic()

@@ -25,6 +25,15 @@ TEXT_SECONDS: Final = 600
 #: The longest text that is kept, in UTF-8. Of a longer one its readers get the rest at its end.
 TEXT_BYTES_MOST: Final = 1_048_576
 
+#: How long the completion of one step of a job is kept: a job that makes room for others may wait
+#: for a night.
+STEP_SECONDS: Final = 86_400
+#: A job makes room for more urgent ones so often, and no more.
+YIELDS_MOST: Final = 2
+
+#: How long it is remembered how many tokens a model makes of characters, after it answered last.
+TOKEN_RATES_SECONDS: Final = 30 * 86_400
+
 #: How long an event for a webhook is kept after it was due last, or after it was given up. Longer
 #: than any pause between two tries.
 WEBHOOK_SECONDS: Final = 3 * 86_400
@@ -41,7 +50,8 @@ WEBHOOKS_GIVEN_UP_MOST: Final = 1000
 #: than any deadline), and what Redis needs for a cache entry, and for a job, beside its own bytes
 #: (MEMORY USAGE of keys, values and indexes); how many waiters one script answers; how long a text
 #: lives, and how long the name of a run is; the bounds of webhooks, and at how many of them
-#: one look is; how long the jobs of an API key outlive the last one (longer than any deadline).
+#: one look is; how long the jobs of an API key outlive the last one (longer than any deadline); how
+#: often a job makes room for more urgent ones.
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_BYTES": 65_536,
@@ -64,4 +74,5 @@ NUMBERS: Final = {
     "WEBHOOKS_GIVEN_UP_MOST": WEBHOOKS_GIVEN_UP_MOST,
     "WEBHOOKS_LOOK": 200,
     "API_JOBS_SECONDS": 366 * 86_400,
+    "YIELDS_MOST": YIELDS_MOST,
 }

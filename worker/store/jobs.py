@@ -170,14 +170,15 @@ class Jobs(Upkeep):
         delay_seconds: float = 0.0,
         attempts: int = 0,
         engine_died: EngineDeath = "",
+        yields: bool = False,
     ) -> bool:
         """Put a held message and its followers back to the head of their queues.
 
         They go at once or after a delay. `attempts`: tries so far, if this was one. `engine_died`:
-        the engine died while the job ran, beside others or alone; they become suspects. False when
-        no worker holds the message under `token`.
+        the engine died while the job ran, beside others or alone; they become suspects. `yields`:
+        it makes room for a more urgent job. False when no worker holds the message under `token`.
         """
-        args = [task_id, token, int(delay_seconds * 1000), attempts, engine_died]
+        args = [task_id, token, int(delay_seconds * 1000), attempts, engine_died, int(yields)]
         return bool(self._scripts.run("release", args))
 
     def pass_on(

@@ -209,6 +209,19 @@ class Keys:
     vector_index = _Name("vector_index")
     vector_bytes = _Name("vector_bytes")
 
+    # --- Steps of jobs that have several, bounded like the result cache and apart from it ---
+    #: String: fingerprint and completion (JSON) of one step, by fingerprint of a step that jobs
+    #: share, else by task id, ".", number. Lives STEP_SECONDS, the second no longer than its job.
+    step = _Name("step:")
+    #: As cache_index and cache_bytes.
+    step_index = _Name("step_index")
+    step_bytes = _Name("step_bytes")
+
+    # --- What answers have taught of models ---
+    #: Hash "class:bytes", "class:millitokens" → sums over texts, by digest of a model, see
+    #: tokens/characters.py. Lives TOKEN_RATES_SECONDS after the last answer that taught.
+    token_rates = _Name("token_rates:")
+
     # --- Batches of HTTP. Each lives as long as the youngest batch that it tells of. ---
     #: Hash definition, progress, cancelling_at, token, claimed_by, nonce, by batch id: see
     #: batches.py. Lives KEPT_SECONDS after its last change.

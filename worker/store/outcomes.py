@@ -76,12 +76,14 @@ class Delivery:
     model: str = ""
     #: No worker could run it for MODEL_WAIT_SECONDS, or by its deadline.
     given_up: bool = False
+    #: Steps of an earlier run, its own or its leader's, that may be kept.
+    kept_steps: int = 0
 
     @classmethod
     def of(cls, found: Sequence[Any]) -> Self:
         """Read what take.lua returns."""
         queue, message, task_id, tag, token, queued_ms, remaining_ms, *counts = found
-        attempts, crashes, cancelled, engine_deaths, model, given_up = counts
+        attempts, crashes, cancelled, engine_deaths, model, given_up, kept_steps = counts
         return cls(
             queue=queue,
             message=message,
@@ -96,6 +98,7 @@ class Delivery:
             engine_deaths=engine_deaths,
             model=model,
             given_up=bool(given_up),
+            kept_steps=kept_steps,
         )
 
     @property

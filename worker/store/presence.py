@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.store import bounds, keys
 from local_llm_service.worker.store.calls import Calls, Command
+from local_llm_service.worker.store.progress import Progress
 
 if TYPE_CHECKING:
     from local_llm_service.worker.store.store import Store
@@ -32,7 +33,8 @@ class RunningJob(BaseModel):
 
     `seconds` since the worker took it. `tokens`: the pieces of text that its engine has sent so
     far, one for each token where that is Ollama; `tokens_per_second` since the first of them, None
-    before the second. `kind` and `model` are empty until the engine is asked.
+    before the second. `kind` and `model` are empty until the engine is asked. `progress` is None of
+    a job that is one step.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -44,6 +46,7 @@ class RunningJob(BaseModel):
     seconds: float
     tokens: int
     tokens_per_second: float | None
+    progress: Progress | None = None
 
 
 class Presence(BaseModel):

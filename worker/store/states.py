@@ -147,6 +147,16 @@ class JobRecord:
     given_up: bool = False
     #: Its text is to be read while it is written. Written by submit.
     stream: bool = False
+    #: How far it is, as its kind says: parts done, parts in all (0: nobody knows), and what is
+    #: being done, in one word. Written by note_step, removed by replay.
+    done: int = 0
+    total: int = 0
+    phase: str = ""
+    #: Steps of it that were done in one run, which a later one looks for. Written by note_step; all
+    #: waiters of a group share it.
+    kept_steps: int = 0
+    #: How often it made room for a more urgent job. Written by release, removed by replay.
+    yields: int = 0
     #: The run whose text led to its result, where a text was written. Written by settle and what it
     #: fans out, removed by replay.
     run: str | None = None
@@ -171,6 +181,11 @@ class JobRecord:
         return cls(**{name: value for name, value in read.items() if name in known})
 
 
+def _shown_count(text: str) -> int:
+    """A count that is there to be shown; 0 for what another version notes in its place."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+
+
 _READERS: Mapping[str, Any] = {
     "state": JobState,
     **dict.fromkeys(
@@ -181,7 +196,8 @@ _READERS: Mapping[str, Any] = {
         bool,
     ),
     **dict.fromkeys(("submitted_ms", "deadline_ms", "starts", "attempts", "crashes"), int),
-    "engine_deaths": int,
+    **dict.fromkeys(("engine_deaths", "kept_steps", "yields"), int),
+    **dict.fromkeys(("done", "total"), _shown_count),
 }
 
 

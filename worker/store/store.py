@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from local_llm_service.worker.store.dead_letters import DeadLetters
     from local_llm_service.worker.store.endings import Endings
     from local_llm_service.worker.store.single_flight import SingleFlight
+    from local_llm_service.worker.store.steps import StepStore
     from local_llm_service.worker.store.texts import Texts
+    from local_llm_service.worker.store.token_rates import TokenRatesStore
     from local_llm_service.worker.store.vectors import Vectors
     from local_llm_service.worker.store.webhooks import Webhooks
 
@@ -91,6 +93,20 @@ class Store:
         from local_llm_service.worker.store.vectors import Vectors
 
         return Vectors(self.scripts, self._cache)
+
+    @cached_property
+    def steps(self) -> StepStore:
+        """The steps of jobs that have several, for workers."""
+        from local_llm_service.worker.store.steps import StepStore
+
+        return StepStore(self.scripts, self._cache)
+
+    @cached_property
+    def token_rates(self) -> TokenRatesStore:
+        """What answers have taught of models' tokens, for workers."""
+        from local_llm_service.worker.store.token_rates import TokenRatesStore
+
+        return TokenRatesStore(self.scripts)
 
     @cached_property
     def batches(self) -> Batches:

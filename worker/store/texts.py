@@ -30,6 +30,7 @@ class TextAddition:
     """What comes after the first `at_bytes` (UTF-8), which are `at_characters`, of a run's text.
 
     `fingerprint` is that of the group that the job leads, or empty. `is_complete`: nothing follows.
+    `number` counts the texts of the run: who reads begins anew with each.
     """
 
     task_id: str
@@ -39,12 +40,13 @@ class TextAddition:
     at_characters: int
     text: bytes = field(repr=False)
     is_complete: bool
+    number: int = 0
 
     @property
     def args(self) -> list[Any]:
         """The arguments of write_text.lua."""
         place = [self.task_id, self.token, self.fingerprint, self.at_bytes, self.at_characters]
-        return [*place, self.text, int(self.is_complete)]
+        return [*place, self.text, int(self.is_complete), self.number]
 
 
 @dataclass(frozen=True, slots=True)

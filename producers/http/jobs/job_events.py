@@ -7,19 +7,20 @@ says that there is nothing more: a browser, which would connect again for ever, 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import asdict
 from typing import Any
 
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import sse
-from local_llm_service.producers.http.job_news import with_states
+from local_llm_service.producers.http.job_news import News, with_news
 from local_llm_service.producers.http.job_stream import error_of, followed
 from local_llm_service.producers.http.jobs.job_resource import JobError
 from local_llm_service.producers.http.problems import problem_of
 from local_llm_service.producers.http.replies import one_line
-from local_llm_service.producers.stream_event import StreamEvent
 from local_llm_service.producers.text_reader import TextReader
 from local_llm_service.worker.errors import ServiceError, ShuttingDown
+from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.states import JobState
 
 _END = ".end"
@@ -42,18 +43,22 @@ async def job_events(
     call: Call, job: AsyncJob[Any], after: str | None, state: JobState
 ) -> AsyncGenerator[bytes, None]:
     """The events of a job in this state."""
-    news = with_states(job, followed(call, job, after), state)
+    news = with_news(call, job, followed(call, job, after), state)
     try:
         yield _event("status", {"status": state})
         async for one in news:
-            yield _event("status", {"status": one}) if isinstance(one, str) else _told(call, one)
+            yield _told(call, one)
     except ServiceError as error:
         yield _event("error", problem_of(error, call.request_id).body)
     finally:
         await news.aclose()
 
 
-def _told(call: Call, event: StreamEvent[Any]) -> bytes:
+def _told(call: Call, event: News) -> bytes:
+    if isinstance(event, JobState):
+        return _event("status", {"status": event})
+    if isinstance(event, Progress):
+        return _event("progress", asdict(event))
     if event.type == "text":
         return _event("text", {"text": event.text}, event.offset)
     if event.type == "restart":

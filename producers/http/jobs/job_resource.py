@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -19,6 +20,7 @@ from local_llm_service.worker.errors import (
 )
 from local_llm_service.worker.store.calls import Calls, Command
 from local_llm_service.worker.store.keys import Keys
+from local_llm_service.worker.store.progress import NOTHING, Progress, noted_of
 from local_llm_service.worker.store.states import ENDED, JobRecord, JobState
 
 
@@ -36,7 +38,9 @@ class JobError(BaseModel):
 
 
 class JobProgress(BaseModel):
-    """How far a job is: `done` of `total` steps, and in a word what it does."""
+    """How far a job is: `done` of `total` steps, and in a word what it does, or its state."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     done: int
     total: int
@@ -72,10 +76,9 @@ class JobResource(BaseModel):
 
 async def resource_of(call: Call, job: AsyncJob[Any]) -> JobResource:
     """A job as it is now. Raises NotFound and BrokerUnreachable."""
-    record = JobRecord()
+    record, noted = JobRecord(), NOTHING
     if not has_answer(job):  # of a job that the cache has answered there is none
-        found = await call.service.drive(_record(call.service.store.keys, job.id))
-        record = found or record
+        record, noted = await call.service.drive(_record(call.service.store.keys, job.id))
     answer, error = None, None
     try:
         answer = await plain_answer(call, job, 0)
@@ -93,7 +96,7 @@ async def resource_of(call: Call, job: AsyncJob[Any]) -> JobResource:
         kind=record_kind or None,
         status=state,
         queue=record.queue or None,
-        progress=JobProgress(done=int(state is JobState.SUCCEEDED), total=1, phase=str(state)),
+        progress=JobProgress.model_validate(Progress.of(state, noted)),
         submitted_at=_time(record.submitted_ms),
         deadline_at=_time(record.deadline_ms),
         answer=answer,
@@ -101,8 +104,10 @@ async def resource_of(call: Call, job: AsyncJob[Any]) -> JobResource:
     )
 
 
-def _record(keys: Keys, task_id: str) -> Calls[JobRecord | None]:
-    return JobRecord.of((yield Command(("HGETALL", keys.job(task_id)))))
+def _record(keys: Keys, task_id: str) -> Calls[tuple[JobRecord, Mapping[str, str | None]]]:
+    """The record, empty where there is none, and the one that notes how far the job is."""
+    found = yield Command(("HGETALL", keys.job(task_id)))
+    return JobRecord.of(found) or JobRecord(), (yield from noted_of(keys, found))
 
 
 def _time(milliseconds: int | None) -> str | None:

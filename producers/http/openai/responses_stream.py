@@ -8,7 +8,7 @@ from typing import Any
 from local_llm_service.producers.async_client import AsyncJob
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.event_stream import unbroken
-from local_llm_service.producers.http.job_news import with_states
+from local_llm_service.producers.http.job_news import News, with_news
 from local_llm_service.producers.http.job_stream import attended_stream, error_of, followed
 from local_llm_service.producers.http.openai.responses_events import (
     TEXTS_MOST,
@@ -26,6 +26,7 @@ from local_llm_service.worker.errors import (
     ShuttingDown,
     StreamBroken,
 )
+from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.responses import number_text, told_run
 from local_llm_service.worker.store.states import ENDED, JobState
 
@@ -113,7 +114,7 @@ def _attended(
     state: JobState,
 ) -> AsyncGenerator[bytes, None]:
     """The stream. Outside the background a job is there for those who read it."""
-    news = with_states(job, events, state)
+    news = with_news(call, job, events, state)
     pieces = _pieces(call, job, news, told, writer, state)
     if told.facts.echo["background"] or state in ENDED:
         return pieces
@@ -123,7 +124,7 @@ def _attended(
 async def _pieces(
     call: Call,
     job: AsyncJob[Any],
-    news: AsyncGenerator[StreamEvent[Any] | JobState, None],
+    news: AsyncGenerator[News, None],
     told: Told,
     writer: ResponseEvents,
     state: JobState,
@@ -147,12 +148,14 @@ async def _pieces(
 async def _said(
     call: Call,
     job: AsyncJob[Any],
-    one: StreamEvent[Any] | JobState,
+    one: News,
     told: Told,
     writer: ResponseEvents,
 ) -> Iterator[bytes]:
     if isinstance(one, JobState):
         return writer.run() if status_of(one) == "in_progress" else iter(())
+    if isinstance(one, Progress):  # OpenAI's clients take an event of ours for one of theirs
+        return iter(())
     if one.type == "restart":
         await told.restart(one)
         return iter(())

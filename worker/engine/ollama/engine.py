@@ -260,7 +260,7 @@ class OllamaEngine:
         chat = partial(self._client.stream_chat, model, num_ctx=num_ctx)
         stream = noting(await chat(prompt, format=constraint), begun.set)
         try:
-            return await read_completion(stream, prompt, self._timeouts, feed.send)
+            return await read_completion(stream, prompt, self._timeouts, feed.send, num_ctx)
         except (asyncio.CancelledError, EngineTimeout):
             if not begun.is_set():
                 self._abandoned.probe(self._wait_for_slot(chat(PROBE), self._turns.hold(model)))

@@ -91,7 +91,7 @@ _RESPONSES: tuple[tuple[int, str, type[ServiceError], str], ...] = (
     (400, r"exceed_context_size_error|longer than the context|exceeds the available context|"
           r"input length exceeds the context length|entire prompt removed by truncation|"
           r"^input exceeds maximum context length",
-     errors.ContextOverflow, "the prompt does not fit the context window"),
+     errors.ContextOverflow, errors.ContextOverflow.REFUSED),
     (400, r"does not support|^json: cannot unmarshal|^missing request body|^unexpected EOF|"
           r"^invalid character|^time: invalid duration|^model is required|^top_logprobs must|"
           r"^this model only supports one image|^invalid input type",
@@ -157,7 +157,7 @@ def _response(error: ollama.ResponseError, *, host: str, model: str) -> ServiceE
         if status == error.status_code and re.search(pattern, said):
             message = text.format(host=host, model=model, status=error.status_code)
             if ours is errors.ContextOverflow:
-                message += _sizes(said)
+                return _overflow(message, said)
             if ours is errors.ModelMissing:
                 return ours(message, f"Run `ollama pull {model}` on the worker's host.")
             if "does not support" in pattern and ours is errors.InvalidRequest:
@@ -169,13 +169,14 @@ def _response(error: ollama.ResponseError, *, host: str, model: str) -> ServiceE
     return errors.ModelFailed(_ANSWERED.format(status=error.status_code, model=model))
 
 
-def _sizes(text: str) -> str:
-    """Read the sizes of an overflow: `: 1219 tokens, room for 256`; empty where Ollama gives none.
+def _overflow(message: str, said: str) -> errors.ContextOverflow:
+    """The overflow with its sizes, where Ollama gives them: in JSON nested in the error string.
 
-    They are in JSON that is nested in the error string.
+    0.24 gives none.
     """
     try:
-        inner: Any = json.loads(text)["error"]
-        return f": {int(inner['n_prompt_tokens'])} tokens, room for {int(inner['n_ctx'])}"
-    except (ValueError, KeyError, TypeError):
-        return ""
+        inner: Any = json.loads(said)["error"]
+        tokens, room = int(inner["n_prompt_tokens"]), int(inner["n_ctx"])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return errors.ContextOverflow(message)
+    return errors.ContextOverflow.of(message, tokens, room)

@@ -15,10 +15,10 @@ from local_llm_service.worker.engine.ollama.grammar_pattern import unfit
 from local_llm_service.worker.engine.ollama.schema_references import References
 from local_llm_service.worker.prompt import JsonSchema
 
-_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
+TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 #: Keywords that make a grammar without a `type`.
 _FORMS = ("$ref", "oneOf", "anyOf", "const", "enum", "properties", "allOf", "items", "prefixItems")
-_FORMATS = ("date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3", "uuid4", "uuid5")
+FORMATS = ("date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3", "uuid4", "uuid5")
 #: What grammars have in every case, bytes.
 _BASE_BYTES = 2000
 _LARGEST_GRAMMAR_BYTES = 1_000_000
@@ -34,22 +34,38 @@ def constraints(schema: JsonSchema, version: str | None) -> list[dict[str, objec
     strict = schema if isinstance(schema, dict) else {}
     found = [loosened(strict, grammar_limits(version)), loosened(strict, grammar_limits(None))]
     kind = strict.get("type", "object")
-    if kind in _TYPES:
+    if kind in TYPES:
         found.append({"type": kind})
     return [one for place, one in enumerate(found) if one not in found[:place]]
 
 
 def loosened(schema: dict[str, object], limits: GrammarLimits) -> dict[str, object]:
     """The schema without what is on the list; the schema itself if nothing is."""
-    loose = _Loosening(schema, limits).result()
-    if _is_too_large(loose, limits):
-        kind = schema.get("type")
-        loose = {"type": kind if kind in _TYPES else list(_TYPES)}
+    loose = _result(_Loosening(schema, limits), schema, limits)
     return schema if loose == schema else loose
 
 
+def loosened_parts(schema: dict[str, object], limits: GrammarLimits) -> dict[int, dict[str, Any]]:
+    """What becomes of each subschema, by its `id()`; of those alone that are sent."""
+    loosening = _Loosening(schema, limits)
+    loose = _result(loosening, schema, limits)
+    if loose.keys() == {"type"}:
+        return {id(schema): loose}
+    return {**loosening.made, id(schema): loose}
+
+
+def _result(
+    loosening: _Loosening, schema: dict[str, object], limits: GrammarLimits
+) -> dict[str, object]:
+    loose = loosening.result()
+    if _is_too_large(loose, limits):
+        kind = schema.get("type")
+        loose = {"type": kind if kind in TYPES else list(TYPES)}
+    return loose
+
+
 def _any_value() -> dict[str, object]:
-    return {"type": list(_TYPES)}
+    return {"type": list(TYPES)}
 
 
 class _Loosening:
@@ -58,6 +74,8 @@ class _Loosening:
     def __init__(self, root: dict[str, object], limits: GrammarLimits) -> None:
         self._root, self._limits = root, limits
         self._references = References(root)
+        #: What each subschema of the caller's became, by its `id()`.
+        self.made: dict[int, dict[str, Any]] = {}
 
     def result(self) -> dict[str, object]:
         loose = self._object(self._root) if self._root else {}
@@ -72,6 +90,10 @@ class _Loosening:
         return self._object(schema) if isinstance(schema, dict) else schema
 
     def _object(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        loose = self.made[id(schema)] = self._loose(schema)
+        return loose
+
+    def _loose(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         if "$ref" in schema:
             good = self._references.is_good(schema)
             kept = {"$ref": schema["$ref"]} if good else _any_value()
@@ -106,7 +128,7 @@ class _Loosening:
         if name == "additionalProperties" and isinstance(value, dict):
             return self._part(value)
         if name == "type":
-            kinds = [kind for kind in value if kind in _TYPES] if isinstance(value, list) else None
+            kinds = [kind for kind in value if kind in TYPES] if isinstance(value, list) else None
             return kinds or None if kinds is not None else value
         # The converter follows references wherever they stand, even where it reads nothing else.
         return None if _mentions_reference(value) else value
@@ -150,11 +172,11 @@ class _Loosening:
 def _has_form(loose: Mapping[str, Any]) -> bool:
     """Whether the converter finds a grammar in this schema."""
     kind = loose.get("type")
-    if isinstance(kind, list) or kind in _TYPES:
+    if isinstance(kind, list) or kind in TYPES:
         return True
     if "type" in loose:
         return False
-    if any(word in loose for word in (*_FORMS, "pattern")) or loose.get("format") in _FORMATS:
+    if any(word in loose for word in (*_FORMS, "pattern")) or loose.get("format") in FORMATS:
         return True
     return loose.get("additionalProperties", True) is not True
 

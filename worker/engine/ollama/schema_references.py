@@ -18,7 +18,7 @@ class References:
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
-        self._schemas = {id(schema) for schema in _schemas(root)}
+        self._schemas = {id(schema) for schema in schemas(root)}
         self._circles = self._find_circles()
 
     def is_good(self, schema: Mapping[str, Any]) -> bool:
@@ -48,7 +48,7 @@ class References:
         """
         circles: set[int] = set()
         done: set[int] = set()
-        for start in _schemas(self._root):
+        for start in schemas(self._root):
             way: list[tuple[Mapping[str, Any], Iterator[Any]]] = []
             on_way: set[int] = set()
             todo: list[Mapping[str, Any]] = [start]
@@ -82,7 +82,7 @@ class References:
         return [one for one in found if isinstance(one, dict)]
 
 
-def _schemas(root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def schemas(root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """All schemas within a schema, itself first."""
     todo: list[Any] = [root]
     while todo:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from local_llm_service.worker.engine.ollama.client import ChatRecord
 from local_llm_service.worker.engine.ollama.errors import FOREIGN
+from local_llm_service.worker.engine.ollama.json_watch import JsonWatch
 from local_llm_service.worker.engine.protocol import TextSink
 from local_llm_service.worker.errors import (
     ContextOverflow,
@@ -26,8 +27,6 @@ from local_llm_service.worker.errors import (
 )
 from local_llm_service.worker.prompt import Completion, Prompt, ToolCall
 
-#: A grammar allows white space between tokens without end; no real JSON has this much in a row.
-MAX_WHITE_SPACE_RUN_CHARS = 200
 #: Ollama's own limit is 30. A run this long at the end of a stream means its guard, not a break.
 REPEATED_CHUNKS = 25
 
@@ -46,14 +45,13 @@ class TokenTimeouts:
 
 @dataclass(slots=True)
 class _Text:
-    """The answer so far, and how it repeats itself or fills up with white space at its end."""
+    """The answer so far, and how it repeats itself at its end."""
 
     chunks: list[str] = field(default_factory=list)
     tool_calls: list[ToolCall] = field(default_factory=list)
     logprobs: list[Mapping[str, Any]] = field(default_factory=list)
     repeats: int = 0
     last: str = ""
-    white_space_run: int = 0
 
     def note(self, record: ChatRecord) -> None:
         """Keep what a record holds beside its text."""
@@ -70,9 +68,12 @@ class _Text:
         self.repeats = self.repeats + 1 if trimmed == self.last else 0
         self.last = trimmed
         self.chunks.append(chunk)
-        kept = chunk.rstrip()
-        trailing = len(chunk) - len(kept)
-        self.white_space_run = trailing if kept else self.white_space_run + trailing
+
+    def endless(self, message: str) -> InvalidOutput:
+        """The error of an answer that was stopped; nearly every chunk is one token."""
+        error = InvalidOutput(message)
+        error.text, error.tokens = "".join(self.chunks), len(self.chunks)
+        return error
 
 
 async def read_completion(
@@ -80,15 +81,17 @@ async def read_completion(
     prompt: Prompt,
     timeouts: TokenTimeouts,
     on_text: TextSink,
+    num_ctx: int,
 ) -> Completion:
     """Collect the stream into a Completion; closing it, on any way out, stops the generation.
 
     Each piece of text goes to `on_text` as it comes, the one before a failure too.
-    Raises EngineTimeout, InvalidOutput (repetition, endless white space in JSON), StreamBroken (no
-    end), ContextOverflow (the window was full before `max_tokens`), InvalidRequest (the server
-    gives no log probabilities), and what the stream raises.
+    Raises EngineTimeout, InvalidOutput (repetition, JSON without end), StreamBroken (no
+    end), ContextOverflow (the window of `num_ctx` tokens was full before `max_tokens`),
+    InvalidRequest (the server gives no log probabilities), and what the stream raises.
     """
     text = _Text()
+    watch = None if prompt.schema is None else JsonWatch(prompt.schema)
     limit, waiting_for = timeouts.first_seconds, "first"
     # While a model writes a call, Ollama says nothing (tests/wire/chat_tools_forced_stream.json).
     next_seconds = timeouts.first_seconds if prompt.tools else timeouts.next_seconds
@@ -102,14 +105,15 @@ async def read_completion(
             except TimeoutError:
                 raise EngineTimeout(f"no {waiting_for} token within {limit:g} s") from None
             text.note(record)
-            if record.message.content:
-                text.add(record.message.content)
-                on_text(record.message.content)
+            chunk = record.message.content
+            if chunk:
+                text.add(chunk)
+                on_text(chunk)
             if record.done:
                 await _read_to_end(records)
-                return _completion(record, text, prompt)
-            if prompt.schema is not None and text.white_space_run > MAX_WHITE_SPACE_RUN_CHARS:
-                raise InvalidOutput("the model wrote white space without end")
+                return _completion(record, text, prompt, num_ctx)
+            if watch is not None and chunk and (endless := watch.add(chunk)):
+                raise text.endless(f"the model wrote {endless} without end")
             limit, waiting_for = next_seconds, "next"
 
 
@@ -126,11 +130,11 @@ async def _read_to_end(records: AsyncGenerator[ChatRecord]) -> None:
 
 def _ended_early(text: _Text) -> Exception:
     if text.repeats >= REPEATED_CHUNKS:
-        return InvalidOutput("the model repeated itself without end")
+        return text.endless("the model repeated itself without end")
     return StreamBroken("Ollama's answer ended half-way")
 
 
-def _completion(record: ChatRecord, text: _Text, prompt: Prompt) -> Completion:
+def _completion(record: ChatRecord, text: _Text, prompt: Prompt, num_ctx: int) -> Completion:
     if prompt.top_logprobs is not None and text.chunks and not text.logprobs:
         raise InvalidRequest(
             "logprobs: this model server gives none", "Ask without them, or update Ollama."
@@ -149,5 +153,5 @@ def _completion(record: ChatRecord, text: _Text, prompt: Prompt) -> Completion:
     )
     if completion.finish_reason == "length" and completion.completion_tokens < prompt.max_tokens:
         used = completion.prompt_tokens + completion.completion_tokens
-        raise ContextOverflow(f"the answer ran into the end of the context window at {used} tokens")
+        raise ContextOverflow.of("the answer ran into the end of the context window", used, num_ctx)
     return completion

@@ -8,7 +8,7 @@
 -- Returns {1} when it is parked; {0} when the message is not held under this token; {-1, names of
 -- the workers whose engines failed it} when no other live worker can run it: nothing has moved.
 -- uses: JOB_RECORD, UNACKED, WAITERS, can_run, clock, count_engine_death, disband, end_delivery
--- uses: has_failed, is_to_end, leads, park, push_to_end, read, share_count, unwrap
+-- uses: has_failed, is_to_end, leads, park, push_to_end, read, share_count, share_steps, unwrap
 local id, token, worker, model, died = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local record = JOB_RECORD .. id
 
@@ -22,7 +22,7 @@ local function note_failure(of)
 end
 
 local job = read(record, 'token', 'tag', 'fingerprint', 'caller_left', 'model', 'submitted_ms',
-  'failed_by')
+  'failed_by', 'kept_steps')
 local entry = job.token == token and redis.call('HGET', UNACKED, job.tag)
 if not entry then return {0} end
 -- Nobody else can run it: then it runs here again, which who failed it must not rule out.
@@ -40,6 +40,7 @@ if died then
 end
 end_delivery(job.tag)
 redis.call('HDEL', record, 'token', 'tag', 'worker')
+share_steps(id, job)
 if leading then
   for _, other in ipairs(redis.call('ZRANGE', WAITERS .. job.fingerprint, 0, -1)) do
     if redis.call('EXISTS', JOB_RECORD .. other) == 1 then note_failure(JOB_RECORD .. other) end

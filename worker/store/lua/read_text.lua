@@ -7,7 +7,7 @@
 -- Returns {state or "", 1 if it has its result, the result or "" where that was forgotten,
 -- fingerprint or "", run or "", 1 if its text is complete, bytes before what comes next, text}.
 -- Without a state and a result there is no such job; a run is named only where its text is there.
--- uses: GROUP, JOB_RECORD, RESULT_META, RUN_CHARACTERS, TEXT, leader_of, read, run_of
+-- uses: GROUP, JOB_RECORD, RESULT_META, RUN_CHARACTERS, TEXT, is_same_run, leader_of, read, run_of
 local id, known_run, known_bytes = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local job = read(JOB_RECORD .. id, 'state', 'token', 'fingerprint', 'settled', 'run', 'error')
 local result = redis.call('GET', RESULT_META .. id)
@@ -31,7 +31,8 @@ end
 for _, place in ipairs(run == '' and {} or {job.fingerprint or id, id}) do
   found = redis.call('GETRANGE', TEXT .. place, 0, RUN_CHARACTERS)
   local bytes = redis.call('STRLEN', TEXT .. place) - 1 - RUN_CHARACTERS
-  if string.sub(found, 2) == run then
+  if is_same_run(string.sub(found, 2), run) then
+    run = string.sub(found, 2)
     local goes_on = run == known_run and known_bytes <= bytes
     return reply(TEXT .. place, string.sub(found, 1, 1), goes_on and known_bytes or 0)
   end

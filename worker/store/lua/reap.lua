@@ -6,7 +6,8 @@
 -- Returns the ids of their jobs. A job that is given up becomes a dead letter and stays among the
 -- unanswered until a worker has stored its failure.
 -- uses: JOB_RECORD, QUARANTINE, UNACKED, UNACKED_INDEX, UNACKED_JOBS, UNANSWERED, bury, clock
--- uses: disband, end_delivery, is_to_end, leads, push_to_end, read, ring, share_count, unwrap
+-- uses: disband, end_delivery, is_to_end, leads, push_to_end, read, ring, share_count, share_steps
+-- uses: unwrap
 local lease_seconds, max_crashes, most = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local now = clock()
 
@@ -30,6 +31,7 @@ local function reap(id, record, entry, job)
   if redis.call('PTTL', record) == -1 then redis.call('EXPIRE', record, 86400) end
   if leading then
     share_count(job.fingerprint, id, 'crashes', crashes)
+    share_steps(id, job)
     disband(job.fingerprint, nil, nil, crashes)
   end
   if job.caller_left then return end  -- only the others go on
@@ -51,7 +53,8 @@ for _, tag in ipairs(
   local entry, id = redis.call('HGET', UNACKED, tag), redis.call('HGET', UNACKED_JOBS, tag)
   end_delivery(tag)
   local record = JOB_RECORD .. (id or '')
-  local job = read(record, 'tag', 'token', 'settled', 'fingerprint', 'caller_left', 'canvas')
+  local job = read(record, 'tag', 'token', 'settled', 'fingerprint', 'caller_left', 'canvas',
+    'kept_steps')
   if entry and id and job.tag == tag and (not job.settled or job.caller_left) then
     reap(id, record, entry, job)
     table.insert(reaped, id)

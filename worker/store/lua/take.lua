@@ -13,7 +13,8 @@
 -- Returns nil; "clear" when the worker is to empty itself for a quarantined message; or {queue,
 -- message, task id, delivery tag, fencing token, ms in the queue or -1 where nobody knows, ms to
 -- its deadline, attempts so far, crashes so far, 1 if it is cancelled, deaths of engines so far,
--- its model or "" where nobody knows, 1 if nobody can run it}. The message is never re-encoded.
+-- its model or "" where nobody knows, 1 if nobody can run it, steps that an earlier run has kept}.
+-- The message is never re-encoded.
 -- uses: FENCE, JOB_RECORD, LAST_TAKE, PARK_AT_ONCE, QUARANTINE, QUEUE_LIST, TO_END, UNACKED
 -- uses: UNACKED_INDEX, UNACKED_JOBS, clock, decode, elapsed, expect_by_name, is_spent
 -- uses: is_suspect, may_run, must_clear, next_parked, park, put_unreadable, read
@@ -27,14 +28,15 @@ for _, model in ipairs(models) do served[model] = true end
 
 local function read_job(id)
   return read(JOB_RECORD .. id, 'settled', 'tag', 'token', 'submitted_ms', 'deadline_ms',
-    'attempts', 'crashes', 'cancelled', 'engine_deaths', 'model', 'failed_by', 'given_up', 'nonce')
+    'attempts', 'crashes', 'cancelled', 'engine_deaths', 'model', 'failed_by', 'given_up', 'nonce',
+    'kept_steps')
 end
 
 local function reply(job, queue, message, id, tag, token)
   return {queue, message, id, tag, token, elapsed(job.submitted_ms, now) or -1,
     job.deadline_ms - now, tonumber(job.attempts or 0), tonumber(job.crashes or 0),
     job.cancelled and 1 or 0, tonumber(job.engine_deaths or 0), job.model or '',
-    job.given_up and 1 or 0}
+    job.given_up and 1 or 0, tonumber(job.kept_steps or 0)}
 end
 
 local function is_barred(job)

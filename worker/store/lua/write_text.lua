@@ -6,13 +6,14 @@
 -- ARGV[5] how many characters these are
 -- ARGV[6] what comes after them
 -- ARGV[7] 1 if the text is complete with that
+-- ARGV[8] number of the text in its run, from 0
 -- Returns 1; 0 when the run is over, as the job is not held, or does not lead, under this token; -1
 -- when what is to be there is not: the whole text is to be written again. A call that is repeated,
 -- as its reply was lost, adds nothing.
 -- uses: JOB_RECORD, RUN_CHARACTERS, TEXT, TEXT_CHANNEL, TEXT_SECONDS, leads, run_of
 local id, token, fingerprint, at, characters = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local text, flag = ARGV[6], ARGV[7] == '1' and 'c' or 'w'
-local shares, run = fingerprint ~= '', run_of(token)
+local shares, run = fingerprint ~= '', run_of(token, tonumber(ARGV[8]))
 local place = shares and fingerprint or id
 local key = TEXT .. place
 

@@ -98,6 +98,8 @@ function take({ event, data }) {
   } else if (event === "status") {
     if (WAITING[data.status]) tell(WAITING[data.status]);
     if (data.status === "parked") explain();
+  } else if (event === "progress") {
+    tell(`${WAITING[data.phase] || `${data.phase}…`} ${data.done} of ${data.total} steps are done.`);
   } else if (event === "done") {
     end(data.answer);
     return true;

@@ -71,7 +71,7 @@ function jobRow(job, acts) {
   const pace = job.tokens_per_second;
   return [id, [
     [name(id)],
-    [job.kind || "–"],
+    [(job.kind || "–") + (job.progress ? `, ${job.progress.done} of ${job.progress.total}` : "")],
     [job.queue.replace("llm.", ""), "wide"],
     [ago(job.seconds), "n"],
     [number.format(job.tokens), "n wide"],

@@ -1,5 +1,5 @@
--- The result cache, and the vectors of texts. Each is a place {entries = prefix, index = key,
--- bytes = key}. Its index names each entry "name:bytes".
+-- The result cache, the vectors of texts, and the steps of jobs. Each is a place {entries = prefix,
+-- index = key, bytes = key}. Its index names each entry "name:bytes".
 
 -- Drops the entry of one index member. Returns the bytes of all that are left.
 local function drop_entry(place, member)

@@ -23,8 +23,10 @@ local function mark_ended(record, token, ending, webhook, now)
   end
 end
 
--- Removes a job's message from wherever it is held, parked or deferred, and what watches over it.
--- uses: DEADLINES, DEFERRED, DEFERRED_MESSAGES, UNANSWERED, end_delivery, leave_backlog, unpark
+-- Removes a job's message from wherever it is held, parked or deferred, what watches over it, and
+-- its own steps.
+-- uses: DEADLINES, DEFERRED, DEFERRED_MESSAGES, UNANSWERED, drop_own_steps, end_delivery
+-- uses: leave_backlog, unpark
 local function remove_message(id, tag)
   if tag then end_delivery(tag) else unpark(id) end
   redis.call('ZREM', DEADLINES, id)
@@ -32,6 +34,7 @@ local function remove_message(id, tag)
   leave_backlog(id)
   redis.call('ZREM', DEFERRED, id)
   redis.call('HDEL', DEFERRED_MESSAGES, id)
+  drop_own_steps(id)
 end
 
 -- Writes an outcome as handoffs keep it: `a` for an answer or `f` for a failure, then as below.

@@ -56,6 +56,13 @@ local function share_count(fingerprint, id, field, number)
   end
 end
 
+-- Lets all waiters know that steps of their work may be kept.
+-- uses: share_count
+local function share_steps(id, job)
+  local kept = job.fingerprint and tonumber(job.kept_steps)
+  if kept then share_count(job.fingerprint, id, 'kept_steps', kept) end
+end
+
 -- Takes a job out of its group. The last waiter stops a leader whose own caller is gone.
 -- uses: CANCEL_CHANNEL, FOLLOWERS, JOB_RECORD, WAITERS, leader_of, leave_fan_out, others_wait, read
 local function detach(fingerprint, id)

@@ -1,0 +1,49 @@
+"""What is wrong with an answer: in words for the caller, and in words for the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from local_llm_service.tasks.json_schema import Breach
+from local_llm_service.worker.errors import InvalidOutput
+from local_llm_service.worker.prompt import ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Why a completion is no answer.
+
+    `message` is for the error and holds none of the model's words. `advice` is for the model alone
+    and may name places in its own `text`.
+    """
+
+    message: str
+    advice: str = field(repr=False)
+    text: str = field(default="", repr=False)
+    #: It stopped at its budget of tokens, or would never have stopped.
+    is_endless: bool = False
+    #: What the model called beside the text.
+    calls: Sequence[ToolCall] = field(default=(), repr=False)
+
+    @classmethod
+    def of_breach(cls, breach: Breach, text: str, calls: Sequence[ToolCall] = ()) -> Flaw:
+        """The JSON breaks its schema."""
+        where = f'At "{breach.place}" it' if breach.place else "It"
+        keyword = f' "{breach.keyword}"' if breach.keyword else ""
+        demand = f" {breach.demand}" if breach.demand else ""
+        advice = f"{where} breaks the schema's{keyword}{demand}."
+        return cls(breach.message, advice, text, calls=calls)
+
+    @classmethod
+    def of_error(cls, error: InvalidOutput) -> Flaw:
+        """The engine has stopped the model."""
+        return cls(error.message, "It never came to its end. Keep it short.", error.text, True)
+
+    def error(self, hint: str | None = None) -> InvalidOutput:
+        """The error, with what the model wrote for the job's dead letter."""
+        error = InvalidOutput(self.message, hint)
+        calls = [json.dumps(call, ensure_ascii=False) for call in self.calls]
+        error.text = "\n".join([self.text, *calls] if self.text else calls)
+        return error

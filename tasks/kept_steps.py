@@ -1,0 +1,160 @@
+"""What a job does between two of its steps: keep the one that is done, find the next, make room.
+
+A job of one step does nothing of this. Redis away, or full: the work goes on without.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import redis
+
+from local_llm_service.tasks.request import JobRequest
+from local_llm_service.worker.fingerprint import fingerprint, full_name
+from local_llm_service.worker.intake.gate import Reason
+from local_llm_service.worker.lease.in_flight import InFlightDelivery, Interrupted, Yielded
+from local_llm_service.worker.prompt import Completion, Prompt
+from local_llm_service.worker.runtime import WorkerRuntime
+from local_llm_service.worker.store.keys import QUEUES
+from local_llm_service.worker.store.progress import Progress
+from local_llm_service.worker.store.step_entry import completion_in, entry_of
+from local_llm_service.worker.store.steps import NOT_SAID, Onward, StepNote, own_name
+
+logger = logging.getLogger(__name__)
+
+#: Raise it when what is kept of a step, or the making of its name, changes its meaning.
+_VERSION = 1
+
+
+@dataclass(slots=True)
+class _Step:
+    """One step of a run, counted from 1, and its completion once the engine has made it."""
+
+    number: int
+    prompt: Prompt
+    completion: Completion | None = None
+
+
+class KeptSteps:
+    """The steps of one delivery, as far as they are in Redis."""
+
+    def __init__(
+        self,
+        request: JobRequest,
+        runtime: WorkerRuntime,
+        in_flight: InFlightDelivery,
+        *,
+        model: str,
+        revision: str | None,
+    ) -> None:
+        """Without a `revision` of the model nothing is kept for other jobs."""
+        self._runtime, self._in_flight = runtime, in_flight
+        self._model, self._revision, self._scope = model, revision, request.cache_scope
+        self._step: _Step | None = None
+        self._progress, self._is_progress_told = NOT_SAID, True
+
+    def begin(self, prompt: Prompt, *, shared: bool) -> Completion | None:
+        """Begin the next step; its completion, if that is known from before.
+
+        `shared`: look for what other jobs have kept. Raises Yielded, and Interrupted.
+        """
+        before = self._step
+        step = self._step = _Step(1 if before is None else before.number + 1, prompt)
+        has_run_before = self._in_flight.delivery.kept_steps > 0
+        may_be_known = has_run_before or (shared and self._is_for_all(prompt))
+        if before is None and not may_be_known and self._is_progress_told:
+            return None
+        return self._pause(before, step, may_be_known=may_be_known)
+
+    def done(self, completion: Completion) -> None:
+        """Note the completion of the step that was begun; it is kept when the next one begins."""
+        if self._step is not None:
+            self._step.completion = completion
+
+    def tell(self, progress: Progress) -> None:
+        """Take this for how far the job is; others see it when the next step begins."""
+        self._progress, self._is_progress_told = progress, False
+
+    def _pause(self, before: _Step | None, step: _Step, *, may_be_known: bool) -> Completion | None:
+        name, of = self._names(step) if may_be_known else ("", "")
+        found = ""
+        try:
+            onward, found = self._runtime.store.steps.note_step(self._note(before, step, name))
+        except redis.RedisError as error:
+            task_id = self._in_flight.delivery.task_id
+            logger.warning("job %s: no step is kept: %s", task_id, type(error).__name__)
+        else:
+            self._is_progress_told = True
+            if onward is Onward.LOST:
+                raise Interrupted("this worker has lost the lease")
+            if onward is Onward.YIELD:
+                raise Yielded("a more urgent job waits")
+        if before is not None and Reason.DRAINING in self._runtime.gate.reasons:
+            raise Interrupted("the worker is shutting down")
+        return completion_in(found, of) if found else None
+
+    def _note(self, before: _Step | None, step: _Step, next_name: str) -> StepNote:
+        delivery, runtime = self._in_flight.delivery, self._runtime
+        name = entry = ""
+        if before is not None and before.completion is not None and self._is_same_model():
+            name, of = self._names(before)
+            entry = entry_of(of, before.completion)
+        queues = () if before is None else self._urgent_queues()
+        return StepNote(
+            delivery.task_id,
+            delivery.token,
+            self._progress,
+            name=name,
+            entry=entry,
+            kept=step.number - 1,
+            next_name=next_name,
+            worker=runtime.name,
+            models=runtime.served.now() or () if queues else (),
+            queues=queues,
+        )
+
+    def _urgent_queues(self) -> Sequence[str]:
+        """The queues that the job makes room for; none where that would start no other job here."""
+        delivery, runtime = self._in_flight.delivery, self._runtime
+        if delivery.is_suspect or runtime.has_free_slot or not runtime.gate.is_open:
+            return ()
+        more_urgent = QUEUES[: QUEUES.index(delivery.queue)]
+        return [queue for queue in more_urgent if queue in runtime.consumption.queues]
+
+    def _is_for_all(self, prompt: Prompt) -> bool:
+        """Whether the completion is the same for every job, and may be shared."""
+        sampling = prompt.sampling
+        return self._revision is not None and (
+            sampling.temperature == 0 or sampling.seed is not None
+        )
+
+    def _is_same_model(self) -> bool:
+        """False for a model that was pulled again since the run began; True where nobody knows."""
+        if self._revision is None:
+            return True
+        now = self._runtime.catalog.revision(full_name(self._model))
+        return now is None or now == self._revision
+
+    def _names(self, step: _Step) -> tuple[str, str]:
+        """The name of a step, and its fingerprint."""
+        prompt, task_id = step.prompt, self._in_flight.delivery.task_id
+        of = fingerprint(
+            kind="step",
+            template_version=_VERSION,
+            model=full_name(self._model),
+            revision=self._revision or "",
+            content={
+                "messages": list(prompt.messages),
+                "max_tokens": prompt.max_tokens,
+                "sampling": asdict(prompt.sampling),
+                "schema": prompt.schema,
+                "grammar": prompt.grammar,
+                "tools": list(prompt.tools),
+                "stop": list(prompt.stop),
+                "top_logprobs": prompt.top_logprobs,
+            },
+            scope=self._scope,
+        )
+        return of if self._is_for_all(prompt) else own_name(task_id, step.number), of

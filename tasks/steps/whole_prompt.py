@@ -1,0 +1,82 @@
+"""Compares what was sent with what the model server says it evaluated: nothing may be cut.
+
+With `truncate: false` Ollama refuses a prompt that is too long. Other servers, old versions and
+proxies cut it in silence, with HTTP 200: to exactly the window (0.24), to half of it, or by leaving
+out the older messages (0.33, tests/wire/ctx_*_default.json).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from local_llm_service.tasks.steps.counts import TokenCounts
+from local_llm_service.worker.errors import ContextOverflow, ModelFailed
+from local_llm_service.worker.prompt import Completion, Prompt
+from local_llm_service.worker.tokens.counting import SYSTEM
+from local_llm_service.worker.tokens.model_tokens import ModelTokens
+
+logger = logging.getLogger(__name__)
+
+#: A shorter prompt fits every window that models are run with.
+SHORT_CHARACTERS = 1000
+#: Less than this share of the tokens that were expected is suspicious.
+_SUSPICIOUS = 0.55
+#: A prompt that was expected to have this share of the window may have been longer than it.
+_NEAR_THE_WINDOW = 0.75
+#: llama.cpp rounds a window up to a multiple of this.
+_WINDOW_STEP = 256
+_CUT = "the model server read only a part of the prompt"
+
+
+class WholePrompt:
+    """The check of one job's prompts."""
+
+    def __init__(
+        self, tokens: ModelTokens, counts: TokenCounts, evaluated: Callable[[str], int]
+    ) -> None:
+        self._tokens, self._counts, self._evaluated = tokens, counts, evaluated
+
+    def check(self, prompt: Prompt, completion: Completion, context_tokens: int) -> None:
+        """Raise ContextOverflow with both numbers if the model has not read all of a prompt.
+
+        A suspicion is verified: a text of repeated characters has few tokens, and is whole.
+        """
+        read, written = completion.prompt_tokens, completion.completion_tokens
+        window = -(-context_tokens // _WINDOW_STEP) * _WINDOW_STEP
+        if read + written > window + 1:  # 0.24 goes one token past its window
+            raise ContextOverflow.of(
+                "the answer ran past the end of the context window", read + written, context_tokens
+            )
+        texts = [message["content"] for message in prompt.messages]
+        expected = self._tokens.rates.expected_tokens(texts)
+        near = max(expected, read) >= _NEAR_THE_WINDOW * context_tokens
+        if read >= _SUSPICIOUS * expected and not (near and not self._refuses(context_tokens)):
+            return
+        # Some servers do not say what they remember of an earlier prompt.
+        room = read or context_tokens
+        # Parts that are shorter than what was read at once are not cut.
+        most = max(1, min(room, context_tokens) // 2)
+        counted = max(0, self._counts.overhead() - len(SYSTEM["content"])) if len(texts) > 1 else 0
+        for text in texts:
+            for count in self._counts.of_parts(text.strip(), most):
+                counted += count - 1  # a cut through a token makes two of it
+                if counted > room:
+                    sent = max(counted, round(expected))
+                    raise ContextOverflow.of(_CUT, sent, room, estimated=True)
+
+    def _refuses(self, context_tokens: int) -> bool:
+        """Whether the server refuses what is longer than its window; tried once."""
+        if self._tokens.refuses is None:
+            # Each number is a token at least.
+            too_long = " ".join(map(str, range(context_tokens + 1)))
+            try:
+                self._evaluated(too_long)
+                self._tokens.refuses = False
+                logger.warning(
+                    "the model server cuts prompts that are longer than the context, without a "
+                    "word: long prompts are counted in parts, which takes time"
+                )
+            except (ContextOverflow, ModelFailed):  # the second: in words that nobody knows
+                self._tokens.refuses = True
+        return self._tokens.refuses

@@ -1,0 +1,192 @@
+"""What steps make of a model server's counts: texts that are counted, and prompts that were cut."""
+
+from __future__ import annotations
+
+import dataclasses
+import string
+from collections.abc import Sequence
+from itertools import islice, product
+
+import pytest
+
+from local_llm_service.tasks.steps.engine_steps import EngineSteps
+from local_llm_service.testing.scripted_engine import ScriptedEngine
+from local_llm_service.testing.scripted_run import Scripted, tokens
+from local_llm_service.worker.errors import ContextOverflow
+from local_llm_service.worker.prompt import Completion, Message, Prompt, ToEmbed
+from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.tokens.book import TokenBook
+
+WINDOW = 512
+SYSTEM: Message = {"role": "system", "content": "You are terse, and you keep to what was said."}
+
+
+class Server(ScriptedEngine):
+    """A model server with a template: 20 tokens around a prompt's words; it may trim messages.
+
+    `says_nothing` of the tokens of a prompt that it remembers. `drops`: it cuts as a server that
+    leaves out older messages.
+    """
+
+    def __init__(self, *, trims: bool = False) -> None:
+        super().__init__(["m"])
+        self.context = WINDOW
+        self.trims, self.says_nothing, self.drops = trims, False, False
+
+    def complete(self, prompt: Prompt, **call: object) -> Completion:  # type: ignore[override]
+        """See ScriptedEngine."""
+        messages = prompt.messages
+        if self.trims:
+            messages = tuple({**one, "content": one["content"].strip()} for one in messages)
+        if self.drops:
+            messages = self._newest(messages)
+        sent = dataclasses.replace(prompt, messages=messages)
+        completion = super().complete(sent, **call)  # type: ignore[arg-type]
+        read = 0 if self.says_nothing else completion.prompt_tokens + 20
+        return dataclasses.replace(completion, prompt_tokens=read)
+
+    def _newest(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        kept = list(messages)
+        while len(kept) > 2 and _size(kept) > self.context - 20:
+            del kept[1]
+        return tuple(kept)
+
+
+class Asking(EngineSteps):
+    """Steps that ask the server, as those of a worker do."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, "m", Settings(), TokenBook())
+
+    def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
+        """See EngineSteps."""
+        return self.engine.complete(prompt, model="m", remaining_seconds=60)
+
+    def vectors(self, texts: ToEmbed) -> Completion:
+        """See EngineSteps."""
+        raise AssertionError("nobody wants vectors")
+
+
+def _size(messages: Sequence[Message]) -> int:
+    return sum(len(tokens(one["content"])) for one in messages)
+
+
+def prompt(*texts: str, max_tokens: int = 20) -> Prompt:
+    """A conversation after the system's message."""
+    roles = ("user", "assistant")
+    turns = (Message(role=roles[n % 2], content=text) for n, text in enumerate(texts))
+    return Prompt((SYSTEM, *turns), max_tokens)
+
+
+def words(count: int) -> str:
+    """So many words, each another, of letters that are tokens in threes."""
+    letters = string.ascii_lowercase
+    return " ".join(islice(map("".join, product(letters, repeat=3)), count))
+
+
+@pytest.mark.parametrize("trims", [False, True])
+@pytest.mark.parametrize(
+    "text", ["", "one", "one two", "  one two", "one two \n", "\n\n", " ", "a\n\n b  c ", "a" * 40]
+)
+def test_a_count_is_of_the_text_alone(text: str, trims: bool) -> None:
+    """Not of the template around it; white space at its end counts, whatever a template does."""
+    counted, ends = Asking(Server(trims=trims)).count(text), text[-1:].isspace()
+    assert len(tokens(text)) <= counted <= len(tokens(text)) + ends
+
+
+def test_a_count_is_known_afterwards_and_costs_the_job_what_it_took() -> None:
+    """In this process; the template is measured once for each model."""
+    server = Server()
+    ask = Asking(server)
+    assert [ask.count("one two three") for _ in range(3)] == [3, 3, 3]
+    assert server.counted == ["one two three", "a"]
+    assert ask.count("four five") == 2
+    assert len(server.counted) == 3
+    assert (ask.steps, ask.spent.completion_tokens) == (0, 3)
+    assert ask.spent.prompt_tokens == (3 + 21) + (1 + 21) + (2 + 21)
+
+
+@pytest.mark.parametrize("cuts", [False, True])
+def test_a_text_that_is_longer_than_the_context_is_counted_in_parts(cuts: bool) -> None:
+    """On the safe side, and also by a server that would cut it."""
+    server = Server()
+    server.cuts = cuts
+    text = words(3000)
+    assert 3000 <= Asking(server).count(text) <= 3010
+    assert all(_size([{"role": "user", "content": one}]) < WINDOW for one in server.counted)
+
+
+def test_a_server_that_does_not_count_gets_a_bound() -> None:
+    """What it remembers of an earlier prompt it may leave out; too many is safe, none is not."""
+    server = Server()
+    server.says_nothing = True
+    ask = Asking(server)
+    assert ask.count("one two three") == ask.most_tokens("one two three")
+
+
+def test_a_refused_prompt_has_both_numbers_and_teaches() -> None:
+    """Where the server does not say them (0.24), they are estimated."""
+    ask = Asking(Server())
+    before = ask.likely_tokens(words(100))
+    with pytest.raises(ContextOverflow, match="710 tokens, room for 512"):
+        ask(prompt(words(700)))
+    assert ask.likely_tokens(words(100)) < before
+    server = Server()
+    server.add(Scripted(error=ContextOverflow(ContextOverflow.REFUSED)), times=1)
+    with pytest.raises(ContextOverflow, match=r"about \d{4} tokens, room for 512") as found:
+        Asking(server)(prompt("Small wonder. " * 200))
+    assert found.value.sizes is not None
+
+
+@pytest.mark.parametrize("count", [450, 700, 5000])
+def test_a_prompt_that_was_cut_in_silence_is_an_overflow(count: int) -> None:
+    """To half of the window, with an answer of the rest; it names what was sent and what was read.
+
+    A prompt that fits is answered by the same server.
+    """
+    server = Server()
+    server.cuts, server.context = True, 400
+    with pytest.raises(ContextOverflow, match="read only a part") as found:
+        Asking(server)(prompt(words(count)))
+    sent, read = found.value.sizes or (0, 0)
+    assert (read, sent > read) == (220, True)
+    assert Asking(server)(prompt(words(300))).finish_reason == "stop"
+
+
+def test_a_conversation_whose_first_turns_were_left_out_is_an_overflow() -> None:
+    """0.33 leaves out as few as it can (ctx_chat_long_history_default): 250 of 256 were read."""
+    turns = [words(60)] * 9
+    server = Server()
+    server.drops = server.cuts = True
+    with pytest.raises(ContextOverflow, match="read only a part"):
+        Asking(server)(prompt(*turns, max_tokens=2))
+
+
+@pytest.mark.parametrize("text", ["a" * 300 + " " * 5000 + "b", "\n" * 3000 + "x", "ha" * 2000])
+def test_a_text_with_few_tokens_is_no_cut_prompt(text: str) -> None:
+    """A suspicion is verified by counting before a job fails of it."""
+    assert Asking(Server())(prompt(text)).prompt_tokens < 300
+
+
+def test_only_what_may_have_been_cut_is_looked_into() -> None:
+    """One question, once, whether the server cuts, for prompts that are near the window."""
+    server = Server()
+    ask = Asking(server)
+    ask(prompt(words(50)))
+    ask(prompt(words(200)))
+    assert server.counted == []
+    for _ in range(3):
+        ask(prompt(words(440)))
+    assert len(server.counted) == 1
+
+
+def test_an_answer_that_went_past_the_window_is_an_overflow() -> None:
+    """A server that shifts its window forgets the beginning of the prompt meanwhile."""
+    server = Server()
+    server.add(Scripted((words(300),)), times=1)
+    server.context = 10_000
+    ask = Asking(server)
+    reply = prompt(words(400), max_tokens=600)
+    server.context_tokens = lambda _: WINDOW  # type: ignore[method-assign]
+    with pytest.raises(ContextOverflow, match="730 tokens, room for 512"):
+        ask(reply)

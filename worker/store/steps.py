@@ -1,0 +1,78 @@
+"""The steps of jobs that have several: a job that runs again pays for the step that was cut off.
+
+A step has a name. Where jobs may share it, that is the fingerprint of all that can change its
+completion; else it is of one job alone, and goes with its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from local_llm_service.worker.store.bounds import STEP_SECONDS
+from local_llm_service.worker.store.progress import Progress
+from local_llm_service.worker.store.scripts import Scripts
+from local_llm_service.worker.store.states import CacheBounds
+
+
+class Onward(StrEnum):
+    """What note_step.lua says: go on, make room for a more urgent job, or the lease is lost."""
+
+    GO = "go"
+    YIELD = "yield"
+    LOST = "lost"
+
+
+#: What a job's kind has said while it has said nothing.
+NOT_SAID = Progress(0, 0, "")
+
+
+@dataclass(frozen=True, slots=True)
+class StepNote:
+    """What a worker says of its job between two steps.
+
+    `name` and `entry` of the step that is done, empty where nothing is to be kept; `kept` is how
+    many are, and `next_name` what is to be looked up. The job makes room for what waits in `queues`
+    for this `worker` with these `models`.
+    """
+
+    task_id: str
+    token: str
+    progress: Progress = NOT_SAID
+    name: str = ""
+    entry: str = ""
+    kept: int = 0
+    next_name: str = ""
+    worker: str = ""
+    models: Sequence[str] = ()
+    queues: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        return f"<step note of {self.task_id}>"  # without the entry, a model's words
+
+
+def own_name(task_id: str, number: int) -> str:
+    """The name of a step, counted from 1, of one job alone; a `StepNote.kept` covers it."""
+    return f"{task_id}.{number}"
+
+
+class StepStore:
+    """The kept steps. Every call is one round trip and raises redis-py's errors."""
+
+    def __init__(self, scripts: Scripts, bounds: CacheBounds) -> None:
+        """Of `bounds` those of bytes count."""
+        self._scripts, self._bounds = scripts, bounds
+
+    def note_step(self, note: StepNote) -> tuple[Onward, str]:
+        """Keep what is done, and ask how to go on; with GO, what is kept of the next step or "".
+
+        A call that is repeated, as its reply was lost, keeps nothing twice.
+        """
+        progress, bounds = note.progress, self._bounds
+        args: list[str | int] = [note.task_id, note.token, progress.done, progress.total]
+        args += [progress.phase, note.name, note.entry, note.kept]
+        args += [STEP_SECONDS, bounds.entry_bytes, bounds.total_bytes]
+        args += [note.next_name, note.worker, len(note.models), *note.models, *note.queues]
+        onward, entry = self._scripts.run("note_step", args)
+        return Onward(onward), str(entry)
