@@ -125,7 +125,7 @@ def test_facts_of_summaries_are_counted(
 ) -> None:
     """Ours said three of four, the naive one said one."""
     local_llm.reply(OURS_SAYS, times=None)
-    items = [item for item in load(name).items(data)]
+    items = list(load(name).items(data))
     long = "The weather was discussed again. " * 200
     items = [Item(one.key, _longer(one.data, long), one.group, one.possible) for one in items]
     results = run(name, items, tmp_path)
