@@ -20,7 +20,7 @@ def document(chapters: int) -> str:
 def test_each_piece_is_read_once_whatever_is_learned_meanwhile(local_llm: LocalLLM) -> None:
     """The model's first answers teach how many tokens a text has. A text cut anew by that would
     have other pieces."""
-    local_llm._engine.context = 700
+    local_llm._engine.context = 2000
     notes = iter(range(1000))
 
     def say(_: list[Message]) -> str:
@@ -29,7 +29,7 @@ def test_each_piece_is_read_once_whatever_is_learned_meanwhile(local_llm: LocalL
     local_llm.reply(say, times=6)
     local_llm.fail(StreamBroken)
     local_llm.reply(say, times=None)
-    answer = summarize.delay(document(20), 60).get(timeout=30)
+    answer = summarize.delay(document(70), 60).get(timeout=30)
     asked = [one.text for one in local_llm.prompts]
     assert asked[6] == asked[7], "the step that failed"
     assert len(asked) - 1 == len(set(asked)) == answer["steps"]
