@@ -186,7 +186,7 @@ def test_a_question_comes_last_and_in_every_step() -> None:
     assert fields["steps"] == len(ask.prompts) > 2
     assert len({prompt.messages[0]["content"] for prompt in ask.prompts}) == 1
     assert all(prompt.messages[-1]["content"].endswith(question) for prompt in ask.prompts)
-    with pytest.raises(InvalidRequest, match="question: .*2000"):
+    with pytest.raises(InvalidRequest, match=r"question: .*2000"):
         call(tasks.summarize, text, question="x" * 2001)
 
 
