@@ -45,7 +45,7 @@ class Flaw:
     @classmethod
     def of_error(cls, error: InvalidOutput) -> Flaw:
         """The engine has stopped the model."""
-        advice = "It never came to its end. Keep it short."
+        advice = f"It was stopped: {error.message}. Keep it short."
         return cls(error.message, advice, error.text, was_stopped=True)
 
     def error(self, hint: str | None = None) -> InvalidOutput:
