@@ -15,7 +15,7 @@ from typing import Any
 #: After a value, so many beginnings of another one are looked at.
 _MOST_BEGINNINGS = 50
 _BEGINNING = re.compile(r"[{\[]")
-_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 _BOM = "\ufeff"
 
 
@@ -86,7 +86,7 @@ def _differs_later(text: str, place: int, value: Any) -> bool:
 
 def _checked(value: Any, text: str) -> Extracted:
     """Raises ValueError for half a character: it could not be stored as UTF-8."""
-    if _ESCAPED_SURROGATE.search(text):
+    if _SURROGATE.search(text):
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:

@@ -102,6 +102,7 @@ def test_what_stands_around_the_json_is_cut_away(text: str) -> None:
         ('{"a": {"age": 7}, }', "Expecting property name"),
         ("[" * 100_000, "too deeply"),
         ('["\\ud800"]', "half a character"),
+        ('["\ud800"]', "half a character"),
         ("{'age': 7}", "Expecting property name"),
     ],
 )

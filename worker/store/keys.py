@@ -87,11 +87,13 @@ class Keys:
     #: Hash task id → message, by fingerprint: followers of a single-flight group. Lives to the
     #: latest deadline in the group plus RESULT_TTL, as do `waiters` and `group`.
     followers = _Name("followers:")
-    #: Dead letters: sorted set task id → time, ms; hash task id → message. Bounded, see
-    #: DEAD_LETTERS_*.
+    #: Dead letters: sorted set task id → time, ms; hash task id → message; hash task id → what the
+    #: model wrote last, of jobs that failed for that. Bounded, see DEAD_LETTERS_*.
     dead_letters = _Name("dead_letters")
     dead_letter_messages = _Name("dead_letter_messages")
-    #: String: bytes of these messages. Lives as long as a letter, then they are counted anew.
+    dead_letter_texts = _Name("dead_letter_texts")
+    #: String: bytes of these messages and texts. Lives as long as a letter, then they are counted
+    #: anew.
     dead_letter_bytes = _Name("dead_letter_bytes")
     #: The newest UNREADABLE_MOST messages that are not JSON or name no task, and of each its first
     #: UNREADABLE_BYTES.
