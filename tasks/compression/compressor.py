@@ -168,16 +168,17 @@ class _Compressor:
 
     # --- notes ---------------------------------------------------------------------------------
 
-    def _candidates(self, draft: _Draft) -> list[Finding]:
+    def _candidates(self, draft: _Draft, found: Sequence[Finding]) -> list[Finding]:
+        """Findings that do not stand word for word in the rules or the last turns."""
         there = self._talk.rules.casefold() + self._talk.text(draft.verbatim).casefold()
-        return [one for one in self._talk.found if one.text.casefold() not in there]
+        return [one for one in found if one.text.casefold() not in there]
 
     def _note_size(self, note: str) -> int:
         return math.ceil(len(f"- {note}\n".encode()) * self._note_rate)
 
     def _with_notes(self, draft: _Draft) -> _Draft:
         """The draft with notes, so that it fits; with fewer last turns if it would not without."""
-        candidates = self._candidates(draft)
+        candidates = self._candidates(draft, self._talk.found)
         without = self._left(draft)
         room = without - _AROUND
         for _ in range(_MOST_TRIES):
@@ -197,33 +198,45 @@ class _Compressor:
     # --- summary -------------------------------------------------------------------------------
 
     def _with_summary(self, draft: _Draft) -> _Draft:
-        """The draft with a summary of what is not in it word for word, if a sentence has room."""
-        room = self._left(draft) - _AROUND
+        """The draft with a summary of what is not in it word for word, if a sentence has room.
+
+        Where there is neither a note nor a summary, sentences of the conversation stand for it.
+        """
         said = self._said(draft)
-        if not said or (room < LEAST_SUMMARY_TOKENS and draft.says_something):
+        room = self._left(draft) - _AROUND
+        if not said or (room < LEAST_SUMMARY_TOKENS and draft.findings):
             return draft
-        if room < 1:
+        summary = self._summary(said, room) if room > 0 else ""
+        if summary or draft.findings:
+            return replace(draft, summary=summary)
+        plain = self._candidates(draft, self._talk.plain)
+        if quoted := more((), plain, self._note_size, room):
+            return replace(draft, findings=quoted)
+        if not draft.tail:
             raise InvalidOutput(
-                f"no sentence fits into the {max(0, room)} tokens that are left of "
-                f"{self._target} beside system messages and keep",
+                f"no sentence fits into the {max(0, room)} tokens that system messages and keep "
+                f"leave of {self._target}",
                 "Ask for more tokens, or keep less word for word.",
             )
+        return self._with_summary(self._with_notes(replace(draft, tail=draft.tail[1:])))
+
+    def _summary(self, said: Sequence[str], room: int) -> str:
+        """What the model writes of it that somebody said; empty if no sentence of that fits."""
         try:
             written = summary_of(self._ask, said, room)
         except InvalidOutput:
-            if draft.says_something:
-                return draft
-            raise
-        summary = held_to(written.text, "\n".join(said), self._talk.gone)
-        if not summary and not draft.says_something:
-            raise InvalidOutput("the model's summary holds nothing but what nobody has said")
-        return replace(draft, summary=summary)
+            return ""
+        return held_to(written.text, "".join(said), self._talk.gone)
 
     def _said(self, draft: _Draft) -> list[str]:
         """What is to be summarized, exchange by exchange."""
         verbatim = set(draft.verbatim)
         earlier = self._talk.earlier.text
-        parts = [part for part in self._talk.exchanges if not verbatim & set(part)]
+        parts = [
+            part
+            for part in self._talk.exchanges
+            if not verbatim & set(part) and any(self._talk.turns[place].text for place in part)
+        ]
         return [
             *([f"{earlier}\n\n"] if earlier else []),
             *(f"{self._talk.text(part)}\n\n" for part in parts),
@@ -250,7 +263,7 @@ class _Compressor:
     def _filled(self, draft: _Draft) -> tuple[_Draft, int]:
         """The draft with more notes in what the summary has left, and its tokens."""
         left = self._left(draft)
-        candidates = self._candidates(draft)
+        candidates = self._candidates(draft, self._talk.found)
         room = left - _AROUND
         for _ in range(2):
             wider = more(draft.findings, candidates, self._note_size, room)

@@ -42,7 +42,8 @@ def whole_words(words: Iterable[str]) -> re.Pattern[str]:
     for word in sorted(set(words), key=len, reverse=True):
         escaped = _GAP.join(re.escape(half.strip()) for half in word.split("…"))
         (unspaced if _UNSPACED.search(word) else spaced).append(escaped)
-    parts = [rf"(?<!\w)(?:{'|'.join(spaced)})(?!\w)", *unspaced]
+    parts = [rf"(?<!\w)(?:{'|'.join(spaced)})(?!\w)"] if spaced else []
+    parts += unspaced
     return re.compile("|".join(parts), re.IGNORECASE)
 
 

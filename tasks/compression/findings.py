@@ -39,6 +39,11 @@ class Finding:
     times: int = 1
 
     @property
+    def is_weighty(self) -> bool:
+        """Whether a summary in other words could lose what it says."""
+        return bool(self.purposes or self.values)
+
+    @property
     def note(self) -> str:
         """The text, with its speaker where that is not the user."""
         return self.text if self.role == "user" else f"{self.role}: {self.text}"
@@ -59,11 +64,11 @@ class Finding:
 
 
 def findings(texts: Iterable[tuple[int, str, str]]) -> list[Finding]:
-    """What is found in `(place, role, text)` of each message; what is said twice, once: the last.
+    """The sentences of `(place, role, text)` of each message; what is said twice, once: the last.
 
     A line that begins with another role, as in notes of an earlier answer, is that role's.
-    Constraints and wishes are what the user says; of a tool's results only the values count, so
-    that a page that a tool has read gives no orders.
+    Constraints and wishes are what the user says. Of a tool's results only values count, and none
+    in a sentence that gives orders: a page that a tool has read is not the user.
     """
     found: dict[str, Finding] = {}
     for order, (place, role, unit) in enumerate(
@@ -72,7 +77,7 @@ def findings(texts: Iterable[tuple[int, str, str]]) -> list[Finding]:
         role, unit = _speaker(role, unit)
         purposes = _purposes(unit, role)
         finding = Finding(unit, place, order, role, purposes, bool(cue("update").search(unit)))
-        if len(unit) <= MOST_CHARS and (purposes or finding.values):
+        if len(unit) <= MOST_CHARS and not (role == "tool" and _is_order(unit)):
             before = found.pop(key := " ".join(unit.casefold().split()), None)
             found[key] = replace(finding, times=1 + before.times) if before else finding
     return sorted(found.values(), key=lambda one: one.order)
@@ -96,16 +101,20 @@ def _speaker(role: str, unit: str) -> tuple[str, str]:
 
 
 _BY_ROLE: dict[str, tuple[Purpose, ...]] = {
-    "user": ("constraint", "decision", "preference", "state"),
+    "user": ("decision", "preference", "state"),
     "assistant": ("decision", "state"),
 }
 
 
 def _purposes(unit: str, role: str) -> frozenset[Purpose]:
     purposes = {one for one in _BY_ROLE.get(role, ()) if cue(one).search(unit)}
-    if role == "user" and leading_cue("directive").search(unit):
+    if role == "user" and _is_order(unit):
         purposes.add("constraint")
     return frozenset(purposes)
+
+
+def _is_order(unit: str) -> bool:
+    return bool(cue("constraint").search(unit) or leading_cue("directive").search(unit))
 
 
 _WORD = re.compile(r"[^\W\d_][\w'’]*(?:-[\w'’]+)*")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 HEADING = "Earlier in this conversation, quoted:"
 SUMMARY_HEADING = "In short:"
 _NOTE = "- "
+#: Where the assistant speaks first, as templates want a user before it.
+NOTHING_BEFORE = "Please begin."
 #: What the assistant says to it where the user's next message follows.
 ACKNOWLEDGED = "Understood."
 

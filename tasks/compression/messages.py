@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from local_llm_service.tasks.compression.memory import ACKNOWLEDGED, Memory
+from local_llm_service.tasks.compression.memory import ACKNOWLEDGED, NOTHING_BEFORE, Memory
 from local_llm_service.tasks.conversation import plain_text
 
 Given = Mapping[str, Any]
@@ -18,8 +18,8 @@ def messages_of(rules: str, memory: Memory, tail: Sequence[Given]) -> list[dict[
     the assistant acknowledges the memory where the user goes on.
     """
     messages: list[Given] = [{"role": "system", "content": rules}] if rules else []
-    if memory.text:
-        messages.append({"role": "user", "content": memory.text})
+    if memory.text or (tail and tail[0]["role"] != "user"):
+        messages.append({"role": "user", "content": memory.text or NOTHING_BEFORE})
         if tail and tail[0]["role"] == "user":
             messages.append({"role": "assistant", "content": ACKNOWLEDGED})
     return _alternating([*messages, *tail])

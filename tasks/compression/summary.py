@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from local_llm_service.tasks.compression.cues import whole_words
 from local_llm_service.tasks.compression.values import plain_digits, values
 from local_llm_service.tasks.sampling import SAMPLING
 from local_llm_service.tasks.steps.protocol import Steps
@@ -67,8 +68,10 @@ def held_to(text: str, said: str, gone: Collection[str]) -> str:
     """The sentences of a summary without those that hold a value that nobody said, or one that is
     `gone`, because a later one took its place."""
     known = plain_digits(said.casefold())
+    old = whole_words(gone) if gone else None
     return "".join(
         sentence
         for sentence in sentences(text)
-        if all(value.text in known and value.text not in gone for value in values(sentence))
+        if all(value.text in known for value in values(sentence))
+        and not (old and old.search(plain_digits(sentence)))
     ).strip()

@@ -52,7 +52,8 @@ class Talk:
 
     def is_complete(self, exchange: Sequence[int]) -> bool:
         """Whether a model can be sent it without what stands before it."""
-        return is_complete([self.turns[place] for place in exchange])
+        is_last = exchange is self.exchanges[-1]
+        return is_complete([self.turns[place] for place in exchange], is_last=is_last)
 
     def kept(self, verbatim: str) -> list[str]:
         """The strings to keep that neither the rules nor other text word for word holds."""
@@ -70,15 +71,24 @@ class Talk:
     @cached_property
     def found(self) -> list[Finding]:
         """What of it must not be lost, and no later message replaced."""
-        return [one for one in self._all_found if one not in self._stale]
+        return [one for one in self._weighty if one not in self._stale]
+
+    @cached_property
+    def plain(self) -> list[Finding]:
+        """All other sentences: what it is quoted by where no summary can be had."""
+        return [one for one in self._sentences if not one.is_weighty]
 
     @cached_property
     def gone(self) -> set[str]:
         """Values that are not so any more."""
-        return gone_values(self._all_found, self._stale)
+        return gone_values(self._weighty, self._stale)
 
     @cached_property
-    def _all_found(self) -> list[Finding]:
+    def _weighty(self) -> list[Finding]:
+        return [one for one in self._sentences if one.is_weighty]
+
+    @cached_property
+    def _sentences(self) -> list[Finding]:
         said = [
             (place, self.turns[place].role, self.turns[place].content)
             for part in self.exchanges
@@ -88,4 +98,4 @@ class Talk:
 
     @cached_property
     def _stale(self) -> set[Finding]:
-        return replaced(self._all_found)
+        return replaced(self._weighty)

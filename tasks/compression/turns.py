@@ -88,11 +88,16 @@ def exchanges(turns: Sequence[Turn]) -> list[range]:
     return [range(begin, end) for begin, end in pairwise([*borders, len(turns)])]
 
 
-def is_complete(exchange: Sequence[Turn]) -> bool:
-    """Whether a model can be sent these messages: each result among them has its call there."""
+def is_complete(exchange: Sequence[Turn], *, is_last: bool) -> bool:
+    """Whether a model can be sent these messages: each result has its call, each call its result.
+
+    The last calls of a conversation may still wait for theirs.
+    """
     first, *results = exchange
+    if first.role == "tool" or (len(results) < len(first.tool_calls) and not is_last):
+        return False
     ids = {call.id for call in first.tool_calls if call.id}
-    return first.role != "tool" and all(
+    return all(
         first.tool_calls and (result.tool_name is not None or result.tool_call_id in ids)
         for result in results
     )

@@ -21,6 +21,8 @@ LEAST_EITHER_BITS = 2.0
 _FAMILY_BITS = 4.0
 #: Of a word's findings, so many are looked at, the latest: a long talk takes no endless time.
 _MOST_LOOKED_AT = 64
+#: In a short talk every word is rare: as many findings are thought to be there at least.
+_LEAST_TOTAL = 31
 #: Kinds of values that can take each other's place.
 _SAME = {"time": "date", "number": "amount", "path": "id", "quoted": "name"}
 _FAMILY = re.compile(r"[^\W\d_]{2,}(?=[/_-])")
@@ -50,9 +52,13 @@ def replaced(found: Sequence[Finding]) -> set[Finding]:
 
 
 def gone_values(found: Sequence[Finding], stale: set[Finding]) -> set[str]:
-    """Values that only replaced findings hold."""
-    current = {value.text for one in found if one not in stale for value in one.values}
-    return {value.text for one in stale for value in one.values} - current
+    """Values, and words of exclusive wishes, that only replaced findings hold."""
+    current = {text for one in found if one not in stale for text in _exact(one)}
+    return {text for one in stale for text in _exact(one)} - current
+
+
+def _exact(finding: Finding) -> set[str]:
+    return {value.text for value in finding.values}.union(*_choices(finding).values())
 
 
 class _Seen:
@@ -60,7 +66,7 @@ class _Seen:
 
     def __init__(self, found: Sequence[Finding]) -> None:
         self._counts = Counter(word for one in found for word in _keys(one))
-        self._total = len(found)
+        self._total = max(len(found), _LEAST_TOTAL)
         self._by_key: dict[str, deque[Finding]] = defaultdict(lambda: deque(maxlen=_MOST_LOOKED_AT))
         self._by_frame: dict[str, deque[Finding]] = defaultdict(
             lambda: deque(maxlen=_MOST_LOOKED_AT)
@@ -134,13 +140,25 @@ def _is_replaced(earlier: Finding, later: Finding, bits: float) -> bool:
     there = {value.text for value in later.values}
     new = {_SAME.get(one.kind, one.kind) for one in later.values}
     old = {_SAME.get(one.kind, one.kind) for one in earlier.values if one.text not in there}
-    return bool(new & old) and ("name" in new & old or _may_be_one(earlier, later))
+    return bool(new & old - {"name"} and _may_be_one(earlier, later)) or _is_other_name(
+        earlier, later
+    )
+
+
+def _names(finding: Finding) -> set[str]:
+    return {value.text for value in finding.values if value.kind == "name"}
 
 
 def _may_be_one(earlier: Finding, later: Finding) -> bool:
     """Whether they do not name different persons, places or products."""
-    one, other = ({v.text for v in two.values if v.kind == "name"} for two in (earlier, later))
-    return not one or not other or bool(one & other)
+    old, new = _names(earlier), _names(later)
+    return not old or not new or bool(old & new)
+
+
+def _is_other_name(earlier: Finding, later: Finding) -> bool:
+    """Whether one name took the place of one; with two, another thing is said of another one."""
+    old, new = _names(earlier), _names(later)
+    return len(old - new) == len(new - old) == 1
 
 
 def _either_or(earlier: Finding, later: Finding) -> bool:

@@ -16,7 +16,7 @@ _LEAST_NEWS, _NEWS_SHARE = 8, 0.25
 def in_sentences(readers: Callable[[str], None]) -> Callable[[str], None]:
     """A sink that hands each sentence on once the next one has begun.
 
-    White space before the first one is left out, as it is of the answer.
+    White space before the first one and behind the last is left out, as it is of the answer.
     """
     held = ""
     looked_at = 0
@@ -28,9 +28,10 @@ def in_sentences(readers: Callable[[str], None]) -> Callable[[str], None]:
         has_begun = has_begun or bool(held)
         if len(held) - looked_at < max(_LEAST_NEWS, len(held) * _NEWS_SHARE):
             return
-        *whole, held = sentences(held)
+        finished = "".join(sentences(held)[:-1]).rstrip()
+        held = held[len(finished) :]
         looked_at = len(held)
-        if whole:
-            readers("".join(whole))
+        if finished:
+            readers(finished)
 
     return take

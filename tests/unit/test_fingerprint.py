@@ -332,6 +332,6 @@ def test_a_changed_prompt_has_a_new_template_version(task: KindTask) -> None:
 
 
 def test_only_free_text_may_be_cut() -> None:
-    """Text at its caller's own `max_tokens` is a whole answer; so is a summary in whole sentences."""
+    """Text at its caller's own budget is a whole answer: a summary ends on a whole sentence."""
     free = ["chat", "generate", "summarize"]
     assert [task.kind.name for task in KINDS if task.kind.cut_is_answer] == free
