@@ -70,10 +70,19 @@ class LocalLLMService:
         self,
         messages: list[dict[str, Any]],
         target_tokens: int | None = None,
+        keep: list[str] | None = None,
+        previous_summary: str | None = None,
         **options: Unpack[Options],
     ) -> str:
         """The text that can take the place of a conversation: all of it, no turn beside it."""
-        asked = self._client.compress(messages, target_tokens=target_tokens, keep_last=0, **options)
+        asked = self._client.compress(
+            messages,
+            target_tokens=target_tokens,
+            keep_last=0,
+            keep=keep,
+            previous_summary=previous_summary,
+            **options,
+        )
         return (await _answer(asked)).summary
 
     async def extract_function_parameters(
