@@ -18,6 +18,7 @@ from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
 from local_llm_service.tasks.text_vectors import all_vectors
+from local_llm_service.tasks.texts.held_back import in_sentences
 from local_llm_service.worker.engine import TextSink
 from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
 from local_llm_service.worker.fingerprint import full_name
@@ -162,11 +163,12 @@ class WorkerSteps(EngineSteps):
         if self._request.stream:
             text.want()
         try:
-            yield text.add
+            yield in_sentences(text.add) if prompt.in_sentences else text.add
         except BaseException:  # whatever ends the work: no reader takes the rest for all
             text.end(is_complete=False)
             raise
-        text.end(is_complete=True)
+        # Of a text in sentences, readers get the rest from the answer: it may leave something out.
+        text.end(is_complete=not prompt.in_sentences)
 
 
 def _counted(writing: Writing, readers: TextSink | None) -> TextSink:
