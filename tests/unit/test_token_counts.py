@@ -214,12 +214,12 @@ def test_a_prompt_that_was_cut_to_a_smaller_window_is_an_overflow() -> None:
 def test_whole_prompts_teach() -> None:
     """So do answers."""
     ask = Asking(Server())
-    before = ask.likely_tokens(words(100))
+    before = ask.tokens.rates.likely_tokens(words(100))
     ask(prompt(words(300)))
-    assert (after := ask.likely_tokens(words(100))) < before
+    assert (after := ask.tokens.rates.likely_tokens(words(100))) < before
     ask.engine.add(Scripted((words(200),)), times=1)  # type: ignore[attr-defined]
     ask(prompt("Words, please.", max_tokens=400))
-    assert ask.likely_tokens(words(100)) < after
+    assert ask.tokens.rates.likely_tokens(words(100)) < after
 
 
 def test_a_conversation_whose_first_turns_were_left_out_is_an_overflow() -> None:
