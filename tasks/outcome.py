@@ -11,7 +11,8 @@ from local_llm_service.tasks.answer import Timings, Usage
 from local_llm_service.tasks.kind import JobTask, Kind
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
-from local_llm_service.worker.errors import InternalError, ServiceError
+from local_llm_service.worker.errors import InternalError, InvalidOutput, ServiceError
+from local_llm_service.worker.store.bounds import LAST_TEXT_CHARS
 from local_llm_service.worker.store.outcomes import NO_WORK, Work
 
 logger = logging.getLogger(__name__)
@@ -37,13 +38,15 @@ def do_work(
     What its steps have cost counts all the same.
     """
     kind: Kind = job.kind
-    cacheable = False
+    cacheable, last_text = False, ""
     result: dict[str, Any] | Exception
     try:
         result = _compose(job, kind.work(request, ask), ask, queued_seconds)
         cacheable = kind.cut_is_answer or result["finish_reason"] != "length"
     except ServiceError as error:
         result = error
+        if isinstance(error, InvalidOutput):
+            last_text = _kept(error.text)
     except Exception as error:  # noqa: BLE001  # an edge: a foreign error may quote the prompt
         result = unexpected(job, error)
     spent = ask.spent
@@ -52,6 +55,7 @@ def do_work(
         completion_tokens=spent.completion_tokens,
         generation_seconds=spent.seconds,
         cacheable=cacheable,
+        last_text=last_text,
     )
     return Outcome(result, work)
 
@@ -76,6 +80,14 @@ def _compose(
         **own,
     )
     return answer.model_dump(mode="json")
+
+
+def _kept(text: str) -> str:
+    """What a dead letter keeps of a model's text; half a character cannot be stored."""
+    left_out = len(text) - LAST_TEXT_CHARS
+    if left_out > 0:
+        text = f"{text[:LAST_TEXT_CHARS]}… and {left_out} more characters"
+    return text.encode(errors="replace").decode()
 
 
 def unexpected(job: JobTask, error: Exception) -> InternalError:

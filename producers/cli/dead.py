@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -41,20 +42,28 @@ def list_(as_json: bool) -> Exit:
 @dead.command()
 @click.argument("task_id")
 @click.option("--request", "with_request", is_flag=True, help="Also show the request itself.")
+@click.option("--text", "with_text", is_flag=True, help="Also show what the model wrote last.")
 @_JSON
-def show(task_id: str, with_request: bool, as_json: bool) -> Exit:
-    """Show one dead letter: error, counts, time."""
+def show(task_id: str, with_request: bool, with_text: bool, as_json: bool) -> Exit:
+    """Show one dead letter: error, counts, time.
+
+    Request and text are people's words, so they are shown only on demand.
+    """
     with reachable(service.redis_url()):
-        letter = process_store().dead_letters.get(task_id)
-        request = process_store().dead_letters.request(task_id) if with_request else None
+        letters = process_store().dead_letters
+        letter = letters.get(task_id)
+        asked: dict[str, Any] = {"request": letters.request(task_id)} if with_request else {}
+        written: dict[str, Any] = {"last_text": letters.last_text(task_id)} if with_text else {}
     if letter is None:
         raise _no_letter()
     if as_json:
-        show_json({**asdict(letter), **({"request": request} if with_request else {})})
+        show_json({**asdict(letter), **asked, **written})
         return Exit.ANSWER
     say(_line(letter))
-    if with_request:
+    for request in asked.values():
         show_json(request)
+    for text in written.values():
+        say(text or "no text of the model is kept")
     return Exit.ANSWER
 
 

@@ -34,7 +34,8 @@ _WITHOUT_TTL = (
     *(f"{KEYS.prefix}{name}" for name in ("binding", "llm.", "_kombu")),
     *(KEYS.parked, KEYS.parked_for, KEYS.parked_messages, KEYS.to_end, KEYS.sought),
     *(KEYS.quarantine, KEYS.unacked, KEYS.deferred, KEYS.deadlines, KEYS.unanswered),
-    *(KEYS.dead_letters, KEYS.dead_letter_messages, KEYS.unreadable, KEYS.fence, KEYS.doorbell),
+    *(KEYS.dead_letters, KEYS.dead_letter_messages, KEYS.dead_letter_texts),
+    *(KEYS.unreadable, KEYS.fence, KEYS.doorbell),
     KEYS.backlog,  # and its jobs: an entry lives as long as its job
     KEYS.fan_outs,  # a name stays until all are answered
     *(KEYS.afterwork, KEYS.afterwork_messages),  # end with their jobs' results

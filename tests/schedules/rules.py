@@ -27,6 +27,7 @@ _STAYS = (
     KEYS.sought,
     KEYS.dead_letters,
     KEYS.dead_letter_messages,
+    KEYS.dead_letter_texts,
     f"{KEYS.prefix}binding",
 )
 _FADES = (

@@ -17,6 +17,9 @@ DEAD_LETTERS_MOST: Final = 1000
 #: And the oldest when all together take more bytes, where no setting says otherwise.
 DEAD_LETTERS_BYTES: Final = 67_108_864
 
+#: Characters that a dead letter keeps of what the model wrote last.
+LAST_TEXT_CHARS: Final = 16_384
+
 #: How long it is remembered when a model was served last; MODEL_WAIT_SECONDS is shorter.
 SERVED_SECONDS: Final = 86_400
 

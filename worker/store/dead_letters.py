@@ -57,6 +57,13 @@ class DeadLetters:
         args, kwargs, _ = json.loads(body)
         return {"args": args, "kwargs": kwargs}
 
+    def last_text(self, task_id: str) -> str | None:
+        """Return what the model wrote last, of a job that failed for that: also somebody's words.
+
+        None when there is none. Of a long text it is the beginning, which says so.
+        """
+        return cast(str | None, self._client.hget(self._keys.dead_letter_texts, task_id))
+
     def drop(self, task_id: str) -> bool:
         """Throw one away; the job's failure stays. False when there is none of that id."""
         return self._jobs.drop_letter(task_id)

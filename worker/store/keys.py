@@ -87,11 +87,13 @@ class Keys:
     #: Hash task id → message, by fingerprint: followers of a single-flight group. Lives to the
     #: latest deadline in the group plus RESULT_TTL, as do `waiters` and `group`.
     followers = _Name("followers:")
-    #: Dead letters: sorted set task id → time, ms; hash task id → message. Bounded, see
-    #: DEAD_LETTERS_*.
+    #: Dead letters: sorted set task id → time, ms; hash task id → message; hash task id → what the
+    #: model wrote last, of jobs that failed for that. Bounded, see DEAD_LETTERS_*.
     dead_letters = _Name("dead_letters")
     dead_letter_messages = _Name("dead_letter_messages")
-    #: String: bytes of these messages. Lives as long as a letter, then they are counted anew.
+    dead_letter_texts = _Name("dead_letter_texts")
+    #: String: bytes of these messages and texts. Lives as long as a letter, then they are counted
+    #: anew.
     dead_letter_bytes = _Name("dead_letter_bytes")
     #: The newest UNREADABLE_MOST messages that are not JSON or name no task, and of each its first
     #: UNREADABLE_BYTES.
@@ -211,11 +213,18 @@ class Keys:
 
     # --- Steps of jobs that have several, bounded like the result cache and apart from it ---
     #: String: fingerprint and completion (JSON) of one step, by fingerprint of a step that jobs
-    #: share, else by task id, ".", number. Lives STEP_SECONDS, the second no longer than its job.
+    #: share, else by task id, ".", fingerprint, ".", number. Lives STEP_SECONDS, the second no
+    #: longer than its job.
     step = _Name("step:")
     #: As cache_index and cache_bytes.
     step_index = _Name("step_index")
     step_bytes = _Name("step_bytes")
+    #: Set, by task id: members of `step_index` that are of this job alone. Lives STEP_SECONDS, and
+    #: no longer than the job.
+    own_steps = _Name("own_steps:")
+    #: String (JSON), by fingerprint, or by task id of a job that shares nothing: the rates by which
+    #: its first run sized its prompts. Lives STEP_SECONDS.
+    fixed_rates = _Name("fixed_rates:")
 
     # --- What answers have taught of models ---
     #: Hash "class:bytes", "class:millitokens" → sums over texts, by digest of a model, see

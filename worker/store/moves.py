@@ -142,7 +142,8 @@ class Moves:
         args: list[Any] = [task_id, token, ending.settle_for.value, ending.state.value]
         follows = {True: "n", False: "", None: "c"}[ending.followed]
         most_bytes = self._dead_letters_bytes if ending.keep_letter else 0
-        args += [ending.error, f"{most_bytes}{follows}", self._kept]
+        letter = f"{most_bytes}{follows} {work.last_text}"
+        args += [ending.error, letter, self._kept]
         args += [result.shared, result.before, result.after]
         args += [work.counter, work.prompt_tokens, work.completion_tokens]
         args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]

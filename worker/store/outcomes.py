@@ -7,7 +7,7 @@ a millisecond.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -122,7 +122,8 @@ class PassedOn:
 class Work:
     """What was done for a result: its source, tokens, and whether others may have it later.
 
-    Tokens are those of the answer, also where another job generated it.
+    Tokens are those of the answer, also where another job generated it. `last_text` is what the
+    model wrote last where that was the fault: it is for the dead letter alone.
     """
 
     origin: str = "computed"
@@ -130,6 +131,7 @@ class Work:
     completion_tokens: int = 0
     generation_seconds: float = 0.0
     cacheable: bool = False
+    last_text: str = field(default="", repr=False)
 
     @property
     def counter(self) -> str:

@@ -7,8 +7,9 @@ completion; else it is of one job alone, and goes with its result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import cast
 
 from local_llm_service.worker.store.bounds import STEP_SECONDS
 from local_llm_service.worker.store.progress import Progress
@@ -17,9 +18,11 @@ from local_llm_service.worker.store.states import CacheBounds
 
 
 class Onward(StrEnum):
-    """What note_step.lua says: go on, make room for a more urgent job, or the lease is lost."""
+    """What note_step.lua says: go on, make room for a more urgent job, or end: the job was
+    cancelled, or the lease is lost."""
 
     GO = "go"
+    CANCELLED = "cancelled"
     YIELD = "yield"
     LOST = "lost"
 
@@ -32,29 +35,31 @@ NOT_SAID = Progress(0, 0, "")
 class StepNote:
     """What a worker says of its job between two steps.
 
-    `name` and `entry` of the step that is done, empty where nothing is to be kept; `kept` is how
-    many are, and `next_name` what is to be looked up. The job makes room for what waits in `queues`
-    for this `worker` with these `models`.
+    `progress` is how far the job is, where its kind has said so. `name` and `entry` are those of
+    the step that is done, empty where nothing is to be kept; `own`: it is of this job alone. `kept`
+    is how many are done, and `next_name` what is to be looked up. `rates` are kept for whoever goes
+    on with the work of `place`, a group's fingerprint or a job alone. The job makes room for what
+    waits in `queues` for this `worker` with these `models`.
     """
 
     task_id: str
     token: str
     progress: Progress = NOT_SAID
     name: str = ""
-    entry: str = ""
+    entry: str = field(default="", repr=False)
+    own: bool = False
     kept: int = 0
     next_name: str = ""
+    place: str = ""
+    rates: str = ""
     worker: str = ""
     models: Sequence[str] = ()
     queues: Sequence[str] = ()
 
-    def __repr__(self) -> str:
-        return f"<step note of {self.task_id}>"  # without the entry, a model's words
 
-
-def own_name(task_id: str, number: int) -> str:
-    """The name of a step, counted from 1, of one job alone; a `StepNote.kept` covers it."""
-    return f"{task_id}.{number}"
+def own_name(task_id: str, fingerprint: str, time: int) -> str:
+    """The name of a step of one job alone, which has asked the same so many times."""
+    return f"{task_id}.{fingerprint}.{time}"
 
 
 class StepStore:
@@ -71,8 +76,14 @@ class StepStore:
         """
         progress, bounds = note.progress, self._bounds
         args: list[str | int] = [note.task_id, note.token, progress.done, progress.total]
-        args += [progress.phase, note.name, note.entry, note.kept]
+        args += [progress.phase, note.name, note.entry, int(note.own), note.kept]
         args += [STEP_SECONDS, bounds.entry_bytes, bounds.total_bytes]
-        args += [note.next_name, note.worker, len(note.models), *note.models, *note.queues]
+        args += [note.next_name, note.place, note.rates, note.worker]
+        args += [len(note.models), *note.models, *note.queues]
         onward, entry = self._scripts.run("note_step", args)
         return Onward(onward), str(entry)
+
+    def fixed_rates(self, place: str) -> str:
+        """The rates that a run for `place` was the first to note; empty where there are none."""
+        keys = self._scripts.keys
+        return cast(str | None, self._scripts.client.get(f"{keys.fixed_rates}{place}")) or ""

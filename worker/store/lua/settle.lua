@@ -5,7 +5,8 @@
 -- ARGV[3] whose job ends: "caller" (this one's alone: cancelled, too late), "everyone" (of all who
 --         wait), "waiters" (of the others; its own end comes later)
 -- ARGV[4], ARGV[5] state, code of the error ("" for an answer)
--- ARGV[6] most bytes of all dead letters if the message becomes one, else 0; then n or c, see owe
+-- ARGV[6] most bytes of all dead letters if the message becomes one, else 0; then n or c, see owe;
+--         then a space, and what the model wrote last
 -- ARGV[7] lifetime of a result, s
 -- ARGV[8] answer or error, JSON: what all results share
 -- ARGV[9], ARGV[10] what stands before and after it in this job's result
@@ -19,12 +20,12 @@
 -- Returns {1, name of a fan-out that answer_waiters goes on with or "", ids of the followers that
 -- have their result now}, or {1} when nobody else gets one; {0} when there is a result already;
 -- {-1} when the token is not the holder's, or a worker holds the job and there was no token.
--- uses: DEADLINES, DEAD_LETTER_MESSAGES, HANDOFF, JOB_RECORD, RESULT_META, UNANSWERED, WAITERS
+-- uses: DEADLINES, HANDOFF, JOB_RECORD, RESULT_META, UNANSWERED, WAITERS
 -- uses: announce, bury, cache_answer, clock, count, count_end, count_undelivered, detach, disband
 -- uses: drop_old_letters, elapsed, fan_out, find_message, keep_until, latest_deadline, leader_of
 -- uses: leads, leave_backlog, mark_ended, others_wait, owe, read, remove_message, written_run
 local id, token, settle_for, after_it = ARGV[1], ARGV[2], ARGV[3], ARGV[6]
-local letters_bytes, follows = string.match(after_it, '^(%d+)(%a?)$')
+local letters_bytes, follows, last_text = string.match(after_it, '^(%d+)(%a?) ?(.*)$')
 local keep_letter, before, after = letters_bytes ~= '0', ARGV[9], ARGV[10]
 local ending = {
   state = ARGV[4], error = ARGV[5], kept_seconds = tonumber(ARGV[7]), text = ARGV[8],
@@ -85,7 +86,7 @@ if leaves_group then
   redis.call('HSET', record, 'caller_left', '1')
   redis.call('ZREM', WAITERS .. fingerprint, id)
   keep_until(record, latest_deadline(fingerprint) + ending.kept_seconds * 1000, now)
-  if keep_letter then bury(id, message, now) end
+  if keep_letter then bury(id, message, now, last_text) end
   return {1}
 end
 remove_message(id, job.tag)
@@ -100,7 +101,7 @@ end
 
 -- --- The others, the cache, dead letters ---
 local followers, open = {}, ''
-ending.letter_due = keep_letter and caller_left and true or nil
+ending.letter_due = keep_letter and caller_left and last_text or nil
 if fingerprint then
   redis.call('ZREM', WAITERS .. fingerprint, id)
   local given_up = ending.error == 'crashed_too_often' and not leader_of(fingerprint)
@@ -113,8 +114,6 @@ if fingerprint then
   end
 end
 if leading and ending.error == '' then cache_answer(fingerprint, ending, now) end
-if keep_letter and not caller_left then
-  if message or redis.call('HEXISTS', DEAD_LETTER_MESSAGES, id) == 1 then bury(id, message, now) end
-end
+if keep_letter and not caller_left then bury(id, message, now, last_text) end
 drop_old_letters(now, tonumber(letters_bytes))
 return {1, open, unpack(followers)}

@@ -53,7 +53,8 @@ local function answer_waiter(followers, id, ending, now, tally)
 end
 
 -- Gives the outcome to each of these waiters; with `letter_due`, the first follower among them
--- leaves the dead letter. Returns the ids of the followers that have their result now.
+-- leaves the dead letter, with that text of the model. Returns the ids of the followers that have
+-- their result now.
 -- uses: answer_waiter, bury, count_joined, unwrap
 local function answer_each(ids, followers, ending, now)
   local answered, tally = {}, {jobs = 0, timed = 0, took_ms = 0}
@@ -62,7 +63,7 @@ local function answer_each(ids, followers, ending, now)
     redis.call('HDEL', followers, id)
     if entry then
       table.insert(answered, id)
-      if ending.letter_due then bury(id, (unwrap(entry)), now) end
+      if ending.letter_due then bury(id, (unwrap(entry)), now, ending.letter_due) end
       ending.letter_due = nil
     end
   end

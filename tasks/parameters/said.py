@@ -1,0 +1,167 @@
+"""What a message says: whether a value stands in it, and whether another parameter has it already.
+
+Only what can be checked is: numbers, dates and times, e-mail addresses, URLs, and texts, by their
+words. No language is taken for granted: words are compared by their letters, and a text in another
+script than the message's cannot be checked. What is a matter of choice (an enum, true or false)
+cannot either.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from decimal import Decimal
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Final
+
+from local_llm_service.tasks.parameters.numbers import Numbers
+
+#: So much of a text's letters has to stand in the message. A name with a title or a state is said.
+ENOUGH: Final = 0.5
+#: Letters of a word that may differ at its end ("camping" for "camp"), and what has to be left.
+_ENDING, _STEM = 3, 4
+_WORD = re.compile(r"\w+")
+_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?|(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})")
+_TIME = re.compile(r"(\d{1,2}):\d{2}(?::\d{2})?")
+_EXACT = re.compile(r"[^@\s]+@[^@\s]+|[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+#: Months are looked for by number, and by name in English alone.
+_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+
+
+class Verdict(StrEnum):
+    """What a message has to do with a value."""
+
+    SAID = "said"
+    UNSAID = "unsaid"
+    #: It is said, but as the value of another parameter.
+    TAKEN = "taken"
+
+
+class Said:
+    """A message, and what of it parameters have taken: each mention counts for one of them."""
+
+    def __init__(self, message: str) -> None:
+        self._text = _folded(message)
+        self._numbers = Numbers(message)
+        self._taken: Counter[Decimal | str] = Counter()
+
+    def take(self, value: Any) -> Verdict:
+        """Whether the message says a parameter's value; one that it says is taken then."""
+        if not self.says(value):
+            return Verdict.UNSAID
+        if isinstance(value, bool) or not isinstance(value, int | float | str) or value == "":
+            return Verdict.SAID
+        key: Decimal | str = _folded(value) if isinstance(value, str) else Decimal(repr(value))
+        if isinstance(key, str):
+            mentions = self._text.count(key)
+        else:
+            mentions = self._numbers.count(value)
+        if mentions and self._taken[key] >= mentions:
+            return Verdict.TAKEN
+        self._taken[key] += 1
+        return Verdict.SAID
+
+    def says(self, value: Any) -> bool:
+        """Whether nothing speaks against it that the message says a value, with all of its parts.
+
+        Of a list one element is enough; see `kept`.
+        """
+        if isinstance(value, bool) or value is None:
+            return True
+        if isinstance(value, int | float):
+            return self._numbers.count(value) > 0
+        if isinstance(value, str):
+            return self._says_text(value)
+        if isinstance(value, list):
+            return not value or any(self.says(one) for one in value)
+        return all(self.says(one) for one in value.values())
+
+    def kept(self, value: Any) -> Any:
+        """A list without the elements that the message does not say; any other value as it is."""
+        return [one for one in value if self.says(one)] if isinstance(value, list) else value
+
+    def _says_text(self, value: str) -> bool:
+        text = _folded(value)
+        if not text or text in self._text:
+            return True
+        if _EXACT.fullmatch(text):
+            return False
+        if date := _DATE.fullmatch(text):
+            return self._says_date(date)
+        if time := _TIME.fullmatch(text):
+            hour = int(time[1])
+            return any(self._numbers.count(one) for one in (hour, hour % 12 or 12))
+        return self._share(text) >= ENOUGH
+
+    def _says_date(self, date: re.Match[str]) -> bool:
+        """Day and year by number; the month, too, if the message names a month in English."""
+        if date[1]:
+            year, ways = int(date[1]), [(int(date[2]), int(date[3]))]
+        else:
+            one, other = int(date[4]), int(date[5])
+            year, ways = int(date[6]), [(one, other), (other, one)]
+        if not (self._numbers.count(year) or self._numbers.count(year % 100)):
+            return False
+        return any(self._numbers.count(day) and self._may_be(month) for month, day in ways)
+
+    def _may_be(self, month: int) -> bool:
+        named = {word[:3] for word in self._words} & set(_MONTHS)
+        return not named or self._numbers.count(month) > 0 or _MONTHS[(month - 1) % 12] in named
+
+    def _share(self, text: str) -> float:
+        """How much of a text's letters and digits belongs to words of the message, 0 to 1."""
+        checked = [word for word in _WORD.findall(text) if self._has_script(word)]
+        letters = sum(map(len, checked))
+        if not letters:
+            return 1.0
+        return sum(len(word) * self._part(word) for word in checked) / letters
+
+    def _part(self, word: str) -> float:
+        """How much of a word stands in the message."""
+        if word in self._words:
+            return 1.0
+        if _is_unspaced(word):
+            pairs = [word[place : place + 2] for place in range(max(1, len(word) - 1))]
+            return sum(pair in self._text for pair in pairs) / len(pairs)
+        if any(letter.isdigit() for letter in word):
+            return 0.0
+        stem = word[: max(_STEM, len(word) - _ENDING)]
+        return float(len(word) >= _STEM and stem in self._stems.get(len(stem), ()))
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        return frozenset(_WORD.findall(self._text))
+
+    @cached_property
+    def _stems(self) -> dict[int, set[str]]:
+        """The beginnings of words, by length, that leave no more than an ending."""
+        stems: dict[int, set[str]] = {}
+        for word in self._words:
+            for length in range(max(_STEM, len(word) - _ENDING), len(word) + 1):
+                stems.setdefault(length, set()).add(word[:length])
+        return stems
+
+    @cached_property
+    def _scripts(self) -> frozenset[str]:
+        return frozenset(_script(letter) for letter in set(self._text) if letter.isalpha())
+
+    def _has_script(self, word: str) -> bool:
+        scripts = {_script(letter) for letter in word if letter.isalpha()}
+        return not scripts or bool(scripts & self._scripts)
+
+
+def _folded(text: str) -> str:
+    """Without differences of case, width, and white space."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _script(letter: str) -> str:
+    """A letter's script as its Unicode name says it."""
+    return unicodedata.name(letter, "").partition(" ")[0]
+
+
+def _is_unspaced(word: str) -> bool:
+    """Whether it is of a script without case, of which many have no spaces between words."""
+    return any(unicodedata.category(letter) == "Lo" for letter in word)
