@@ -40,7 +40,7 @@ class Counts:
 class ModelTokens:
     """What is known of one model. What is None was not tried yet.
 
-    `overhead`: tokens of a count that are not its text's. `trims`: its template cuts white space off
+    `overhead`: tokens of a count that are no text. `trims`: its template cuts white space off
     both ends of a message. `read_of_longer`: how many tokens its server reads of a prompt that is
     longer than the context; 0 where it refuses such a prompt.
     """
