@@ -7,6 +7,7 @@ command goes on where it was stopped. The judge is llama.cpp's own tokenizer of 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import time
@@ -36,21 +37,27 @@ _JOB_SECONDS = 3_600
 def run(*, short: bool = False) -> tuple[list[Measure], Any]:
     """The measures over all jobs that have been run so far, now or before."""
     inputs = [
-        text[:MOST_CHARACTERS] for text in texts.texts(2 if short else INPUTS, of_pages=0.7, seed=2)
+        text[: CHARACTERS[place % len(CHARACTERS)]]
+        for place, text in enumerate(texts.texts(2 if short else INPUTS, of_pages=0.7, seed=2))
     ]
-    records = {(one["input"], one["budget"]): one for one in _known()}
+    known = {(one["input"], one["budget"]) for one in _known()}
     todo = [
-        (place, tokens)
-        # A new budget first: a run that is stopped has seen all budgets.
-        for place in range(len(inputs))
+        (text, tokens)
+        for text in inputs
         for tokens in BUDGETS
-        if (place, tokens) not in records
+        if (_name(text), tokens) not in known
     ]
     if todo:
-        _ask(inputs, todo)
-    found = [one for one in _known() if one["input"] < len(inputs)]
+        _ask(todo)
+    names = {_name(text) for text in inputs}
+    found = [one for one in _known() if one["input"] in names]
     seconds = sum(one["seconds"] for one in found)
     return [*verdicts(found), Measure("seconds", round(seconds))], {"jobs": len(found)}
+
+
+def _name(text: str) -> str:
+    """Names an input in the records."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _known() -> list[dict[str, Any]]:
@@ -60,7 +67,8 @@ def _known() -> list[dict[str, Any]]:
     return [json.loads(line) for line in RAW.read_text().splitlines() if line.endswith("}")]
 
 
-def _ask(inputs: list[str], todo: list[tuple[int, int]]) -> None:
+def _ask(todo: list[tuple[str, int]]) -> None:
+    RAW.write_text("".join(f"{json.dumps(one)}\n" for one in _known()))
     environment = {"OLLAMA_NUM_PARALLEL": "1", "EMBEDDED_THREADS": os.environ.get("THREADS", "1")}
     with RedisProcess() as redis, OllamaProcess(env=environment) as ollama:
         settings = {
@@ -75,20 +83,20 @@ def _ask(inputs: list[str], todo: list[tuple[int, int]]) -> None:
         }
         os.environ["REDIS_URL"] = redis.url
         with WorkerProcess(settings):
-            asyncio.run(_ask_each(inputs, todo))
+            asyncio.run(_ask_each(todo))
 
 
-async def _ask_each(inputs: list[str], todo: list[tuple[int, int]]) -> None:
+async def _ask_each(todo: list[tuple[str, int]]) -> None:
     from local_llm_service import AsyncClient  # reads REDIS_URL when it is made
 
     judge = await LlamaClient.start(RunnerProfile(num_ctx=256, shift=False), 1)
     try:
         async with AsyncClient() as client:
-            for place, tokens in todo:
-                record = await _one(client, judge, inputs[place], tokens)
+            for number, (text, tokens) in enumerate(todo):
+                record = {"input": _name(text), **await _one(client, judge, text, tokens)}
                 with RAW.open("a") as file:
-                    file.write(json.dumps({"input": place, **record}) + "\n")
-                print(f"  input {place}, {tokens} tokens: {record['seconds']} s", flush=True)
+                    file.write(json.dumps(record) + "\n")
+                print(f"  {number + 1} of {len(todo)}: {record['seconds']} s", flush=True)
     finally:
         await judge.close()
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+import subprocess
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+#: Texts stay the same while the pages change.
+COMMIT = "c3d92fd"
 _SENTENCES = {
     "en": ("Dr. Smith paid $3.50 to the U.S. team. ", "It rained at 5 p.m. in Bern! ", "Why? "),
     "de": ("Das kostet z.B. 3,50 Euro. ", "Frau Dr. Kunz sagt: „Nein.“ "),
@@ -28,12 +32,21 @@ _OTHERS = (
 )
 
 
+@lru_cache(maxsize=1)
 def pages() -> list[str]:
-    """The sections of this project's pages, with their tables, lists and code."""
+    """The sections of this project's pages at one commit, with their tables, lists and code."""
     found = []
-    for page in sorted((ROOT / "docs").glob("*.md")):
-        found += [f"## {part}" for part in page.read_text().split("\n## ")[1:]]
+    for page in sorted(_git("ls-tree", "--name-only", COMMIT, "docs/").splitlines()):
+        if page.endswith(".md"):
+            parts = _git("show", f"{COMMIT}:{page}").split("\n## ")[1:]
+            found += [f"## {part}" for part in parts]
     return [one for one in found if len(one) > 600]
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(ROOT), *words], check=True, capture_output=True, text=True
+    ).stdout
 
 
 def made(rng: random.Random) -> str:
@@ -47,7 +60,7 @@ def made(rng: random.Random) -> str:
 def texts(number: int, *, of_pages: float, seed: int = 1) -> Iterator[str]:
     """So many texts, the same at each call; `of_pages` is the share of those that people wrote."""
     rng = random.Random(seed)
-    written = pages()
+    written = list(pages())
     rng.shuffle(written)
     for place in range(number):
         if rng.random() < of_pages:
