@@ -24,7 +24,7 @@ from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.tokens.book import TokenBook
 
 BUDGETS = (20, 50, 100, 200, 400)
-CONTEXTTOKENS = 2048
+CONTEXT_TOKENS = 2048
 INPUTS = 300
 _LIMITS = Limits(
     max_prompt_chars=10**6, max_messages=10, max_schema_depth=10, max_output_tokens=1024
@@ -37,7 +37,7 @@ class Model(EngineSteps):
     """One job's steps over a model that is a random number."""
 
     def __init__(self, seed: str) -> None:
-        settings = Settings(max_output_tokens=1024, num_ctx=CONTEXTTOKENS)
+        settings = Settings(max_output_tokens=1024, num_ctx=CONTEXT_TOKENS)
         super().__init__(cast(Engine, None), "m", settings, TokenBook())
         self._rng = random.Random(seed)
         self.read: list[str] = []
@@ -45,17 +45,17 @@ class Model(EngineSteps):
     @property
     def context_tokens(self) -> int:
         """See Steps."""
-        return CONTEXTTOKENS
+        return CONTEXT_TOKENS
 
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
         """See EngineSteps."""
         sent = 9 + sum(len(TOKEN.findall(one["content"])) for one in prompt.messages)
-        if sent > CONTEXTTOKENS:
-            raise ContextOverflow.of(ContextOverflow.REFUSED, sent, CONTEXTTOKENS)
+        if sent > CONTEXT_TOKENS:
+            raise ContextOverflow.of(ContextOverflow.REFUSED, sent, CONTEXT_TOKENS)
         if prompt.max_tokens > 1:
             self.read.append(prompt.messages[-1]["content"])
         found = TOKEN.findall(texts.said(self._rng))
-        room = min(prompt.max_tokens, CONTEXTTOKENS - sent)
+        room = min(prompt.max_tokens, CONTEXT_TOKENS - sent)
         kept = "".join(found[:room])
         reason = "length" if len(found) > room else "stop"
         return Completion(kept, "m", cast(Any, reason), sent, min(room, len(found)), 0, 0, 0)
