@@ -25,7 +25,7 @@ HINT = (
 #: A longer schema is left out: with its answer it would not fit into every model's context.
 MOST_CHARS = 8000
 #: The bound of tokens of both sides.
-MAX_TOKENS = 512
+MAX_TOKENS = 256
 ASKED = "Write one realistic example."
 NAIVE = (
     "Write one realistic example as JSON. It has to be an instance of this JSON Schema: {schema}"
