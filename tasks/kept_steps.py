@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import redis
 
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.worker.errors import Cancelled, ServiceError
 from local_llm_service.worker.fingerprint import fingerprint, full_name
 from local_llm_service.worker.intake.gate import Reason
 from local_llm_service.worker.lease.in_flight import InFlightDelivery, Interrupted, Yielded
@@ -54,11 +55,12 @@ class KeptSteps:
         self._model, self._revision, self._scope = model, revision, request.cache_scope
         self._step: _Step | None = None
         self._progress, self._is_progress_told = NOT_SAID, True
+        self._is_refused = False
 
     def begin(self, prompt: Prompt, *, shared: bool) -> Completion | None:
         """Begin the next step; its completion, if that is known from before.
 
-        `shared`: look for what other jobs have kept. Raises Yielded, and Interrupted.
+        `shared`: look for what other jobs have kept. Raises Yielded, Interrupted, and Cancelled.
         """
         before = self._step
         step = self._step = _Step(1 if before is None else before.number + 1, prompt)
@@ -83,17 +85,20 @@ class KeptSteps:
         try:
             onward, found = self._runtime.store.steps.note_step(self._note(before, step, name))
         except redis.RedisError as error:
-            task_id = self._in_flight.delivery.task_id
-            logger.warning("job %s: no step is kept: %s", task_id, type(error).__name__)
+            self._say(error)
         else:
             self._is_progress_told = True
-            if onward is Onward.LOST:
-                raise Interrupted("this worker has lost the lease")
-            if onward is Onward.YIELD:
-                raise Yielded("a more urgent job waits")
+            if onward is not Onward.GO:
+                raise _end_of(onward)
         if before is not None and Reason.DRAINING in self._runtime.gate.reasons:
             raise Interrupted("the worker is shutting down")
         return completion_in(found, of) if found else None
+
+    def _say(self, error: redis.RedisError) -> None:
+        if not self._is_refused:
+            task_id = self._in_flight.delivery.task_id
+            logger.warning("job %s: a step is not kept: %s", task_id, type(error).__name__)
+        self._is_refused = True
 
     def _note(self, before: _Step | None, step: _Step, next_name: str) -> StepNote:
         delivery, runtime = self._in_flight.delivery, self._runtime
@@ -158,3 +163,12 @@ class KeptSteps:
             scope=self._scope,
         )
         return of if self._is_for_all(prompt) else own_name(task_id, step.number), of
+
+
+def _end_of(onward: Onward) -> ServiceError:
+    """Why the run ends between two steps."""
+    if onward is Onward.CANCELLED:
+        return Cancelled("the job was cancelled")
+    if onward is Onward.YIELD:
+        return Yielded("a more urgent job waits")
+    return Interrupted("this worker has lost the lease")

@@ -201,7 +201,8 @@ class _Run:
     def _detach(self) -> None:
         """Take the job out of the group that submit may have put it into: it shares no answer."""
         try:
-            self._runtime.store.single_flight.detach(self._delivery.task_id)
+            delivery = self._delivery
+            self._runtime.store.single_flight.detach(delivery.task_id, delivery.token)
         except redis.RedisError as error:
             name = type(error).__name__
             logger.warning("job %s is still a waiter: %s", self._delivery.task_id, name)

@@ -160,7 +160,10 @@ class LocalLLM:
 
     @property
     def prompts(self) -> list[Asked]:
-        """What the model was asked, in order; a retry asks again."""
+        """What the model was asked, in order, one for each step of a job; a retry asks again.
+
+        That the tokens of a text were counted is not in it.
+        """
         return list(self._engine.asked)
 
     @property
@@ -181,6 +184,18 @@ class LocalLLM:
         return stats()
 
     # --- the world -----------------------------------------------------------------------------
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens of the model's context, prompt and answer together: 8192, unless a test says more
+        or less. What does not fit is a ContextOverflow; long texts are read in pieces."""
+        return self._engine.context
+
+    @context_tokens.setter
+    def context_tokens(self, tokens: int) -> None:
+        if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
+            raise ValueError(f"context_tokens is a whole number, 1 or more, not {tokens!r}")
+        self._engine.context = tokens
 
     def add_model(self, name: str) -> None:
         """Let the worker have one more model, as after `ollama pull`."""

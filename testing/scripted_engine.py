@@ -104,7 +104,8 @@ class ScriptedEngine:
         stoppable: Stoppable | None = None,
         on_text: TextSink | None = None,
     ) -> Completion:
-        """Answer by the next step of the script; a prompt that only counts takes none.
+        """Answer by the next step of the script. A prompt that only counts takes none, nor does one
+        that is refused, since it is longer than the context.
 
         Raises as Engine.complete.
         """
@@ -113,6 +114,7 @@ class ScriptedEngine:
         if is_counting(prompt.messages, prompt.max_tokens):
             self.counted.append(prompt.messages[-1]["content"])
             return run.answer(Scripted(("A",)))
+        window.read(prompt.messages)
         with self._changed:
             step = self._next(prompt, model)
             self._changed.notify_all()

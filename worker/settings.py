@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     cache_max_bytes: int = Field(
         268_435_456,
         ge=0,
-        description="Size of all cached answers in Redis, and again of vectors; oldest go first",
+        description="Size of all cached answers in Redis; again of vectors, and of kept steps",
     )
     dead_letters_bytes: int = Field(
         67_108_864,

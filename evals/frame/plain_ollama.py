@@ -1,6 +1,8 @@
 """The naive side: the same model asked through Ollama's own API, without any help of ours.
 
-Prompts that are too long are cut by Ollama, as for everybody who does not ask it otherwise.
+Prompts that are too long are cut by Ollama, as for everybody who does not ask it otherwise. Only
+`shift` is as in this service's requests: with another value Ollama loads the model anew, and would
+for each question, as both sides ask in turn.
 """
 
 from __future__ import annotations
@@ -157,7 +159,7 @@ class PlainOllama:
 
     async def _post(self, body: Mapping[str, Any]) -> dict[str, Any]:
         reply = await self._http.post(
-            "/api/chat", json={"model": self.model, "stream": False, **body}
+            "/api/chat", json={"model": self.model, "stream": False, "shift": False, **body}
         )
         if reply.status_code != 200:
             raise Refused(reply.status_code)

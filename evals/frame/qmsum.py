@@ -17,21 +17,36 @@ HINT = "It is the first 12 lines of data/ALL/jsonl/test.jsonl in github.com/Yale
 class MeetingQuestion:
     """`question` is None for a summary of the whole meeting.
 
-    `facts` are the names, numbers and rare words of the gold answer that are also in the turns
-    that it is from. `spans` are these turns, all of them for the whole meeting.
+    The turns of `meeting` from `first` on hold the answer. `facts` are the names, numbers and rare
+    words of the gold `answer` that are also in these turns, and not in the question.
     """
 
     key: str
     meeting: list[str]
     question: str | None
     answer: str
-    spans: list[str]
+    first: int
     facts: list[str]
 
     @property
     def text(self) -> str:
         """The whole meeting, a line for each turn."""
         return "\n".join(self.meeting)
+
+    def part(self, words: int) -> str:
+        """At most so many words of the meeting, in whole turns, where the answer begins.
+
+        At most a quarter of them come before. A longer turn that the answer begins in is whole.
+        """
+        start, held = self.first, 0
+        while start > 0 and held + _words(self.meeting[start - 1]) <= words // 4:
+            start -= 1
+            held += _words(self.meeting[start])
+        end = self.first
+        while end < len(self.meeting) and held + _words(self.meeting[end]) <= words:
+            held += _words(self.meeting[end])
+            end += 1
+        return "\n".join(self.meeting[start : max(end, self.first + 1)])
 
 
 def meeting_questions(data: Data) -> list[MeetingQuestion]:
@@ -41,30 +56,29 @@ def meeting_questions(data: Data) -> list[MeetingQuestion]:
     for place, one in enumerate(lines):
         turns = [f"{turn['speaker']}: {turn['content']}" for turn in one["meeting_transcripts"]]
         for number, query in enumerate(one["general_query_list"]):
-            found.append(
-                _question(f"{place}-general-{number}", turns, None, query["answer"], turns)
-            )
+            facts = _facts(query["answer"], turns, turns, "")
+            key = f"{place}-general-{number}"
+            found.append(MeetingQuestion(key, turns, None, query["answer"], 0, facts))
         for number, query in enumerate(one["specific_query_list"]):
-            spans = [
-                turn
-                for first, last in query["relevant_text_span"]
-                for turn in turns[int(first) : int(last) + 1]
-            ]
-            key = f"{place}-specific-{number}"
-            found.append(_question(key, turns, query["query"], query["answer"], spans))
+            spans = [(int(first), int(last)) for first, last in query["relevant_text_span"]]
+            held = [turn for first, last in spans for turn in turns[first : last + 1]]
+            facts = _facts(query["answer"], held, turns, query["query"])
+            key, start = f"{place}-specific-{number}", min(spans)[0]
+            asked = MeetingQuestion(key, turns, query["query"], query["answer"], start, facts)
+            found.append(asked)
     return [one for one in found if one.facts]
 
 
-def _question(
-    key: str, turns: list[str], question: str | None, answer: str, spans: list[str]
-) -> MeetingQuestion:
-    held, whole = plain_words("\n".join(spans)), "\n".join(turns)
-    named = [fact for fact in names_and_numbers(answer) if plain_words(fact) in held]
-    rare = [word for word in rare_words(answer, whole) if plain_words(word) in held]
-    asked = plain_words(question or "")
-    facts = [
-        fact
-        for fact in dict.fromkeys(plain_words(one).strip() for one in [*named, *rare])
-        if plain_words(fact) not in asked  # what the question says is no fact that was kept
+def _words(turn: str) -> int:
+    return len(turn.split())
+
+
+def _facts(answer: str, held: list[str], meeting: list[str], question: str) -> list[str]:
+    words = plain_words("\n".join(held))
+    some = [*names_and_numbers(answer), *rare_words(answer, "\n".join(meeting))]
+    told = plain_words(question)
+    return [
+        fact.strip()
+        for fact in dict.fromkeys(plain_words(one) for one in some)
+        if fact in words and fact not in told  # what the question says is no fact that was kept
     ]
-    return MeetingQuestion(key, turns, question, answer, spans, facts)

@@ -94,24 +94,27 @@ class Run:
             f"{self.one.name}: {len(self.items)} items, {len(self.one.sides)} sides; "
             f"{asked - len(left)} of {asked} answers are known{self._estimate(left)}"
         )
-        said = time.monotonic()
+        began = said = time.monotonic()
         for place, (name, side, item) in enumerate(left, 1):
             self.records.add(item, name, await _outcome(side, here, item))
-            if time.monotonic() - said > SAY_SECONDS and place < len(left):
-                self.say(f"  {place} of {len(left)}{self._estimate(left[place:])}")
-                said = time.monotonic()
+            now = time.monotonic()
+            if now - said > SAY_SECONDS and place < len(left):
+                rest = self._estimate(left[place:], (now - began) / place)
+                self.say(f"  {place} of {len(left)}{rest}")
+                said = now
 
-    def _estimate(self, left: Sequence[tuple[str, Side, Item]]) -> str:
-        """How long the rest takes, by what each side took so far; empty while that is unknown."""
-        if not left:
+    def _estimate(self, left: Sequence[tuple[str, Side, Item]], so_far: float | None = None) -> str:
+        """How long the rest takes; empty while that is unknown.
+
+        By the seconds that an answer and its judging took `so_far`, once each side has answered in
+        this run; before that by what the records say of answers.
+        """
+        known = {record.side for record in self.records.all()}
+        if not left or any(name not in known for name in self.one.sides):
             return ""
-        took: dict[str, list[float]] = {}
-        for record in self.records.all():
-            took.setdefault(record.side, []).append(record.outcome.spent.seconds)
-        if any(name not in took for name, _, _ in left):
-            return ""
-        seconds = sum(sum(took[name]) / len(took[name]) for name, _, _ in left)
-        return f", about {_span(seconds)} left (judging not counted)"
+        took = [record.outcome.spent.seconds for record in self.records.all()]
+        each = sum(took) / len(took) if so_far is None else so_far
+        return f", about {_span(each * len(left))} left"
 
 
 def _span(seconds: float) -> str:

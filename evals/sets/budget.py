@@ -13,7 +13,8 @@ from evals.frame.qmsum import LICENCE, SOURCE, meeting_questions
 BUDGETS = (20, 50, 100, 200, 400)
 #: What an unbounded answer may have at most, so that a model that never ends does not hold a run.
 UNBOUNDED_TOKENS = 1000
-MOST_WORDS = 700
+#: A part of a meeting, small enough for many questions on a machine without a GPU.
+MOST_WORDS = 250
 BOTH, WITHIN, FINISHED = "within budget and finished", "within budget", "finished"
 
 
@@ -21,9 +22,8 @@ def _items(data: Data) -> Iterator[Item]:
     for one in meeting_questions(data):
         if one.question is None:
             continue
-        text = " ".join("\n".join(one.spans).split(" ")[:MOST_WORDS])
         for tokens in BUDGETS:
-            yield Item(one.key, (text, tokens), f"{tokens} tokens")
+            yield Item(one.key, (one.part(MOST_WORDS), tokens), f"{tokens} tokens")
 
 
 async def _ours(here: Here, item: Item) -> Outcome:

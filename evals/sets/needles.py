@@ -14,7 +14,6 @@ from evals.frame.judge import holds
 CONTEXT = 1024
 SIZES = (0.5, 1.0, 2.0, 4.0, 8.0)
 PLACES = {"head": 0.02, "middle": 0.5, "tail": 0.98}
-REPEATS = 7
 SUMMARY_TOKENS = 100
 #: Tokens that a sentence of the hay has, about.
 SENTENCE_TOKENS = 14
@@ -28,11 +27,11 @@ _THINGS = ("lighthouse", "library", "museum", "orchard", "station", "theatre", "
 
 
 def _items(_: Data) -> Iterator[Item]:
-    for repeat in range(REPEATS):
+    for repeat, thing in enumerate(_THINGS):
         for size in SIZES:
             for place, share in PLACES.items():
                 rng = random.Random(f"{repeat} {size} {place}")
-                number, thing = str(rng.randint(10_000, 99_999)), _THINGS[repeat]
+                number = str(rng.randint(10_000, 99_999))
                 needle = f"The secret number of the {thing} is {number}."
                 text = _hay(rng, int(size * CONTEXT / SENTENCE_TOKENS), share, needle)
                 key = f"{place}-{repeat}"

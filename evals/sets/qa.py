@@ -11,11 +11,11 @@ from evals.frame.here import Here
 from evals.frame.judge import holds
 
 #: Small, so that a text beyond it is asked in seconds, also on a machine without a GPU.
-CONTEXT = 2048
-SUMMARY_TOKENS = 300
+CONTEXT = 1024
+SUMMARY_TOKENS = 200
 ANSWER_TOKENS = 60
 #: Conversations around the one that holds the answer, itself included: about three contexts.
-AROUND = 4
+AROUND = 2
 RIGHT, HELD = "answers right", "gold string kept"
 
 

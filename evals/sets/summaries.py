@@ -1,56 +1,35 @@
-"""`summaries`: facts of long meetings that a summary keeps, at equal tokens."""
+"""`summaries`: what helps to answer a question, kept of a part of a meeting, at equal tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from evals.frame.data import Data
-from evals.frame.eval_set import EvalSet, Item, Measure, Outcome, Spent
-from evals.frame.here import Here
-from evals.frame.judge import kept
+from evals.frame.eval_set import EvalSet, Item
+from evals.frame.facts_kept import BASELINES, MEASURES, ours, possible
 from evals.frame.qmsum import LICENCE, SOURCE, meeting_questions
 
-TOKENS = 200
-FACTS = "facts kept"
+#: A part of a meeting fits into one prompt.
+MOST_WORDS = 800
+TOKENS = 100
 
 
 def _items(data: Data) -> Iterator[Item]:
     for one in meeting_questions(data):
-        group = "whole meeting" if one.question is None else "a question"
-        yield Item(one.key, one, group, {FACTS: float(len(one.facts))})
-
-
-async def _ours(here: Here, item: Item) -> Outcome:
-    asked = {"question": item.data.question} if item.data.question else {}
-    done = await here.ask("summarize", context=item.data.text, max_summary_tokens=TOKENS, **asked)
-    return _judged(item, done.answer.summary, done.spent)
-
-
-async def _naive(here: Here, item: Item) -> Outcome:
-    one = item.data
-    wish = f" so that it answers: {one.question}" if one.question else ""
-    reply = await here.plain.ask(f"Summarize this{wish}\n\n{one.text}", max_tokens=TOKENS)
-    return _judged(item, reply.text, reply.spent)
-
-
-async def _truncated(here: Here, item: Item) -> Outcome:
-    """The first words, as many as have as many tokens: no generation."""
-    return _judged(item, await here.plain.first_words(item.data.text, TOKENS), Spent())
-
-
-def _judged(item: Item, text: str, spent: Spent) -> Outcome:
-    return Outcome({FACTS: kept(text, item.data.facts)}, spent, text)
+        if one.question is not None and (asked := possible(one, one.part(MOST_WORDS), TOKENS)):
+            yield Item(one.key, asked, possible={MEASURES[0].name: len(asked.facts)})
 
 
 SET = EvalSet(
     name="summaries",
-    about=f"Meetings of about 9,000 words in `summarize`, within {TOKENS} tokens. Facts are the "
-    "names, numbers and rare words of the gold answer that are also in its part of the meeting.",
+    about=f"Parts of meetings, at most {MOST_WORDS} words, in `summarize` with a question, within "
+    f"{TOKENS} tokens. Facts are the names, numbers and rare words of the gold answer that are "
+    "also in the part, and not in the question.",
     source=SOURCE,
     licence=LICENCE,
     kinds=("summarize",),
-    measures=(Measure(FACTS, "facts that are in the summary, word for word"),),
+    measures=MEASURES,
     items=_items,
-    ours=_ours,
-    baselines={"one-line summary": _naive, "truncation": _truncated},
+    ours=ours,
+    baselines=BASELINES,
 )

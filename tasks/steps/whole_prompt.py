@@ -53,17 +53,19 @@ class WholePrompt:
         near = max(expected, read) >= _NEAR_THE_WINDOW * context_tokens
         if read >= _SUSPICIOUS * expected and not (near and not self._refuses(context_tokens)):
             return
-        # Some servers do not say what they remember of an earlier prompt.
-        room = read or context_tokens
+        if read == 0:  # some servers do not say what they remember of an earlier prompt
+            if near and not self._refuses(context_tokens):
+                raise ContextOverflow.of(_CUT, round(expected), context_tokens, estimated=True)
+            return
         # Parts that are shorter than what was read at once are not cut.
-        most = max(1, min(room, context_tokens) // 2)
+        most = max(1, min(read, context_tokens) // 2)
         counted = max(0, self._counts.overhead() - len(SYSTEM["content"])) if len(texts) > 1 else 0
         for text in texts:
             for count in self._counts.of_parts(text.strip(), most):
                 counted += count - 1  # a cut through a token makes two of it
-                if counted > room:
+                if counted > read:
                     sent = max(counted, round(expected))
-                    raise ContextOverflow.of(_CUT, sent, room, estimated=True)
+                    raise ContextOverflow.of(_CUT, sent, read, estimated=True)
 
     def _refuses(self, context_tokens: int) -> bool:
         """Whether the server refuses what is longer than its window; tried once."""

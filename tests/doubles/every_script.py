@@ -160,7 +160,7 @@ def leave_groups(site: Site) -> None:
     delivery = site.take()
     claim, outcome, *_ = site.single_flight.claim(follower, delivery.token, "other", canvas=True)
     assert (claim, type(outcome)) == (Claim.HANDOFF, SharedAnswer)
-    site.single_flight.detach(follower)
+    site.single_flight.detach(follower, delivery.token)
     assert site.jobs.settle(follower, delivery.token, ending())[0] is Settled.STORED
     assert site.store.endings.expired(10) == (0, [])
     assert site.store.endings.sift([QUEUE]) == 0

@@ -199,7 +199,7 @@ def test_json_that_is_cut_says_so(http: HttpSite, local_llm: LocalLLM) -> None:
 
 def test_json_that_breaks_the_schema_is_an_error(http: HttpSite, local_llm: LocalLLM) -> None:
     """502, which the client does not repeat: the queue has done what can be done."""
-    local_llm.reply_json({"name": 1}, times=2)
+    local_llm.reply_json({"name": 1}, times=6)  # each is asked twice again
     completions = http.openai(max_retries=2).chat.completions
     with pytest.raises(openai.InternalServerError) as failure:
         completions.parse(model=MODEL, messages=HI, response_format=City)
@@ -212,7 +212,7 @@ def test_json_that_breaks_the_schema_is_an_error(http: HttpSite, local_llm: Loca
     ):
         stream.until_done()
     assert broken.value.code == "invalid_output"
-    assert len(local_llm.prompts) == 2
+    assert len(local_llm.prompts) == 6
 
 
 # --- tools and log probabilities ------------------------------------------------------------------

@@ -76,7 +76,7 @@ def test_a_prompt_past_the_context_is_an_error_with_its_size(
 @pytest.mark.local_llm(redis="embedded")
 def test_json_that_breaks_the_schema_is_refused(local_llm: LocalLLM) -> None:
     """InvalidOutput names the keyword and quotes none of the text."""
-    local_llm.reply_json({"n": "secret"})
+    local_llm.reply_json({"n": "secret"}, times=3)  # it is asked twice again
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     with pytest.raises(errors.InvalidOutput, match="breaks the schema's 'type'") as caught:
         tasks.structured_output.delay("x", schema).get(timeout=20)

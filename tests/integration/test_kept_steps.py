@@ -184,6 +184,16 @@ def test_a_job_makes_room_twice_at_most(site: Site) -> None:
     assert site.store.steps.note_step(note(site.take(), queues=[HIGH]))[0] is Onward.GO
 
 
+def test_a_cancelled_job_ends(site: Site, redis_client: redis.Redis) -> None:
+    """Before its worker has heard of it; nothing more is kept."""
+    task_id = site.ask()
+    held = site.take()
+    site.jobs.cancel(task_id)
+    told = note(held, name="a", entry="A", kept=1)
+    assert site.store.steps.note_step(told) == (Onward.CANCELLED, "")
+    assert not redis_client.exists(f"{KEYS.step}a")
+
+
 def test_no_room_is_made_for_what_the_worker_would_not_take(site: Site) -> None:
     """Another model's job, a suspect, one that has ended; but for what is parked for its model."""
     site.ask()

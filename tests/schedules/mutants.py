@@ -477,4 +477,18 @@ MUTANTS = (
         "the words of a call with cache=False stay for a day",
         "ask 6 4",
     ),
+    Mutant(
+        "whoever held a job once takes it out of its group",
+        "detach",
+        "if job.token ~= token or not job.fingerprint then",
+        "if not job.fingerprint then",
+        "a follower is lost whose first worker lacked its model, and its lease",
+        (
+            "crash 0 0 0, ask 0 0, ask 1 4, step -1 0, take 5, step -1 0, ask 0 3, step -1 0, take "
+            "4, step -1 0, step -1 0, start 1, take 3, chore 3 5, lack 5, step -1 0, step 1 1, "
+            "chore 4 4, start 1, take 1, take 0, step -1 0, expire 3, chore 4 4, step -1 0, step 5 "
+            "2"
+        ),
+        rare=True,
+    ),
 )

@@ -213,7 +213,11 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
         "max_tokens": among(TOKENS),
         "temperature": among(st.sampled_from([0.0, 1.0, 2.0]) | st.floats(0, 2)),
     },
-    "summarize": {"context": (TEXT, altered_text), "max_summary_tokens": among(TOKENS)},
+    "summarize": {
+        "context": (TEXT, altered_text),
+        "max_summary_tokens": among(TOKENS),
+        "question": (st.none() | TEXT, lambda text: st.none() | altered_text(text or "")),
+    },
     "compress": {"messages": (MESSAGES, altered_messages), "target_tokens": among(TOKENS)},
     "extract_parameters": {
         "user_message": (TEXT, altered_text),

@@ -246,7 +246,7 @@ def test_the_service_and_the_naive_side_through_the_real_path(
     ]
     assert len(instructions) >= 4
     for body in ollama.asked:
-        assert body.keys() <= {"model", "stream", "messages", "options", "format"}
+        assert body.keys() <= {"model", "stream", "shift", "messages", "options", "format"}
         assert body["options"].keys() <= {"num_ctx", "temperature", "num_predict"}
         system, user = body["messages"]
         assert system["content"] == "You are a helpful assistant."

@@ -12,6 +12,7 @@ from local_llm_service.producers import cancel, status
 from local_llm_service.tasks import generate, summarize
 from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.testing.local_llm import LocalLLM
+from local_llm_service.worker.engine import EngineDied
 from local_llm_service.worker.errors import Cancelled, InvalidOutput, StreamBroken
 from local_llm_service.worker.prompt import Message, Sampling
 from local_llm_service.worker.store.keys import Keys
@@ -275,6 +276,64 @@ def test_no_room_is_made_for_jobs_that_are_no_more_urgent(local_llm: LocalLLM) -
     with working_by(read_pieces):
         answer_of(summarize.delay(lines("a", "b"), priority="normal"))
     assert asked(local_llm)[:3] == ["a", "b", "join A B"]
+
+
+def test_who_joined_a_job_that_makes_room_goes_on_with_its_steps(local_llm: LocalLLM) -> None:
+    """The joined job is more urgent than its leader, and no piece is read twice."""
+    urgent: list[Any] = []
+
+    def say(messages: list[Message]) -> str:
+        text = messages[-1]["content"]
+        if text == "b":
+            urgent.append(generate.delay("urgent", priority="high"))
+        return text.upper()
+
+    local_llm.reply(say, times=None)
+    with working_by(read_pieces), local_llm.held():
+        leader = summarize.delay(lines("a", "b", "c"), priority="low")
+        local_llm.wait_until_asked()
+        joined = summarize.delay(lines("a", "b", "c"), priority="normal")
+    with working_by(read_pieces):
+        answers = [answer_of(job) for job in (leader, joined, *urgent)]
+    assert asked(local_llm) == ["a", "b", "urgent", "c", "join A B C"]
+    assert sorted(one["origin"] for one in answers[:2]) == ["computed", "joined"]
+    assert record_of(leader.id).yields == 1
+
+
+def test_a_job_in_a_chain_makes_room_too(local_llm: LocalLLM) -> None:
+    """The chain goes on after it."""
+
+    def more() -> None:
+        generate.delay("urgent", priority="high")
+
+    local_llm.reply(during("a", more), times=None)
+    with working_by(read_pieces):
+        head = summarize.s(lines("a", "b"), priority="low")
+        last = (head | generate.s(priority="low")).apply_async()
+        assert answer_of(last)["text"] == "JOIN A B"
+    assert asked(local_llm) == ["a", "urgent", "b", "join A B", "JOIN A B"]
+
+
+def test_an_engine_that_dies_in_a_step_costs_that_step(local_llm: LocalLLM) -> None:
+    """The job is a suspect then, runs alone, and makes no room."""
+    local_llm.reply("A").fail(EngineDied("Ollama died")).reply("B")
+    local_llm.reply(during("c", lambda: generate.delay("urgent")), times=None)
+    with working_by(read_pieces):
+        job = summarize.delay(lines("a", "b", "c"), priority="low")
+        answer_of(job)
+    assert asked(local_llm)[:5] == ["a", "b", "b", "c", "join A B C"]
+    assert (record_of(job.id).engine_deaths, record_of(job.id).yields) == (1, 0)
+
+
+def test_a_death_is_unexplained_once_the_whole_job_is_answered(local_llm: LocalLLM) -> None:
+    """Not once its first step is: the one that kills may come yet."""
+    deaths = local_llm._worker._runtime.engine_deaths
+    seen: list[bool] = []
+    local_llm.reply("A").fail(EngineDied("Ollama died")).reply("B").fail(StreamBroken)
+    local_llm.reply(during("c", lambda: seen.append(deaths.has_unexplained)), times=None)
+    with working_by(read_pieces):
+        answer_of(summarize.delay(lines("a", "b", "c")))
+    assert (seen, deaths.has_unexplained) == ([False], True)
 
 
 def test_a_cancel_ends_a_job_between_two_steps(local_llm: LocalLLM) -> None:

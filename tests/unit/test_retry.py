@@ -14,7 +14,7 @@ from local_llm_service.worker.errors import (
     ServiceError,
     StreamBroken,
 )
-from local_llm_service.worker.lease.in_flight import Interrupted
+from local_llm_service.worker.lease.in_flight import Interrupted, Yielded
 
 OUTAGE = Retry("outage")
 
@@ -44,6 +44,12 @@ def test_a_failure_of_the_work_does_not_probe_the_engine() -> None:
 def test_a_shutdown_does_not_count_as_a_try(attempts: int) -> None:
     """The message goes back at once, however often this happens."""
     assert after(Interrupted(""), attempts=attempts) == Retry("interrupted", 0.0, counts=False)
+
+
+@pytest.mark.parametrize("attempts", [0, 2, 99])
+def test_making_room_does_not_count_as_a_try(attempts: int) -> None:
+    """It has a cause of its own, by which release.lua counts it."""
+    assert after(Yielded(""), attempts=attempts) == Retry("yielded", 0.0, counts=False)
 
 
 @pytest.mark.parametrize("attempts", [0, 2, 99])

@@ -23,6 +23,8 @@ HEAVY = (
     "ollama",
     "prometheus_client",
     "pydantic_settings",
+    "semantic_text_splitter",
+    "sentencex",
     "text_to_num",
     "tornado",
     "xllamacpp",

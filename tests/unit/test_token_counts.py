@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import string
 from collections.abc import Sequence
 from itertools import islice, product
 
 import pytest
 
+from local_llm_service.tasks.steps.counts import TokenCounts
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
 from local_llm_service.testing.scripted_engine import ScriptedEngine
 from local_llm_service.testing.scripted_run import Scripted, tokens
@@ -16,6 +18,7 @@ from local_llm_service.worker.errors import ContextOverflow
 from local_llm_service.worker.prompt import Completion, Message, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.tokens.book import TokenBook
+from local_llm_service.worker.tokens.model_tokens import ModelTokens
 
 WINDOW = 512
 SYSTEM: Message = {"role": "system", "content": "You are terse, and you keep to what was said."}
@@ -25,13 +28,13 @@ class Server(ScriptedEngine):
     """A model server with a template: 20 tokens around a prompt's words; it may trim messages.
 
     `says_nothing` of the tokens of a prompt that it remembers. `drops`: it cuts as a server that
-    leaves out older messages.
+    leaves out older messages; `fills`: it reads the window full.
     """
 
     def __init__(self, *, trims: bool = False) -> None:
         super().__init__(["m"])
         self.context = WINDOW
-        self.trims, self.says_nothing, self.drops = trims, False, False
+        self.trims, self.says_nothing, self.drops, self.fills = trims, False, False, False
 
     def complete(self, prompt: Prompt, **call: object) -> Completion:  # type: ignore[override]
         """See ScriptedEngine."""
@@ -43,6 +46,8 @@ class Server(ScriptedEngine):
         sent = dataclasses.replace(prompt, messages=messages)
         completion = super().complete(sent, **call)  # type: ignore[arg-type]
         read = 0 if self.says_nothing else completion.prompt_tokens + 20
+        if self.fills and _size(messages) + 20 > self.context:
+            read = self.context
         return dataclasses.replace(completion, prompt_tokens=read)
 
     def _newest(self, messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -94,6 +99,35 @@ def test_a_count_is_of_the_text_alone(text: str, trims: bool) -> None:
     assert len(tokens(text)) <= counted <= len(tokens(text)) + ends
 
 
+#: As a byte-level tokenizer parts a text: a space goes with the word behind it.
+_PARTS = re.compile(r" ?[^\s]+|\s+(?!\S)|\s+")
+
+
+@pytest.mark.parametrize("trims", [False, True])
+@pytest.mark.parametrize("text", ["one two", "  one", "\n one", "one ", "one  ", "one\n", " "])
+def test_a_count_needs_no_luck_at_the_ends(text: str, trims: bool) -> None:
+    """White space joins the line before a message, and a template may cut it off: one too many."""
+
+    def evaluated(said: str) -> int:
+        return 30 + len(_PARTS.findall("user\n" + (said.strip() if trims else said)))
+
+    counts = TokenCounts(ModelTokens(), evaluated, lambda: WINDOW, lambda *_: None)
+    over = counts.count(text) - len(_PARTS.findall(text))
+    assert over == 0 or (trims and text[-1].isspace() and over == 1)
+
+
+def test_a_count_that_is_refused_is_made_in_parts() -> None:
+    """The estimate was too low."""
+
+    def evaluated(said: str) -> int:
+        if len(said) > 50:
+            raise ContextOverflow(ContextOverflow.REFUSED)
+        return 30 + len(said.split())
+
+    counts = TokenCounts(ModelTokens(), evaluated, lambda: WINDOW, lambda *_: None)
+    assert counts.count(" ".join(["ten letter"] * 40)) == 80
+
+
 def test_a_count_is_known_afterwards_and_costs_the_job_what_it_took() -> None:
     """In this process; the template is measured once for each model."""
     server = Server()
@@ -122,6 +156,11 @@ def test_a_server_that_does_not_count_gets_a_bound() -> None:
     server.says_nothing = True
     ask = Asking(server)
     assert ask.count("one two three") == ask.most_tokens("one two three")
+    assert ask(prompt(words(440))).text  # the server refuses what is too long, so this is whole
+    server.cuts, ask = True, Asking(server)
+    assert ask(prompt(words(200))).text
+    with pytest.raises(ContextOverflow, match="room for 512"):
+        ask(prompt(words(700)))
 
 
 def test_a_refused_prompt_has_both_numbers_and_teaches() -> None:
@@ -151,6 +190,35 @@ def test_a_prompt_that_was_cut_in_silence_is_an_overflow(count: int) -> None:
     sent, read = found.value.sizes or (0, 0)
     assert (read, sent > read) == (220, True)
     assert Asking(server)(prompt(words(300))).finish_reason == "stop"
+
+
+@pytest.mark.parametrize("count", [500, 900])
+def test_a_prompt_that_was_cut_to_the_window_is_an_overflow(count: int) -> None:
+    """0.24 reads exactly as many tokens as the window has."""
+    server = Server()
+    server.cuts = server.fills = True
+    with pytest.raises(ContextOverflow, match="room for 512"):
+        Asking(server)(prompt(words(count), max_tokens=1))
+
+
+def test_a_prompt_that_was_cut_to_a_smaller_window_is_an_overflow() -> None:
+    """A proxy may run the model with another one than it was asked for."""
+    server = Server()
+    server.cuts, server.context = True, 150
+    server.context_tokens = lambda _: 8192  # type: ignore[method-assign]
+    with pytest.raises(ContextOverflow, match="room for 95"):
+        Asking(server)(prompt(words(350)))
+
+
+def test_whole_prompts_teach() -> None:
+    """So do answers."""
+    ask = Asking(Server())
+    before = ask.likely_tokens(words(100))
+    ask(prompt(words(300)))
+    assert (after := ask.likely_tokens(words(100))) < before
+    ask.engine.add(Scripted((words(200),)), times=1)  # type: ignore[attr-defined]
+    ask(prompt("Words, please.", max_tokens=400))
+    assert ask.likely_tokens(words(100)) < after
 
 
 def test_a_conversation_whose_first_turns_were_left_out_is_an_overflow() -> None:

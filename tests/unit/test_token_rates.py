@@ -94,10 +94,12 @@ def test_english_makes_estimates_short_and_a_bound_that_random_letters_keep() ->
     rates = taught((ENGLISH * 20, 740))
     assert 35 <= rates.likely_tokens(ENGLISH) <= 55
     assert rates.most_tokens(ENGLISH) < 0.8 * len(ENGLISH)
+    rates = taught((ENGLISH * 20, 400), ("Call 0123456789, or Q. " * 200, 600))
     chance = random.Random(1)
     letters = "".join(chance.choice(string.ascii_lowercase) for _ in range(2000))
     assert rates.most_tokens(letters) > 0.65 * len(letters)
-    assert rates.most_tokens("0123456789" * 50) > 500
+    for each_a_token in ("0123456789", "?!.,;", "qxz"):
+        assert rates.most_tokens(each_a_token * 50) > 50 * len(each_a_token)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +121,14 @@ def test_one_text_moves_a_rate_by_a_bounded_step() -> None:
     rates = TokenRates()
     rates.learn(ENGLISH * 1000, 37_000)
     assert sum(n for name, n in rates.take_untold().items() if name.endswith(":bytes")) < 4200
+
+
+def test_what_is_not_told_yet_counts_here_all_the_same() -> None:
+    """Another thread may learn while this one hears from Redis."""
+    rates = taught((ENGLISH * 5, 185))
+    estimate = rates.likely_tokens(ENGLISH)
+    rates.replace({"latin:bytes": 0, "of a later version:bytes": 7})
+    assert rates.likely_tokens(ENGLISH) == estimate
 
 
 @pytest.fixture

@@ -65,9 +65,9 @@ class SingleFlight:
         """
         return max(0.0, int(self._scripts.run("wanted_seconds", [task_id])) / 1000)
 
-    def detach(self, task_id: str) -> None:
-        """Let a job run for itself: nobody waits for it, and it waits for nobody."""
-        self._scripts.run("detach", [task_id])
+    def detach(self, task_id: str, token: str) -> None:
+        """Let a held job run for itself: nobody waits for it, and it waits for nobody."""
+        self._scripts.run("detach", [task_id, token])
 
 
 def _answer(entry: str) -> SharedAnswer:

@@ -7,7 +7,7 @@ completion; else it is of one job alone, and goes with its result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from local_llm_service.worker.store.bounds import STEP_SECONDS
@@ -17,9 +17,11 @@ from local_llm_service.worker.store.states import CacheBounds
 
 
 class Onward(StrEnum):
-    """What note_step.lua says: go on, make room for a more urgent job, or the lease is lost."""
+    """What note_step.lua says: go on, make room for a more urgent job, or end: the job was
+    cancelled, or the lease is lost."""
 
     GO = "go"
+    CANCELLED = "cancelled"
     YIELD = "yield"
     LOST = "lost"
 
@@ -32,28 +34,26 @@ NOT_SAID = Progress(0, 0, "")
 class StepNote:
     """What a worker says of its job between two steps.
 
-    `name` and `entry` of the step that is done, empty where nothing is to be kept; `kept` is how
-    many are, and `next_name` what is to be looked up. The job makes room for what waits in `queues`
-    for this `worker` with these `models`.
+    `progress` is how far the job is, where its kind has said so. `name` and `entry` are those of
+    the step that is done, empty where nothing is to be kept; `kept` is how many are done, and
+    `next_name` what is to be looked up. The job makes room for what waits in `queues` for this
+    `worker` with these `models`.
     """
 
     task_id: str
     token: str
     progress: Progress = NOT_SAID
     name: str = ""
-    entry: str = ""
+    entry: str = field(default="", repr=False)
     kept: int = 0
     next_name: str = ""
     worker: str = ""
     models: Sequence[str] = ()
     queues: Sequence[str] = ()
 
-    def __repr__(self) -> str:
-        return f"<step note of {self.task_id}>"  # without the entry, a model's words
-
 
 def own_name(task_id: str, number: int) -> str:
-    """The name of a step, counted from 1, of one job alone; a `StepNote.kept` covers it."""
+    """The name of a step, counted from 1, of one job alone; as note_step.lua knows it."""
     return f"{task_id}.{number}"
 
 

@@ -73,6 +73,8 @@ class _Lint:
         """Whether every reading of the schema that the keyword concerns enforces it."""
         if word == "type":
             return all(one.kinds <= types_of(schema["type"]) for one in readings)
+        if word == "additionalItems" and not isinstance(schema.get("items"), list):
+            return True  # it says nothing then
         concerned = [one for one in readings if one.kinds & APPLIES[word]]
         return all(word in one.words for one in concerned) and self._is_whole(
             word, schema, self._sent[id(schema)]

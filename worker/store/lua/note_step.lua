@@ -11,8 +11,8 @@
 -- ARGV[14] number of models that the worker serves
 -- ARGV[15..] these models; then the more urgent queues to yield to, none where the job may not
 -- Returns {"go", what is kept of the next step or ""}; {"yield", ""} when a message waits there for
--- this worker, and the job has not yielded YIELDS_MOST times; {"lost", ""} when the worker does not
--- hold the job under this token.
+-- this worker, and the job has not yielded YIELDS_MOST times; {"cancelled", ""}; {"lost", ""} when
+-- the worker does not hold the job under this token.
 -- uses: JOB_RECORD, STEP, STEP_BYTES, STEP_INDEX, YIELDS_MOST, clock, is_awaited, keep_entry
 -- uses: raise_to, read
 local id, token, done, total, phase = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -23,14 +23,16 @@ local models, queues = {unpack(words, 1, serves)}, {unpack(words, serves + 1)}
 local record, now, served = JOB_RECORD .. id, clock(), {}
 for _, model in ipairs(models) do served[model] = true end
 
-local job = read(record, 'token', 'yields')
+local job = read(record, 'token', 'yields', 'cancelled')
 if job.token ~= token then return {'lost', ''} end
+if job.cancelled then return {'cancelled', ''} end
 if name ~= '' then
   local place = {entries = STEP, index = STEP_INDEX, bytes = STEP_BYTES}
   local bounds = {seconds = seconds, entry_bytes = entry_bytes, total_bytes = total_bytes}
   keep_entry(place, name, entry, bounds, now)
 end
 if kept > 0 then raise_to(record, 'kept_steps', kept) end
+if name == id .. '.' .. kept then raise_to(record, 'own_steps', kept) end
 if phase ~= '' then redis.call('HSET', record, 'done', done, 'total', total, 'phase', phase) end
 if tonumber(job.yields or 0) < YIELDS_MOST then
   for _, queue in ipairs(queues) do

@@ -5,7 +5,7 @@
 -- Drops what is kept of the steps of one job alone.
 -- uses: CACHE_ENTRY_OVERHEAD_BYTES, JOB_RECORD, STEP, STEP_BYTES, STEP_INDEX, drop_entry
 local function drop_own_steps(id)
-  local kept = redis.call('HGET', JOB_RECORD .. id, 'kept_steps')
+  local kept = redis.call('HGET', JOB_RECORD .. id, 'own_steps')
   if not kept then return end
   local place = {entries = STEP, index = STEP_INDEX, bytes = STEP_BYTES}
   for number = 1, tonumber(kept) do

@@ -1,0 +1,156 @@
+"""Texts within a budget of tokens: asked for, asked for again shorter, cut to whole sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from local_llm_service.tasks.steps.protocol import Steps
+from local_llm_service.tasks.texts.sentences import finished, parsed, sentences, whole_sentences
+from local_llm_service.worker.errors import InvalidOutput
+from local_llm_service.worker.prompt import Completion, Prompt
+
+#: English prose has about 0.75 words per token; a little less leaves room to finish the sentence.
+WORDS_PER_TOKEN = 0.65
+#: Of the words that would fill the budget, as many as the second and the third try ask for.
+_SHORTER = (0.7, 0.45)
+#: Counts of one text's tokens while it is cut to its budget.
+_MOST_COUNTS = 4
+#: A text that likely has so many times the tokens of a budget, and some, is not counted.
+_FAR, _FEW_TOKENS = 3, 64
+#: Characters of a sentence that is one too many when it comes again.
+_LEAST_REPEATED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A text of whole sentences, and how many tokens it has at most.
+
+    `read_tokens` is what the model read to write it. `is_cut`: it wrote more than the budget holds.
+    """
+
+    text: str
+    tokens: int
+    read_tokens: int = 0
+    is_cut: bool = False
+
+
+def words_within(tokens: int) -> int:
+    """The number of words to ask for so that a text fits into `tokens`."""
+    return max(3, int(tokens * WORDS_PER_TOKEN))
+
+
+def tokens_if_fits(ask: Steps, text: str, tokens: int) -> int | None:
+    """The text's tokens if they are at most `tokens`: a bound that shows it, else their count."""
+    if (bound := ask.most_tokens(text)) <= tokens:
+        return bound
+    return counted if (counted := ask.count(text)) <= tokens else None
+
+
+def is_near(ask: Steps, text: str, tokens: int) -> bool:
+    """Whether a text may fit into a budget: one that is far too long need not be counted."""
+    return ask.likely_tokens(text) <= _FAR * tokens + _FEW_TOKENS
+
+
+def tokens_if_near(ask: Steps, text: str, tokens: int) -> int | None:
+    """As `tokens_if_fits`; None also where nobody needs to count."""
+    return tokens_if_fits(ask, text, tokens) if is_near(ask, text, tokens) else None
+
+
+def first_sentences(ask: Steps, text: str, tokens: int) -> str:
+    """What of a text's beginning likely fits, in whole sentences where there are any."""
+    likely = max(1, ask.likely_tokens(text))
+    begin = text.strip()[: max(1, len(text) * tokens // likely)]
+    return whole_sentences(begin) or begin
+
+
+def write_within(
+    ask: Steps, prompt: Callable[[int, int], Prompt], tokens: int, *, shared: bool = False
+) -> Written:
+    """Let the model write whole sentences of at most `tokens` tokens.
+
+    `prompt(words, max_tokens)` makes the prompt that asks for so many words. A completion that was
+    cut is asked for again shorter, at most twice, then cut to its whole sentences. Raises
+    InvalidOutput if not one sentence fits, and what a step raises.
+    """
+    words = words_within(tokens)
+    texts: list[str] = []
+    read_tokens = 0
+    for share in (*_SHORTER, None):
+        completion = ask(prompt(words, tokens), shared=shared)
+        read_tokens = read_tokens or completion.prompt_tokens
+        text, is_whole = _kept(completion)
+        if is_whole and text and (fits := tokens_if_fits(ask, text, tokens)) is not None:
+            return Written(text, fits, read_tokens)
+        texts.append(text)
+        if share is None or (fewer := _fewer(words, completion, tokens, share)) == words:
+            break
+        words = fewer
+    if not any(texts):
+        raise InvalidOutput("the model wrote nothing that is a statement")
+    return replace(_cut(ask, texts, tokens), read_tokens=read_tokens, is_cut=True)
+
+
+def _kept(completion: Completion) -> tuple[str, bool]:
+    """The whole sentences of a completion, and whether it is a text that came to its end.
+
+    A model that has begun to say the same again has come to an end, too.
+    """
+    said: set[str] = set()
+    kept: list[str] = []
+    for sentence in sentences(completion.text):
+        words = " ".join(sentence.split()).casefold()
+        if words in said and len(words) >= _LEAST_REPEATED:
+            return whole_sentences("".join(kept)), True
+        said.add(words)
+        kept.append(sentence)
+    if completion.finish_reason == "stop":
+        return finished(completion.text), True
+    return whole_sentences(_before_point(completion.text)), False
+
+
+def _before_point(text: str) -> str:
+    """A cut text without a point at its end that may be a decimal one."""
+    return text[:-1] if text[-1:] == "." and text[-2:-1].isdigit() else text
+
+
+def _fewer(words: int, completion: Completion, tokens: int, share: float) -> int:
+    """Words for the next try, by what a word of this one took. Never more than before."""
+    written = len(completion.text.split())
+    per_token = written / completion.completion_tokens if completion.completion_tokens else 0
+    return max(3, min(int(words * share), int(per_token * tokens * share)))
+
+
+def _cut(ask: Steps, texts: list[str], tokens: int) -> Written:
+    """The most that fits of the longest text that has a sentence within the budget."""
+    for text in sorted(texts, key=len, reverse=True):
+        if (written := _within(ask, text, tokens)) is not None:
+            return written
+    found = {one.text.strip() for text in texts for one in parsed(text) if one.is_finished}
+    for sentence in sorted(found, key=ask.likely_tokens)[:_MOST_COUNTS]:
+        if (counted := tokens_if_fits(ask, sentence, tokens)) is not None:
+            return Written(sentence, counted)
+    raise InvalidOutput(
+        f"no whole sentence within {tokens} tokens", "Ask for more tokens, or use a larger model."
+    )
+
+
+def _within(ask: Steps, text: str, tokens: int) -> Written | None:
+    """As many of a text's first sentences as fit, by few counts."""
+    for _ in range(_MOST_COUNTS):
+        if not text:
+            return None
+        if (bound := ask.most_tokens(text)) <= tokens:
+            return Written(text, bound)
+        if (counted := ask.count(text)) <= tokens:
+            return Written(text, counted)
+        text = _shortened(text, len(text) * tokens // counted)
+    return None
+
+
+def _shortened(text: str, chars: int) -> str:
+    """The finished sentences within so many characters, at least one less than there were."""
+    found = parsed(text)[:-1]
+    while found and (sum(len(one.text) for one in found) > chars or not found[-1].is_finished):
+        found.pop()
+    return "".join(one.text for one in found).rstrip()
