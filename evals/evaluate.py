@@ -22,7 +22,7 @@ from evals.frame.overview import overview
 from evals.frame.plain_ollama import PlainOllama, facts
 from evals.frame.records import Records, RecordsUnusable, Subject
 from evals.frame.run import Run, SiteFailed, chosen
-from evals.frame.site import Site, context_of, site
+from evals.frame.site import Site, context_of, settings_of, site
 from evals.frame.tables import Results, set_tables
 from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
 
@@ -74,9 +74,7 @@ def _evaluate(given: Given, here: Site) -> str:
             say(f"{name} is left out: {error}")
             left_out.append(f"- {name}: {error}")
             continue
-        settings = dict(one.worker)
-        if given.num_ctx is not None:
-            settings["NUM_CTX"] = str(given.num_ctx)
+        settings = settings_of(one.worker, given.num_ctx)
         subject = Subject(here.model, digest, engine, context_of(settings))
         limit = given.limit if given.limit is not None else one.limit
         done.append(_one_set(given, here, one, chosen(items, limit), subject, settings))

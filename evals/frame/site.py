@@ -56,7 +56,26 @@ def _default_model() -> str:
     return os.environ.get("MODEL_NAME") or str(Settings.model_fields["model_name"].default)
 
 
+def settings_of(given: Mapping[str, str], num_ctx: int | None) -> dict[str, str]:
+    """A worker's settings: a set's own, with a context in tokens if one is asked for.
+
+    The largest answer is at most half of a context, as a worker does not start with less room.
+    """
+    settings = dict(given)
+    if num_ctx is not None:
+        settings["NUM_CTX"] = str(num_ctx)
+    if "NUM_CTX" in settings:
+        most = min(_number(settings, "max_output_tokens"), context_of(settings) // 2)
+        settings["MAX_OUTPUT_TOKENS"] = str(most)
+    return settings
+
+
 def context_of(settings: Mapping[str, str]) -> int:
     """The context, in tokens, of a worker with these settings."""
-    given = settings.get("NUM_CTX") or os.environ.get("NUM_CTX")
-    return int(given or Settings.model_fields["num_ctx"].default)
+    return _number(settings, "num_ctx")
+
+
+def _number(settings: Mapping[str, str], name: str) -> int:
+    variable = name.upper()
+    given = settings.get(variable) or os.environ.get(variable)
+    return int(given or Settings.model_fields[name].default)

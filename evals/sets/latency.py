@@ -14,6 +14,8 @@ from local_llm_service.tasks.answer import text_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TOKENS = 100
+#: Of the document, as a page has them.
+CHARS = 2500
 ANSWERED = "answered"
 _TOPICS = (
     *("bridges", "bees", "glaciers", "violins", "windmills", "comets", "bread", "lighthouses"),
@@ -30,7 +32,7 @@ def _items(_: Data) -> Iterator[Item]:
 
 def _calls(topic: str) -> dict[str, dict[str, Any]]:
     """One call of each kind; the topic comes first, so that no call repeats the one before."""
-    document = (EXAMPLES / "document.md").read_text(encoding="utf-8")
+    document = (EXAMPLES / "document.md").read_text(encoding="utf-8")[:CHARS]
     messages = json.loads((EXAMPLES / "conversation.json").read_text(encoding="utf-8"))
     book = json.loads((EXAMPLES / "book.schema.json").read_text(encoding="utf-8"))
     function = json.loads((EXAMPLES / "create_course.json").read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ from evals.frame.here import Here
 from evals.frame.judge import holds
 
 #: Small, so that eight of them are read in seconds, also on a machine without a GPU.
-CONTEXT = 1024
+CONTEXT = 512
 SIZES = (0.5, 1.0, 2.0, 4.0, 8.0)
 PLACES = {"head": 0.02, "middle": 0.5, "tail": 0.98}
 SUMMARY_TOKENS = 100

@@ -30,6 +30,7 @@ from evals.frame.overview import Prices, overview
 from evals.frame.plain_ollama import PlainOllama, facts
 from evals.frame.records import Records, RecordsUnusable, Subject
 from evals.frame.run import Run, SiteFailed, chosen
+from evals.frame.site import context_of, settings_of
 from evals.frame.tables import Results, percentile, set_tables
 from local_llm_service import AsyncClient
 from local_llm_service.testing.local_llm import MODEL, LocalLLM
@@ -370,6 +371,19 @@ def test_the_model_is_known_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> No
     assert asyncio.run(facts("http://ollama.invalid", "x")) == ("12", "0.33.0")
     with pytest.raises(LookupError, match="ollama pull y"):
         asyncio.run(facts("http://ollama.invalid", "y"))
+
+
+def test_a_small_context_leaves_room_for_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker does not start where MAX_OUTPUT_TOKENS is not smaller than NUM_CTX."""
+    monkeypatch.setenv("NUM_CTX", "4096")
+    assert context_of({}) == 4096
+    assert settings_of({}, None) == {}
+    assert settings_of({"NUM_CTX": "8192"}, 1024) == {
+        "NUM_CTX": "1024",
+        "MAX_OUTPUT_TOKENS": "512",
+    }
+    given = {"NUM_CTX": "8192", "MAX_OUTPUT_TOKENS": "9"}
+    assert settings_of(given, None) == given
 
 
 def test_calls_name_data_as_the_command_line_says(monkeypatch: pytest.MonkeyPatch) -> None:
