@@ -29,7 +29,7 @@ def call_with(nonce: str) -> dict[str, Any]:
         "compress": tasks.compress.delay(
             [{"role": "user", "content": f"My name is {nonce}."}], target_tokens=50
         ),
-        "extract_parameters": tasks.extract_parameters.delay(f"A course {nonce}", FUNCTION),
+        "extract_parameters": tasks.extract_parameters.delay(f"A course {nonce} for 5", FUNCTION),
         "structured_output": tasks.structured_output.delay(
             f"Count {nonce}", {"type": "object", "properties": {"n": {"type": "integer"}}}
         ),
