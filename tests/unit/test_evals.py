@@ -36,6 +36,7 @@ from local_llm_service import AsyncClient
 from local_llm_service.testing.local_llm import MODEL, LocalLLM
 from local_llm_service.worker.errors import InvalidOutput, OllamaUnreachable
 
+ROOT = Path(__file__).parents[2]
 SUBJECT = Subject(MODEL, "ab" * 32, "0.33.0", 8192)
 
 
@@ -349,6 +350,8 @@ def test_facts_are_judged_word_for_word() -> None:
     [
         ["--set", "nothing"],
         ["--limit", "0"],
+        ["--data", "/nowhere/at/all"],
+        ["--out", "/nowhere/at/all.md"],
         ["--price-in", "1"],
         ["--price-in", "1", "--price-out", "1", "--volume", "summarize"],
     ],
@@ -389,8 +392,10 @@ def test_a_small_context_leaves_room_for_the_answer(monkeypatch: pytest.MonkeyPa
 def test_calls_name_data_as_the_command_line_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """--data wins over EVALS_DATA, and that over the default."""
     monkeypatch.setenv("EVALS_DATA", "/a:/b")
+    assert parse(["x"], ["--ollama", "gpu:11434"]).ollama == "http://gpu:11434"
+    assert parse(["x"], ["--ollama", "https://gpu"]).ollama == "https://gpu"
     found: Mapping[str, Any] = {
-        "named": parse(["x"], ["--data", "/c"]).data,
+        "named": parse(["x"], ["--data", str(ROOT)]).data,
         "variable": parse(["x"], []).data,
     }
-    assert found == {"named": [Path("/c")], "variable": [Path("/a"), Path("/b")]}
+    assert found == {"named": [ROOT], "variable": [Path("/a"), Path("/b")]}
