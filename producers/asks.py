@@ -97,13 +97,27 @@ class Asks:
 
     def compress(
         self,
-        messages: list[dict[str, str]],
+        messages: list[dict[str, Any]],
         *,
         target_tokens: int | None = None,
+        keep_last: int | None = None,
+        keep: list[str] | None = None,
+        previous_summary: str | None = None,
         **options: Unpack[Options],
     ) -> Ask[CompressAnswer]:
-        """A conversation as one message that can take its place."""
-        own = {"messages": messages, "target_tokens": target_tokens}
+        """A conversation within a budget of tokens, with what matters word for word.
+
+        The last `keep_last` messages stay as they are where they fit, the texts in `keep` stand in
+        the answer in any case. `previous_summary` continues an earlier answer's `summary` with
+        the messages that came since.
+        """
+        own = {
+            "messages": messages,
+            "target_tokens": target_tokens,
+            "keep_last": keep_last,
+            "keep": keep,
+            "previous_summary": previous_summary,
+        }
         return Ask("compress", CompressAnswer, own, options)
 
     def extract_parameters(

@@ -62,12 +62,12 @@ class LocalLLMService:
 
     async def compress_conversation(
         self,
-        messages: list[dict[str, str]],
+        messages: list[dict[str, Any]],
         target_tokens: int | None = None,
         **options: Unpack[Options],
     ) -> str:
-        """The summary that can take the place of a conversation."""
-        asked = self._client.compress(messages, target_tokens=target_tokens, **options)
+        """The text that can take the place of a conversation: all of it, no turn beside it."""
+        asked = self._client.compress(messages, target_tokens=target_tokens, keep_last=0, **options)
         return (await _answer(asked)).summary
 
     async def extract_function_parameters(

@@ -210,7 +210,8 @@ def _sampling(request: ChatRequest) -> Sampling:
 
 def _work(request: ChatRequest, ask: Steps) -> Mapping[str, object]:
     prompt = _prompt(request)
-    return ask_until(ask, prompt, partial(_read, request), prompt.schema)
+    kept = ask_until(ask, prompt, partial(_read, request), prompt.schema)
+    return {"finish_reason": "length", **kept.found} if kept.is_short else kept.found
 
 
 def _read(request: ChatRequest, completion: Completion) -> Mapping[str, object] | Flaw:

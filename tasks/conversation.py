@@ -7,7 +7,8 @@ cannot be given (an image, a speaker's name) is refused, never left out in silen
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -94,8 +95,8 @@ class Call(BaseModel):
         return without(value, "type", "index")
 
 
-def _text(value: Any) -> Any:
-    """The text of a content, which may be in parts."""
+def plain_text(value: Any) -> Any:
+    """The text of a content, which may be in parts. Raises ValueError for parts of another kind."""
     if value is None:
         return ""
     if not isinstance(value, list):
@@ -113,12 +114,23 @@ def _text(value: Any) -> Any:
 
 
 class ChatMessage(BaseModel):
-    """One message. Of a tool's, `tool_name` is the function whose result it is."""
+    """One message. Of a tool's, `tool_name` is the function whose result it is.
+
+    REFUSED: members that clients know, and why a message that has one is refused.
+    """
 
     model_config = STRICT
+    REFUSED: ClassVar[Mapping[str, str]] = {
+        "name": "models are not told who speaks; put the name into the content",
+        "images": "this service sends text only",
+        "audio": "this service sends text only",
+        "thinking": "models are not sent what they thought; leave it out",
+        "refusal": "models are not told of a refusal; put it into the content",
+        "function_call": "is OpenAI's old form; use tool_calls",
+    }
 
     role: Literal["system", "user", "assistant", "tool"]
-    content: Annotated[UnicodeText, BeforeValidator(_text)] = ""
+    content: Annotated[UnicodeText, BeforeValidator(plain_text)] = ""
     tool_calls: list[Call] = []
     tool_name: Annotated[UnicodeText, Field(min_length=1, max_length=200)] | None = None
     tool_call_id: Annotated[str | None, Field(exclude=True)] = None
@@ -135,7 +147,7 @@ class ChatMessage(BaseModel):
             plain["role"] = _ROLES.get(role, role)
         if role == "tool" and "name" in plain:
             plain.setdefault("tool_name", plain.pop("name"))
-        for name, message in _REFUSED.items():
+        for name, message in cls.REFUSED.items():
             if name in plain:
                 raise ValueError(f"{name}: {message}")
         return plain
@@ -161,17 +173,6 @@ class ChatMessage(BaseModel):
         if self.tool_name is not None:
             message["tool_name"] = self.tool_name
         return message
-
-
-#: Members that clients know, and why a message that has one is refused.
-_REFUSED = {
-    "name": "models are not told who speaks; put the name into the content",
-    "images": "this service sends text only",
-    "audio": "this service sends text only",
-    "thinking": "models are not sent what they thought; leave it out",
-    "refusal": "models are not told of a refusal; put it into the content",
-    "function_call": "is OpenAI's old form; use tool_calls",
-}
 
 
 def _conversation(messages: list[ChatMessage], info: ValidationInfo) -> list[ChatMessage]:
@@ -206,11 +207,11 @@ def _told(value: Any, info: ValidationInfo) -> Any:
     text = from_answer(value)
     if isinstance(text, str) and text != value:
         return [{"role": "user", "content": text}]
-    check_chars(_argument_chars(value), info)
+    check_chars(argument_chars(value), info)
     return value
 
 
-def _argument_chars(messages: object) -> int:
+def argument_chars(messages: object) -> int:
     """The characters of the arguments that are texts. Each is read as JSON, and may hold a million
     values, so that they are counted before any is read."""
     chars = 0

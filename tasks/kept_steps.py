@@ -6,8 +6,9 @@ A job of one step does nothing of this. Redis away, or full: the work goes on wi
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import redis
 
@@ -22,6 +23,7 @@ from local_llm_service.worker.store.keys import QUEUES
 from local_llm_service.worker.store.progress import Progress
 from local_llm_service.worker.store.step_entry import completion_in, entry_of
 from local_llm_service.worker.store.steps import NOT_SAID, Onward, StepNote, own_name
+from local_llm_service.worker.tokens.fixed_rates import FixedRates
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +33,16 @@ _VERSION = 1
 
 @dataclass(slots=True)
 class _Step:
-    """One step of a run, counted from 1, and its completion once the engine has made it."""
+    """One step of a run, counted from 1, and its completion once the engine has made it.
+
+    `of` is its fingerprint, and `name` that under which it is kept; both empty until one asks.
+    """
 
     number: int
     prompt: Prompt
     completion: Completion | None = None
+    of: str = ""
+    name: str = ""
 
 
 class KeptSteps:
@@ -49,11 +56,18 @@ class KeptSteps:
         *,
         model: str,
         revision: str | None,
+        leads: str,
     ) -> None:
-        """Without a `revision` of the model nothing is kept for other jobs."""
+        """Without a `revision` of the model nothing is kept for other jobs; `leads` as in
+        `run.py`."""
         self._runtime, self._in_flight = runtime, in_flight
         self._model, self._revision, self._scope = model, revision, request.cache_scope
+        #: Who goes on with the work finds what is kept for it under this name.
+        self._place = leads or in_flight.delivery.task_id
+        self._fixed: FixedRates | None = None
         self._step: _Step | None = None
+        #: How often each prompt was asked whose completion is of this job alone.
+        self._own = Counter[str]()
         self._progress, self._is_progress_told = NOT_SAID, True
         self._is_refused = False
 
@@ -64,8 +78,7 @@ class KeptSteps:
         """
         before = self._step
         step = self._step = _Step(1 if before is None else before.number + 1, prompt)
-        has_run_before = self._in_flight.delivery.kept_steps > 0
-        may_be_known = has_run_before or (shared and self._is_for_all(prompt))
+        may_be_known = self._has_run_before or (shared and self._is_for_all(prompt))
         if before is None and not may_be_known and self._is_progress_told:
             return None
         return self._pause(before, step, may_be_known=may_be_known)
@@ -75,24 +88,44 @@ class KeptSteps:
         if self._step is not None:
             self._step.completion = completion
 
+    def fixed_rates(self) -> FixedRates | None:
+        """The rates by which an earlier run sized its prompts, if it kept them."""
+        if not self._has_run_before:
+            return None
+        try:
+            return FixedRates.read(self._runtime.store.steps.fixed_rates(self._place))
+        except redis.RedisError as error:
+            self._say(error)
+            return None
+
+    def fix(self, rates: FixedRates) -> FixedRates:
+        """Keep these rates for later runs, with the next step."""
+        self._fixed = rates
+        return rates
+
+    @property
+    def _has_run_before(self) -> bool:
+        return self._in_flight.delivery.kept_steps > 0
+
     def tell(self, progress: Progress) -> None:
         """Take this for how far the job is; others see it when the next step begins."""
         self._progress, self._is_progress_told = progress, False
 
     def _pause(self, before: _Step | None, step: _Step, *, may_be_known: bool) -> Completion | None:
-        name, of = self._names(step) if may_be_known else ("", "")
+        if may_be_known:
+            self._give_name(step)
         found = ""
         try:
-            onward, found = self._runtime.store.steps.note_step(self._note(before, step, name))
+            onward, found = self._runtime.store.steps.note_step(self._note(before, step))
         except redis.RedisError as error:
             self._say(error)
         else:
-            self._is_progress_told = True
+            self._fixed, self._is_progress_told = None, True
             if onward is not Onward.GO:
                 raise _end_of(onward)
         if before is not None and Reason.DRAINING in self._runtime.gate.reasons:
             raise Interrupted("the worker is shutting down")
-        return completion_in(found, of) if found else None
+        return completion_in(found, step.of) if found else None
 
     def _say(self, error: redis.RedisError) -> None:
         if not self._is_refused:
@@ -100,25 +133,26 @@ class KeptSteps:
             logger.warning("job %s: a step is not kept: %s", task_id, type(error).__name__)
         self._is_refused = True
 
-    def _note(self, before: _Step | None, step: _Step, next_name: str) -> StepNote:
+    def _note(self, before: _Step | None, step: _Step) -> StepNote:
         delivery, runtime = self._in_flight.delivery, self._runtime
-        name = entry = ""
-        if before is not None and before.completion is not None and self._is_same_model():
-            name, of = self._names(before)
-            entry = entry_of(of, before.completion)
         queues = () if before is None else self._urgent_queues()
-        return StepNote(
+        note = StepNote(
             delivery.task_id,
             delivery.token,
             self._progress,
-            name=name,
-            entry=entry,
             kept=step.number - 1,
-            next_name=next_name,
+            next_name=step.name,
+            place=self._place,
+            rates="" if self._fixed is None else self._fixed.as_text(),
             worker=runtime.name,
             models=runtime.served.now() or () if queues else (),
             queues=queues,
         )
+        if before is None or before.completion is None or not self._is_same_model():
+            return note
+        self._give_name(before)
+        entry = entry_of(before.of, before.completion)
+        return replace(note, name=before.name, entry=entry, own=before.name != before.of)
 
     def _urgent_queues(self) -> Sequence[str]:
         """The queues that the job makes room for; none where that would start no other job here."""
@@ -142,10 +176,12 @@ class KeptSteps:
         now = self._runtime.catalog.revision(full_name(self._model))
         return now is None or now == self._revision
 
-    def _names(self, step: _Step) -> tuple[str, str]:
-        """The name of a step, and its fingerprint."""
-        prompt, task_id = step.prompt, self._in_flight.delivery.task_id
-        of = fingerprint(
+    def _give_name(self, step: _Step) -> None:
+        """Work out the name of a step, once."""
+        if step.name:
+            return
+        prompt = step.prompt
+        step.of = step.name = fingerprint(
             kind="step",
             template_version=_VERSION,
             model=full_name(self._model),
@@ -162,7 +198,10 @@ class KeptSteps:
             },
             scope=self._scope,
         )
-        return of if self._is_for_all(prompt) else own_name(task_id, step.number), of
+        if not self._is_for_all(prompt):
+            self._own[step.of] += 1
+            task_id = self._in_flight.delivery.task_id
+            step.name = own_name(task_id, step.of, self._own[step.of])
 
 
 def _end_of(onward: Onward) -> ServiceError:

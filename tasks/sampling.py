@@ -12,11 +12,14 @@ from typing import Final
 
 from local_llm_service.worker.prompt import REPEATABLE, Sampling
 
+#: The most likely text that does not go round in circles, as small models do in prose.
+UNREPETITIVE = replace(REPEATABLE, frequency_penalty=0.3)
+
 #: By kind. Summaries and JSON are to be the same for the same question, so they are the most likely
 #: text; the temperature of `generate` and `chat` is their caller's.
 SAMPLING: Final[Mapping[str, Sampling]] = {
     "generate": REPEATABLE,
-    "summarize": REPEATABLE,
+    "summarize": UNREPETITIVE,
     "compress": REPEATABLE,
     "extract_parameters": REPEATABLE,
     "structured_output": REPEATABLE,

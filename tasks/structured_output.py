@@ -11,7 +11,7 @@ from typing_extensions import TypeVar  # pydantic's own; typing's has no default
 
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import register
-from local_llm_service.tasks.json_answers.asking import ask_json
+from local_llm_service.tasks.json_answers.asking import ask_for_json
 from local_llm_service.tasks.json_answers.lint import check_strict
 from local_llm_service.tasks.json_schema import Schema
 from local_llm_service.tasks.kind import Kind
@@ -73,8 +73,9 @@ def _prompt(request: StructuredRequest, max_output_tokens: int) -> Prompt:
 
 def _work(request: StructuredRequest, ask: Steps) -> Mapping[str, object]:
     prompt = _prompt(request, ask.max_output_tokens)
-    data = ask_json(ask, prompt, request.json_schema)
-    return {"data": data, "finish_reason": "stop"}  # what may have been cut came after it
+    kept = ask_for_json(ask, prompt, request.json_schema)
+    # What may have been cut of the last completion came after the value.
+    return {"data": kept.found.value, "finish_reason": "length" if kept.is_short else "stop"}
 
 
 structured_output = register(

@@ -18,6 +18,7 @@ from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
 from local_llm_service.tasks.text_vectors import all_vectors
+from local_llm_service.tasks.texts.held_back import in_sentences
 from local_llm_service.worker.engine import TextSink
 from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
 from local_llm_service.worker.fingerprint import full_name
@@ -25,6 +26,7 @@ from local_llm_service.worker.lease.in_flight import InFlightDelivery, Writing
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.store.progress import Progress
+from local_llm_service.worker.tokens.fixed_rates import FixedRates
 
 
 class WorkerSteps(EngineSteps):
@@ -47,7 +49,9 @@ class WorkerSteps(EngineSteps):
         self._kind, self._request, self._runtime, self._leads = kind, request, runtime, leads
         self._in_flight, self._delivery = in_flight, in_flight.delivery
         self._revision = revision
-        self._kept = KeptSteps(request, runtime, in_flight, model=self.model, revision=revision)
+        self._kept = KeptSteps(
+            request, runtime, in_flight, model=self.model, revision=revision, leads=leads
+        )
         #: Texts for readers, so far.
         self._texts = 0
         #: The engine has answered what it was asked last, and all was asked as the kind says it.
@@ -60,6 +64,11 @@ class WorkerSteps(EngineSteps):
         name = full_name(self.model)
         revision = self._revision or self._runtime.catalog.revision(name)
         return name if revision is None else revision.partition("/")[0]
+
+    @cached_property
+    def _rates(self) -> FixedRates:
+        """See EngineSteps: those of an earlier run, where there was one."""
+        return self._kept.fixed_rates() or self._kept.fix(super()._rates)
 
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
         """See EngineSteps."""
@@ -154,11 +163,12 @@ class WorkerSteps(EngineSteps):
         if self._request.stream:
             text.want()
         try:
-            yield text.add
+            yield in_sentences(text.add) if prompt.in_sentences else text.add
         except BaseException:  # whatever ends the work: no reader takes the rest for all
             text.end(is_complete=False)
             raise
-        text.end(is_complete=True)
+        # Of a text in sentences, readers get the rest from the answer: it may leave something out.
+        text.end(is_complete=not prompt.in_sentences)
 
 
 def _counted(writing: Writing, readers: TextSink | None) -> TextSink:

@@ -77,7 +77,8 @@ class Prompt:
     the model server can; the caller still checks it. Without `grammar` the server is not told of
     the schema. The model may call any of `tools`; the text ends before the first of the texts in
     `stop`. What is not `spoken` is no text for readers, but a call that is still to be read out of
-    it. `top_logprobs`: ask for each token's probability beside that of as many likely others;
+    it. `in_sentences`: readers get whole sentences, as the answer may leave out one that is cut.
+    `top_logprobs`: ask for each token's probability beside that of as many likely others;
     None: do not ask.
     """
 
@@ -89,6 +90,7 @@ class Prompt:
     tools: tuple[Tool, ...] = ()
     stop: tuple[str, ...] = ()
     spoken: bool = True
+    in_sentences: bool = False
     top_logprobs: int | None = None
 
 

@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.chaos.judge import Measure
@@ -20,8 +22,10 @@ from benchmarks.dedupe.child import Child
 from benchmarks.dedupe.numbers import median_interval, percentile, row
 from benchmarks.dedupe.site import MODEL
 from benchmarks.streaming.cost import cpu_seconds
+from local_llm_service.tasks.kept_steps import KeptSteps
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
+from local_llm_service.worker.prompt import Completion, Prompt
 
 ROOT = Path(__file__).parents[2]
 #: The last commit of which a kind was one prompt and one reading.
@@ -88,12 +92,31 @@ def run(*, short: bool) -> tuple[list[Measure], dict[str, Any]]:
         for side in SIDES:
             site.batch(side)  # the first calls of each process
         rounds = [_round(site, number) for number in range(20 if short else ROUNDS)]
-    measures = []
+    empty_job = percentile([one["without"]["seconds"] for one in rounds], 50)
+    share = _seconds_between_steps() / empty_job * 100
+    measures = [Measure("what a worker does beside, in percent of its time", share, 3.0, "%")]
     for side in SIDES:
         print(row(f"an empty job, {side}", [one[side]["seconds"] for one in rounds]))
     for other in SIDES[1:]:
         measures += _compared(rounds, other)
     return measures, {"jobs": JOBS, "before": BEFORE, "rounds": rounds}
+
+
+def _seconds_between_steps() -> float:
+    """What KeptSteps does for one step, by itself: the median of many."""
+    delivery = SimpleNamespace(kept_steps=0)
+    request, in_flight = SimpleNamespace(cache_scope=None), SimpleNamespace(delivery=delivery)
+    prompt = Prompt(({"role": "user", "content": "empty job"},), 10)
+    completion = Completion("", "", "stop", 0, 0, 0.0, 0.0, 0.0)
+
+    def once() -> float:
+        began = perf_counter()
+        kept = KeptSteps(request, None, in_flight, model=MODEL, revision="1")  # type: ignore[arg-type]
+        kept.begin(prompt, shared=False)
+        kept.done(completion)
+        return perf_counter() - began
+
+    return percentile([once() for _ in range(10_000)], 50)
 
 
 def _round(site: _Site, number: int) -> dict[str, dict[str, float]]:

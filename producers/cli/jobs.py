@@ -116,9 +116,16 @@ def _summarize(file: str, **options: Any) -> Job[Any]:
 
 
 @_kind
-def _compress(file: str, **options: Any) -> Job[Any]:
+def _compress(
+    file: str, keep: tuple[str, ...], previous_summary: str | None, **options: Any
+) -> Job[Any]:
     """Compress the conversation in FILE: a JSON list of {"role", "content"}."""
-    return Client().compress(read_json(file), **options)
+    return Client().compress(
+        read_json(file),
+        keep=list(keep) or None,
+        previous_summary=None if previous_summary is None else read_text(previous_summary),
+        **options,
+    )
 
 
 @_kind
@@ -184,7 +191,14 @@ COMMANDS = (
         "compress",
         _compress,
         click.argument("file"),
-        _with_default(CompressRequest, "target_tokens", "Longest summary, in tokens.", type=int),
+        _with_default(
+            CompressRequest, "target_tokens", "All messages of the answer, in tokens.", type=int
+        ),
+        _with_default(CompressRequest, "keep_last", "Last messages to keep as they are.", type=int),
+        click.option("--keep", multiple=True, help="Keep this text word for word; repeatable."),
+        click.option(
+            "--previous-summary", metavar="FILE", help="The summary of the messages before."
+        ),
     ),
     _command("extract", _extract, click.argument("message"), _SCHEMA),
     _command("structured", _structured, click.argument("prompt"), _SCHEMA),

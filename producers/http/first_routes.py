@@ -17,7 +17,7 @@ from local_llm_service.tasks.job import KINDS
 _SUMMARIES = {
     "generate": "Free text for a prompt",
     "summarize": "A text in whole sentences within a budget of tokens",
-    "compress": "A conversation as one message that can take its place",
+    "compress": "A conversation within a budget of tokens",
     "extract_parameters": "The arguments of a function call, out of a user's message",
     "structured_output": "An instance of a JSON Schema",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from local_llm_service.tasks.json_answers.extraction import is_too_deep
 from local_llm_service.tasks.json_answers.flaw import Flaw
 from local_llm_service.tasks.json_answers.reading import read_json
 from local_llm_service.tasks.json_schema import breach
@@ -50,5 +51,7 @@ def _flaw_of(
         names = json.dumps(list(schemas), ensure_ascii=False)
         message = "the model called a function that is not there"
         return Flaw(message, f"There is no such function. There are {names}.", text, calls=calls)
+    if is_too_deep(call["function"]["arguments"]):
+        return Flaw("the model's arguments nest too deep", "They nest too deep.", text)
     broken = breach(call["function"]["arguments"], schema)
     return None if broken is None else Flaw.of_breach(broken, text, calls)

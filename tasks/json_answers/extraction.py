@@ -10,8 +10,10 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+#: Levels of lists and objects; pydantic, which makes the answer, stops at 255.
+MOST_DEPTH: Final = 200
 #: After a value, so many beginnings of another one are looked at.
 _MOST_BEGINNINGS = 50
 _BEGINNING = re.compile(r"[{\[]")
@@ -84,8 +86,25 @@ def _differs_later(text: str, place: int, value: Any) -> bool:
     return True
 
 
+def is_too_deep(value: Any) -> bool:
+    """Whether lists and objects nest so deep that the value could not be stored; level by level."""
+    level: list[Any] = [value]
+    for _ in range(MOST_DEPTH + 1):
+        level = [
+            part
+            for one in level
+            for part in (one.values() if isinstance(one, dict) else one)
+            if isinstance(part, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def _checked(value: Any, text: str) -> Extracted:
-    """Raises ValueError for half a character: it could not be stored as UTF-8."""
+    """Raises ValueError for what could not be stored: half a character, or too many levels."""
+    if isinstance(value, dict | list) and is_too_deep(value):
+        raise ValueError(_ENDLESS)
     if _SURROGATE.search(text):
         try:
             json.dumps(value, ensure_ascii=False).encode()

@@ -22,10 +22,16 @@ class Flaw:
     message: str
     advice: str = field(repr=False)
     text: str = field(default="", repr=False)
-    #: It stopped at its budget of tokens, or would never have stopped.
-    is_endless: bool = False
+    #: It stopped at its budget of tokens; or it was stopped, as it would have gone on for ever.
+    is_cut: bool = False
+    was_stopped: bool = False
     #: What the model called beside the text.
     calls: Sequence[ToolCall] = field(default=(), repr=False)
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether it had no end."""
+        return self.is_cut or self.was_stopped
 
     @classmethod
     def of_breach(cls, breach: Breach, text: str, calls: Sequence[ToolCall] = ()) -> Flaw:
@@ -39,7 +45,8 @@ class Flaw:
     @classmethod
     def of_error(cls, error: InvalidOutput) -> Flaw:
         """The engine has stopped the model."""
-        return cls(error.message, "It never came to its end. Keep it short.", error.text, True)
+        advice = f"It was stopped: {error.message}. Keep it short."
+        return cls(error.message, advice, error.text, was_stopped=True)
 
     def error(self, hint: str | None = None) -> InvalidOutput:
         """The error, with what the model wrote for the job's dead letter."""

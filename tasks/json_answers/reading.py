@@ -56,5 +56,5 @@ def _cut(completion: Completion, budget: str) -> Flaw:
         f"the JSON was cut at {tokens} tokens ({budget})",
         f"It was longer than {tokens} tokens and was cut. Write a shorter one.",
         completion.text,
-        is_endless=True,
+        is_cut=True,
     )

@@ -15,6 +15,7 @@ from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings, get_settings
 from local_llm_service.worker.tokens.book import TokenBook
 from local_llm_service.worker.tokens.counting import counting
+from local_llm_service.worker.tokens.fixed_rates import FixedRates
 from local_llm_service.worker.tokens.model_tokens import ModelTokens
 
 #: A shorter completion teaches too little for the time that it takes.
@@ -86,7 +87,12 @@ class EngineSteps(ABC):
 
     def likely_tokens(self, text: str) -> int:
         """See Steps."""
-        return self.tokens.rates.likely_tokens(text)
+        return self._rates.likely_tokens(text)
+
+    @cached_property
+    def _rates(self) -> FixedRates:
+        """The rates by which this job sizes what it asks; they stay as they are."""
+        return FixedRates.of(self.tokens.rates)
 
     @cached_property
     def _counts(self) -> TokenCounts:
@@ -114,6 +120,8 @@ class EngineSteps(ABC):
         self.tokens.refuses = True
         if error.sizes is not None:
             self._learn(_text_of(prompt), error.sizes[0])
+            # A later run meets the same refusal, and goes on by the same rates.
+            self._rates = self._rates.at_least(_text_of(prompt), error.sizes[0])
             return error
         room = self.context_tokens
         tokens = max(self.likely_tokens(_text_of(prompt)), room + 1)

@@ -75,10 +75,11 @@ def write_within(
     """
     words = words_within(tokens)
     texts: list[str] = []
-    read_tokens = 0
+    read_tokens, has_written = 0, False
     for share in (*_SHORTER, None):
         completion = ask(prompt(words, tokens), shared=shared)
         read_tokens = read_tokens or completion.prompt_tokens
+        has_written = has_written or bool(completion.text.strip())
         text, is_whole = _kept(completion)
         if is_whole and text and (fits := tokens_if_fits(ask, text, tokens)) is not None:
             return Written(text, fits, read_tokens)
@@ -86,8 +87,8 @@ def write_within(
         if share is None or (fewer := _fewer(words, completion, tokens, share)) == words:
             break
         words = fewer
-    if not any(texts):
-        raise InvalidOutput("the model wrote nothing that is a statement")
+    if not has_written:
+        raise InvalidOutput("the model wrote nothing")
     return replace(_cut(ask, texts, tokens), read_tokens=read_tokens, is_cut=True)
 
 

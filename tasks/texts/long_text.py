@@ -140,8 +140,9 @@ class _Reading:
 
         written = write_within(self._ask, prompt, tokens, shared=not is_last)
         self._done += 1
-        read = max(1, written.read_tokens - self._room.frame_tokens)
-        return replace(written, read_tokens=read)
+        likely = self._ask.likely_tokens(text)
+        read_tokens = written.read_tokens * likely // (likely + self._room.frame_tokens)
+        return replace(written, read_tokens=read_tokens)
 
 
 def _halves(text: str) -> list[str]:

@@ -53,7 +53,7 @@ class Instructions:
             {"role": "system", "content": self.system},
             {"role": "user", "content": f"{mark}\n{text.strip()}\n{mark}\n\n{closing}"},
         )
-        return Prompt(messages, max_tokens, self.sampling, spoken=is_spoken)
+        return Prompt(messages, max_tokens, self.sampling, spoken=is_spoken, in_sentences=True)
 
     def frame_tokens(self, ask: Steps) -> int:
         """An estimate of what all of a prompt but the text takes, rather too much."""

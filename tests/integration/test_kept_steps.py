@@ -100,13 +100,27 @@ def test_own_steps_go_with_the_result_and_shared_ones_stay(
     """Also where some of them have gone before."""
     task_id = site.ask()
     held = site.take()
-    for number, name in enumerate([own_name(task_id, 1), "shared", own_name(task_id, 3)], 1):
-        site.store.steps.note_step(note(held, name=name, entry="A", kept=number))
-    redis_client.delete(f"{KEYS.step}{own_name(task_id, 3)}")
+    first, gone = own_name(task_id, "a", 1), own_name(task_id, "a", 2)
+    for number, name in enumerate([first, "shared", gone], 1):
+        told = note(held, name=name, entry="A", own=name != "shared", kept=number)
+        assert site.store.steps.note_step(told)[0] is Onward.GO
+    assert redis_client.exists(f"{KEYS.step}{first}")
+    redis_client.delete(f"{KEYS.step}{gone}")
     assert site.jobs.settle(task_id, held.token, ending())[0] is Settled.STORED
-    assert list(redis_client.scan_iter(f"{KEYS.step}*")) == [f"{KEYS.step}shared"]
-    left = [own_name(task_id, 3) + ":401", "shared:401"]
-    assert sorted(redis_client.zrange(KEYS.step_index, 0, -1)) == sorted(left)
+    left = [key for key in redis_client.scan_iter("*step*") if key != KEYS.step_index]
+    assert sorted(left) == sorted([f"{KEYS.step}shared", KEYS.step_bytes])
+    assert redis_client.zrange(KEYS.step_index, 0, -1) == ["shared:401"]
+
+
+def test_the_first_rates_of_a_work_stay(site: Site, redis_client: redis.Redis) -> None:
+    """Whoever goes on with it sizes its prompts as the first run did; without keeping a word."""
+    site.ask()
+    held = site.take()
+    for rates in ("first", "second"):
+        site.store.steps.note_step(note(held, place="print", rates=rates))
+    assert site.store.steps.fixed_rates("print") == "first"
+    assert site.store.steps.fixed_rates("another") == ""
+    assert 0 < redis_client.ttl(f"{KEYS.fixed_rates}print") <= STEP_SECONDS
 
 
 # --- who finds them ---------------------------------------------------------------------------

@@ -81,6 +81,7 @@ PINNED: dict[str, dict[int, str]] = {
     "summarize": {
         1: "9f0cef1dabf633bf7dca9a9cacd70f2f7fcf6dad274f5e092f7a0af557bf3f7e",
         2: "d896817290d95a357cae5ca8e5ca1c7101551a73048d51ac1611b5c579b0eebd",
+        3: "98b09d57670982645858ee6dde00131e91abef0044aef067ebef509895548aac",
     },
     "compress": {
         1: "9ffa8dce54048fc6580a72d2748924545a397f5a36051ac936b9714d7205f842",
@@ -331,6 +332,6 @@ def test_a_changed_prompt_has_a_new_template_version(task: KindTask) -> None:
 
 
 def test_only_free_text_may_be_cut() -> None:
-    """Text at its caller's own `max_tokens` is a whole answer; so is a summary in whole sentences."""
+    """Text at its caller's own budget is a whole answer: a summary ends on a whole sentence."""
     free = ["chat", "generate", "summarize"]
     assert [task.kind.name for task in KINDS if task.kind.cut_is_answer] == free

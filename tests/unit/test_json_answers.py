@@ -8,12 +8,9 @@ from typing import Any
 import pytest
 
 from local_llm_service import tasks
-from local_llm_service.tasks.json_answers.asking import (
-    MOST_REPAIRS,
-    MOST_SHOWN_CHARS,
-    ask_json,
-)
+from local_llm_service.tasks.json_answers.asking import MOST_REPAIRS, ask_json
 from local_llm_service.tasks.json_answers.extraction import NotJson, extracted
+from local_llm_service.tasks.json_answers.repair import MOST_SHOWN_CHARS
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.worker.errors import ContextOverflow, InvalidOutput
 from local_llm_service.worker.prompt import Completion, JsonSchema, Prompt
@@ -150,8 +147,18 @@ def test_each_prompt_is_the_first_one_with_the_last_flaw() -> None:
     """It does not grow with each try."""
     _, ask = failed(wrote("No."), wrote('{"age": "x"}'), wrote('{"age": 121}'))
     assert len(ask.prompts) == 1 + MOST_REPAIRS
-    assert [len(prompt.messages) for prompt in ask.prompts] == [2, 4, 4]
-    assert ask.prompts[2].messages[2]["content"] == '{"age": "x"}'
+    assert [len(prompt.messages) for prompt in ask.prompts] == [2, 4, 2]
+    assert "type" in ask.prompts[2].messages[1]["content"]
+
+
+def test_the_last_try_is_another_one() -> None:
+    """A small model copies its own words, and at temperature 0 says the same again."""
+    _, ask = failed(wrote("No."), wrote("No."), wrote("No."))
+    first, second, last = ask.prompts
+    assert first.sampling == second.sampling
+    assert last.sampling.temperature > 0
+    assert last.sampling.seed not in (None, first.sampling.seed)
+    assert "No." not in str(last.messages)
 
 
 def test_the_error_holds_the_last_text_but_not_in_its_arguments() -> None:
@@ -171,17 +178,29 @@ def test_the_hint_names_what_only_our_check_enforces() -> None:
     assert failure.value.hint.endswith("Ollama's grammar does not enforce: multipleOf.")
 
 
-def test_an_answer_without_end_is_asked_for_once_more() -> None:
-    """Each costs its whole budget; the text is not shown again."""
-    error, ask = failed(wrote('{"age": 7', "length"), wrote('{"age": 7', "length"))
+def test_an_answer_without_end_is_asked_for_again_in_short() -> None:
+    """The text is not shown again, and what is long in it is bounded by half."""
+    text = '{"age": 7, "tags": ["a", "b", "c", "d", "a longer one'
+    error, ask = failed(*[wrote(text, "length")] * 3)
     assert error.message == "the JSON was cut at 20 tokens (MAX_OUTPUT_TOKENS)"
-    assert len(ask.prompts) == 2
     said = ask.prompts[1].messages
     assert [one["role"] for one in said] == ["system", "user"]
     assert "20 tokens" in said[1]["content"]
     stopped = InvalidOutput("the model wrote white space without end")
     assert asked(stopped, wrote(GOOD))[0] == {"age": 7}
-    assert failed(stopped, stopped)[0].message == stopped.message
+    assert failed(stopped, stopped, stopped)[0].message == stopped.message
+
+
+def test_who_was_cut_before_is_short() -> None:
+    """`finish_reason` "length": the model had more to say; not so what had no end at all."""
+    request = parse(tasks.structured_output.kind.request, ["p", SCHEMA], {}, LIMITS)
+
+    def ends_with(*said: Completion | Exception) -> object:
+        return tasks.structured_output.kind.work(request, Raising(*said))["finish_reason"]
+
+    assert ends_with(wrote(GOOD, "length")) == "stop"
+    assert ends_with(wrote('{"age"', "length"), wrote(GOOD)) == "length"
+    assert ends_with(InvalidOutput("white space"), wrote(GOOD)) == "stop"
 
 
 def test_a_long_answer_is_not_shown_again() -> None:

@@ -17,6 +17,7 @@ NAMED: JsonSchema = {
     "type": "object",
     "properties": {"name": {"type": "string", "maxLength": 20}, "kind": {"enum": ["a", "bc"]}},
 }
+LONG = str(list(range(500)))
 
 
 def stopped(pieces: Iterable[str], schema: JsonSchema = ANY) -> tuple[str, int]:
@@ -53,17 +54,36 @@ def endlessly(start: str, *again: str) -> Iterable[str]:
 def test_what_has_no_end_is_stopped(start: str, again: list[str], reason: str, most: int) -> None:
     """After a bounded number of characters, however they are cut into pieces."""
     said, characters = stopped(endlessly(start, *again))
-    assert said == reason
+    assert said == f"{reason} without end"
     assert characters <= most
     one_by_one = itertools.chain.from_iterable(endlessly(start, *again))
-    assert stopped(one_by_one)[0] == reason
+    assert stopped(one_by_one)[0] == f"{reason} without end"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_stopped"),
+    [
+        ('{"a": 1, "b": 2, "a"', True),
+        ('{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}], "c": "a", "d": ["a", "a"], "b"', True),
+        ('{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}], "c": "a", "d": ["a", "a"]}', False),
+        ('[{"a": 1, "b": {}, "a"', True),
+        ('{"a\\"": 1, "a": 2, "a\\"', False),
+        ('{"a\\"": 1, "a": 2, "a\\""', True),
+        ('{"": 1, ""', True),
+        (f'{{"{LONG}a": 1, "{LONG}a": 1}}', False),  # so long a name is not compared
+    ],
+)
+def test_a_name_that_stands_twice_is_stopped(text: str, is_stopped: bool) -> None:
+    """Such an answer is none, however it goes on; and a small model goes on so for ever."""
+    reason = "a name twice in one object" if is_stopped else ""
+    assert stopped(text)[0] == stopped([text])[0] == reason
 
 
 @pytest.mark.parametrize("start", ['{"name": "', '{"name": "Ann", "', '{"kind": "'])
 def test_a_text_is_stopped_where_the_schema_bounds_it(start: str) -> None:
     """An engine that takes no notice of the schema writes on and on, and never the same."""
     counting = (f"{number} " for number in itertools.count())
-    assert stopped([start, *itertools.islice(counting, 200)], NAMED)[0] == "a text"
+    assert stopped([start, *itertools.islice(counting, 200)], NAMED)[0] == "a text without end"
     assert stopped([start, *itertools.islice(counting, 2000)], ANY)[0] == ""
 
 
@@ -110,7 +130,7 @@ def test_prose_around_the_json_is_not_read_as_json() -> None:
 
 def test_a_large_piece_costs_no_more_than_it_has_characters() -> None:
     """One record of a hostile server may be a megabyte: it is read once."""
-    assert stopped(['{"a": "' + "ab c" * 250_000]) == ("the same words", 1_000_007)
+    assert stopped(['{"a": "' + "ab c" * 250_000]) == ("the same words without end", 1_000_007)
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,8 @@ def test_a_summary_counts_the_tokens_it_saved() -> None:
     assert read(tasks.summarize, wrote("It rains.")) == {
         "summary": "It rains.",
         "original_tokens": 160,
-        "summary_tokens": 9,
-        "tokens_saved": 151,
+        "summary_tokens": 11,
+        "tokens_saved": 149,
         "coverage": 1.0,
         "steps": 1,
         "finish_reason": "stop",
@@ -168,8 +168,8 @@ def test_a_text_that_fits_its_budget_is_returned_as_it_is() -> None:
     request = call(tasks.summarize, " It rains in Bern ")
     assert read_by(tasks.summarize.kind, request) == {
         "summary": " It rains in Bern ",
-        "original_tokens": 18,
-        "summary_tokens": 18,
+        "original_tokens": 20,
+        "summary_tokens": 20,
         "tokens_saved": 0,
         "coverage": 1.0,
         "steps": 0,
@@ -186,7 +186,7 @@ def test_a_question_comes_last_and_in_every_step() -> None:
     assert fields["steps"] == len(ask.prompts) > 2
     assert len({prompt.messages[0]["content"] for prompt in ask.prompts}) == 1
     assert all(prompt.messages[-1]["content"].endswith(question) for prompt in ask.prompts)
-    with pytest.raises(InvalidRequest, match="question: .*2000"):
+    with pytest.raises(InvalidRequest, match=r"question: .*2000"):
         call(tasks.summarize, text, question="x" * 2001)
 
 
@@ -233,53 +233,6 @@ def test_tokens_of_an_answer_that_cannot_be_read_are_counted(
     assert (outcome.work.prompt_tokens, outcome.work.completion_tokens) == (50, 20)
     assert not outcome.work.cacheable
     assert "secret" not in caplog.text + repr(outcome.result.args)
-
-
-def test_compress_keeps_leading_system_messages_word_for_word() -> None:
-    """They are the rules of the conversation, so they bypass the model."""
-    more = {"role": "system", "content": "Never say “please”."}
-    turns = [RULES, more, {"role": "user", "content": "Ahoy"}]
-    request = {"messages": turns}
-    content = read(tasks.compress, wrote("A greeting."), **request)["messages"][0]["content"]
-    assert content.startswith(f"{RULES['content']}\n\n{more['content']}\n\n")
-    assert content.endswith("\nA greeting.")
-    transcript = asked(tasks.compress, **request).messages[-1]["content"]
-    assert transcript == "user: Ahoy"
-
-
-def test_compress_answers_with_one_system_message() -> None:
-    """Some chat templates accept neither a second one nor another role at the head."""
-    messages = read(tasks.compress, wrote("A greeting."))["messages"]
-    assert [message["role"] for message in messages] == ["system"]
-
-
-def test_compress_without_system_messages_answers_with_the_summary_alone() -> None:
-    """The heading tells the next model what it reads."""
-    turns = [{"role": "user", "content": "Ahoy"}]
-    answer = read(tasks.compress, wrote("A greeting."), messages=turns)
-    assert answer["messages"] == [
-        {"role": "system", "content": "Summary of the conversation so far:\nA greeting."}
-    ]
-
-
-def test_compress_passes_every_later_turn_with_its_role() -> None:
-    """The speaker matters; a system message in the middle is part of the conversation."""
-    turns = [
-        {"role": "user", "content": "Ahoy"},
-        {"role": "assistant", "content": "Arr"},
-        {"role": "system", "content": "Now in Latin"},
-        {"role": "tool", "content": "42"},
-    ]
-    transcript = asked(tasks.compress, messages=turns).messages[-1]["content"]
-    assert transcript == "user: Ahoy\nassistant: Arr\nsystem: Now in Latin\ntool: 42"
-
-
-def test_the_answer_of_compress_can_be_compressed_again() -> None:
-    """The answer's `messages` and the turns that follow are a conversation."""
-    first = read(tasks.compress, wrote("A greeting."))["messages"]
-    turns = [*first, {"role": "user", "content": "And now?"}]
-    content = read(tasks.compress, wrote("More."), messages=turns)["messages"][0]["content"]
-    assert content.startswith(first[0]["content"])
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,6 @@ FOUND = {
     "total": "12",
     "phase": "reading",
     "kept_steps": "3",
-    "own_steps": "2",
     "yields": "1",
     "run": "0123456789ab",
     "webhook": "job hooks.example https://hooks.example/x",
@@ -64,7 +63,7 @@ def test_a_record_is_read_with_its_types() -> None:
     assert (record.model, record.failed_by) == ("big:7b", "w1 w2")
     assert (record.token, record.settled, record.error) == ("17", "17", "timeout")
     assert (record.done, record.total, record.phase) == (3, 12, "reading")
-    assert (record.kept_steps, record.own_steps, record.yields) == (3, 2, 1)
+    assert (record.kept_steps, record.yields) == (3, 1)
     assert record.run == "0123456789ab"
     assert record.webhook == "job hooks.example https://hooks.example/x"
 

@@ -94,7 +94,7 @@ def test_a_text_that_fits_is_kept_and_asked_for_once() -> None:
     """One that the model ended within its budget."""
     ask = Said(ended("All is said here."))
     written = write_within(ask, asked, 40)
-    assert (written.text, written.tokens, ask.steps) == ("All is said here.", 17, 1)
+    assert (written.text, written.tokens, ask.steps) == ("All is said here.", 19, 1)
     assert ask.prompts[0].max_tokens == 40
 
 
@@ -149,13 +149,13 @@ def test_a_point_after_a_digit_where_a_text_was_cut_ends_no_sentence() -> None:
 
 
 def test_a_bound_saves_the_count() -> None:
-    """No text has more tokens than bytes; only where that is too many does anybody count."""
+    """No text has many more tokens than bytes; only where these are too many, anybody counts."""
 
     class Uncounted(Said):
         def count(self, text: str) -> int:
             raise AssertionError("counted")
 
-    assert tokens_if_fits(Uncounted(), "abc", 3) == 3
+    assert tokens_if_fits(Uncounted(), "abc", 5) == 5
     assert tokens_if_fits(Said(), "a long word", 3) == 3
     assert tokens_if_fits(Said(), "four words are here", 3) is None
 

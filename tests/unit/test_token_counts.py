@@ -166,10 +166,11 @@ def test_a_server_that_does_not_count_gets_a_bound() -> None:
 def test_a_refused_prompt_has_both_numbers_and_teaches() -> None:
     """Where the server does not say them (0.24), they are estimated."""
     ask = Asking(Server())
-    before = ask.likely_tokens(words(100))
+    before, learned = ask.likely_tokens(words(100)), ask.tokens.rates.likely_tokens(words(100))
     with pytest.raises(ContextOverflow, match="710 tokens, room for 512"):
         ask(prompt(words(700)))
-    assert ask.likely_tokens(words(100)) < before
+    assert ask.tokens.rates.likely_tokens(words(100)) < learned, "for later jobs"
+    assert ask.likely_tokens(words(100)) == before, "a job keeps its rates, as it may run again"
     server = Server()
     server.add(Scripted(error=ContextOverflow(ContextOverflow.REFUSED)), times=1)
     with pytest.raises(ContextOverflow, match=r"about \d{4} tokens, room for 512") as found:

@@ -213,11 +213,18 @@ class Keys:
 
     # --- Steps of jobs that have several, bounded like the result cache and apart from it ---
     #: String: fingerprint and completion (JSON) of one step, by fingerprint of a step that jobs
-    #: share, else by task id, ".", number. Lives STEP_SECONDS, the second no longer than its job.
+    #: share, else by task id, ".", fingerprint, ".", number. Lives STEP_SECONDS, the second no
+    #: longer than its job.
     step = _Name("step:")
     #: As cache_index and cache_bytes.
     step_index = _Name("step_index")
     step_bytes = _Name("step_bytes")
+    #: Set, by task id: members of `step_index` that are of this job alone. Lives STEP_SECONDS, and
+    #: no longer than the job.
+    own_steps = _Name("own_steps:")
+    #: String (JSON), by fingerprint, or by task id of a job that shares nothing: the rates by which
+    #: its first run sized its prompts. Lives STEP_SECONDS.
+    fixed_rates = _Name("fixed_rates:")
 
     # --- What answers have taught of models ---
     #: Hash "class:bytes", "class:millitokens" → sums over texts, by digest of a model, see

@@ -155,9 +155,6 @@ class JobRecord:
     #: Steps of it that were done in one run, which a later one looks for. Written by note_step; all
     #: waiters of a group share it.
     kept_steps: int = 0
-    #: The last of these that was kept for this job alone, and goes with its result. Written by
-    #: note_step, removed by replay.
-    own_steps: int = 0
     #: How often it made room for a more urgent job. Written by release, removed by replay.
     yields: int = 0
     #: The run whose text led to its result, where a text was written. Written by settle and what it
@@ -199,7 +196,7 @@ _READERS: Mapping[str, Any] = {
         bool,
     ),
     **dict.fromkeys(("submitted_ms", "deadline_ms", "starts", "attempts", "crashes"), int),
-    **dict.fromkeys(("engine_deaths", "kept_steps", "own_steps", "yields"), int),
+    **dict.fromkeys(("engine_deaths", "kept_steps", "yields"), int),
     **dict.fromkeys(("done", "total"), _shown_count),
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import cast
 
 from local_llm_service.worker.store.bounds import STEP_SECONDS
 from local_llm_service.worker.store.progress import Progress
@@ -35,9 +36,10 @@ class StepNote:
     """What a worker says of its job between two steps.
 
     `progress` is how far the job is, where its kind has said so. `name` and `entry` are those of
-    the step that is done, empty where nothing is to be kept; `kept` is how many are done, and
-    `next_name` what is to be looked up. The job makes room for what waits in `queues` for this
-    `worker` with these `models`.
+    the step that is done, empty where nothing is to be kept; `own`: it is of this job alone. `kept`
+    is how many are done, and `next_name` what is to be looked up. `rates` are kept for whoever goes
+    on with the work of `place`, a group's fingerprint or a job alone. The job makes room for what
+    waits in `queues` for this `worker` with these `models`.
     """
 
     task_id: str
@@ -45,16 +47,19 @@ class StepNote:
     progress: Progress = NOT_SAID
     name: str = ""
     entry: str = field(default="", repr=False)
+    own: bool = False
     kept: int = 0
     next_name: str = ""
+    place: str = ""
+    rates: str = ""
     worker: str = ""
     models: Sequence[str] = ()
     queues: Sequence[str] = ()
 
 
-def own_name(task_id: str, number: int) -> str:
-    """The name of a step, counted from 1, of one job alone; as note_step.lua knows it."""
-    return f"{task_id}.{number}"
+def own_name(task_id: str, fingerprint: str, time: int) -> str:
+    """The name of a step of one job alone, which has asked the same so many times."""
+    return f"{task_id}.{fingerprint}.{time}"
 
 
 class StepStore:
@@ -71,8 +76,14 @@ class StepStore:
         """
         progress, bounds = note.progress, self._bounds
         args: list[str | int] = [note.task_id, note.token, progress.done, progress.total]
-        args += [progress.phase, note.name, note.entry, note.kept]
+        args += [progress.phase, note.name, note.entry, int(note.own), note.kept]
         args += [STEP_SECONDS, bounds.entry_bytes, bounds.total_bytes]
-        args += [note.next_name, note.worker, len(note.models), *note.models, *note.queues]
+        args += [note.next_name, note.place, note.rates, note.worker]
+        args += [len(note.models), *note.models, *note.queues]
         onward, entry = self._scripts.run("note_step", args)
         return Onward(onward), str(entry)
+
+    def fixed_rates(self, place: str) -> str:
+        """The rates that a run for `place` was the first to note; empty where there are none."""
+        keys = self._scripts.keys
+        return cast(str | None, self._scripts.client.get(f"{keys.fixed_rates}{place}")) or ""

@@ -95,7 +95,7 @@ class TokenRates:
         # More tokens than bytes: the model also counted what is no part of the text.
         if not 0 < tokens <= total or len(set(text)) < _LESSON_LEAST_CHARACTERS:
             return
-        expected = {name: size * self._rate(name) for name, size in sizes.items()}
+        expected = {name: size * self.rate(name) for name, size in sizes.items()}
         factor = tokens / sum(expected.values())
         factor = min(max(factor, 1 / _LESSON_FACTOR), _LESSON_FACTOR)
         share = min(1.0, _LESSON_BYTES / total)
@@ -136,19 +136,20 @@ class TokenRates:
             elif what == "millitokens":
                 known.millitokens += number
 
-    def _rate(self, name: str) -> float:
+    def rate(self, name: str) -> float:
+        """Tokens for each byte of one class of characters: above 0, and 1 at most."""
         known = self._known.get(name, _NOTHING)
         before = _UNTAUGHT.get(name, _SCRIPT_RATE) * _UNTAUGHT_BYTES
         rate = (known.millitokens / 1000 + before) / (known.bytes + _UNTAUGHT_BYTES)
         return min(max(rate, _LEAST.get(name, _LEAST_RATE)), 1.0)
 
     def _expected(self, sizes: Mapping[str, int]) -> float:
-        return sum(size * self._rate(name) for name, size in sizes.items())
+        return sum(size * self.rate(name) for name, size in sizes.items())
 
     def _most(self, name: str) -> float:
         if name in _UNBOUNDED or self._known.get(name, _NOTHING).bytes < _MOST_BYTES:
             return 1.0
-        return min(max(_MOST * self._rate(name), _MOST_LEAST_RATE), 1.0)
+        return min(max(_MOST * self.rate(name), _MOST_LEAST_RATE), 1.0)
 
 
 _NOTHING = Experience()

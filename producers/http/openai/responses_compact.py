@@ -24,9 +24,7 @@ from local_llm_service.producers.http.openai.responses_shapes import Compaction
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.renaming import in_words_of
 from local_llm_service.producers.http.replies import answer_headers, json_reply
-from local_llm_service.producers.job_core import task_of
 from local_llm_service.tasks.request import Priority
-from local_llm_service.tasks.tools import as_text
 
 
 class CompactRequest(BaseModel):
@@ -61,21 +59,22 @@ async def compact(call: Call) -> Response:
     names = ("model", "target_tokens", "deadline_seconds", "cache", "cache_scope")
     options = {name: getattr(request, name) for name in names}
     with in_words_of(own_words):
-        # The kind `chat` knows what calls and their results are; `compress` takes texts.
-        conversation: Any = task_of("chat").parse((), {"messages": messages})
-        turns = as_text([one.as_sent() for one in conversation.messages])
-        given = {name: value for name, value in options.items() if value is not None}
+        # An item holds one text, so that no turn may stand beside it.
+        given = {"keep_last": 0} | {
+            name: value for name, value in options.items() if value is not None
+        }
         given["priority"] = priority_of(request.priority, request.service_tier, call.caller)
-        found = await answer(call, Asked("compress", {"messages": turns, **given}))
+        found = await answer(call, Asked("compress", {"messages": messages, **given}))
     return json_reply(_object(found), headers=await answer_headers(call, found))
 
 
 def _object(answer: dict[str, Any]) -> dict[str, Any]:
-    task_id, (message,) = answer["task_id"], answer["messages"]
+    task_id = answer["task_id"]
+    rules = [one["content"] for one in answer["messages"] if one["role"] == "system"]
     item = {
         "id": f"cmp_{task_id}",
         "type": "compaction",
-        "encrypted_content": message["content"],
+        "encrypted_content": "\n\n".join([*rules, answer["summary"]]),
     }
     return {
         "id": f"{PREFIX}{task_id}",

@@ -99,7 +99,7 @@ class _Loosening:
             kept = {"$ref": schema["$ref"]} if good else _any_value()
             return {**kept, **self._definitions(schema)}
         loose = {name: self._member(name, value) for name, value in schema.items()}
-        loose = {name: value for name, value in loose.items() if value is not None}
+        loose = {n: one for n, one in loose.items() if one is not None or schema[n] is None}
         self._bound_text(loose)
         self._bound(loose, "minItems", "maxItems")
         self._bound(loose, "minLength", "maxLength")

@@ -1,7 +1,8 @@
 """Watches JSON while it is written, for what has no end: so the tokens of a failure are bounded.
 
 A grammar allows white space, texts, digits and brackets without end, and small models lose
-themselves in them. Only what no answer needs is stopped; all else is for the check of the whole.
+themselves in them. Only what no answer needs is stopped, and what can be no answer any more: a
+name that stands twice. All else is for the check of the whole.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ MAX_WHITE_SPACE_RUN_CHARS: Final = 200
 #: The longest number, and the deepest nesting.
 MAX_NUMBER_CHARS: Final = 100
 MAX_DEPTH: Final = 200
+#: Longer names are not compared.
+MAX_NAME_CHARS: Final = 1000
 #: So often, and over so many characters, one piece may follow itself: within a text; within a text
 #: if the piece is a long one; and of a list, in which many items may well be equal.
 TEXT_REPEATS: Final = (30, 300)
@@ -41,7 +44,14 @@ class JsonWatch:
         self._longest = None if longest is None else longest * _ESCAPED_CHARS
         self._is_text = schema is not True and isinstance(schema, dict) and _may_be_text(schema)
         self._tail, self._unseen = "", 0
-        self._blank_chars = self._number_chars = self._depth = 0
+        self._blank_chars = self._number_chars = 0
+        #: Of each list and object that is open: the names in an object, None for a list.
+        self._open: list[set[str] | None] = []
+        #: The sign before a text: a name comes after a bracket or a comma of an object.
+        self._before = ""
+        #: What of a name is written; None where no name is.
+        self._name: str | None = None
+        self._is_twice = False
         #: Characters of the text that is open; None between texts.
         self._text_chars: int | None = None
         self._is_escaped = False
@@ -49,12 +59,12 @@ class JsonWatch:
         self._has_begun = self._is_whole = False
 
     def add(self, chunk: str) -> str:
-        """Take what was written; says what has no end, or nothing."""
+        """Take what was written; says what is wrong with it, or nothing."""
         kept = chunk.rstrip()
         trailing = len(chunk) - len(kept)
         self._blank_chars = trailing if kept else self._blank_chars + trailing
         if self._blank_chars > MAX_WHITE_SPACE_RUN_CHARS:
-            return "white space"
+            return "white space without end"
         return self._lex(chunk) or self._repetition(chunk)
 
     def _lex(self, chunk: str) -> str:
@@ -66,11 +76,13 @@ class JsonWatch:
             else:
                 place = self._in_text(chunk, place)
             if self._longest is not None and (self._text_chars or 0) > self._longest:
-                return "a text"
+                return "a text without end"
             if self._number_chars > MAX_NUMBER_CHARS:
-                return "a number"
-            if self._depth > MAX_DEPTH:
-                return "brackets"
+                return "a number without end"
+            if len(self._open) > MAX_DEPTH:
+                return "brackets without end"
+            if self._is_twice:
+                return "a name twice in one object"
         return ""
 
     def _between_texts(self, character: str) -> None:
@@ -80,30 +92,47 @@ class JsonWatch:
         self._has_begun = True
         self._number_chars = self._number_chars + 1 if character in _NUMBER else 0
         if character == '"':
+            in_object = bool(self._open) and self._open[-1] is not None
             self._text_chars = 0
+            self._name = "" if in_object and self._before in "{," else None
         elif is_bracket:
-            self._depth += 1
+            self._open.append(set() if character == "{" else None)
         elif character in "}]":
-            self._depth -= 1
-            self._is_whole = self._depth <= 0
+            del self._open[-1:]
+            self._is_whole = not self._open
+        if character in "{[]},:":
+            self._before = character
 
     def _in_text(self, chunk: str, place: int) -> int:
         """Read on to the end of the text, or of the chunk; returns where."""
         if self._is_escaped:
             self._is_escaped = False
-            self._text_chars = (self._text_chars or 0) + 1
+            self._write(chunk[place])
             return place + 1
         found = _END_OF_TEXT.search(chunk, place)
         end = len(chunk) if found is None else found.start()
-        self._text_chars = (self._text_chars or 0) + end - place
+        self._write(chunk[place:end])
         if found is None:
             return end
         if found[0] == "\\":
             self._is_escaped = True
+            self._write("\\")
         else:
-            self._text_chars = None
-            self._is_whole = self._depth == 0
+            self._end_text()
         return end + 1
+
+    def _write(self, part: str) -> None:
+        self._text_chars = (self._text_chars or 0) + len(part)
+        if self._name is not None and self._text_chars <= MAX_NAME_CHARS:
+            self._name += part
+
+    def _end_text(self) -> None:
+        names = self._open[-1] if self._open else None
+        if self._name is not None and names is not None:
+            self._is_twice = self._name in names and (self._text_chars or 0) <= MAX_NAME_CHARS
+            names.add(self._name)
+        self._text_chars = self._name = None
+        self._is_whole = not self._open
 
     def _repetition(self, chunk: str) -> str:
         self._tail += chunk
@@ -117,9 +146,9 @@ class JsonWatch:
         is_long = period >= _LONG_CHARS
         in_text = _span(period, LONG_REPEATS if is_long else TEXT_REPEATS)
         if in_text <= (self._text_chars or 0) and _repeats(self._tail, period, in_text):
-            return "the same words"
+            return "the same words without end"
         if _repeats(self._tail, period, _span(period, LIST_REPEATS)):
-            return "the same items"
+            return "the same items without end"
         return ""
 
 

@@ -69,7 +69,7 @@ class _Text:
         self.last = trimmed
         self.chunks.append(chunk)
 
-    def endless(self, message: str) -> InvalidOutput:
+    def stopped(self, message: str) -> InvalidOutput:
         """The error of an answer that was stopped; nearly every chunk is one token."""
         error = InvalidOutput(message)
         error.text, error.tokens = "".join(self.chunks), len(self.chunks)
@@ -112,8 +112,8 @@ async def read_completion(
             if record.done:
                 await _read_to_end(records)
                 return _completion(record, text, prompt, num_ctx)
-            if watch is not None and chunk and (endless := watch.add(chunk)):
-                raise text.endless(f"the model wrote {endless} without end")
+            if watch is not None and chunk and (wrong := watch.add(chunk)):
+                raise text.stopped(f"the model wrote {wrong}")
             limit, waiting_for = next_seconds, "next"
 
 
@@ -130,7 +130,7 @@ async def _read_to_end(records: AsyncGenerator[ChatRecord]) -> None:
 
 def _ended_early(text: _Text) -> Exception:
     if text.repeats >= REPEATED_CHUNKS:
-        return text.endless("the model repeated itself without end")
+        return text.stopped("the model repeated itself without end")
     return StreamBroken("Ollama's answer ended half-way")
 
 

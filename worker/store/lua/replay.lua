@@ -17,8 +17,7 @@ local deadline = whole(now + deadline_ms)
 redis.call('DEL', RESULT_META .. id)
 redis.call('HDEL', record, 'settled', 'error', 'cancelled', 'crashes', 'engine_deaths', 'attempts',
   'token', 'tag', 'caller_left', 'cancel_requested', 'to_end', 'failed_by', 'given_up',
-  'run', 'yields', 'done', 'total', 'phase',
-  'own_steps')
+  'run', 'yields', 'done', 'total', 'phase')
 redis.call('HSET', record, 'state', 'queued', 'queue', queue, 'deadline_ms', deadline,
   'submitted_ms', whole(now))
 redis.call('PEXPIRE', record, whole(deadline_ms + kept_ms))

@@ -1,18 +1,27 @@
 -- Jobs of several steps: what is kept of these, and for whom such a job makes room between two.
--- step  string, by name: the completion of one step, in a place as the result cache's. A step that
---       jobs share has a fingerprint for a name; one of a job alone has task id, ".", number
+-- step       string, by name: the completion of one step, in a place as the result cache's
+-- own_steps  set, by task id: members of that place's index which are of this job alone
 
--- Drops what is kept of the steps of one job alone.
--- uses: CACHE_ENTRY_OVERHEAD_BYTES, JOB_RECORD, STEP, STEP_BYTES, STEP_INDEX, drop_entry
-local function drop_own_steps(id)
-  local kept = redis.call('HGET', JOB_RECORD .. id, 'own_steps')
-  if not kept then return end
+-- Keeps a step, once.
+-- uses: CACHE_ENTRY_OVERHEAD_BYTES, OWN_STEPS, STEP, STEP_BYTES, STEP_INDEX, keep_entry
+local function keep_step(id, step, bounds, now)
   local place = {entries = STEP, index = STEP_INDEX, bytes = STEP_BYTES}
-  for number = 1, tonumber(kept) do
-    local name = id .. '.' .. number
-    local member = name .. ':' .. redis.call('STRLEN', STEP .. name) + CACHE_ENTRY_OVERHEAD_BYTES
+  if not keep_entry(place, step.name, step.entry, bounds, now) or not step.is_own then return end
+  local bytes = string.len(step.entry) + CACHE_ENTRY_OVERHEAD_BYTES
+  redis.call('SADD', OWN_STEPS .. id, step.name .. ':' .. bytes)
+  redis.call('EXPIRE', OWN_STEPS .. id, bounds.seconds)
+end
+
+-- Drops the steps that were kept for one job alone.
+-- uses: OWN_STEPS, STEP, STEP_BYTES, STEP_INDEX, drop_entry
+local function drop_own_steps(id)
+  local members = redis.call('SMEMBERS', OWN_STEPS .. id)
+  if #members == 0 then return end
+  local place = {entries = STEP, index = STEP_INDEX, bytes = STEP_BYTES}
+  for _, member in ipairs(members) do
     if redis.call('ZSCORE', STEP_INDEX, member) then drop_entry(place, member) end
   end
+  redis.call('DEL', OWN_STEPS .. id)
 end
 
 -- Tells whether a message waits in a queue, or parked, that a worker would take now. A suspect does
