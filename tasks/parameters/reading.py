@@ -76,7 +76,7 @@ class _OpenReading:
         if not alone:
             messages = prompts.reading(self._function, self._function.properties, self._message)
         prompt = _prompt(self._ask, messages, schema)
-        return ask_until(self._ask, prompt, self._given, self._function.parameters)
+        return ask_until(self._ask, prompt, self._given, self._function.parameters).found
 
     def _given(self, completion: Completion) -> dict[str, Any] | Flaw:
         """What the model has written, held to the function's own schema; or what is wrong."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -420,5 +421,5 @@ def test_any_conversation_keeps_every_rule_of_the_answer(
         plain = [one for one in messages[:-1] if one["role"] != "tool"]
         plain = [one for one in plain if not one.get("tool_calls")]
         said = [one["role"] for one in plain]
-        assert all(one != other for one, other in zip(said, said[1:], strict=False))
+        assert all(one != other for one, other in pairwise(said))
         parse(chat.kind.request, [], {"messages": messages}, LIMITS)
