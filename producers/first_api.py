@@ -14,7 +14,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from local_llm_service.producers.asks import FunctionSchema, Options
+from local_llm_service.producers.asks import FunctionGiven, Options
 from local_llm_service.producers.async_client import AsyncClient, AsyncJob
 from local_llm_service.producers.service import stats
 from local_llm_service.tasks.answer import Answer
@@ -88,7 +88,7 @@ class LocalLLMService:
     async def extract_function_parameters(
         self,
         user_message: str,
-        function_schema: FunctionSchema,
+        function_schema: FunctionGiven,
         strict: bool | None = None,
         **options: Unpack[Options],
     ) -> dict[str, Any]:

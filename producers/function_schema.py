@@ -32,29 +32,23 @@ class FunctionSchema:
         self._name = function.__name__
         says = read_docstring(function.__doc__)
         hints = _hints(function)
-        signature = _signature(function).parameters
-        self._types = {
-            name: _type_of(parameter, hints, says.parameters.get(name))
-            for name, parameter in signature.items()
-        }
         fields = {
-            name: Required[type_]
-            if signature[name].default is inspect.Parameter.empty
-            else NotRequired[type_]
-            for name, type_ in self._types.items()
+            name: _field(parameter, hints, says.parameters.get(name))
+            for name, parameter in _signature(function).parameters.items()
         }
-        made = _arguments(self._name, fields).schema
-        parameters = {word: value for word, value in made.items() if word != "title"}
+        arguments = _arguments(self._name, fields)
+        #: For reading all are optional: an answer lacks what its message had not said.
+        self._arguments = _arguments(self._name, {k: _optional(v) for k, v in fields.items()})
+        parameters = {k: v for k, v in arguments.schema.items() if k != "title"}
         self.schema: dict[str, Any] = {"name": self._name, "description": says.summary}
         self.schema["parameters"] = {"properties": {}, **parameters}
 
     def read(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments that JSON parameters stand for; a message may not have said all of them.
+        """The arguments that JSON parameters stand for, which may lack some.
 
         Raises InvalidOutput; see ModelSchema.
         """
-        fields = {name: NotRequired[type_] for name, type_ in self._types.items()}
-        return _arguments(self._name, fields).read(parameters)
+        return self._arguments.read(parameters)
 
 
 def is_function(function_schema: object) -> TypeGuard[Callable[..., Any]]:
@@ -82,17 +76,23 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         ) from error
 
 
-def _type_of(parameter: inspect.Parameter, hints: Mapping[str, Any], text: str | None) -> Any:
-    """The type of a parameter, with what is said about it."""
+def _field(parameter: inspect.Parameter, hints: Mapping[str, Any], text: str | None) -> Any:
+    """A parameter as a field of a TypedDict."""
     name = parameter.name
     if parameter.kind not in _BY_NAME:
         raise _refusal(f"parameter {name!r} cannot be given by name")
     if name not in hints:
         raise _refusal(f"parameter {name!r} has no annotation")
     about: dict[str, Any] = {"description": text} if text else {}
+    is_required = parameter.default is inspect.Parameter.empty
     if isinstance(parameter.default, str | int | float | None):  # others need not be JSON
         about["json_schema_extra"] = {"default": parameter.default}
-    return Annotated[hints[name], Field(**about)]
+    type_: Any = Annotated[hints[name], Field(**about)]
+    return Required[type_] if is_required else NotRequired[type_]
+
+
+def _optional(field: Any) -> Any:
+    return NotRequired[field.__args__[0]]
 
 
 def _arguments(name: str, fields: dict[str, Any]) -> ModelSchema[dict[str, Any]]:
