@@ -218,7 +218,13 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
         "max_summary_tokens": among(TOKENS),
         "question": (st.none() | TEXT, lambda text: st.none() | altered_text(text or "")),
     },
-    "compress": {"messages": (MESSAGES, altered_messages), "target_tokens": among(TOKENS)},
+    "compress": {
+        "messages": (MESSAGES, altered_messages),
+        "target_tokens": among(TOKENS),
+        "keep_last": among(st.integers(0, 9)),
+        "keep": among(st.lists(TEXT, max_size=2)),
+        "previous_summary": (st.just("") | TEXT, lambda text: st.just("") | altered_text(text)),
+    },
     "extract_parameters": {
         "user_message": (TEXT, altered_text),
         "function_schema": (FUNCTION, altered_function),
