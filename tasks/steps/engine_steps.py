@@ -118,14 +118,19 @@ class EngineSteps(ABC):
         if not error.message.startswith(ContextOverflow.REFUSED):
             return error
         self.tokens.read_of_longer = 0
+        text = _text_of(prompt)
         if error.sizes is not None:
-            self._learn(_text_of(prompt), error.sizes[0])
-            # A later run meets the same refusal, and goes on by the same rates.
-            self._rates = self._rates.at_least(_text_of(prompt), error.sizes[0])
-            return error
-        room = self.context_tokens
-        tokens = max(self.likely_tokens(_text_of(prompt)), room + 1)
-        return ContextOverflow.about(error.message, tokens, room)
+            at_least = error.sizes[0]
+            self._learn(text, at_least)
+        else:  # 0.24 does not say them
+            room, likely = self.context_tokens, self.likely_tokens(text)
+            at_least = room + 1
+            if likely < at_least:
+                self._learn(text, at_least)
+            error = ContextOverflow.about(error.message, max(likely, at_least), room)
+        # A later run meets the same refusal, and goes on by the same rates.
+        self._rates = self._rates.at_least(text, at_least)
+        return error
 
     def _learn(self, text: str, tokens: int) -> None:
         self._book.learn(self.known_as, text, tokens)

@@ -48,11 +48,6 @@ class WholePrompt:
         """
         read, written = completion.prompt_tokens, completion.completion_tokens
         window = -(-context_tokens // _WINDOW_STEP) * _WINDOW_STEP
-        # 0.24 goes one token past its window.
-        if read + written > window + 1 and max(read, self._read_of_longer(window)) <= window:
-            raise ContextOverflow.of(
-                "the answer ran past the end of the context window", read + written, context_tokens
-            )
         expected = self._tokens.rates.expected_tokens(_texts_of(prompt))
         may_be_cut = max(expected, read) >= _NEAR_THE_WINDOW * context_tokens and self._cuts(window)
         if read == 0:  # some servers do not say what they remember of an earlier prompt
@@ -60,6 +55,11 @@ class WholePrompt:
                 raise ContextOverflow.about(_CUT, round(expected), context_tokens, _CUT_HINT)
         elif may_be_cut or read < _SUSPICIOUS * expected:
             self._verify(prompt, read, expected, context_tokens)
+        # 0.24 goes one token past its window.
+        if read + written > window + 1 and max(read, self._read_of_longer(window)) <= window:
+            raise ContextOverflow.of(
+                "the answer ran past the end of the context window", read + written, context_tokens
+            )
 
     def _verify(self, prompt: Prompt, read: int, expected: float, context_tokens: int) -> None:
         """Count the prompt in parts that no server cuts: shorter than what was read at once."""
