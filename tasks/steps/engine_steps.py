@@ -7,7 +7,11 @@ from functools import cached_property, lru_cache
 
 from local_llm_service.tasks.steps.counts import TokenCounts
 from local_llm_service.tasks.steps.spent import Spent
-from local_llm_service.tasks.steps.whole_prompt import SHORT_CHARACTERS, WholePrompt
+from local_llm_service.tasks.steps.whole_prompt import (
+    SHORT_CHARACTERS,
+    SMALLEST_WINDOW,
+    WholePrompt,
+)
 from local_llm_service.worker.engine import Engine, open_engine
 from local_llm_service.worker.errors import ContextOverflow, DeadlineExceeded, InvalidOutput
 from local_llm_service.worker.fingerprint import full_name
@@ -106,11 +110,12 @@ class EngineSteps(ABC):
 
     def _whole_prompt(self, prompt: Prompt, completion: Completion) -> None:
         """Raise ContextOverflow if the model did not read all of the prompt, or learn from it."""
-        if sum(len(message["content"]) for message in prompt.messages) < SHORT_CHARACTERS:
+        is_short = sum(len(one["content"]) for one in prompt.messages) < SHORT_CHARACTERS
+        if is_short and completion.prompt_tokens + completion.completion_tokens <= SMALLEST_WINDOW:
             return
         check = WholePrompt(self.tokens, self._counts, self._evaluated)
         check.check(prompt, completion, self.context_tokens)
-        if not prompt.tools:  # of which the model reads more than the messages
+        if not (is_short or prompt.tools):  # of tools the model reads more than the messages
             self._learn(_text_of(prompt), completion.prompt_tokens)
 
     def _taught_by(self, error: ContextOverflow, prompt: Prompt) -> ContextOverflow:

@@ -275,11 +275,12 @@ def test_a_server_with_a_larger_window_than_it_was_asked_for_cuts_nothing() -> N
     assert len(server.counted) == 1
 
 
-def test_an_answer_that_went_past_the_window_is_an_overflow() -> None:
+@pytest.mark.parametrize(("asked", "said"), [(400, 300), (10, 690)])
+def test_an_answer_that_went_past_the_window_is_an_overflow(asked: int, said: int) -> None:
     """A server that shifts its window forgets the beginning of the prompt meanwhile."""
     server = Server()
-    server.add(Scripted((words(300),)), times=1)
+    server.add(Scripted((words(said),)), times=1)
     server.context, server.cuts, server.shifts = 10_000, True, True
     server.context_tokens = lambda _: WINDOW  # type: ignore[method-assign]
     with pytest.raises(ContextOverflow, match="730 tokens, room for 512"):
-        Asking(server)(prompt(words(400), max_tokens=600))
+        Asking(server)(prompt(words(asked), max_tokens=700))
