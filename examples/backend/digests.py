@@ -49,7 +49,8 @@ def withdraw(job_id: str) -> None:
 def booking(message: str) -> dict[str, Any] | None:
     """What a guest wants; None when nobody can tell."""
     try:
-        found = client.extract_parameters(message, BOOKING).result(timeout_seconds=30)
+        asked = client.extract_parameters(message, BOOKING, strict=True)
+        found = asked.result(timeout_seconds=30)
     except InvalidOutput:
         return None
     return found.parameters
