@@ -25,11 +25,13 @@ def call_with(nonce: str) -> dict[str, Any]:
     """One call of each kind, each with `nonce` in its input."""
     return {
         "generate": tasks.generate.delay(f"Say {nonce}", system_prompt="Be brief."),
-        "summarize": tasks.summarize.delay(context=f"The word is {nonce}. " * 20, max_summary_tokens=50),
+        "summarize": tasks.summarize.delay(
+            context=f"The word is {nonce}. " * 20, max_summary_tokens=50
+        ),
         "compress": tasks.compress.delay(
             [{"role": "user", "content": f"My name is {nonce}."}], target_tokens=50
         ),
-        "extract_parameters": tasks.extract_parameters.delay(f"A course {nonce}", FUNCTION),
+        "extract_parameters": tasks.extract_parameters.delay(f"A course {nonce} for 5", FUNCTION),
         "structured_output": tasks.structured_output.delay(
             f"Count {nonce}", {"type": "object", "properties": {"n": {"type": "integer"}}}
         ),
