@@ -234,7 +234,9 @@ class Model(Said):
         if read + prompt.max_tokens > self.context_tokens:
             raise ContextOverflow(f"{read} and {self.context_tokens}")
         words = prompt.messages[-1]["content"].rpartition('"""')[0].split()[1:]
-        return Completion(f"From {words[0][:9]} to {words[-1][-9:]}.", "m", "stop", read, 4, 0, 0, 0)
+        return Completion(
+            f"From {words[0][:9]} to {words[-1][-9:]}.", "m", "stop", read, 4, 0, 0, 0
+        )
 
     def likely_tokens(self, text: str) -> int:
         return self.count(text) // self._misjudges
