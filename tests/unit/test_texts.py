@@ -145,6 +145,14 @@ def test_without_a_sentence_that_fits_it_is_invalid(texts: list[str]) -> None:
     assert not any("and so" in part for part in refused.value.args)
 
 
+@pytest.mark.parametrize("text", ["", "Here are the points:"])
+def test_a_model_that_says_nothing_is_asked_in_another_way(text: str) -> None:
+    """For as many words as before: it was not too much."""
+    ask = Said(ended(text), ended("It rains."))
+    assert write_within(ask, asked, 20).text == "It rains."
+    assert ask.prompts[0].messages == ask.prompts[1].messages
+
+
 def test_any_sentence_that_fits_is_better_than_none() -> None:
     """Only when not even one sentence fits is there no answer."""
     long = "This one has more words than fit here. Yes it does. And th"
