@@ -180,7 +180,9 @@ def test_the_first_services_api_returns_the_bare_content(
         counts = service.get_cache_stats()
         async with service:
             rest = [
-                await service.summarize_rag_context(context="Python ...", max_summary_tokens=100),
+                await service.summarize_rag_context(
+                    context="Python ... " * 60, max_summary_tokens=100
+                ),
                 await service.compress_conversation(
                     messages=[{"role": "user", "content": "What is Python?"}], target_tokens=200
                 ),
