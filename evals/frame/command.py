@@ -44,13 +44,17 @@ def parse(names: Sequence[str], words: Sequence[str] | None = None) -> Given:
         parser.error(f"--set: there is no {', '.join(unknown)}; there are {', '.join(names)}")
     if given.limit is not None and given.limit < 1:
         parser.error("--limit: 1 or more")
+    if missing := [folder for folder in given.data if not folder.is_dir()]:
+        parser.error(f"--data: {missing[0]} is no folder")
+    if given.out is not None and (given.out.is_dir() or not given.out.parent.is_dir()):
+        parser.error(f"--out: {given.out} cannot be written")  # known before hours have passed
     given_prices = given.price_in is not None, given.price_out is not None, bool(given.volume)
     if any(given_prices) and not all(given_prices):
         parser.error("--price-in, --price-out and --volume go together")
     volumes = dict(_volume(parser, one) for one in given.volume)
     return Given(
         model=given.model,
-        ollama=given.ollama,
+        ollama=_address(given.ollama),
         sets=[name for name in names if name in given.set or not given.set],
         limit=given.limit,
         out=given.out,
@@ -61,6 +65,11 @@ def parse(names: Sequence[str], words: Sequence[str] | None = None) -> Given:
         again=given.again,
         report=given.report,
     )
+
+
+def _address(host: str | None) -> str | None:
+    """An address as OLLAMA_HOST has it, also without http://."""
+    return host if host is None or "://" in host else f"http://{host}"
 
 
 def _default_folders() -> list[Path]:

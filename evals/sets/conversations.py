@@ -11,7 +11,7 @@ from evals.frame.here import Here
 from evals.frame.judge import holds, recalled
 
 BUDGETS = (100, 200, 400)
-SURVIVAL, RECALL = "gold strings kept", "questions answered"
+SURVIVAL, RECALL, LENGTH = "gold strings kept", "questions answered", "length"
 
 
 def _items(data: Data) -> Iterator[Item]:
@@ -47,6 +47,7 @@ async def _judged(here: Here, one: Conversation, text: str, spent: Spent) -> Out
     scores = {
         SURVIVAL: Score(survived, len(one.questions)),
         RECALL: await recalled(here.plain, text, one.questions),
+        LENGTH: Score(float(await here.plain.count(text))),
     }
     return Outcome(scores, spent, text)
 
@@ -64,6 +65,7 @@ SET = EvalSet(
             "questions that the same model answers with a gold string, given the compressed text "
             "alone: a string that is kept is not yet a fact that a model can use",
         ),
+        Measure(LENGTH, "of the compressed text, counted by the model server", "tokens", "less"),
     ),
     items=_items,
     ours=_ours,

@@ -10,7 +10,7 @@ from evals.frame.facts_kept import BASELINES, MEASURES, ours, possible
 from evals.frame.qmsum import LICENCE, SOURCE, meeting_questions
 
 #: A part of a meeting fits into one prompt.
-MOST_WORDS = 800
+MOST_WORDS = 400
 TOKENS = 100
 
 

@@ -110,7 +110,7 @@ ENFORCED = SCHEMA.map(
     lambda schema: {w: schema[w] for w in schema if w not in ("required", "minProperties")}
 )
 FUNCTION = st.fixed_dictionaries(
-    {"parameters": SCHEMA}, optional={"name": TEXT, "description": st.text(max_size=9)}
+    {"parameters": ENFORCED}, optional={"name": TEXT, "description": st.text(max_size=9)}
 )
 
 
@@ -228,6 +228,7 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
     "extract_parameters": {
         "user_message": (TEXT, altered_text),
         "function_schema": (FUNCTION, altered_function),
+        "strict": among(st.booleans()),
     },
     "structured_output": {
         "prompt": (TEXT, altered_text),

@@ -144,7 +144,9 @@ def test_conversations_judge_what_is_kept_and_what_is_recalled(
     """The same model answers from each side's text; it knows nothing here."""
     local_llm.reply("Marguerite and Oswald spoke.", times=None)
     results = run("conversations", list(load("conversations").items(data))[:1], tmp_path)
-    assert rates(results, OURS) == {"gold strings kept": 1.0, "questions answered": 0.0}
+    ours = rates(results, OURS)
+    assert (ours["gold strings kept"], ours["questions answered"]) == (1.0, 0.0)
+    assert ours["length"] > 0
     assert rates(results, "one-line summary")["gold strings kept"] == 0.0
     assert len(results.of_side("truncation")) == 1
 

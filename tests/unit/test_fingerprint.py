@@ -81,7 +81,7 @@ PINNED: dict[str, dict[int, str]] = {
     "summarize": {
         1: "9f0cef1dabf633bf7dca9a9cacd70f2f7fcf6dad274f5e092f7a0af557bf3f7e",
         2: "d896817290d95a357cae5ca8e5ca1c7101551a73048d51ac1611b5c579b0eebd",
-        3: "98b09d57670982645858ee6dde00131e91abef0044aef067ebef509895548aac",
+        3: "ce078835bd98af84e10f943826bf3df1021cd5760d2dc6030fd1072c3b8c2af2",
     },
     "compress": {
         1: "9ffa8dce54048fc6580a72d2748924545a397f5a36051ac936b9714d7205f842",
