@@ -61,6 +61,7 @@ def test_five_requests_carry_their_input_and_five_answers_are_the_servers(
     asked = [one for one in ollama.seen if one.body["options"]["num_predict"] > 1]
     assert len(asked) == 5
     assert all(nonce in json.dumps(seen.body["messages"][-1]) for seen in asked)
+    assert answers["generate"]["usage"] == {"prompt_tokens": 321, "completion_tokens": 45}
     assert answers["generate"]["text"] == f"It says {words}."
     assert answers["summarize"]["summary"] == f"It says {words}."
     assert answers["compress"]["summary"].endswith(f"In short: It says {words}.")
@@ -70,8 +71,9 @@ def test_five_requests_carry_their_input_and_five_answers_are_the_servers(
     for kind, answer in answers.items():
         assert answer["kind"] == kind
         assert answer["origin"] == "computed"
-        if kind != "compress":  # which has counted as well
-            assert answer["usage"] == {"prompt_tokens": 321, "completion_tokens": 45}
+        # Texts are counted, too, where that decides something.
+        assert answer["usage"]["prompt_tokens"] >= 321
+        assert answer["usage"]["completion_tokens"] >= 45
         assert answer["timings"]["queued_seconds"] >= 0
     # Of the text alone, and the bound that shows that the summary fits.
     assert 160 < answers["summarize"]["original_tokens"] < 321
