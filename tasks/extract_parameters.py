@@ -105,6 +105,7 @@ def _work(request: ExtractRequest, ask: Steps) -> Mapping[str, object]:
         "defaulted": found.defaulted,
         "guesses": found.guesses,
         "function": None if function is None else function.name,
+        "finish_reason": "length" if found.is_short else "stop",
     }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
-from local_llm_service.tasks.json_answers.asking import ask_json, ask_until
+from local_llm_service.tasks.json_answers.asking import ask_for_json, ask_until
 from local_llm_service.tasks.json_answers.flaw import Flaw
 from local_llm_service.tasks.json_answers.reading import read_json
 from local_llm_service.tasks.json_schema import breach
@@ -26,6 +27,11 @@ from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.worker.errors import InvalidOutput
 from local_llm_service.worker.prompt import Completion, JsonSchema, Message, Prompt
 
+#: Tokens of an answer beside those of its names and of the message's words.
+_SPARE_TOKENS: Final = 128
+#: What an error says of that budget.
+_BUDGET: Final = "more than the message says"
+
 
 @dataclass(slots=True)
 class Found:
@@ -36,6 +42,8 @@ class Found:
     ungrounded: list[str] = field(default_factory=list)
     defaulted: list[str] = field(default_factory=list)
     guesses: dict[str, Any] = field(default_factory=dict, repr=False)
+    #: An answer had been cut, so this is a shorter one.
+    is_short: bool = False
 
 
 def read_parameters(ask: Steps, function: Function, message: str) -> Found:
@@ -75,12 +83,20 @@ class _OpenReading:
         messages = prompts.reading(self._function, names, self._message)
         if not alone:
             messages = prompts.reading(self._function, self._function.properties, self._message)
-        prompt = _prompt(self._ask, messages, schema)
-        return ask_until(self._ask, prompt, self._given, self._function.parameters).found
+        prompt = replace(_prompt(self._ask, messages, schema), max_tokens=self._most_tokens(schema))
+        kept = ask_until(self._ask, prompt, self._given, self._function.parameters)
+        self._result.is_short |= kept.is_short
+        return kept.found
+
+    def _most_tokens(self, schema: JsonSchema) -> int:
+        """More than names, choices and copied words can take; a model that raves stops there."""
+        names, words = json.dumps(schema, ensure_ascii=False), self._message
+        most = _SPARE_TOKENS + self._ask.likely_tokens(names) + 2 * self._ask.likely_tokens(words)
+        return min(most, self._ask.max_output_tokens)
 
     def _given(self, completion: Completion) -> dict[str, Any] | Flaw:
         """What the model has written, held to the function's own schema; or what is wrong."""
-        found = read_json(completion, {"type": "object"}, "MAX_OUTPUT_TOKENS")
+        found = read_json(completion, {"type": "object"}, _BUDGET)
         if isinstance(found, Flaw):
             return found
         given = {name: one for name, one in found.value.items() if not self._is_nothing(name, one)}
@@ -157,12 +173,14 @@ class _OpenReading:
 
 def _whole(ask: Steps, function: Function, message: str) -> Found:
     """Parameters that only make sense together: none is left out, and guesses are named."""
-    said = Said(message)
+    said, found = Said(message), Found()
 
     def asked_with(doubted: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
         messages = prompts.reading_by_schema(function, message, doubted)
         prompt = _prompt(ask, messages, function.parameters)
-        given: dict[str, Any] = ask_json(ask, prompt, function.parameters)
+        kept = ask_for_json(ask, prompt, function.parameters)
+        found.is_short |= kept.is_short
+        given: dict[str, Any] = kept.found.value
         chosen = {name for name in given if is_chosen(function.properties.get(name))}
         unsaid = [name for name in given if name not in chosen and not said.says(given[name])]
         return given, unsaid
@@ -173,7 +191,8 @@ def _whole(ask: Steps, function: Function, message: str) -> Found:
         again, still = asked_with(ungrounded)
         if len(still) <= len(ungrounded):
             given, ungrounded = again, still
-    return Found(given, ungrounded=ungrounded)
+    found.parameters, found.ungrounded = given, ungrounded
+    return found
 
 
 def _prompt(ask: Steps, messages: tuple[Message, ...], schema: JsonSchema) -> Prompt:

@@ -78,6 +78,7 @@ def test_what_the_message_says_takes_one_step() -> None:
         "defaulted": [],
         "guesses": {},
         "function": "book",
+        "finish_reason": "stop",
     }
 
 

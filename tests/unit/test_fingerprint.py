@@ -91,6 +91,7 @@ PINNED: dict[str, dict[int, str]] = {
     "extract_parameters": {
         1: "96153262f801dd54b7039dbd198bfb68d2e8f46e403c61b3785ea52d5198add0",
         2: "e25670e87eede1c030946028e7318a8ddbbab3a96da3b4747536b85e4b9c0861",
+        3: "9981c20b22327ffa560d12d03e5721c831329ef459a592efef41e2c0ca3e9ca6",
     },
     "structured_output": {
         1: "3e17009507d6c06476c60f7a0cd15825eb7cf9ce095ea58ae59d4987f358d18d",
