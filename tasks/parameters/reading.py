@@ -122,8 +122,16 @@ class _OpenReading:
                 self._keep(name, value)
             else:
                 doubted.append(name)
-                self._result.guesses[name] = value
-        return doubted
+        return [name for name in doubted if not self._mend(name, given[name])]
+
+    def _mend(self, name: str, value: Any) -> bool:
+        """Keep a value if it is a number copied badly; else it is a guess, until asked again."""
+        mended = self._said.mended(value)
+        if mended != value and self._said.take(mended) is Verdict.SAID:
+            self._keep(name, mended)
+            return True
+        self._result.guesses[name] = value
+        return False
 
     def _keep(self, name: str, value: Any) -> None:
         kept = self._said.kept(value)
