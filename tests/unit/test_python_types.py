@@ -69,6 +69,23 @@ def test_a_function_becomes_its_schema_and_the_parameters_its_arguments() -> Non
     assert typed.model_dump(mode="json") == answer.model_dump(mode="json")
 
 
+def test_of_several_functions_the_chosen_one_reads_its_arguments() -> None:
+    """Beside functions as JSON; what the message had not said is not there, and none may fit."""
+    other = {"name": "other", "parameters": {}}
+    given = {"user_message": "m", "function_schema": [other, fly]}
+    plain, read = as_json("extract_parameters", given)
+    assert [one["name"] for one in plain["function_schema"]] == ["other", "fly"]
+    assert read is not None
+
+    def arguments(function: str | None, parameters: dict[str, Any]) -> Any:
+        own = {"kind": "extract_parameters", "parameters": parameters, "function": function}
+        return read(ExtractAnswer.model_validate({**COMMON, **own})).arguments
+
+    assert arguments("fly", {"day": "2026-11-28"}) == {"day": dt.date(2026, 11, 28)}
+    assert arguments("other", {"day": "2026-11-28"}) == {"day": "2026-11-28"}
+    assert arguments(None, {}) == {}
+
+
 def test_plain_arguments_go_unchanged() -> None:
     """The kind's request judges them."""
     for kind, arguments in (
