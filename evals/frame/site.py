@@ -5,16 +5,23 @@ Never the caller's own Redis: an evaluation must not mix with the jobs of a serv
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
+from evals.frame.run import SiteFailed
+from local_llm_service.worker.embedded.processes.child_process import ChildProcess
 from local_llm_service.worker.embedded.processes.ollama_process import OllamaProcess
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.embedded.smollm2 import MODEL_NAME
 from local_llm_service.worker.settings import Settings
+
+#: Between two looks whether the worker still runs.
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Site:
     model: str
 
     @contextmanager
-    def worker(self, settings: Mapping[str, str]) -> Iterator[None]:
+    def worker(self, settings: Mapping[str, str]) -> Iterator[WorkerProcess]:
         """A worker with these settings, until the end of the block."""
         environment = {
             "REDIS_URL": self.redis_url,
@@ -34,8 +41,22 @@ class Site:
             "MODEL_NAME": self.model,
             **settings,
         }
-        with WorkerProcess(environment):
-            yield
+        with WorkerProcess(environment) as worker:
+            yield worker
+
+
+async def while_it_runs(asking: Coroutine[Any, Any, None], worker: ChildProcess) -> None:
+    """Await what asks a worker. Raises SiteFailed when that has ended: nobody would answer."""
+    task = asyncio.ensure_future(asking)
+    try:
+        while not task.done():
+            if not worker.running:
+                raise SiteFailed(f"the worker has ended:\n{worker.log_tail()}")
+            await asyncio.wait({task}, timeout=LOOK_SECONDS)
+        await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @contextmanager

@@ -49,11 +49,10 @@ def withdraw(job_id: str) -> None:
 def booking(message: str) -> dict[str, Any] | None:
     """What a guest wants; None when nobody can tell."""
     try:
-        asked = client.extract_parameters(message, BOOKING, strict=True)
-        found = asked.result(timeout_seconds=30)
+        job = client.extract_parameters(message, BOOKING, strict=True)
+        return job.result(timeout_seconds=30).parameters
     except InvalidOutput:
         return None
-    return found.parameters
 
 
 async def digests(articles: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ ROLES: Final = {
 
 
 def turns_of(conversation: object) -> list[dict[str, Any]] | None:
-    """Messages as `compress` takes them; None for what is no list of messages.
+    """Messages of a role and a text each; None for what is no list of messages.
 
     A content or a role that is not known stays as it is: the kind's request names it.
     """
@@ -38,13 +38,17 @@ def turns_of(conversation: object) -> list[dict[str, Any]] | None:
 def as_arguments(kind: str, conversation: object, rest: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call of `kind` about a conversation, beside `rest`.
 
-    `compress` and `chat` take it whole and `summarize` as a transcript; the others take one message
-    of a user and, `generate`, one of the system. Raises InvalidRequest for one that does not fit.
+    `compress` and `chat` take it whole, with OpenAI's calls, and `summarize` as a transcript; the
+    others take one message of a user and, `generate`, one of the system. Raises InvalidRequest for
+    one that does not fit.
     """
     arguments = dict(rest)
     turns = turns_of(conversation)
     if kind in ("compress", "chat"):
-        return arguments | {"messages": conversation if turns is None else turns}
+        if turns is not None and isinstance(conversation, list):
+            pairs = zip(conversation, turns, strict=True)
+            conversation = [one if _has_calls(one) else turn for one, turn in pairs]
+        return arguments | {"messages": conversation}
     if turns is None:
         raise InvalidRequest("messages: must be a list of messages with role and content")
     if kind == "summarize":
@@ -69,6 +73,14 @@ def _one_question(kind: str, turns: Sequence[Mapping[str, Any]]) -> tuple[str | 
             "Conversations are for chat, summarize and compress.",
         )
     return (system[0] if system else None), turns[-1]["content"]
+
+
+def _has_calls(message: Mapping[str, Any]) -> bool:
+    """Whether it makes calls of tools, or brings the result of one, in OpenAI's form."""
+    return bool(
+        (message.get("role") == "assistant" and message.get("tool_calls"))
+        or (message.get("role") == "tool" and message.get("tool_call_id"))
+    )
 
 
 def _turn(message: object) -> dict[str, Any] | None:

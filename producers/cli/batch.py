@@ -111,7 +111,11 @@ def _order(kind: str, given: dict[str, Any]) -> Order:
     from local_llm_service.producers.batch.start import Order
 
     arguments = {name: value for name, value in given.items() if name not in _OF_THE_RUN}
-    own = {name: value for name, value in arguments.items() if value is not None}
+    own: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in arguments.items()
+        if value is not None and value != ()
+    }
     for name in _FILES:
         if name in own:
             own[name] = read_json(own[name])
@@ -216,6 +220,8 @@ def _options_of(kind: Kind) -> list[Decorator]:
         if (of := _type_of(field.annotation)) is bool:
             words = f"--{word}/--no-{word}"
             found.append(click.option(words, given_name, default=None, help=help_))
+        elif get_origin(field.annotation) is list:
+            found.append(click.option(f"--{word}", given_name, multiple=True, help=help_))
         else:
             found.append(click.option(f"--{word}", given_name, type=of, help=help_))
     return found

@@ -132,7 +132,7 @@ def _compress(
 def _extract(message: str, schema: str, **options: Any) -> Job[Any]:
     """Read the arguments of a function (--schema FILE) out of MESSAGE.
 
-    Of a list of functions one is chosen.
+    The file may hold a list of functions, one of which is chosen.
     """
     return Client().extract_parameters(read_argument(message), read_json(schema), **options)
 
@@ -173,6 +173,12 @@ def _command(name: str, body: Command, *parameters: Callable[[Command], Command]
 
 
 _SCHEMA = click.option("--schema", required=True, metavar="FILE", help="JSON file; - is stdin.")
+
+
+def _strict(help: str) -> Decorator:
+    return click.option("--strict", is_flag=True, default=None, help=help)
+
+
 COMMANDS = (
     _command(
         "generate",
@@ -189,6 +195,7 @@ COMMANDS = (
         _with_default(
             SummarizeRequest, "max_summary_tokens", "Longest summary, in tokens.", type=int
         ),
+        click.option("--question", help="Keep what helps to answer this."),
     ),
     _command(
         "compress",
@@ -208,11 +215,15 @@ COMMANDS = (
         _extract,
         click.argument("message"),
         _SCHEMA,
-        click.option(
-            "--strict", is_flag=True, default=None, help="Fail for what MESSAGE does not say."
-        ),
+        _strict("Fail where a parameter is missing or not in the message."),
     ),
-    _command("structured", _structured, click.argument("prompt"), _SCHEMA),
+    _command(
+        "structured",
+        _structured,
+        click.argument("prompt"),
+        _SCHEMA,
+        _strict("Refuse a schema that the model server cannot enforce as a whole."),
+    ),
     _command(
         "chat",
         _chat,

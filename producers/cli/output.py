@@ -81,9 +81,22 @@ def numbers(answer: dict[str, Any]) -> str:
     if "tokens_saved" in answer:
         saved = answer["tokens_saved"]
         parts.append(f"{saved} tokens saved" if saved >= 0 else f"{-saved} tokens more than before")
-    if answer["finish_reason"] == "length":
-        parts.append("stopped at its token budget")
+    if answer.get("steps", 1) > 1:
+        parts.append(f"{answer['steps']} steps")
+    parts += _ENDINGS.get(answer["finish_reason"], ())
+    parts += [
+        f"{word}: {', '.join(answer[word])}"
+        for word in ("missing", "ungrounded", "defaulted")
+        if answer.get(word)
+    ]
     return "  ".join(parts)
+
+
+#: What the line says of how an answer ended.
+_ENDINGS = {
+    "length": ("stopped at its token budget",),
+    "unchanged": ("unchanged, as it fits",),
+}
 
 
 #: What the line says of an answer that was not generated for this job.

@@ -39,12 +39,13 @@ _COUNTED_SHARE = 3 / 4
 class Compressed:
     """What takes a conversation's place.
 
-    `verbatim` are the places of messages that are word for word in `messages`. `tokens` are those
-    of all `messages`, `original_tokens` those of the conversation: an estimate where it is longer
-    than the model's context.
+    `summary` stands for what is not word for word in `messages`; of a conversation that is
+    unchanged it is all that was said. `verbatim` are the places of messages that are there word for
+    word. `tokens` are those of all `messages`, `original_tokens` those of the conversation: an
+    estimate where it is longer than the model's context.
     """
 
-    memory: Memory
+    summary: str
     messages: list[dict[str, Any]]
     verbatim: list[int]
     original_tokens: int
@@ -94,8 +95,8 @@ def compressed(ask: Steps, talk: Talk, target_tokens: int, keep_last: int) -> Co
     tokens = tokens_if_near(ask, transcript(whole), target_tokens)
     if tokens is not None:
         said = [one for one in whole if one["role"] != "system"]
-        memory = Memory((), transcript(said))
-        return Compressed(memory, whole, list(range(len(talk.turns))), tokens, tokens, True)
+        summary = transcript(said)
+        return Compressed(summary, whole, list(range(len(talk.turns))), tokens, tokens, True)
     return _Compressor(ask, talk, target_tokens, keep_last).run()
 
 
@@ -115,7 +116,7 @@ class _Compressor:
         draft, tokens = self._filled(draft)
         systems = [p for p, turn in enumerate(self._talk.turns) if turn.role == "system"]
         return Compressed(
-            draft.memory,
+            draft.memory.text,
             draft.messages,
             sorted([*systems, *draft.verbatim]),
             self._original,

@@ -7,7 +7,11 @@ from functools import cached_property, lru_cache
 
 from local_llm_service.tasks.steps.counts import TokenCounts
 from local_llm_service.tasks.steps.spent import Spent
-from local_llm_service.tasks.steps.whole_prompt import SHORT_CHARACTERS, WholePrompt
+from local_llm_service.tasks.steps.whole_prompt import (
+    SHORT_CHARACTERS,
+    SMALLEST_WINDOW,
+    WholePrompt,
+)
 from local_llm_service.worker.engine import Engine, open_engine
 from local_llm_service.worker.errors import ContextOverflow, DeadlineExceeded, InvalidOutput
 from local_llm_service.worker.fingerprint import full_name
@@ -106,11 +110,12 @@ class EngineSteps(ABC):
 
     def _whole_prompt(self, prompt: Prompt, completion: Completion) -> None:
         """Raise ContextOverflow if the model did not read all of the prompt, or learn from it."""
-        if sum(len(message["content"]) for message in prompt.messages) < SHORT_CHARACTERS:
+        is_short = sum(len(one["content"]) for one in prompt.messages) < SHORT_CHARACTERS
+        if is_short and completion.prompt_tokens + completion.completion_tokens <= SMALLEST_WINDOW:
             return
         check = WholePrompt(self.tokens, self._counts, self._evaluated)
         check.check(prompt, completion, self.context_tokens)
-        if not prompt.tools:  # of which the model reads more than the messages
+        if not (is_short or prompt.tools):  # of tools the model reads more than the messages
             self._learn(_text_of(prompt), completion.prompt_tokens)
 
     def _taught_by(self, error: ContextOverflow, prompt: Prompt) -> ContextOverflow:
@@ -118,14 +123,19 @@ class EngineSteps(ABC):
         if not error.message.startswith(ContextOverflow.REFUSED):
             return error
         self.tokens.read_of_longer = 0
+        text = _text_of(prompt)
         if error.sizes is not None:
-            self._learn(_text_of(prompt), error.sizes[0])
-            # A later run meets the same refusal, and goes on by the same rates.
-            self._rates = self._rates.at_least(_text_of(prompt), error.sizes[0])
-            return error
-        room = self.context_tokens
-        tokens = max(self.likely_tokens(_text_of(prompt)), room + 1)
-        return ContextOverflow.about(error.message, tokens, room)
+            at_least = error.sizes[0]
+            self._learn(text, at_least)
+        else:  # 0.24 does not say them
+            room, likely = self.context_tokens, self.likely_tokens(text)
+            at_least = room + 1
+            if likely < at_least:
+                self._learn(text, at_least)
+            error = ContextOverflow.about(error.message, max(likely, at_least), room)
+        # A later run meets the same refusal, and goes on by the same rates.
+        self._rates = self._rates.at_least(text, at_least)
+        return error
 
     def _learn(self, text: str, tokens: int) -> None:
         self._book.learn(self.known_as, text, tokens)

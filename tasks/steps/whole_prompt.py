@@ -24,8 +24,8 @@ SHORT_CHARACTERS = 1000
 _SUSPICIOUS = 0.55
 #: A prompt that was expected to have this share of the window may have been longer than it.
 _NEAR_THE_WINDOW = 0.75
-#: llama.cpp rounds a window up to a multiple of this.
-_WINDOW_STEP = 256
+#: llama.cpp rounds a window up to a multiple of this, and NUM_CTX is no less.
+SMALLEST_WINDOW = 256
 _CUT = "the model server read only a part of the prompt"
 _CUT_HINT = (
     "Shorten the input, or raise the context of the model server: it, or a proxy before it, cuts "
@@ -47,12 +47,7 @@ class WholePrompt:
         A suspicion is verified: a text of repeated characters has few tokens, and is whole.
         """
         read, written = completion.prompt_tokens, completion.completion_tokens
-        window = -(-context_tokens // _WINDOW_STEP) * _WINDOW_STEP
-        # 0.24 goes one token past its window.
-        if read + written > window + 1 and max(read, self._read_of_longer(window)) <= window:
-            raise ContextOverflow.of(
-                "the answer ran past the end of the context window", read + written, context_tokens
-            )
+        window = -(-context_tokens // SMALLEST_WINDOW) * SMALLEST_WINDOW
         expected = self._tokens.rates.expected_tokens(_texts_of(prompt))
         may_be_cut = max(expected, read) >= _NEAR_THE_WINDOW * context_tokens and self._cuts(window)
         if read == 0:  # some servers do not say what they remember of an earlier prompt
@@ -60,6 +55,11 @@ class WholePrompt:
                 raise ContextOverflow.about(_CUT, round(expected), context_tokens, _CUT_HINT)
         elif may_be_cut or read < _SUSPICIOUS * expected:
             self._verify(prompt, read, expected, context_tokens)
+        # 0.24 goes one token past its window.
+        if read + written > window + 1 and max(read, self._read_of_longer(window)) <= window:
+            raise ContextOverflow.of(
+                "the answer ran past the end of the context window", read + written, context_tokens
+            )
 
     def _verify(self, prompt: Prompt, read: int, expected: float, context_tokens: int) -> None:
         """Count the prompt in parts that no server cuts: shorter than what was read at once."""

@@ -96,7 +96,7 @@ def test_a_summary_cut_at_its_budget_is_whole_sentences_and_says_so(
         chunks=("It was wet",), done_reason="length", completion_tokens=8
     )
     with pytest.raises(errors.InvalidOutput, match="no whole sentence within 8 tokens"):
-        tasks.summarize.delay("x " * 60, max_summary_tokens=8).get(timeout=20)
+        tasks.summarize.delay("y " * 60, max_summary_tokens=8).get(timeout=20)
 
 
 # --- Redis, at the caller -----------------------------------------------------------------------

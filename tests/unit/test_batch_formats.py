@@ -131,7 +131,8 @@ def test_what_a_conversation_was_asked_with_is_left_out_of_another_kind() -> Non
 
 
 def test_openais_chat() -> None:
-    """Parts are joined, a call of a tool is text, fields that mean nothing here are left out."""
+    """Parts are joined; calls stay calls for a kind that knows them, and are text in a transcript;
+    fields that mean nothing here are left out."""
     call = {"function": {"name": "f", "arguments": '{"n": 1}'}}
     line = {
         "messages": [
@@ -146,6 +147,15 @@ def test_openais_chat() -> None:
     assert good("compress", line).arguments["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "a\nb"},
+        *line["messages"][2:],
+    ]
+    transcript = good("summarize", line).arguments["context"]
+    assert transcript == 'system: Be brief.\nuser: a\nb\nassistant: f({"n": 1})\ntool: 2'
+    older = [
+        {"role": "assistant", "content": None, "function_call": call["function"]},
+        {"role": "function", "content": "2"},
+    ]
+    assert good("compress", {"messages": [*TALK, *older]}).arguments["messages"][2:] == [
         {"role": "assistant", "content": 'f({"n": 1})'},
         {"role": "tool", "content": "2"},
     ]

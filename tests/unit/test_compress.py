@@ -396,7 +396,7 @@ def turns(draw: st.DrawFn) -> Talk:
     return talk
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(turns(), st.integers(8, 150), st.integers(0, 5), st.sampled_from([[], ["Keep B-12."]]))
 def test_any_conversation_keeps_every_rule_of_the_answer(
     talk: Talk, target: int, keep_last: int, keep: list[str]

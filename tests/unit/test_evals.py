@@ -27,13 +27,14 @@ from evals.frame.eval_set import OURS, EvalSet, Item, Measure, Outcome, Score, S
 from evals.frame.here import Here
 from evals.frame.judge import holds, is_finished, kept, names_and_numbers, rare_words
 from evals.frame.overview import Prices, overview
-from evals.frame.plain_ollama import PlainOllama, facts
+from evals.frame.plain_ollama import NoSuchModel, PlainOllama, facts
 from evals.frame.records import Records, RecordsUnusable, Subject
 from evals.frame.run import Run, SiteFailed, chosen
-from evals.frame.site import context_of, settings_of
+from evals.frame.site import context_of, settings_of, while_it_runs
 from evals.frame.tables import Results, percentile, set_tables
 from local_llm_service import AsyncClient
 from local_llm_service.testing.local_llm import MODEL, LocalLLM
+from local_llm_service.worker.embedded.processes.child_process import ChildProcess
 from local_llm_service.worker.errors import InvalidOutput, OllamaUnreachable
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,12 @@ SUBJECT = Subject(MODEL, "ab" * 32, "0.33.0", 8192)
 def tokens_of(text: str) -> int:
     """As many as letters and digits: long words have more."""
     return sum(map(len, text.split()))
+
+
+class Running(ChildProcess):
+    """A process that runs for ever."""
+
+    running = property(lambda _: True)  # type: ignore[assignment]
 
 
 class NaiveOllama:
@@ -313,6 +320,20 @@ def test_a_small_limit_is_a_mixture_that_a_larger_one_keeps() -> None:
         chosen([*items, items[0]], 3)
 
 
+def test_a_run_ends_where_its_worker_has() -> None:
+    """Else it would wait for an answer that nobody writes; what an answer raises is raised."""
+
+    async def answer(error: Exception | None = None) -> None:
+        if error is not None:
+            raise error
+        await asyncio.Event().wait()
+
+    with pytest.raises(SiteFailed, match="the worker has ended"):
+        asyncio.run(while_it_runs(answer(), ChildProcess()))
+    with pytest.raises(LookupError):
+        asyncio.run(while_it_runs(answer(LookupError()), Running()))
+
+
 @pytest.mark.parametrize("name", names())
 def test_every_set_can_be_loaded_and_says_what_it_is(name: str) -> None:
     """Its name is its module's; the first baseline is the usual naive way."""
@@ -378,7 +399,7 @@ def test_the_model_is_known_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(httpx, "AsyncClient", offline)
     assert asyncio.run(facts("http://ollama.invalid", "x")) == ("12", "0.33.0")
-    with pytest.raises(LookupError, match="ollama pull y"):
+    with pytest.raises(NoSuchModel, match="ollama pull y"):
         asyncio.run(facts("http://ollama.invalid", "y"))
 
 

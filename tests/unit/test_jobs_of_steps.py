@@ -19,6 +19,7 @@ from local_llm_service.worker.store.keys import Keys
 from local_llm_service.worker.store.scripts import Scripts
 from local_llm_service.worker.store.states import JobRecord
 from local_llm_service.worker.store.store import process_store
+from tests.doubles.every_script import message
 from tests.doubles.pieces import prompt_of, read_pieces, second_try, summary_of, working_by
 
 KEYS = Keys()
@@ -181,16 +182,14 @@ def local_llm_without_cache(request: pytest.FixtureRequest) -> LocalLLM:
     return found
 
 
-@pytest.mark.parametrize("bad", ["", "x", "{}", '{"text": 1}', "[" * 5000, "other"])
+@pytest.mark.parametrize("bad", ["", "x", "{}", '{"text": 1}', "[" * 5000, "null"])
 def test_what_cannot_be_read_is_not_there(local_llm: LocalLLM, bad: str) -> None:
     """Another version wrote it, or Redis was touched: the step is asked for again."""
     client = process_store().client
 
     def spoil() -> None:
         for name in kept_keys():
-            key = f"{KEYS.step}{name}"
-            of, _, _ = str(client.get(key)).partition(" ")
-            client.set(key, "0" * 64 + " {}" if bad == "other" else f"{of} {bad}", ex=60)
+            client.set(f"{KEYS.step}{name}", bad, ex=60)
 
     with working_by(read_pieces):
         answer_of(summarize.delay(lines("a", "b")))
@@ -257,8 +256,12 @@ def test_a_job_that_made_room_is_queued_for_its_caller(local_llm: LocalLLM) -> N
 
 @pytest.mark.local_llm(slots=2)
 def test_no_room_is_made_where_a_slot_is_free(local_llm: LocalLLM) -> None:
-    """The urgent job runs beside it."""
-    local_llm.reply(during("a", lambda: answer_of(generate.delay("urgent"))), times=None)
+    """That one takes the urgent message, though it has not yet."""
+
+    def put_and_wake_nobody() -> None:
+        process_store().client.rpush(KEYS.queue("llm.high"), message("urgent"))
+
+    local_llm.reply(during("a", put_and_wake_nobody), times=None)
     with working_by(read_pieces):
         job = summarize.delay(lines("a", "b"), priority="low")
         answer_of(job)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import json
 import re
 import shlex
 import sys
@@ -18,9 +19,10 @@ from openai import OpenAI
 from local_llm_service import Client, Job, LocalLLMService
 from local_llm_service.producers.batch.plan import Plan
 from local_llm_service.producers.cli import cli
+from local_llm_service.tasks.json_answers.lint import lint
 from local_llm_service.testing import LocalLLM, plugin
 from tests.http.conftest import http_site
-from tests.unit.test_pages import CURRENT, DOCS, ROOT, named, rows
+from tests.unit.test_pages import CODE, CURRENT, DOCS, ROOT, named, rows
 
 #: A line of an example with its value behind it.
 SHOWN = re.compile(r"^(\S.*?)  # (['\"{\[\d].*)$", re.M)
@@ -158,3 +160,14 @@ def test_the_batch_page_names_every_option() -> None:
     options = [one for one in group.commands["structured"].params if isinstance(one, click.Option)]
     missing = [one.opts for one in options if not any(f"`{word}" in page for word in one.opts)]
     assert missing == []
+
+
+def test_the_page_of_answers_says_what_the_grammar_does_not_enforce() -> None:
+    """Row by row, as the lint does."""
+    found = 0
+    for row in rows(DOCS / "answers.md", "schema", "not enforced"):
+        schema = json.loads(row["schema"].strip("`"))
+        told = {place.rpartition(": ")[2] for place in lint(schema)}
+        assert told == set(CODE.findall(row["not enforced"])), row["schema"]
+        found += 1
+    assert found > 20

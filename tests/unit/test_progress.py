@@ -67,7 +67,7 @@ def test_steps_that_are_done_stay_done() -> None:
 def test_a_job_of_several_steps_says_how_far_it_is(local_llm: LocalLLM) -> None:
     """To Celery, to both clients and on the command line."""
     with local_llm.held():
-        result = tasks.summarize.delay("A text.")
+        result = tasks.generate.delay("A text.")
         local_llm.wait_until_asked()
         assert (result.state, result.info) == ("STARTED", None)
         assert shown("status", result.id) == "running"
@@ -110,9 +110,9 @@ def test_a_job_that_waits_again_keeps_its_steps(local_llm: LocalLLM) -> None:
 @pytest.mark.local_llm(slots=2)
 def test_a_follower_is_as_far_as_the_job_whose_answer_it_gets(local_llm: LocalLLM) -> None:
     with local_llm.held():
-        leader = tasks.summarize.delay("A text.")
+        leader = tasks.generate.delay("A text.")
         local_llm.wait_until_asked()
-        follower = tasks.summarize.delay("A text.", priority="low")
+        follower = tasks.generate.delay("A text.", priority="low")
         wait_until(lambda: status(follower.id) is JobState.JOINED, "it joins")
         note(leader.id)
         assert progress(follower.id) == Progress(3, 12, "joined")

@@ -6,11 +6,13 @@ import datetime as dt
 import json
 from typing import Any
 
+import pytest
 from pydantic import BaseModel
 
 from local_llm_service.producers.python_types import as_json
 from local_llm_service.tasks.extract_parameters import ExtractAnswer
 from local_llm_service.tasks.structured_output import StructuredAnswer
+from local_llm_service.worker.errors import InvalidOutput
 
 COMMON: dict[str, Any] = {
     "task_id": "1",
@@ -69,21 +71,32 @@ def test_a_function_becomes_its_schema_and_the_parameters_its_arguments() -> Non
     assert typed.model_dump(mode="json") == answer.model_dump(mode="json")
 
 
-def test_of_several_functions_the_chosen_one_reads_its_arguments() -> None:
-    """Beside functions as JSON; what the message had not said is not there, and none may fit."""
-    other = {"name": "other", "parameters": {}}
-    given = {"user_message": "m", "function_schema": [other, fly]}
-    plain, read = as_json("extract_parameters", given)
-    assert [one["name"] for one in plain["function_schema"]] == ["other", "fly"]
+def extracted(function: str | None, **parameters: Any) -> ExtractAnswer:
+    """An answer of this function."""
+    fields = {"kind": "extract_parameters", "parameters": parameters, "function": function}
+    return ExtractAnswer.model_validate({**COMMON, **fields})
+
+
+def test_of_several_functions_the_chosen_one_reads_the_parameters() -> None:
+    """Python functions and schemas may stand beside each other; None is none of them."""
+    book = {"name": "book", "parameters": {"properties": {}}}
+    asked = {"user_message": "m", "function_schema": [book, fly]}
+    plain, read = as_json("extract_parameters", asked)
+    assert [one["name"] for one in plain["function_schema"]] == ["book", "fly"]
+    assert json.loads(json.dumps(plain)) == plain
     assert read is not None
+    assert read(extracted("fly", day="2026-11-28")).arguments == {"day": dt.date(2026, 11, 28)}
+    assert read(extracted("book", day="2026-11-28")).arguments == {"day": "2026-11-28"}
+    assert read(extracted(None)).arguments == {}
 
-    def arguments(function: str | None, parameters: dict[str, Any]) -> Any:
-        own = {"kind": "extract_parameters", "parameters": parameters, "function": function}
-        return read(ExtractAnswer.model_validate({**COMMON, **own})).arguments
 
-    assert arguments("fly", {"day": "2026-11-28"}) == {"day": dt.date(2026, 11, 28)}
-    assert arguments("other", {"day": "2026-11-28"}) == {"day": "2026-11-28"}
-    assert arguments(None, {}) == {}
+def test_what_a_message_does_not_say_is_no_argument() -> None:
+    """It is missing in the answer; the others are read all the same, or refused."""
+    _, read = as_json("extract_parameters", {"user_message": "m", "function_schema": fly})
+    assert read is not None
+    assert read(extracted("fly", day="2026-11-28")).arguments == {"day": dt.date(2026, 11, 28)}
+    with pytest.raises(InvalidOutput, match="day: date"):
+        read(extracted("fly", day="tomorrow"))
 
 
 def test_plain_arguments_go_unchanged() -> None:
@@ -93,6 +106,8 @@ def test_plain_arguments_go_unchanged() -> None:
         ("structured_output", {"prompt": "p"}),
         ("extract_parameters", {"user_message": "m", "function_schema": {"parameters": {}}}),
         ("extract_parameters", {"user_message": "m", "function_schema": City}),
+        ("extract_parameters", {"user_message": "m", "function_schema": []}),
+        ("extract_parameters", {"user_message": "m", "function_schema": [{}, City, 1]}),
         ("generate", {"prompt": City}),
     ):
         assert as_json(kind, arguments) == (arguments, None)

@@ -63,8 +63,8 @@ class Server(ScriptedEngine):
 class Asking(EngineSteps):
     """Steps that ask the server, as those of a worker do."""
 
-    def __init__(self, server: Server) -> None:
-        super().__init__(server, "m", Settings(), TokenBook())
+    def __init__(self, server: Server, book: TokenBook | None = None) -> None:
+        super().__init__(server, "m", Settings(), book or TokenBook())
 
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
         """See EngineSteps."""
@@ -167,18 +167,25 @@ def test_a_server_that_does_not_count_gets_a_bound() -> None:
 
 
 def test_a_refused_prompt_has_both_numbers_and_teaches() -> None:
-    """Where the server does not say them (0.24), they are estimated."""
-    ask = Asking(Server())
-    before, learned = ask.likely_tokens(words(100)), ask.tokens.rates.likely_tokens(words(100))
+    """The others too, not only this job."""
+    server, book = Server(), TokenBook()
+    before = Asking(server, book).likely_tokens(words(100))
     with pytest.raises(ContextOverflow, match="710 tokens, room for 512"):
-        ask(prompt(words(700)))
-    assert ask.tokens.rates.likely_tokens(words(100)) < learned, "for later jobs"
-    assert ask.likely_tokens(words(100)) == before, "a job keeps its rates, as it may run again"
+        Asking(server, book)(prompt(words(700)))
+    assert Asking(server, book).likely_tokens(words(100)) < before
+
+
+@pytest.mark.parametrize("text", ["Small wonder. " * 75, "ab" * 500])
+def test_a_refusal_without_numbers_gets_them_and_teaches_at_least_that(text: str) -> None:
+    """0.24 says only that a prompt was too long: the estimate was too low if it says otherwise."""
     server = Server()
     server.add(Scripted(error=ContextOverflow(ContextOverflow.REFUSED)), times=1)
-    with pytest.raises(ContextOverflow, match=r"about \d{4} tokens, room for 512") as found:
-        Asking(server)(prompt("Small wonder. " * 200))
+    ask = Asking(server)
+    with pytest.raises(ContextOverflow, match=r"about \d{3} tokens, room for 512") as found:
+        ask(prompt(text))
     assert found.value.sizes is not None
+    assert found.value.sizes[0] >= 513
+    assert ask.likely_tokens(text) >= 500
 
 
 @pytest.mark.parametrize("count", [450, 700, 5000])
@@ -215,14 +222,18 @@ def test_a_prompt_that_was_cut_to_a_smaller_window_is_an_overflow() -> None:
 
 
 def test_whole_prompts_teach() -> None:
-    """So do answers."""
-    ask = Asking(Server())
-    before = ask.tokens.rates.likely_tokens(words(100))
-    ask(prompt(words(300)))
-    assert (after := ask.tokens.rates.likely_tokens(words(100))) < before
-    ask.engine.add(Scripted((words(200),)), times=1)  # type: ignore[attr-defined]
-    ask(prompt("Words, please.", max_tokens=400))
-    assert ask.tokens.rates.likely_tokens(words(100)) < after
+    """So do answers. What a job learns, the next one sizes its prompts by."""
+    server, book = Server(), TokenBook()
+
+    def likely() -> int:
+        return Asking(server, book).likely_tokens(words(100))
+
+    before = likely()
+    Asking(server, book)(prompt(words(300)))
+    assert (after := likely()) < before
+    server.add(Scripted((words(200),)), times=1)
+    Asking(server, book)(prompt("Words, please.", max_tokens=400))
+    assert book.of("m:latest").rates.likely_tokens(words(100)) < after
 
 
 def test_a_conversation_whose_first_turns_were_left_out_is_an_overflow() -> None:
@@ -264,11 +275,12 @@ def test_a_server_with_a_larger_window_than_it_was_asked_for_cuts_nothing() -> N
     assert len(server.counted) == 1
 
 
-def test_an_answer_that_went_past_the_window_is_an_overflow() -> None:
+@pytest.mark.parametrize(("asked", "said"), [(400, 300), (10, 690)])
+def test_an_answer_that_went_past_the_window_is_an_overflow(asked: int, said: int) -> None:
     """A server that shifts its window forgets the beginning of the prompt meanwhile."""
     server = Server()
-    server.add(Scripted((words(300),)), times=1)
+    server.add(Scripted((words(said),)), times=1)
     server.context, server.cuts, server.shifts = 10_000, True, True
     server.context_tokens = lambda _: WINDOW  # type: ignore[method-assign]
     with pytest.raises(ContextOverflow, match="730 tokens, room for 512"):
-        Asking(server)(prompt(words(400), max_tokens=600))
+        Asking(server)(prompt(words(asked), max_tokens=700))

@@ -212,9 +212,9 @@ class Keys:
     vector_bytes = _Name("vector_bytes")
 
     # --- Steps of jobs that have several, bounded like the result cache and apart from it ---
-    #: String: fingerprint and completion (JSON) of one step, by fingerprint of a step that jobs
-    #: share, else by task id, ".", fingerprint, ".", number. Lives STEP_SECONDS, the second no
-    #: longer than its job.
+    #: String (JSON): the completion of one step, by the fingerprint of a step that jobs share, else
+    #: by task id, ".", fingerprint, ".", number. Lives STEP_SECONDS, the second no longer than its
+    #: job.
     step = _Name("step:")
     #: As cache_index and cache_bytes.
     step_index = _Name("step_index")

@@ -1,4 +1,4 @@
-"""What is kept of one step: its fingerprint, a space, and its completion as JSON."""
+"""What is kept of one step: its completion as JSON."""
 
 from __future__ import annotations
 
@@ -13,20 +13,17 @@ _SECONDS = ("load_seconds", "prompt_seconds", "generation_seconds")
 _LISTS = ("tool_calls", "logprobs")
 
 
-def entry_of(fingerprint: str, completion: Completion) -> str:
+def entry_of(completion: Completion) -> str:
     """Write an entry; vectors are kept elsewhere."""
     fields = (*_TEXTS, *_COUNTS, *_SECONDS, *_LISTS)
     plain = {name: getattr(completion, name) for name in fields}
-    return f"{fingerprint} {json.dumps(plain, separators=(',', ':'))}"
+    return json.dumps(plain, separators=(",", ":"))
 
 
-def completion_in(entry: str, fingerprint: str) -> Completion | None:
-    """Read the completion of this step; None for another one's, and for what cannot be read."""
-    of, _, text = entry.partition(" ")
-    if of != fingerprint:
-        return None
+def completion_in(entry: str) -> Completion | None:
+    """Read the completion; None for what cannot be read."""
     try:
-        plain: Any = json.loads(text)
+        plain: Any = json.loads(entry)
         fields = {
             **{name: _checked(plain[name], str) for name in _TEXTS},
             **{name: _checked(plain[name], int) for name in _COUNTS},

@@ -57,9 +57,12 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
         {
             "context": "Python is a language. It is easy to read, and many people use it.",
             "max_summary_tokens": 100,
+            "question": "Who uses Python?",
         }
     ),
-    ("POST", "/compress"): Example({"messages": _TALK, "target_tokens": 200}),
+    ("POST", "/compress"): Example(
+        {"messages": _TALK, "target_tokens": 200, "keep": ["python.org"]}
+    ),
     ("POST", "/extract-parameters"): Example(
         {"user_message": "A table for four on Friday, please.", "function_schema": _FUNCTION}
     ),

@@ -18,6 +18,15 @@ const WAITING = {
   parked: "Waiting for a worker with its model…",
 };
 
+// What an answer says beside its result, where there is something to say.
+const SAID = [
+  ["Steps", "steps"],
+  ["Function", "function"],
+  ["Not said", "missing"],
+  ["Not in the message", "ungrounded"],
+  ["By default", "defaulted"],
+];
+
 function begin(words) {
   current?.abort();
   current = new AbortController();
@@ -80,6 +89,8 @@ function end(answer) {
     ["Tokens", `${usage.prompt_tokens} read, ${usage.completion_tokens} written${pace}`],
     ["Waited", `${number.format(timings.queued_seconds ?? 0)} s in the queue`],
     ["Ended by", answer.finish_reason],
+    ...SAID.filter(([, field]) => answer[field]?.length || answer[field] > 1)
+      .map(([term, field]) => [term, [answer[field]].flat().join(", ")]),
   ]);
   $("facts").hidden = false;
   over(answer.origin === "computed" ? "Done." : `Done, ${answer.origin}.`, false);
