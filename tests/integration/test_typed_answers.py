@@ -122,8 +122,9 @@ def test_a_function_as_schema_gives_arguments_for_a_call(
     """Its name and docstring are in the prompt."""
     writes({"room": "Eiger", "day": "2026-11-28"})
     answer = asked("extract_parameters", f"Eiger on 2026-11-28, {asked.__name__}", book_room)
-    assert answer.arguments == {"room": "Eiger", "day": dt.date(2026, 11, 28)}
-    assert answer.parameters == {"room": "Eiger", "day": "2026-11-28"}
+    assert answer.arguments == {"room": "Eiger", "day": dt.date(2026, 11, 28), "people": 2}
+    assert answer.parameters == {"room": "Eiger", "day": "2026-11-28", "people": 2}
+    assert (answer.defaulted, answer.missing) == (["people"], [])
     instruction = shared_ollama.seen[0].body["messages"][-1]["content"]
     assert "book_room" in instruction
     assert "Books a room." in instruction
