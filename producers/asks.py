@@ -21,6 +21,8 @@ from local_llm_service.tasks.structured_output import D, StructuredAnswer
 from local_llm_service.tasks.summarize import SummarizeAnswer
 
 A = TypeVar("A", bound=Answer)
+#: A function's schema, or a Python function.
+FunctionGiven = dict[str, Any] | Callable[..., Any]
 
 
 class Options(TypedDict, total=False):
@@ -123,7 +125,9 @@ class Asks:
     def extract_parameters(
         self,
         user_message: str,
-        function_schema: dict[str, Any] | Callable[..., Any],
+        function_schema: FunctionGiven | list[FunctionGiven],
+        *,
+        strict: bool | None = None,
         **options: Unpack[Options],
     ) -> Ask[ExtractAnswer]:
         """The arguments of a function call, read out of a user's message.
@@ -131,9 +135,14 @@ class Asks:
         `function_schema` may be a Python function with annotations, whose docstring says more; it
         is not called. Then the answer's `arguments` are values of its types, and `result()` raises
         InvalidOutput if they refuse what the model wrote. A job made again from its id has plain
-        JSON.
+        JSON. Of a list one function is chosen, or none. With `strict` what the message does not
+        say is InvalidOutput.
         """
-        own = {"user_message": user_message, "function_schema": function_schema}
+        own = {
+            "user_message": user_message,
+            "function_schema": function_schema,
+            "strict": strict,
+        }
         return Ask("extract_parameters", ExtractAnswer, own, options)
 
     def structured_output(

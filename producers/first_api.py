@@ -9,12 +9,12 @@ A thin face on AsyncClient. New code has more from that: ids, usage, cancel, str
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from local_llm_service.producers.asks import Options
+from local_llm_service.producers.asks import FunctionGiven, Options
 from local_llm_service.producers.async_client import AsyncClient, AsyncJob
 from local_llm_service.producers.service import stats
 from local_llm_service.tasks.answer import Answer
@@ -73,7 +73,7 @@ class LocalLLMService:
     async def extract_function_parameters(
         self,
         user_message: str,
-        function_schema: dict[str, Any] | Callable[..., Any],
+        function_schema: FunctionGiven | list[FunctionGiven],
         **options: Unpack[Options],
     ) -> dict[str, Any]:
         """The arguments of a function call; of a Python function, as values of its types."""

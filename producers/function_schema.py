@@ -36,13 +36,18 @@ class FunctionSchema:
             name: _field(parameter, hints, says.parameters.get(name))
             for name, parameter in _signature(function).parameters.items()
         }
-        self._arguments = _arguments(self._name, fields)
-        parameters = {k: v for k, v in self._arguments.schema.items() if k != "title"}
+        arguments = _arguments(self._name, fields)
+        #: For reading all are optional: an answer lacks what its message had not said.
+        self._arguments = _arguments(self._name, {k: _optional(v) for k, v in fields.items()})
+        parameters = {k: v for k, v in arguments.schema.items() if k != "title"}
         self.schema: dict[str, Any] = {"name": self._name, "description": says.summary}
         self.schema["parameters"] = {"properties": {}, **parameters}
 
     def read(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments that JSON parameters stand for. Raises InvalidOutput; see ModelSchema."""
+        """The arguments that JSON parameters stand for, which may lack some.
+
+        Raises InvalidOutput; see ModelSchema.
+        """
         return self._arguments.read(parameters)
 
 
@@ -84,6 +89,10 @@ def _field(parameter: inspect.Parameter, hints: Mapping[str, Any], text: str | N
         about["json_schema_extra"] = {"default": parameter.default}
     type_: Any = Annotated[hints[name], Field(**about)]
     return Required[type_] if is_required else NotRequired[type_]
+
+
+def _optional(field: Any) -> Any:
+    return NotRequired[field.__args__[0]]
 
 
 def _arguments(name: str, fields: dict[str, Any]) -> ModelSchema[dict[str, Any]]:

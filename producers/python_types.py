@@ -43,18 +43,25 @@ def _with_class(plain: dict[str, Any]) -> tuple[dict[str, Any], Reader | None]:
 
 
 def _with_function(plain: dict[str, Any]) -> tuple[dict[str, Any], Reader | None]:
-    if isinstance(plain.get("function_schema"), Mapping):
+    given = plain.get("function_schema")
+    several = given if isinstance(given, list) else [given]
+    if all(isinstance(one, Mapping) for one in several):
         return plain, None
     from local_llm_service.producers.function_schema import FunctionSchema, is_function
 
-    if not is_function(plain.get("function_schema")):
+    made = [FunctionSchema(one) if is_function(one) else None for one in several]
+    if not any(made):
         return plain, None
-    made = FunctionSchema(plain["function_schema"])
+    several_given = given is several
+    schemas = [one if own is None else own.schema for one, own in zip(several, made, strict=True)]
+    by_name = {own.schema["name"]: own for own in made if own is not None}
 
     def read(answer: Any) -> Any:
-        return answer.with_arguments(made.read(answer.parameters))
+        # An older worker does not name the function.
+        own = by_name.get(answer.function) if several_given else made[0]
+        return answer if own is None else answer.with_arguments(own.read(answer.parameters))
 
-    return {**plain, "function_schema": made.schema}, read
+    return {**plain, "function_schema": schemas if several_given else schemas[0]}, read
 
 
 def _with_tools(plain: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,8 @@ class CompressAnswer(Answer):
 
     summary: str
     messages: list[dict[str, Any]]
-    covered: Covered
+    #: An older worker does not say it.
+    covered: Covered | None = None
     original_tokens: int
     compressed_tokens: int
     tokens_saved: int

@@ -1,95 +1,80 @@
-"""`extract_parameters`: the arguments of a function call, read out of a user's message."""
+"""`extract_parameters`: the parameters of a function, read out of a user's message."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    PrivateAttr,
-    ValidationInfo,
-)
+from pydantic import Field, PrivateAttr, model_validator
 
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import register
-from local_llm_service.tasks.json_answers.reading import read_instance
-from local_llm_service.tasks.json_schema import check_schema
+from local_llm_service.tasks.json_answers.lint import check_strict
 from local_llm_service.tasks.kind import Kind
-from local_llm_service.tasks.request import JobRequest, Text, check_unicode
-from local_llm_service.tasks.sampling import SAMPLING
-from local_llm_service.tasks.steps.one_step import one_step
-from local_llm_service.worker.prompt import Completion, Message, Prompt
+from local_llm_service.tasks.parameters.choosing import chosen_function
+from local_llm_service.tasks.parameters.functions import Function, Functions
+from local_llm_service.tasks.parameters.reading import Found, read_parameters
+from local_llm_service.tasks.request import JobRequest, Text
+from local_llm_service.tasks.steps.protocol import Steps
+from local_llm_service.worker.errors import InvalidOutput
 
-INSTRUCTION = (
-    "Extract the arguments of {name} from the user's message as JSON. {description}"
-    "Copy words and numbers from the message. The JSON Schema is {schema}"
-)
-#: One worked example, with which a 135M model got 4 of 8 simple calls right instead of 1.
-EXAMPLE: tuple[Message, ...] = (
-    {
-        "role": "user",
-        "content": "Fields: item, count, customer\nMessage: Order 3 blue chairs for Ann",
-    },
-    {"role": "assistant", "content": '{"item": "blue chairs", "count": 3, "customer": "Ann"}'},
-)
-
-
-class Function(BaseModel):
-    """A function and the JSON Schema of its arguments."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, defer_build=True)
-
-    name: str = "function"
-    description: str = ""
-    parameters: dict[str, Any]
-
-
-def _unwrap(value: object) -> object:
-    """Accept OpenAI's `{"type": "function", "function": {…}}` and a bare `parameters` object."""
-    if callable(value):
-        raise ValueError("must be plain JSON; a Python function goes to Client only")
-    if not isinstance(value, dict):
-        return value
-    inner = value.get("function")
-    function: dict[Any, Any] = inner if isinstance(inner, dict) else value
-    bare = "properties" in function or function.get("type") == "object"
-    return {"parameters": function} if bare and "parameters" not in function else function
-
-
-def _check_function(function: Function, info: ValidationInfo) -> Function:
-    parameters = {"type": "object", **function.parameters}
-    if parameters["type"] != "object":
-        raise ValueError("parameters must be of type object")
-    check_unicode(function.name + function.description)
-    check_schema(parameters, info)
-    return function.model_copy(update={"parameters": parameters})
+#: Names of parameters in an error, and characters of each: they are as many and as long as a
+#: caller likes.
+_MOST_NAMED = 5
+_NAME_MOST = 80
 
 
 class ExtractRequest(JobRequest):
-    """`function_schema` is `{"name", "description"?, "parameters": JSON Schema of an object}`."""
+    """`function_schema` is `{"name", "description"?, "parameters": JSON Schema of an object}`.
+
+    Of a list of them one is chosen. With `strict` a parameter that is missing or ungrounded fails
+    the job, and a schema with keywords that Ollama's grammar does not enforce is refused.
+    """
 
     POSITIONAL: ClassVar = ("user_message", "function_schema", "model")
 
     user_message: Text
-    function_schema: Annotated[Function, BeforeValidator(_unwrap), AfterValidator(_check_function)]
+    function_schema: Functions
+    strict: bool = False
+
+    @property
+    def functions(self) -> list[Function]:
+        """The one function, or those to choose from."""
+        given: Function | list[Function] = self.function_schema
+        return given if isinstance(given, list) else [given]
+
+    @model_validator(mode="after")
+    def _is_enforced(self) -> Self:
+        for function in self.functions if self.strict else ():
+            try:
+                check_strict(function.parameters)
+            except ValueError as error:
+                raise ValueError(f"function_schema: {error}") from None
+        return self
 
 
 class ExtractAnswer(Answer):
-    """`parameters` is an instance of the function's schema.
+    """`parameters` is an instance of the function's schema, but for what is `missing`.
 
-    `arguments` are the same for a call, as values of the function's own types where a client was
-    given a Python function. What the model left out is left out, and the function's default stands.
+    `missing` are required parameters that the message does not say; `ungrounded` those for which
+    the model, asked twice, had a value that the message does not say. At the top of `parameters`
+    such a value is left out, and stands in `guesses`; an object stays whole. `defaulted` are filled
+    in with the schema's default. `function` is the name of the function; None: of several none
+    fits, and there are no parameters.
+
+    `arguments` are the parameters for a call, as values of the function's own types where a client
+    was given a Python function. What is left out is left out, and the function's default stands.
     """
 
     CONTENT: ClassVar = "parameters"
     CONTENT_IS_JSON: ClassVar = True
 
     parameters: dict[str, Any]
+    missing: list[str] = Field(default_factory=list)
+    ungrounded: list[str] = Field(default_factory=list)
+    defaulted: list[str] = Field(default_factory=list)
+    guesses: dict[str, Any] = Field(default_factory=dict)
+    function: str | None = None
     _arguments: dict[str, Any] | None = PrivateAttr(None)
 
     @property
@@ -104,39 +89,47 @@ class ExtractAnswer(Answer):
         return answer
 
 
-def _prompt(request: ExtractRequest, max_output_tokens: int) -> Prompt:
-    function = request.function_schema
-    instruction = INSTRUCTION.format(
-        name=function.name,
-        description=f"It does this: {function.description} " if function.description else "",
-        schema=json.dumps(function.parameters, ensure_ascii=False),
-    )
-    properties = function.parameters.get("properties")
-    fields = ", ".join(properties) if isinstance(properties, dict) else "as in the schema"
-    return Prompt(
-        (
-            {"role": "system", "content": instruction},
-            *EXAMPLE,
-            {"role": "user", "content": f"Fields: {fields}\nMessage: {request.user_message}"},
-        ),
-        max_output_tokens,
-        SAMPLING["extract_parameters"],
-        schema=function.parameters,
+def _work(request: ExtractRequest, ask: Steps) -> Mapping[str, object]:
+    function: Function | None = request.functions[0]
+    if isinstance(request.function_schema, list):
+        function = chosen_function(ask, request.functions, request.user_message)
+    found = Found()
+    if function is not None:
+        found = read_parameters(ask, function, request.user_message)
+    if request.strict and (found.missing or found.ungrounded):
+        raise _not_said(found)
+    return {
+        "parameters": found.parameters,
+        "missing": found.missing,
+        "ungrounded": found.ungrounded,
+        "defaulted": found.defaulted,
+        "guesses": found.guesses,
+        "function": None if function is None else function.name,
+    }
+
+
+def _not_said(found: Found) -> InvalidOutput:
+    lists = {"missing": found.missing, "ungrounded": found.ungrounded}
+    told = "; ".join(f"{word}: {_named(names)}" for word, names in lists.items() if names)
+    return InvalidOutput(
+        f"parameters: the message does not say all of them ({told})",
+        "Ask the user for them, or leave out strict=True and look at `missing` and `ungrounded`.",
     )
 
 
-def _read(request: ExtractRequest, completion: Completion) -> Mapping[str, object]:
-    return {"parameters": read_instance(completion, request.function_schema.parameters)}
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(repr(name[:_NAME_MOST]) for name in names[:_MOST_NAMED]) + more
 
 
 extract_parameters = register(
     Kind(
         name="extract_parameters",
-        description="The arguments of a function call, read out of a user's message.",
+        description="The parameters of a function, read out of a user's message.",
         request=ExtractRequest,
         answer=ExtractAnswer,
         default_priority="high",
-        work=one_step(_prompt, _read),
-        template_version=2,
+        work=_work,
+        template_version=3,
     )
 )

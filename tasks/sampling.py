@@ -12,14 +12,11 @@ from typing import Final
 
 from local_llm_service.worker.prompt import REPEATABLE, Sampling
 
-#: The most likely text that does not go round in circles, as small models do in prose.
-UNREPETITIVE = replace(REPEATABLE, frequency_penalty=0.3)
-
 #: By kind. Summaries and JSON are to be the same for the same question, so they are the most likely
 #: text; the temperature of `generate` and `chat` is their caller's.
 SAMPLING: Final[Mapping[str, Sampling]] = {
     "generate": REPEATABLE,
-    "summarize": UNREPETITIVE,
+    "summarize": REPEATABLE,
     "compress": REPEATABLE,
     "extract_parameters": REPEATABLE,
     "structured_output": REPEATABLE,
@@ -35,6 +32,14 @@ def at_temperature(sampling: Sampling, temperature: float) -> Sampling:
     if temperature == 0:
         return sampling
     return replace(sampling, temperature=temperature, seed=None)
+
+
+def unrepetitive(sampling: Sampling) -> Sampling:
+    """The profile for another try at a text that went round in circles.
+
+    No first try has it: a penalty is one on copying, too, and on the zeros of a number.
+    """
+    return replace(sampling, frequency_penalty=0.3)
 
 
 def seeded(sampling: Sampling, seed: int) -> Sampling:

@@ -6,6 +6,7 @@ schema_work.py counts. No document is ever fetched.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -232,3 +233,17 @@ class SchemaGraph:
 
 def _join(base: str, address: str) -> str:
     return urldefrag(urljoin(base, address))[0]
+
+
+def moved(schema: dict[str, Any], place: str) -> Any:
+    """A copy of a schema for a place inside another one, "#/$defs/a": its references begin there.
+
+    Raises as SchemaGraph.
+    """
+    text = json.dumps(schema)
+    copy = json.loads(text)
+    for node in SchemaGraph(copy, legacy=False, most=len(text)):
+        reference = node.schema.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#"):
+            node.schema["$ref"] = place + reference[1:]
+    return copy

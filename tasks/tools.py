@@ -23,7 +23,7 @@ from pydantic import (
 
 from local_llm_service.tasks.conversation import STRICT, UnicodeText, without
 from local_llm_service.tasks.json_schema import check_schema
-from local_llm_service.tasks.schema_graph import SchemaGraph
+from local_llm_service.tasks.schema_graph import moved
 from local_llm_service.worker.prompt import JsonSchema, Message, ToolCall
 from local_llm_service.worker.prompt import Tool as SentTool
 
@@ -146,7 +146,10 @@ def call_schema(tools: Sequence[Tool]) -> JsonSchema:
     if len(tools) == 1:
         parameters: dict[str, object] = tools[0].function.parameters
         return parameters
-    parts = {f"arguments{place}": _moved(tool, place) for place, tool in enumerate(tools)}
+    parts = {
+        f"arguments{place}": moved(tool.function.parameters, f"#/$defs/arguments{place}")
+        for place, tool in enumerate(tools)
+    }
     calls = [
         {
             "type": "object",
@@ -160,16 +163,6 @@ def call_schema(tools: Sequence[Tool]) -> JsonSchema:
         for place, tool in enumerate(tools)
     ]
     return {"anyOf": calls, "$defs": parts}
-
-
-def _moved(tool: Tool, place: int) -> Any:
-    """A tool's schema for a place inside another one: its references begin there."""
-    schema = json.loads(json.dumps(tool.function.parameters))
-    for node in SchemaGraph(schema, legacy=False, most=len(json.dumps(schema))):
-        reference = node.schema.get("$ref")
-        if isinstance(reference, str) and reference.startswith("#"):
-            node.schema["$ref"] = f"#/$defs/arguments{place}{reference[1:]}"
-    return schema
 
 
 def call_instruction(tools: Sequence[Tool]) -> str:

@@ -197,10 +197,14 @@ class ContextOverflow(ServiceError):
     REFUSED: ClassVar[str] = "the prompt does not fit the context window"
 
     @classmethod
-    def of(cls, what: str, tokens: int, room: int, *, estimated: bool = False) -> ContextOverflow:
+    def of(cls, what: str, tokens: int, room: int, hint: str | None = None) -> ContextOverflow:
         """An overflow with both numbers: the tokens that there are, and those that there may be."""
-        about = "about " if estimated else ""
-        return cls(f"{what}: {about}{tokens} tokens, room for {room}")
+        return cls(f"{what}: {tokens} tokens, room for {room}", hint)
+
+    @classmethod
+    def about(cls, what: str, tokens: int, room: int, hint: str | None = None) -> ContextOverflow:
+        """The same where the tokens are an estimate."""
+        return cls(f"{what}: about {tokens} tokens, room for {room}", hint)
 
     @property
     def sizes(self) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +66,12 @@ class PlainOllama:
             base_url=host, timeout=TIMEOUT_SECONDS, trust_env=False, transport=transport
         )
         self._overhead: int | None = None
+
+    def of(self, model: str) -> PlainOllama:
+        """The same Ollama with another model; it is not to be closed by itself."""
+        other = copy(self)
+        other.model, other._overhead = model, None
+        return other
 
     async def close(self) -> None:
         """Close the connections."""

@@ -22,10 +22,10 @@ HINT = (
     f"Put JSON Schemas, one a file, or suites as json-schema-org's, into a folder {FOLDER}; for "
     "example those of https://github.com/guidance-ai/jsonschemabench."
 )
-#: A longer schema is left out: with its answer it would not fit into every model's context.
-MOST_CHARS = 8000
+#: A longer schema is left out: reading it would take most of the time.
+MOST_CHARS = 2000
 #: The bound of tokens of both sides.
-MAX_TOKENS = 512
+MAX_TOKENS = 256
 ASKED = "Write one realistic example."
 NAIVE = (
     "Write one realistic example as JSON. It has to be an instance of this JSON Schema: {schema}"

@@ -11,7 +11,16 @@ from typing import Any
 
 import click
 
-from local_llm_service.producers.cli import batch, dead, following, jobs, keys, look, webhooks
+from local_llm_service.producers.cli import (
+    batch,
+    dead,
+    following,
+    jobs,
+    keys,
+    lint,
+    look,
+    webhooks,
+)
 from local_llm_service.producers.cli.output import Exit, fail, note, say
 from local_llm_service.producers.cli.terminal import abandon, prepare_streams
 from local_llm_service.producers.http.command import serve
@@ -77,6 +86,7 @@ for command in (
     batch.batch,
     serve,
     webhooks.webhooks,
+    lint.lint,
 ):
     cli.add_command(command)
 

@@ -130,7 +130,10 @@ def _compress(
 
 @_kind
 def _extract(message: str, schema: str, **options: Any) -> Job[Any]:
-    """Read the arguments of a function (--schema FILE) out of MESSAGE."""
+    """Read the arguments of a function (--schema FILE) out of MESSAGE.
+
+    Of a list of functions one is chosen.
+    """
     return Client().extract_parameters(read_argument(message), read_json(schema), **options)
 
 
@@ -200,7 +203,15 @@ COMMANDS = (
             "--previous-summary", metavar="FILE", help="The summary of the messages before."
         ),
     ),
-    _command("extract", _extract, click.argument("message"), _SCHEMA),
+    _command(
+        "extract",
+        _extract,
+        click.argument("message"),
+        _SCHEMA,
+        click.option(
+            "--strict", is_flag=True, default=None, help="Fail for what MESSAGE does not say."
+        ),
+    ),
     _command("structured", _structured, click.argument("prompt"), _SCHEMA),
     _command(
         "chat",

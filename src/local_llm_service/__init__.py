@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from local_llm_service.producers.client import Client as Client
     from local_llm_service.producers.client import Job as Job
     from local_llm_service.producers.first_api import LocalLLMService as LocalLLMService
+    from local_llm_service.producers.schema_lint import lint_schema as lint_schema
     from local_llm_service.producers.stream_event import StreamEvent as StreamEvent
     from local_llm_service.tasks import chat as chat
     from local_llm_service.tasks import compress as compress
@@ -30,6 +31,7 @@ _HOMES = {
     **dict.fromkeys(("Client", "Job"), "producers.client"),
     "LocalLLMService": "producers.first_api",
     "StreamEvent": "producers.stream_event",
+    "lint_schema": "producers.schema_lint",
     **dict.fromkeys(
         (
             "chat",

@@ -20,7 +20,7 @@ from local_llm_service.tasks.compression.summary import held_to, summary_of
 from local_llm_service.tasks.compression.talk import Talk
 from local_llm_service.tasks.compression.turns import transcript
 from local_llm_service.tasks.steps.protocol import Steps
-from local_llm_service.tasks.texts.budget import tokens_if_fits
+from local_llm_service.tasks.texts.budget import tokens_if_near
 from local_llm_service.tasks.texts.sentences import sentences
 from local_llm_service.worker.errors import InvalidOutput, InvalidRequest
 
@@ -91,7 +91,7 @@ def compressed(ask: Steps, talk: Talk, target_tokens: int, keep_last: int) -> Co
     of the conversation fits beside them, and what a step raises.
     """
     whole = talk.whole()
-    tokens = tokens_if_fits(ask, transcript(whole), target_tokens)
+    tokens = tokens_if_near(ask, transcript(whole), target_tokens)
     if tokens is not None:
         said = [one for one in whole if one["role"] != "system"]
         memory = Memory((), transcript(said))

@@ -43,7 +43,7 @@ def repaired(prompt: Prompt, flaw: Flaw, *, is_last: bool) -> Prompt:
         _add_to_last(messages, ANEW.format(advice=flaw.advice))
     schema = prompt.schema
     if flaw.is_endless:
-        schema = shorter(schema, lengths(flaw.text).halves())
+        schema = shorter(schema, lengths(flaw.text).quarters())
     sampling = _other(prompt.sampling) if is_last else prompt.sampling
     return replace(prompt, messages=tuple(messages), schema=schema, sampling=sampling)
 

@@ -1,8 +1,8 @@
 """A schema whose instances are short: for an answer that had no end, or did not fit its budget.
 
 Small models count on for ever in a list that nothing bounds. So when they are asked again, lists
-and texts are bounded, by half of what they had come to. Every instance is one of the schema before,
-as far as bounds go; the answer is checked against that one all the same.
+and texts are bounded by a quarter of what they had come to: there may be several. Every instance is
+one of the schema before, as far as bounds go; the answer is checked against that one all the same.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Lengths:
     members: int = 0
     characters: int = 0
 
-    def halves(self) -> Lengths:
-        """Half of each, one at least."""
-        return Lengths(*(max(1, one // 2) for one in (self.items, self.members, self.characters)))
+    def quarters(self) -> Lengths:
+        """A quarter of each, one at least."""
+        return Lengths(*(max(1, one // 4) for one in (self.items, self.members, self.characters)))
 
 
 def lengths(text: str) -> Lengths:

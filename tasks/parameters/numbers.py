@@ -23,13 +23,13 @@ _DIGITS = 30
 _NUMBER = re.compile(
     r"(?P<sign>(?<![\w)\]])[-\N{MINUS SIGN}]\s?)?"
     r"(?<![\d.,])"
-    rf"(?P<digits>\d{{1,3}}(?:[,'\N{{RIGHT SINGLE QUOTATION MARK}} ]\d{{3}}){{1,6}}(?:\.\d{{1,{_DIGITS}}})?"
+    rf"(?P<digits>\d{{1,3}}(?:[,'\u2019 ]\d{{3}}){{1,6}}(?:\.\d{{1,{_DIGITS}}})?"
     rf"|\d{{1,3}}(?:\.\d{{3}}){{2,6}}(?:,\d{{1,{_DIGITS}}})?"
-    rf"|\d{{1,{_DIGITS}}}(?:[.,]\d{{1,{_DIGITS}}})?(?:[eE][-+]?\d{{1,3}})?)"
+    rf"|\d{{1,{_DIGITS}}}(?:[.,]\d{{1,{_DIGITS}}})?(?:[eE][-+]?\d{{1,3}})?|\.\d{{1,{_DIGITS}}})"
     r"(?!\d)\s?(?P<unit>%|[kKMB](?!\w)|[bm]n(?!\w))?"
 )
 _PERCENT = re.compile(r"\s?(?:percent|per cent|Prozent|pour cent|por ciento|por cento|per cento)\b")
-_GROUPED = re.compile(r"\d{1,3}(?:[,'\N{RIGHT SINGLE QUOTATION MARK} ]\d{3})+(?:\.\d+)?")
+_GROUPED = re.compile(r"\d{1,3}(?:[,'\u2019 ]\d{3})+(?:\.\d+)?")
 _GROUPED_BY_POINTS = re.compile(r"\d{1,3}(?:\.\d{3})+(?:,\d+)?")
 _TIMES = {"k": 10**3, "m": 10**6, "b": 10**9}
 #: What text2num makes of "million" behind digits.
@@ -89,7 +89,7 @@ def _forms(digits: str) -> set[str]:
     whole, comma, rest = digits.partition(",")
     if comma and rest.isdecimal() and whole.isdecimal():
         forms |= {f"{whole}.{rest}", whole, rest}  # 2,5 hours, and the point (3,4)
-    if re.fullmatch(r"\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", digits):
+    if re.fullmatch(r"\d*\.?\d+(?:[eE][-+]?\d+)?", digits):
         forms.add(digits)
     return forms
 

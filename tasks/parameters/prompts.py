@@ -65,10 +65,17 @@ def reading(function: Function, names: Iterable[str], message: str) -> tuple[Mes
     return _conversation(READ, READ_EXAMPLES, lines, message)
 
 
-def reading_by_schema(function: Function, message: str) -> tuple[Message, ...]:
-    """The same where only the whole schema says what the parameters are."""
+def reading_by_schema(
+    function: Function, message: str, doubted: Iterable[str] = ()
+) -> tuple[Message, ...]:
+    """The same where only the whole schema says what the parameters are.
+
+    `doubted`: those that an earlier answer had made up.
+    """
     schema = json.dumps(function.parameters, ensure_ascii=False)
     lines = [_headed("Function: ", function), f"The JSON Schema is {schema}"]
+    if names := ", ".join(doubted):
+        lines.append(f"An earlier answer made these up; copy them: {names}")
     return _conversation(READ, READ_EXAMPLES, lines, message)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from local_llm_service.tasks.json_answers.asking import ask_json
+from local_llm_service.tasks.json_answers.asking import ask_json, ask_until
+from local_llm_service.tasks.json_answers.flaw import Flaw
+from local_llm_service.tasks.json_answers.reading import read_json
 from local_llm_service.tasks.json_schema import breach
 from local_llm_service.tasks.parameters import prompts
 from local_llm_service.tasks.parameters.functions import Function
@@ -22,7 +24,7 @@ from local_llm_service.tasks.parameters.said import Said, Verdict
 from local_llm_service.tasks.sampling import SAMPLING
 from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.worker.errors import InvalidOutput
-from local_llm_service.worker.prompt import JsonSchema, Message, Prompt
+from local_llm_service.worker.prompt import Completion, JsonSchema, Message, Prompt
 
 
 @dataclass(slots=True)
@@ -73,8 +75,17 @@ class _OpenReading:
         messages = prompts.reading(self._function, names, self._message)
         if not alone:
             messages = prompts.reading(self._function, self._function.properties, self._message)
-        given = ask_json(self._ask, _prompt(self._ask, messages, schema), schema)
-        return {name: value for name, value in given.items() if not self._is_nothing(name, value)}
+        prompt = _prompt(self._ask, messages, schema)
+        return ask_until(self._ask, prompt, self._given, self._function.parameters).found
+
+    def _given(self, completion: Completion) -> dict[str, Any] | Flaw:
+        """What the model has written, held to the function's own schema; or what is wrong."""
+        found = read_json(completion, {"type": "object"}, "MAX_OUTPUT_TOKENS")
+        if isinstance(found, Flaw):
+            return found
+        given = {name: one for name, one in found.value.items() if not self._is_nothing(name, one)}
+        broken = breach(given, without_required(self._function, self._function.required))
+        return given if broken is None else Flaw.of_breach(broken, found.text)
 
     def _is_nothing(self, name: str, value: Any) -> bool:
         """Null, or an empty text that the model was not given to choose."""
@@ -166,7 +177,7 @@ def _whole(ask: Steps, function: Function, message: str) -> Found:
 
 
 def _prompt(ask: Steps, messages: tuple[Message, ...], schema: JsonSchema) -> Prompt:
-    # Not for readers of a stream: what the model writes is checked, and filled in, before it counts.
+    # Not for readers of a stream: what the model writes is checked and filled in before it counts.
     sampling = SAMPLING["extract_parameters"]
     return Prompt(messages, ask.max_output_tokens, sampling, schema=schema, spoken=False)
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from local_llm_service.tasks.parameters.functions import Function
-from local_llm_service.tasks.schema_graph import SchemaGraph
+from local_llm_service.tasks.schema_graph import SchemaGraph, moved
 
 #: Beside these a schema's `properties` do not say alone what an instance is.
 _COMPOSING: Final = frozenset(
@@ -49,7 +49,7 @@ def relaxed(function: Function, names: Collection[str], *, alone: bool) -> dict[
     schema = dict(function.parameters)
     parts: dict[str, Any] = {}
     if _refers(schema):
-        parts = {"whole": _moved(schema)}
+        parts = {"whole": moved(schema, "#/$defs/whole")}
         properties = {name: {"$ref": _pointer(name)} for name in function.properties}
         schema = {"type": "object", "$defs": parts}
     else:
@@ -97,16 +97,6 @@ def _says(schema: Any, kind: str) -> bool:
 def _refers(schema: dict[str, Any]) -> bool:
     graph = SchemaGraph(json.loads(json.dumps(schema)), legacy=False, most=len(json.dumps(schema)))
     return any(node.references for node in graph)
-
-
-def _moved(schema: dict[str, Any]) -> Any:
-    """The schema for a place inside another one: its references begin there."""
-    copy = json.loads(json.dumps(schema))
-    for node in SchemaGraph(copy, legacy=False, most=len(json.dumps(schema))):
-        reference = node.schema.get("$ref")
-        if isinstance(reference, str) and reference.startswith("#"):
-            node.schema["$ref"] = f"#/$defs/whole{reference[1:]}"
-    return copy
 
 
 def _pointer(name: str) -> str:

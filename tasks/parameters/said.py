@@ -24,10 +24,11 @@ ENOUGH: Final = 0.5
 _ENDING, _STEM = 3, 4
 _WORD = re.compile(r"\w+")
 _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?|(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})")
-_TIME = re.compile(r"(\d{1,2}):\d{2}(?::\d{2})?")
+_TIME = re.compile(r"(\d{1,2}):\d{2}(?::\d{2})?(?: ?[ap]\.?m\.?)?")
+_DIGITS = re.compile(r"\d+")
 _EXACT = re.compile(r"[^@\s]+@[^@\s]+|[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 #: Months are looked for by number, and by name in English alone.
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 class Verdict(StrEnum):
@@ -53,15 +54,17 @@ class Said:
             return Verdict.UNSAID
         if isinstance(value, bool) or not isinstance(value, int | float | str) or value == "":
             return Verdict.SAID
-        key: Decimal | str = _folded(value) if isinstance(value, str) else Decimal(repr(value))
-        if isinstance(key, str):
-            mentions = self._text.count(key)
-        else:
-            mentions = self._numbers.count(value)
+        key, mentions = self._mentions(value)
         if mentions and self._taken[key] >= mentions:
             return Verdict.TAKEN
         self._taken[key] += 1
         return Verdict.SAID
+
+    def _mentions(self, value: float | str) -> tuple[Decimal | str, int]:
+        if isinstance(value, str):
+            text = _folded(value)
+            return text, self._text.count(text)
+        return Decimal(repr(value)), self._numbers.count(value)
 
     def says(self, value: Any) -> bool:
         """Whether nothing speaks against it that the message says a value, with all of its parts.
@@ -93,7 +96,14 @@ class Said:
         if time := _TIME.fullmatch(text):
             hour = int(time[1])
             return any(self._numbers.count(one) for one in (hour, hour % 12 or 12))
-        return self._share(text) >= ENOUGH
+        return self._has_digits(text) and self._share(text) >= ENOUGH
+
+    def _has_digits(self, text: str) -> bool:
+        """Whether all digits of a text stand in the message, however they are grouped."""
+        groups = _DIGITS.findall(text)
+        if all(group in self._digits or self._numbers.count(int(group[:30])) for group in groups):
+            return True
+        return "".join(groups) in "".join(_DIGITS.findall(self._text))
 
     def _says_date(self, date: re.Match[str]) -> bool:
         """Day and year by number; the month, too, if the message names a month in English."""
@@ -112,7 +122,8 @@ class Said:
 
     def _share(self, text: str) -> float:
         """How much of a text's letters and digits belongs to words of the message, 0 to 1."""
-        checked = [word for word in _WORD.findall(text) if self._has_script(word)]
+        words = _WORD.findall(text)
+        checked = [word for word in words if not word.isdecimal() and self._has_script(word)]
         letters = sum(map(len, checked))
         if not letters:
             return 1.0
@@ -125,14 +136,16 @@ class Said:
         if _is_unspaced(word):
             pairs = [word[place : place + 2] for place in range(max(1, len(word) - 1))]
             return sum(pair in self._text for pair in pairs) / len(pairs)
-        if any(letter.isdigit() for letter in word):
-            return 0.0
         stem = word[: max(_STEM, len(word) - _ENDING)]
         return float(len(word) >= _STEM and stem in self._stems.get(len(stem), ()))
 
     @cached_property
     def _words(self) -> frozenset[str]:
         return frozenset(_WORD.findall(self._text))
+
+    @cached_property
+    def _digits(self) -> frozenset[str]:
+        return frozenset(_DIGITS.findall(self._text))
 
     @cached_property
     def _stems(self) -> dict[int, set[str]]:

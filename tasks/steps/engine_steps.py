@@ -117,7 +117,7 @@ class EngineSteps(ABC):
         """The error with both numbers; what it says of the prompt's tokens is learned."""
         if not error.message.startswith(ContextOverflow.REFUSED):
             return error
-        self.tokens.refuses = True
+        self.tokens.read_of_longer = 0
         if error.sizes is not None:
             self._learn(_text_of(prompt), error.sizes[0])
             # A later run meets the same refusal, and goes on by the same rates.
@@ -125,7 +125,7 @@ class EngineSteps(ABC):
             return error
         room = self.context_tokens
         tokens = max(self.likely_tokens(_text_of(prompt)), room + 1)
-        return ContextOverflow.of(error.message, tokens, room, estimated=True)
+        return ContextOverflow.about(error.message, tokens, room)
 
     def _learn(self, text: str, tokens: int) -> None:
         self._book.learn(self.known_as, text, tokens)

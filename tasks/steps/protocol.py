@@ -52,7 +52,11 @@ class Steps(Protocol):
         """A number of tokens that the text never has more of. Asks nobody."""
 
     def likely_tokens(self, text: str) -> int:
-        """An estimate of the text's tokens, rather too many than too few. Asks nobody."""
+        """An estimate of the text's tokens, rather too many than too few. Asks nobody.
+
+        It is the same in every run of a job, so that one which sizes its prompts by it finds its
+        steps again; only a prompt that the engine refuses raises it.
+        """
 
     def progress(self, done: int, total: int, phase: str) -> None:
         """Say how far the job is, in steps; `phase` says in one word what it does."""

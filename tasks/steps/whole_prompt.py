@@ -27,6 +27,10 @@ _NEAR_THE_WINDOW = 0.75
 #: llama.cpp rounds a window up to a multiple of this.
 _WINDOW_STEP = 256
 _CUT = "the model server read only a part of the prompt"
+_CUT_HINT = (
+    "Shorten the input, or raise the context of the model server: it, or a proxy before it, cuts "
+    "prompts without a word."
+)
 
 
 class WholePrompt:
@@ -44,41 +48,51 @@ class WholePrompt:
         """
         read, written = completion.prompt_tokens, completion.completion_tokens
         window = -(-context_tokens // _WINDOW_STEP) * _WINDOW_STEP
-        if read + written > window + 1:  # 0.24 goes one token past its window
+        # 0.24 goes one token past its window.
+        if read + written > window + 1 and max(read, self._read_of_longer(window)) <= window:
             raise ContextOverflow.of(
                 "the answer ran past the end of the context window", read + written, context_tokens
             )
-        texts = [message["content"] for message in prompt.messages]
-        expected = self._tokens.rates.expected_tokens(texts)
-        near = max(expected, read) >= _NEAR_THE_WINDOW * context_tokens
-        if read >= _SUSPICIOUS * expected and not (near and not self._refuses(context_tokens)):
-            return
+        expected = self._tokens.rates.expected_tokens(_texts_of(prompt))
+        may_be_cut = max(expected, read) >= _NEAR_THE_WINDOW * context_tokens and self._cuts(window)
         if read == 0:  # some servers do not say what they remember of an earlier prompt
-            if near and not self._refuses(context_tokens):
-                raise ContextOverflow.of(_CUT, round(expected), context_tokens, estimated=True)
-            return
-        # Parts that are shorter than what was read at once are not cut.
-        most = max(1, min(read, context_tokens) // 2)
+            if may_be_cut:
+                raise ContextOverflow.about(_CUT, round(expected), context_tokens, _CUT_HINT)
+        elif may_be_cut or read < _SUSPICIOUS * expected:
+            self._verify(prompt, read, expected, context_tokens)
+
+    def _verify(self, prompt: Prompt, read: int, expected: float, context_tokens: int) -> None:
+        """Count the prompt in parts that no server cuts: shorter than what was read at once."""
+        texts, most = _texts_of(prompt), max(1, min(read, context_tokens) // 2)
         counted = max(0, self._counts.overhead() - len(SYSTEM["content"])) if len(texts) > 1 else 0
         for text in texts:
             for count in self._counts.of_parts(text.strip(), most):
                 counted += count - 1  # a cut through a token makes two of it
                 if counted > read:
                     sent = max(counted, round(expected))
-                    raise ContextOverflow.of(_CUT, sent, read, estimated=True)
+                    raise ContextOverflow.about(_CUT, sent, read, _CUT_HINT)
 
-    def _refuses(self, context_tokens: int) -> bool:
-        """Whether the server refuses what is longer than its window; tried once."""
-        if self._tokens.refuses is None:
+    def _cuts(self, window: int) -> bool:
+        """Whether the server cuts a prompt that is longer than the window, in silence."""
+        return 0 < self._read_of_longer(window) <= window
+
+    def _read_of_longer(self, window: int) -> int:
+        """How many tokens the server reads of a prompt that is longer; tried once."""
+        tokens = self._tokens
+        if tokens.read_of_longer is None:
             # Each number is a token at least.
-            too_long = " ".join(map(str, range(context_tokens + 1)))
+            longer = " ".join(map(str, range(window + 1)))
             try:
-                self._evaluated(too_long)
-                self._tokens.refuses = False
+                tokens.read_of_longer = self._evaluated(longer) or 1
+            except (ContextOverflow, ModelFailed):  # the second: in words that nobody knows
+                tokens.read_of_longer = 0
+            if self._cuts(window):
                 logger.warning(
                     "the model server cuts prompts that are longer than the context, without a "
                     "word: long prompts are counted in parts, which takes time"
                 )
-            except (ContextOverflow, ModelFailed):  # the second: in words that nobody knows
-                self._tokens.refuses = True
-        return self._tokens.refuses
+        return tokens.read_of_longer
+
+
+def _texts_of(prompt: Prompt) -> list[str]:
+    return [message["content"] for message in prompt.messages]

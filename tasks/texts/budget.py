@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
+from local_llm_service.tasks.sampling import unrepetitive
 from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.tasks.texts.sentences import finished, parsed, sentences, whole_sentences
 from local_llm_service.worker.errors import InvalidOutput
@@ -70,20 +72,25 @@ def write_within(
     """Let the model write whole sentences of at most `tokens` tokens.
 
     `prompt(words, max_tokens)` makes the prompt that asks for so many words. A completion that was
-    cut is asked for again shorter, at most twice, then cut to its whole sentences. Raises
-    InvalidOutput if not one sentence fits, and what a step raises.
+    cut is asked for again shorter, one that repeats itself with another sampling, at most twice
+    together; then it is cut to its whole sentences. Raises InvalidOutput if not one of them fits,
+    and what a step raises.
     """
-    words = words_within(tokens)
+    words, is_varied = words_within(tokens), False
     texts: list[str] = []
     read_tokens, has_written = 0, False
     for share in (*_SHORTER, None):
-        completion = ask(prompt(words, tokens), shared=shared)
+        completion = ask(_asked(prompt(words, tokens), is_varied), shared=shared)
         read_tokens = read_tokens or completion.prompt_tokens
         has_written = has_written or bool(completion.text.strip())
-        text, is_whole = _kept(completion)
-        if is_whole and text and (fits := tokens_if_fits(ask, text, tokens)) is not None:
-            return Written(text, fits, read_tokens)
+        text, end = _kept(completion)
         texts.append(text)
+        if end is _End.LOOP and not is_varied:
+            is_varied = True
+            continue
+        fits = None if end is _End.CUT else tokens_if_fits(ask, text, tokens)
+        if text and fits is not None:
+            return Written(text, fits, read_tokens)
         if share is None or (fewer := _fewer(words, completion, tokens, share)) == words:
             break
         words = fewer
@@ -92,22 +99,31 @@ def write_within(
     return replace(_cut(ask, texts, tokens), read_tokens=read_tokens, is_cut=True)
 
 
-def _kept(completion: Completion) -> tuple[str, bool]:
-    """The whole sentences of a completion, and whether it is a text that came to its end.
+class _End(Enum):
+    """How a text came to its end: by itself, at its budget, or by saying the same again."""
 
-    A model that has begun to say the same again has come to an end, too.
-    """
+    BY_ITSELF = auto()
+    CUT = auto()
+    LOOP = auto()
+
+
+def _asked(prompt: Prompt, is_varied: bool) -> Prompt:
+    return replace(prompt, sampling=unrepetitive(prompt.sampling)) if is_varied else prompt
+
+
+def _kept(completion: Completion) -> tuple[str, _End]:
+    """The whole sentences of a completion, before the first that comes again."""
     said: set[str] = set()
     kept: list[str] = []
     for sentence in sentences(completion.text):
         words = " ".join(sentence.split()).casefold()
         if words in said and len(words) >= _LEAST_REPEATED:
-            return whole_sentences("".join(kept)), True
+            return whole_sentences("".join(kept)), _End.LOOP
         said.add(words)
         kept.append(sentence)
     if completion.finish_reason == "stop":
-        return finished(completion.text), True
-    return whole_sentences(_before_point(completion.text)), False
+        return finished(completion.text), _End.BY_ITSELF
+    return whole_sentences(_before_point(completion.text)), _End.CUT
 
 
 def _before_point(text: str) -> str:

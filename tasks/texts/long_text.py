@@ -19,6 +19,7 @@ from local_llm_service.tasks.texts.budget import (
 )
 from local_llm_service.tasks.texts.pieces import pieces
 from local_llm_service.tasks.texts.room import Instructions, Room
+from local_llm_service.tasks.texts.sentences import finished
 from local_llm_service.worker.errors import ContextOverflow, InvalidOutput
 from local_llm_service.worker.prompt import Prompt
 
@@ -72,7 +73,8 @@ class _Reading:
         """What notes say together, which become fewer until they fit into the last step."""
         while True:
             text = _BETWEEN_NOTES.join(notes)
-            if (known := tokens_if_near(self._ask, text, self._room.wanted_tokens)) is not None:
+            known = tokens_if_near(self._ask, text, self._room.wanted_tokens)
+            if known is not None and finished(text) == text:
                 return Written(text, known)
             if self._room.is_last(text) or len(notes) == 1:
                 try:

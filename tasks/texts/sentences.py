@@ -26,6 +26,8 @@ from local_llm_service.tasks.texts.scripts import (
 _WINDOW = 4_000
 #: Characters before an end that can tell whether it is one.
 _TAIL = 300
+#: Characters that tell in which script a sentence ends.
+_LAST_LETTERS = 3
 #: What may stand between a full stop and the end of its sentence, beside quotes and brackets.
 _CLOSING = "*_~`\"'”’»›)]}）」』】》〉"
 #: The number of a list's item, and nothing of the item.
@@ -84,7 +86,7 @@ def _may_end(sentence: Sentence) -> bool:
         return False
     # An abbreviation, or dots; or a script that has no full stop.
     end = sentence.text.rstrip().rstrip(_CLOSING)
-    return end.endswith((".", "…")) or not full_stop(script_of(end))
+    return end.endswith((".", "…")) or not full_stop(_last_script(end))
 
 
 def parsed(text: str) -> list[Sentence]:
@@ -110,9 +112,11 @@ def _in_block(block: Block) -> Iterator[Sentence]:
     script = script_of(block.text)
     first, *others = _joined(_segments(block.text[len(marker) :], script))
     parts = [marker + first, *others]
+    form = block.form  # of the first sentence; what follows in a list's item is prose
     for part in parts[:-1]:
-        yield Sentence(part, block.form, is_finished=True)
-    yield Sentence(parts[-1], block.form, _ends(parts[-1], block.form, script))
+        yield Sentence(part, form, is_finished=True)
+        form = Form.PROSE
+    yield Sentence(parts[-1], form, _ends(parts[-1], form, script))
 
 
 def _segments(text: str, script: str) -> Iterator[str]:
@@ -170,12 +174,16 @@ def _ends(text: str, form: Form, script: str) -> bool:
     stripped = text.rstrip()
     if not _says_something(stripped) or _announces(stripped):
         return False
-    if text != stripped and (form is Form.ITEM or script in PHRASE_SCRIPTS):
+    if text != stripped and (form is Form.ITEM or _last_script(stripped) in PHRASE_SCRIPTS):
         return True
     if text == stripped and stripped[-1] == "." and stripped[-2:-1].isdigit():
         return False  # the point may be a decimal one
     language = language_of(script)
     return any(_is_end(end, language) for end in {stripped, _without_closing(stripped)})
+
+
+def _last_script(text: str) -> str:
+    return script_of(text[-_LAST_LETTERS:])
 
 
 def _is_end(text: str, language: str) -> bool:

@@ -45,8 +45,8 @@ def test_nothing_runs(http: HttpSite) -> None:
 def test_jobs_run_and_wait(http: HttpSite, local_llm: LocalLLM) -> None:
     """The caller's own are named; of others' it is told how many there are."""
     with local_llm.held():
-        own = tasks.summarize.delay("A text.", priority="low")
-        tasks.summarize.apply_async(("Of another tenant.",), task_id=STRANGER)
+        own = tasks.summarize.delay("A text. " * 60, priority="low")
+        tasks.summarize.apply_async(("Of another tenant. " * 40,), task_id=STRANGER)
         local_llm.wait_until_asked(2)
         tasks.generate.delay("It waits.")
         local_llm._worker.publish()

@@ -309,7 +309,7 @@ def test_every_kind_has_its_batch(cli: Cli, shared_ollama: FakeOllama, kind: str
     write("own.json", {"type": "object"})
     lines: dict[str, Any] = {
         "generate": ({"prompt": "h"}, ("--max-tokens", "7")),
-        "summarize": ({"context": "h"}, ("--max-summary-tokens", "7")),
+        "summarize": ({"context": "h " * 60}, ("--max-summary-tokens", "7")),
         "extract": ({"user_message": "h"}, ("--schema", "schema.json")),
         "structured": ({"prompt": "h"}, ("--schema", "own.json")),
     }

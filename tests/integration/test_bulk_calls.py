@@ -101,11 +101,11 @@ def test_a_failure_stands_in_the_place_of_the_answer(mapped: Mapped) -> None:
     """A refused call and a failed job end neither the loop nor the others' order."""
     name = mapped.__name__
     items: list[Any] = [
-        f"first {name}",
+        f"first {name} " * 30,
         "",
-        {"context": f"nothing {name}"},
+        {"context": f"nothing {name} " * 30},
         {"context": "c", "no_such_option": 1},
-        {"context": f"end {name}", "max_summary_tokens": 7},
+        {"context": f"end {name} " * 30, "max_summary_tokens": 7},
     ]
     found = mapped("summarize", items, priority="high")
     assert [type(one).__name__ for one in found] == [

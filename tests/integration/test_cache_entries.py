@@ -66,8 +66,8 @@ def test_defaults_and_the_models_own_name_are_the_same_question(
     ("call", "script"),
     [
         (
-            lambda: tasks.summarize.delay("text", max_summary_tokens=5),
-            Script(chunks=("One. ", "Two"), done_reason="length"),
+            lambda: tasks.summarize.delay("text " * 60, max_summary_tokens=5),
+            Script(chunks=("One and ", "two"), done_reason="length"),
         ),
         (
             lambda: tasks.structured_output.delay("text", {"type": "object"}),
@@ -75,7 +75,7 @@ def test_defaults_and_the_models_own_name_are_the_same_question(
         ),
         (lambda: tasks.generate.delay("text"), Script(status=500, error="broken")),
     ],
-    ids=["a summary cut at its cap", "invalid JSON", "an error"],
+    ids=["a summary without a sentence", "invalid JSON", "an error"],
 )
 def test_only_whole_answers_are_cached(
     shared_worker: WorkerProcess,

@@ -85,7 +85,7 @@ def echo(body: dict[str, Any]) -> Script:
 def test_a_chain_passes_the_text_on(worker: WorkerProcess, ollama: FakeOllama) -> None:
     """The next task gets the previous answer and uses its text."""
     ollama.respond = echo
-    flow = chain(tasks.summarize.s(context="doc"), tasks.generate.s(max_tokens=50))
+    flow = chain(tasks.generate.s("doc"), tasks.generate.s(max_tokens=50))
     assert flow.apply_async().get(timeout=20)["text"] == "<<doc>.>."
 
 
@@ -99,7 +99,7 @@ def test_a_group_runs_side_by_side(worker: WorkerProcess, ollama: FakeOllama) ->
 def test_a_chord_collects(worker: WorkerProcess, ollama: FakeOllama) -> None:
     """The body gets the texts of all answers in its header."""
     ollama.respond = echo
-    flow = chord([tasks.summarize.s(context=word) for word in "ab"], tasks.generate.s())
+    flow = chord([tasks.generate.s(word) for word in "ab"], tasks.generate.s())
     assert flow.apply_async().get(timeout=20)["text"] == "<<a>.\n\n<b>.>."
 
 

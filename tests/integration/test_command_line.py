@@ -49,7 +49,7 @@ def here(redis_client: redis.Redis, capsys: pytest.CaptureFixture[str]) -> Here:
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A text, a conversation and two schemas."""
-    (tmp_path / "text.txt").write_text("Some text.")
+    (tmp_path / "text.txt").write_text("Some text. " * 60)
     (tmp_path / "talk.json").write_text(json.dumps([{"role": "user", "content": "Hi"}]))
     (tmp_path / "function.json").write_text(
         json.dumps({"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}})
@@ -67,7 +67,7 @@ def test_every_kind_has_a_command(
     assert (done.returncode, done.stdout) == (0, "Yes.\n")
     assert "11 + 1 tokens" in done.stderr
     assert here("summarize", str(files / "text.txt")).stdout == "Yes.\n"
-    assert cli("summarize", "-", stdin="Some text.").stdout == "Yes.\n"
+    assert cli("summarize", "-", stdin="Some text. " * 60).stdout == "Yes.\n"
     assert here("compress", str(files / "talk.json")).stdout == "Yes.\n"
     done = here("extract", "--schema", str(files / "function.json"), "one")
     assert json.loads(done.stdout) == {"n": 1}

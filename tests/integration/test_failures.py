@@ -70,7 +70,7 @@ def test_a_prompt_past_the_context_is_an_error_with_its_size(
     }
     ollama.respond = lambda _: Script(status=400, error=json.dumps(inner))
     with pytest.raises(errors.ContextOverflow, match="1219 tokens, room for 256"):
-        tasks.summarize.delay("long").get(timeout=20)
+        tasks.generate.delay("long").get(timeout=20)
 
 
 @pytest.mark.local_llm(redis="embedded")
@@ -90,13 +90,13 @@ def test_a_summary_cut_at_its_budget_is_whole_sentences_and_says_so(
     ollama.respond = lambda _: Script(
         chunks=("It rained. It was", " wet and"), done_reason="length", completion_tokens=8
     )
-    answer = tasks.summarize.delay("x", max_summary_tokens=8).get(timeout=20)
+    answer = tasks.summarize.delay("x " * 60, max_summary_tokens=8).get(timeout=20)
     assert (answer["summary"], answer["finish_reason"]) == ("It rained.", "length")
     ollama.respond = lambda _: Script(
         chunks=("It was wet",), done_reason="length", completion_tokens=8
     )
     with pytest.raises(errors.InvalidOutput, match="no whole sentence within 8 tokens"):
-        tasks.summarize.delay("x", max_summary_tokens=8).get(timeout=20)
+        tasks.summarize.delay("x " * 60, max_summary_tokens=8).get(timeout=20)
 
 
 # --- Redis, at the caller -----------------------------------------------------------------------

@@ -25,11 +25,13 @@ def call_with(nonce: str) -> dict[str, Any]:
     """One call of each kind, each with `nonce` in its input."""
     return {
         "generate": tasks.generate.delay(f"Say {nonce}", system_prompt="Be brief."),
-        "summarize": tasks.summarize.delay(context=f"The word is {nonce}.", max_summary_tokens=50),
+        "summarize": tasks.summarize.delay(
+            context=f"The word is {nonce}. " * 20, max_summary_tokens=50
+        ),
         "compress": tasks.compress.delay(
             [{"role": "user", "content": f"My name is {nonce}."}], target_tokens=50
         ),
-        "extract_parameters": tasks.extract_parameters.delay(f"A course {nonce}", FUNCTION),
+        "extract_parameters": tasks.extract_parameters.delay(f"A course {nonce} for 5", FUNCTION),
         "structured_output": tasks.structured_output.delay(
             f"Count {nonce}", {"type": "object", "properties": {"n": {"type": "integer"}}}
         ),
@@ -67,9 +69,9 @@ def test_five_requests_carry_their_input_and_five_answers_are_the_servers(
         assert answer["origin"] == "computed"
         assert answer["usage"] == {"prompt_tokens": 321, "completion_tokens": 45}
         assert answer["timings"]["queued_seconds"] >= 0
-    assert answers["summarize"]["original_tokens"] == 321
-    assert answers["summarize"]["summary_tokens"] == 45
-    assert answers["summarize"]["tokens_saved"] == 276
+    # Of the text alone, and the bound that shows that the summary fits.
+    assert 160 < answers["summarize"]["original_tokens"] < 321
+    assert answers["summarize"]["summary_tokens"] == len(f"It says {words}.") + 2
     assert answers["compress"]["compressed_tokens"] == 45
 
 

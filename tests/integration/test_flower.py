@@ -42,7 +42,7 @@ def test_flower_sees_queues_and_jobs_and_its_button_cancels(
     start_worker(CONCURRENCY="1")
     running = tasks.generate.delay("canary in the prompt")
     wait_until(lambda: ollama.seen, "the job runs")
-    tasks.summarize.delay("waits")
+    tasks.summarize.delay("waits " * 60)
 
     def lengths() -> dict[str, int]:
         queues = ask(flower, "/api/queues/length")["active_queues"]

@@ -44,6 +44,7 @@ def test_a_small_model_is_asked_for_its_own_context(
     """Ollama would clamp it all the same, without a word."""
     with caplog.at_level(logging.WARNING):
         assert [asked_for(ollama, engine) for _ in range(3)] == [2048] * 3
+        assert engine.context_tokens(MODEL) == 2048
         engine.models()
     warning = "fake:1b runs with a context of 2048 tokens, for which it was trained, instead of"
     assert [record.message for record in caplog.records] == [f"{warning} NUM_CTX 8192"]
@@ -53,7 +54,7 @@ def test_a_small_model_is_asked_for_its_own_context(
 def test_a_large_model_is_asked_for_num_ctx(ollama: FakeOllama, engine: OllamaEngine) -> None:
     """What it was trained for is an upper bound only."""
     ollama.trained = 131_072
-    assert asked_for(ollama, engine) == 8192
+    assert asked_for(ollama, engine) == engine.context_tokens(MODEL) == 8192
     assert engine.notes() == []
 
 

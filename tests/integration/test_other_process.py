@@ -42,7 +42,7 @@ def test_a_typed_handle_has_the_answer_of_its_kind(
 ) -> None:
     """Though nobody names the kind."""
     start_worker()
-    task_id = tasks.summarize.delay(context="A long text.").id
+    task_id = tasks.summarize.delay(context="A long text. " * 40).id
     assert job(task_id).result(20).summary == "Hello."
 
 

@@ -18,7 +18,7 @@ from tests.doubles.ollama import DEFAULT_OPTIONS, FakeOllama
 
 CALLS: dict[str, dict[str, Any]] = {
     "generate": {"prompt": "x", "temperature": 0},
-    "summarize": {"context": "x"},
+    "summarize": {"context": "x " * 200},
     "compress": {"messages": [{"role": "user", "content": "x"}]},
     "extract_parameters": {"user_message": "x", "function_schema": {"parameters": {}}},
     "structured_output": {"prompt": "x", "schema": {}},

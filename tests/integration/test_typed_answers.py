@@ -121,10 +121,10 @@ def test_a_function_as_schema_gives_arguments_for_a_call(
 ) -> None:
     """Its name and docstring are in the prompt."""
     writes({"room": "Eiger", "day": "2026-11-28"})
-    answer = asked("extract_parameters", f"Eiger today, {asked.__name__}", book_room)
+    answer = asked("extract_parameters", f"Eiger on 2026-11-28, {asked.__name__}", book_room)
     assert answer.arguments == {"room": "Eiger", "day": dt.date(2026, 11, 28)}
     assert answer.parameters == {"room": "Eiger", "day": "2026-11-28"}
-    instruction = shared_ollama.seen[0].body["messages"][0]["content"]
+    instruction = shared_ollama.seen[0].body["messages"][-1]["content"]
     assert "book_room" in instruction
     assert "Books a room." in instruction
     assert "When." in instruction

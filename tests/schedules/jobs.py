@@ -8,10 +8,10 @@ from typing import Any
 
 from local_llm_service import tasks
 from local_llm_service.producers import Client, cancel
-from local_llm_service.tasks.steps.protocol import Program, Steps
-from local_llm_service.worker.prompt import Prompt
+from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.store import process_store
+from tests.doubles.pieces import prompt_of, summary_of
 from tests.schedules.actors import here
 
 #: The questions: kind, prompt, scope. Most of them are the same.
@@ -96,15 +96,11 @@ class Job:
         self.noted = store.drive(noting) or self.noted
 
 
-def by_steps(program: Program) -> Program:
-    """The program of a summary that reads STEPWISE in a step before its own."""
-
-    def work(request: Any, ask: Steps) -> Mapping[str, object]:
-        if STEPWISE in request.context:
-            ask(Prompt(({"role": "user", "content": f"Read {STEPWISE}."},), 9))
-        return program(request, ask)
-
-    return work
+def summarized(request: Any, ask: Steps) -> Mapping[str, object]:
+    """A summary in one step, whatever the text's length; of STEPWISE in two."""
+    if STEPWISE in request.context:
+        ask(prompt_of(f"Read {STEPWISE}."))
+    return summary_of(ask(prompt_of(request.context)).text)
 
 
 def new_jobs(number: int, what: int, how: int, digest: int) -> list[Job]:

@@ -14,7 +14,6 @@ from uuid import uuid4
 
 from kombu.transport.virtual import Message
 
-from local_llm_service import tasks
 from local_llm_service.tasks import admission, submit
 from local_llm_service.worker.app import app
 from local_llm_service.worker.celery_ext import transport
@@ -32,7 +31,7 @@ from local_llm_service.worker.store.store import process_store
 from tests.doubles.pieces import working_by
 from tests.schedules.actors import here
 from tests.schedules.engine import Engine
-from tests.schedules.jobs import by_steps
+from tests.schedules.jobs import summarized
 
 #: The chores of a worker's heartbeat, done one at a time, and what its thread for afterwork does.
 CHORES = (
@@ -193,5 +192,5 @@ def many_workers(settings: Settings) -> Iterator[None]:
     with ExitStack() as exits:
         for patch in patches:
             exits.enter_context(patch)
-        exits.enter_context(working_by(by_steps(tasks.summarize.kind.work)))
+        exits.enter_context(working_by(summarized))
         yield

@@ -45,7 +45,7 @@ def test_a_call_returns_at_once_and_its_answer_is_read_later(model: FakeOllama) 
 
     talk = [{"role": "user", "content": "A table for four, please."}]
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
-    assert summarize.delay("They want a table.").get(timeout=20)["summary"] == "Hi."
+    assert summarize.delay("They want a table. " * 40).get(timeout=20)["summary"] == "Hi."
     assert compress.delay(talk).get(timeout=20)["messages"][-1]["content"].endswith("Hi.")
     function = {"name": "book", "parameters": schema}
     assert extract_parameters.delay("For 4", function).get(timeout=20)["parameters"] == {"n": 4}
@@ -121,10 +121,10 @@ def test_a_failure_has_a_code_for_programs_and_a_hint_for_people(model: FakeOlla
 def test_answers_flow_through_celerys_canvas(model: FakeOllama) -> None:
     """The next step of a chain gets the text of the answer before it, a chord's body gets all."""
     model.respond = lambda body: Script(chunks=(f"Seen: {body['messages'][-1]['content']}",))
-    chain(generate.s("a poem"), summarize.s()).apply_async().get(timeout=20)
+    chain(generate.s("a poem"), generate.s()).apply_async().get(timeout=20)
     assert prompts(model)[-1] == "Seen: a poem"
 
-    chord([generate.s("one"), generate.s("two")], summarize.s()).apply_async().get(timeout=20)
+    chord([generate.s("one"), generate.s("two")], generate.s()).apply_async().get(timeout=20)
     assert prompts(model)[-1] == "Seen: one\n\nSeen: two"
 
 

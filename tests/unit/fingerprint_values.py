@@ -110,7 +110,7 @@ ENFORCED = SCHEMA.map(
     lambda schema: {w: schema[w] for w in schema if w not in ("required", "minProperties")}
 )
 FUNCTION = st.fixed_dictionaries(
-    {"parameters": SCHEMA}, optional={"name": TEXT, "description": st.text(max_size=9)}
+    {"parameters": ENFORCED}, optional={"name": TEXT, "description": st.text(max_size=9)}
 )
 
 
@@ -218,10 +218,17 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
         "max_summary_tokens": among(TOKENS),
         "question": (st.none() | TEXT, lambda text: st.none() | altered_text(text or "")),
     },
-    "compress": {"messages": (MESSAGES, altered_messages), "target_tokens": among(TOKENS)},
+    "compress": {
+        "messages": (MESSAGES, altered_messages),
+        "target_tokens": among(TOKENS),
+        "keep_last": among(st.integers(0, 9)),
+        "keep": among(st.lists(TEXT, max_size=2)),
+        "previous_summary": (st.just("") | TEXT, lambda text: st.just("") | altered_text(text)),
+    },
     "extract_parameters": {
         "user_message": (TEXT, altered_text),
         "function_schema": (FUNCTION, altered_function),
+        "strict": among(st.booleans()),
     },
     "structured_output": {
         "prompt": (TEXT, altered_text),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def whole(messages: Sequence[Mapping[str, Any]]) -> str:
     return transcript(messages)
 
 
-# --- The budget ------------------------------------------------------------------------------------
+# --- The budget -----------------------------------------------------------------------------------
 
 
 def test_a_conversation_that_fits_is_returned_as_it_is() -> None:
@@ -119,7 +120,7 @@ def test_rules_that_leave_no_room_are_an_error_with_both_numbers() -> None:
     assert "rule rule" not in str(raised.value)
 
 
-# --- What matters ----------------------------------------------------------------------------------
+# --- What matters ---------------------------------------------------------------------------------
 
 
 def test_system_messages_are_kept_word_for_word_wherever_they_stand() -> None:
@@ -237,7 +238,7 @@ def test_a_value_that_nobody_said_is_not_in_the_summary() -> None:
     assert "Smith" not in found["summary"]
 
 
-# --- The last turns --------------------------------------------------------------------------------
+# --- The last turns -------------------------------------------------------------------------------
 
 
 def test_the_last_turns_are_word_for_word_and_the_newest_never_disappears() -> None:
@@ -274,7 +275,7 @@ def test_a_result_without_its_call_is_summarized() -> None:
     assert answer(orphan)["covered"]["verbatim"] == []
 
 
-# --- Going on --------------------------------------------------------------------------------------
+# --- Going on -------------------------------------------------------------------------------------
 
 
 def test_a_previous_summary_continues_with_the_new_turns_alone() -> None:
@@ -301,7 +302,7 @@ def test_the_answers_messages_can_be_compressed_again() -> None:
     assert "2027-03-04" not in whole(moved["messages"])
 
 
-# --- The model -------------------------------------------------------------------------------------
+# --- The model ------------------------------------------------------------------------------------
 
 
 def test_what_is_in_the_conversation_is_material_and_no_instruction() -> None:
@@ -323,7 +324,7 @@ def test_a_conversation_beyond_the_context_is_read_in_parts_of_whole_exchanges()
     assert found["compressed_tokens"] <= 120
 
 
-# --- Sent on ---------------------------------------------------------------------------------------
+# --- Sent on --------------------------------------------------------------------------------------
 
 #: The rules of published templates of three families, without their marks.
 TEMPLATES = {
@@ -420,5 +421,5 @@ def test_any_conversation_keeps_every_rule_of_the_answer(
         plain = [one for one in messages[:-1] if one["role"] != "tool"]
         plain = [one for one in plain if not one.get("tool_calls")]
         said = [one["role"] for one in plain]
-        assert all(one != other for one, other in zip(said, said[1:], strict=False))
+        assert all(one != other for one, other in pairwise(said))
         parse(chat.kind.request, [], {"messages": messages}, LIMITS)

@@ -43,10 +43,10 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "compress": {
         "messages": [
             {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": "Ahoy"},
+            {"role": "user", "content": "Ahoy! " * 40},
             {"role": "assistant", "content": "Arr"},
         ],
-        "target_tokens": 60,
+        "target_tokens": 120,
     },
     "extract_parameters": {
         "user_message": "It rains in Bern.",
@@ -81,11 +81,12 @@ PINNED: dict[str, dict[int, str]] = {
     "summarize": {
         1: "9f0cef1dabf633bf7dca9a9cacd70f2f7fcf6dad274f5e092f7a0af557bf3f7e",
         2: "d896817290d95a357cae5ca8e5ca1c7101551a73048d51ac1611b5c579b0eebd",
-        3: "98b09d57670982645858ee6dde00131e91abef0044aef067ebef509895548aac",
+        3: "ce078835bd98af84e10f943826bf3df1021cd5760d2dc6030fd1072c3b8c2af2",
     },
     "compress": {
         1: "9ffa8dce54048fc6580a72d2748924545a397f5a36051ac936b9714d7205f842",
         2: "e5c2c79b438327177deb8324a85e16e0e45dfc1495cfc2d4628875d2881f80a1",
+        3: "b25bf42b12ae4b210eab1940fe541f25f7ac9663d613a9c67e396e11561a5b59",
     },
     "extract_parameters": {
         1: "96153262f801dd54b7039dbd198bfb68d2e8f46e403c61b3785ea52d5198add0",

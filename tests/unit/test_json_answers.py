@@ -179,7 +179,7 @@ def test_the_hint_names_what_only_our_check_enforces() -> None:
 
 
 def test_an_answer_without_end_is_asked_for_again_in_short() -> None:
-    """The text is not shown again, and what is long in it is bounded by half."""
+    """The text is not shown again, and what is long in it is bounded by a quarter."""
     text = '{"age": 7, "tags": ["a", "b", "c", "d", "a longer one'
     error, ask = failed(*[wrote(text, "length")] * 3)
     assert error.message == "the JSON was cut at 20 tokens (MAX_OUTPUT_TOKENS)"

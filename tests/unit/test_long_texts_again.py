@@ -7,7 +7,20 @@ from local_llm_service.testing.local_llm import LocalLLM
 from local_llm_service.worker.errors import StreamBroken
 from local_llm_service.worker.prompt import Message
 
-WORDS = "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima".split()
+WORDS = [
+    "alpha",
+    "bravo",
+    "charlie",
+    "delta",
+    "echo",
+    "foxtrot",
+    "golf",
+    "hotel",
+    "india",
+    "juliet",
+    "kilo",
+    "lima",
+]
 
 
 def document(chapters: int) -> str:

@@ -195,7 +195,7 @@ def test_blank_text_is_refused(blank: str) -> None:
         ([{"role": "user", "content": " "}], "must hold at least one message"),
         ([{"role": "robot", "content": "hi"}], "messages.0.role: "),
         ([{"content": "hi"}], "messages.0.role: Field required"),
-        ([TURN, {"role": "user"}], "messages.1.content: Field required"),
+        ([TURN, {"role": "user"}], "messages.1.content: is missing"),
         ([{"role": "user", "content": 5}], "messages.0.content: "),
         (["hi"], "messages.0: must be a JSON object"),
         ("hi", "messages: "),
@@ -298,7 +298,7 @@ def test_text_with_half_a_character_is_refused(
     [
         ({"text": "hello"}, "hello"),
         ({"summary": "short"}, "short"),
-        ({"summary": "short", "messages": []}, "short"),
+        ({"summary": "-", "messages": [{"role": "user", "content": "short"}]}, "user: short"),
         ({"parameters": {"city": "Zürich"}}, '{"city": "Zürich"}'),
         ({"data": [1, None]}, "[1, null]"),
     ],

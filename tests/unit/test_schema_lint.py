@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from click.testing import CliRunner
+from pydantic import BaseModel, Field
 
+import local_llm_service
+from local_llm_service.producers.cli import cli
 from local_llm_service.tasks.json_answers.lint import lint
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.tasks.structured_output import StructuredRequest
@@ -170,12 +174,9 @@ def test_every_keyword_of_the_suite_that_demands_something_is_known() -> None:
     assert sorted(files - says_only - others - APPLIES.keys()) == []
 
 
-@pytest.mark.parametrize("name", ["structured_output", "chat"])
-def test_strict_refuses_what_is_named(name: str) -> None:
-    """Before anything is queued; chat's `strict` is OpenAI's word and is taken as said."""
+def test_strict_refuses_what_is_named() -> None:
+    """Before anything is queued."""
     schema = having(age={"type": "number", "minimum": 0})
-    if name == "chat":
-        return
     assert parse(StructuredRequest, ["p", schema], {}, LIMITS).strict is False
     with pytest.raises(InvalidRequest) as refused:
         parse(StructuredRequest, ["p", schema], {"strict": True}, LIMITS)
@@ -192,6 +193,24 @@ def test_a_refusal_names_a_few() -> None:
     schema = having(**{f"p{n}": {"type": "number", "multipleOf": 2} for n in range(9)})
     with pytest.raises(InvalidRequest, match=r"p4: multipleOf; and 4 more$"):
         parse(StructuredRequest, ["p", schema], {"strict": True}, LIMITS)
+
+
+def test_callers_can_ask_before(tmp_path: Path) -> None:
+    """In Python, also of a class, and on the command line; a wrong schema is refused."""
+
+    class Person(BaseModel):
+        age: Annotated[float, Field(ge=0)]
+
+    assert local_llm_service.lint_schema(Person) == ["$.properties.age: minimum"]
+    assert local_llm_service.lint_schema({"type": "integer"}) == []
+    with pytest.raises(InvalidRequest, match=r"^schema: is not a valid JSON Schema"):
+        local_llm_service.lint_schema({"type": "nosuch"})
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "number", "multipleOf": 2}')
+    assert CliRunner().invoke(cli, ["lint", str(file)]).output == "$: multipleOf\n"
+    assert (
+        CliRunner().invoke(cli, ["lint", "--json", str(file)]).output == '[\n  "$: multipleOf"\n]\n'
+    )
 
 
 def test_a_hostile_schema_does_not_hold_the_lint() -> None:

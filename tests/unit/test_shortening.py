@@ -27,9 +27,9 @@ def test_lengths_are_those_of_the_longest(text: str, found: Lengths) -> None:
     assert lengths(text) == found
 
 
-def test_halves_are_one_at_least() -> None:
+def test_quarters_are_one_at_least() -> None:
     """Nothing at all would be no answer."""
-    assert Lengths(9, 1, 0).halves() == Lengths(4, 1, 1)
+    assert Lengths(9, 1, 0).quarters() == Lengths(2, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -355,3 +355,15 @@ def test_a_window_that_fills_up_in_024_is_an_overflow() -> None:
     lines = records_of(recording("0.24/ctx_generation_overruns_shift_false"))
     with pytest.raises(ContextOverflow, match="129 tokens, room for 128"):
         read(Stream(lines), prompt(400))
+
+
+def test_a_prompt_counts_whole_also_where_it_is_remembered() -> None:
+    """What a server has of an earlier prompt it evaluates no more, and counts all the same.
+
+    Counts of texts, and whether a prompt was cut, are read from this number.
+    """
+    first, again = (
+        records_of(recording(f"chat_temp0_seed42_{which}"))[-1] for which in ("first", "second")
+    )
+    assert again["prompt_eval_duration"] < first["prompt_eval_duration"] / 10
+    assert again["prompt_eval_count"] == first["prompt_eval_count"] == 15

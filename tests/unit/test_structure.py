@@ -25,6 +25,7 @@ HEAVY = (
     "pydantic_settings",
     "semantic_text_splitter",
     "sentencex",
+    "text_to_num",
     "tornado",
     "xllamacpp",
 )

@@ -122,10 +122,19 @@ def test_a_text_that_has_more_tokens_than_were_generated_is_cut() -> None:
     assert write_within(ask, asked, 6).text == "One two three. Four five six."
 
 
-def test_a_model_that_repeats_itself_has_come_to_an_end() -> None:
-    """Its text ends before the first repetition, and asking again would not help."""
-    ask = Said(cut("The sky is blue today. " * 9 + "The sky"))
-    assert write_within(ask, asked, 20).text == "The sky is blue today."
+def test_a_model_that_repeats_itself_is_asked_in_another_way() -> None:
+    """At the first try nothing is punished: a penalty is one on copying, too."""
+    loop = cut("The sky is blue today. " * 9 + "The sky")
+    ask = Said(loop, ended("The sky is blue today. It is cold."))
+    assert write_within(ask, asked, 20).text == "The sky is blue today. It is cold."
+    assert [prompt.sampling.frequency_penalty > 0 for prompt in ask.prompts] == [False, True]
+    assert ask.prompts[0].messages == ask.prompts[1].messages
+
+
+def test_what_a_model_said_before_it_repeated_itself_is_an_answer() -> None:
+    """If it does so again."""
+    loop = cut("The sky is blue today. " * 9 + "The sky")
+    assert write_within(Said(loop, loop), asked, 20).text == "The sky is blue today."
 
 
 @pytest.mark.parametrize("texts", [["and so on"] * 3, [""] * 3])

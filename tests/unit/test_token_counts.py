@@ -28,13 +28,14 @@ class Server(ScriptedEngine):
     """A model server with a template: 20 tokens around a prompt's words; it may trim messages.
 
     `says_nothing` of the tokens of a prompt that it remembers. `drops`: it cuts as a server that
-    leaves out older messages; `fills`: it reads the window full.
+    leaves out older messages; `fills`: it reads the window full; `shifts`: it writes past it, too.
     """
 
     def __init__(self, *, trims: bool = False) -> None:
         super().__init__(["m"])
         self.context = WINDOW
-        self.trims, self.says_nothing, self.drops, self.fills = trims, False, False, False
+        self.trims, self.says_nothing = trims, False
+        self.drops = self.fills = self.shifts = False
 
     def complete(self, prompt: Prompt, **call: object) -> Completion:  # type: ignore[override]
         """See ScriptedEngine."""
@@ -48,6 +49,8 @@ class Server(ScriptedEngine):
         read = 0 if self.says_nothing else completion.prompt_tokens + 20
         if self.fills and _size(messages) + 20 > self.context:
             read = self.context
+        if self.shifts:
+            read = min(read, WINDOW)
         return dataclasses.replace(completion, prompt_tokens=read)
 
     def _newest(self, messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -214,12 +217,12 @@ def test_a_prompt_that_was_cut_to_a_smaller_window_is_an_overflow() -> None:
 def test_whole_prompts_teach() -> None:
     """So do answers."""
     ask = Asking(Server())
-    before = ask.likely_tokens(words(100))
+    before = ask.tokens.rates.likely_tokens(words(100))
     ask(prompt(words(300)))
-    assert (after := ask.likely_tokens(words(100))) < before
+    assert (after := ask.tokens.rates.likely_tokens(words(100))) < before
     ask.engine.add(Scripted((words(200),)), times=1)  # type: ignore[attr-defined]
     ask(prompt("Words, please.", max_tokens=400))
-    assert ask.likely_tokens(words(100)) < after
+    assert ask.tokens.rates.likely_tokens(words(100)) < after
 
 
 def test_a_conversation_whose_first_turns_were_left_out_is_an_overflow() -> None:
@@ -249,13 +252,23 @@ def test_only_what_may_have_been_cut_is_looked_into() -> None:
     assert len(server.counted) == 1
 
 
+def test_a_server_with_a_larger_window_than_it_was_asked_for_cuts_nothing() -> None:
+    """Some servers take no `num_ctx`."""
+    server = Server()
+    server.context = 4000
+    server.context_tokens = lambda _: WINDOW  # type: ignore[method-assign]
+    ask = Asking(server)
+    assert ask(prompt(words(900))).prompt_tokens == 930
+    server.add(Scripted((words(300),)), times=1)
+    assert ask(prompt(words(400), max_tokens=600)).completion_tokens == 300
+    assert len(server.counted) == 1
+
+
 def test_an_answer_that_went_past_the_window_is_an_overflow() -> None:
     """A server that shifts its window forgets the beginning of the prompt meanwhile."""
     server = Server()
     server.add(Scripted((words(300),)), times=1)
-    server.context = 10_000
-    ask = Asking(server)
-    reply = prompt(words(400), max_tokens=600)
+    server.context, server.cuts, server.shifts = 10_000, True, True
     server.context_tokens = lambda _: WINDOW  # type: ignore[method-assign]
     with pytest.raises(ContextOverflow, match="730 tokens, room for 512"):
-        ask(reply)
+        Asking(server)(prompt(words(400), max_tokens=600))

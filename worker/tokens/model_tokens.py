@@ -38,15 +38,18 @@ class Counts:
 
 @dataclass(eq=False, slots=True)
 class ModelTokens:
-    """`overhead`: tokens of a count that are not its text's. `trims`: its template cuts white space
-    off both ends of a message. `refuses`: its server refuses a prompt that is too long, instead of
-    cutting it. Each is None until it was tried."""
+    """What is known of one model. What is None was not tried yet.
+
+    `overhead`: tokens of a count that are no text. `trims`: its template cuts white space off
+    both ends of a message. `read_of_longer`: how many tokens its server reads of a prompt that is
+    longer than the context; 0 where it refuses such a prompt.
+    """
 
     rates: TokenRates = field(default_factory=TokenRates)
     counts: Counts = field(default_factory=Counts)
     overhead: int | None = None
     trims: bool | None = None
-    refuses: bool | None = None
+    read_of_longer: int | None = None
 
 
 def _digest(text: str) -> bytes:
