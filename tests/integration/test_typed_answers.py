@@ -181,9 +181,11 @@ def test_the_first_services_api_returns_the_bare_content(
         counts = service.get_cache_stats()
         async with service:
             rest = [
-                await service.summarize_rag_context(context="Python ...", max_summary_tokens=100),
+                await service.summarize_rag_context(
+                    context="Python ... " * 200, max_summary_tokens=100
+                ),
                 await service.compress_conversation(
-                    messages=[{"role": "user", "content": "What is Python?"}], target_tokens=200
+                    messages=[{"role": "user", "content": "What is it? " * 200}], target_tokens=200
                 ),
                 await service.extract_function_parameters(
                     user_message="The weather in Bern?", function_schema={"parameters": schema}
@@ -193,7 +195,8 @@ def test_the_first_services_api_returns_the_bare_content(
         return [*first, *rest], counts
 
     answers, counts = asyncio.run(use())
-    assert answers[:4] == ["Python is a language."] * 4
+    assert answers[:3] == ["Python is a language."] * 3
+    assert answers[3] == "In short: Python is a language."
     assert answers[4:] == [{"city": "Bern"}] * 2
     assert counts == {"hits": 1, "misses": 1, "hit_rate": 0.5}
 
