@@ -276,8 +276,8 @@ def test_neighbours_of_one_role_are_joined_word_for_word() -> None:
 def test_a_call_that_nobody_answered_is_word_for_word_only_at_the_end() -> None:
     """There its result is still to come."""
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    calls: Talk = [{"role": "assistant", "content": None, "tool_calls": [call]}]
-    assert answer([*chatter(12), *calls])["messages"][-1:] == calls
+    calls: Talk = [user("Go."), {"role": "assistant", "content": None, "tool_calls": [call]}]
+    assert answer([*chatter(12), *calls])["messages"][-2:] == calls
     found = answer([*chatter(12), *calls, user("Never mind.")])
     assert not any("tool_calls" in one for one in found["messages"])
 
