@@ -350,7 +350,7 @@ def test_a_budget_larger_than_the_context_is_a_bound_all_the_same() -> None:
     assert condensed_text(ask, paragraphs(300), READING, 2000).tokens <= 2000
     small = Model(context_tokens=300)
     assert condensed_text(small, paragraphs(4), READING, 299).text.count("From") == 1
-    assert [prompt.max_tokens < 150 for prompt in small.prompts] == [True]
+    assert (small.closings, small.prompts[0].max_tokens < 150) == (["whole"], True)
 
 
 def test_a_model_that_refuses_everything_ends_the_job() -> None:
