@@ -137,6 +137,39 @@ def test_what_a_model_said_before_it_repeated_itself_is_an_answer() -> None:
     assert write_within(Said(loop, loop), asked, 20).text == "The sky is blue today."
 
 
+def stopped(text: str) -> InvalidOutput:
+    """What an engine raises of a text that it has stopped."""
+    error = InvalidOutput("the model repeated itself without end")
+    error.text, error.tokens = text, len(text.split())
+    return error
+
+
+class Stopped(Said):
+    """An engine that stops the first texts."""
+
+    def __init__(self, errors: list[InvalidOutput], *completions: Completion) -> None:
+        super().__init__(*completions)
+        self._errors = errors
+
+    def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
+        """See EngineSteps."""
+        if not self._errors:
+            return super().complete(prompt, shared=shared)
+        self.prompts.append(prompt)
+        raise self._errors.pop(0)
+
+
+def test_a_text_that_the_engine_stopped_is_asked_for_in_another_way() -> None:
+    """And if it is stopped again, what was said before is an answer."""
+    error = stopped("The sky is blue today. na na na")
+    ask = Stopped([error], ended("It is cold."))
+    assert write_within(ask, asked, 20).text == "It is cold."
+    assert [prompt.sampling.frequency_penalty > 0 for prompt in ask.prompts] == [False, True]
+    assert write_within(Stopped([error] * 2), asked, 20).text == "The sky is blue today."
+    with pytest.raises(InvalidOutput, match="no whole sentence"):
+        write_within(Stopped([stopped("na na na")] * 3), asked, 20)
+
+
 @pytest.mark.parametrize("texts", [["and so on"] * 3, [""] * 3])
 def test_without_a_sentence_that_fits_it_is_invalid(texts: list[str]) -> None:
     """Half a sentence is no answer; the error quotes nothing of it."""
