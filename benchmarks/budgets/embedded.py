@@ -118,7 +118,7 @@ async def _one(client: Any, judge: LlamaClient, text: str, tokens: int) -> dict[
         "original_tokens": answer.original_tokens,
         "summary_tokens": answer.summary_tokens,
         "counted_tokens": counted,
-        "kept": counted <= answer.summary_tokens <= tokens,
+        "kept": max(counted, answer.summary_tokens) <= tokens,
         "finished": is_finished(answer.summary),
         "summary": answer.summary,
     }

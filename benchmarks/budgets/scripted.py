@@ -89,7 +89,7 @@ def _judged(place: int, text: str, tokens: int) -> dict[str, Any]:
         summary = found["summary"]
         record |= {name: found[name] for name in ("finish_reason", "summary_tokens", "coverage")}
         record["tokens"] = len(TOKEN.findall(summary))
-        record["kept"] = record["tokens"] <= found["summary_tokens"] <= tokens
+        record["kept"] = max(record["tokens"], found["summary_tokens"]) <= tokens
         record["finished"] = is_finished(summary)
         return record
     return record | {"error": getattr(found, "code", type(found).__name__)}

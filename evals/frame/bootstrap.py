@@ -57,7 +57,7 @@ def compare(pairs: Sequence[tuple[Score, Score]]) -> Comparison:
     if not pairs:
         raise ValueError("no item has both sides")
     first, second = rate([one for one, _ in pairs]), rate([other for _, other in pairs])
-    draws = [_draw(pairs, rng) for rng in [random.Random(SEED)] for _ in range(DRAWS)]
+    draws = _draws(pairs)
     differences = [one - other for one, other in draws]
     ratios = [one / other if other else float("inf") for one, other in draws]
     difference = _interval(first - second, differences)
@@ -66,13 +66,17 @@ def compare(pairs: Sequence[tuple[Score, Score]]) -> Comparison:
     return Comparison(len(pairs), first, second, difference, ratio if bounded else None)
 
 
-def _draw(pairs: Sequence[tuple[Score, Score]], rng: random.Random) -> tuple[float, float]:
-    drawn = rng.choices(pairs, k=len(pairs))
-    of = sum(one.of for one, _ in drawn)
-    other_of = sum(other.of for _, other in drawn)
-    points = sum(one.points for one, _ in drawn)
-    other_points = sum(other.points for _, other in drawn)
-    return (points / of if of else 0.0), (other_points / other_of if other_of else 0.0)
+def _draws(pairs: Sequence[tuple[Score, Score]]) -> list[tuple[float, float]]:
+    """Both sides' rates in each draw of as many items as there are."""
+    rows = [(one.points, one.of, other.points, other.of) for one, other in pairs]
+    look_ups = [list(column).__getitem__ for column in zip(*rows, strict=True)]
+    rng, places = random.Random(SEED), range(len(pairs))
+    made = []
+    for _ in range(DRAWS):
+        drawn = rng.choices(places, k=len(places))
+        points, of, other, other_of = (sum(map(look_up, drawn)) for look_up in look_ups)
+        made.append((points / of if of else 0.0, other / other_of if other_of else 0.0))
+    return made
 
 
 def _interval(value: float, draws: list[float]) -> Interval:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, WithJsonSchema
 
 from local_llm_service.tasks.json_schema import check_schema, json_text
 from local_llm_service.tasks.request import check_unicode
@@ -87,5 +87,15 @@ def _function(value: Any, info: ValidationInfo) -> Function:
     return Function(**named, parameters=parameters)
 
 
+_ONE = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "default": "function"},
+        "description": {"type": "string", "default": ""},
+        "parameters": {"type": "object"},
+    },
+    "required": ["parameters"],
+}
+_SEVERAL = {"type": "array", "items": _ONE, "minItems": 1, "maxItems": MOST_FUNCTIONS}
 #: One function, or a list of which one is to be chosen.
-Functions = Annotated[Any, AfterValidator(_functions)]
+Functions = Annotated[Any, AfterValidator(_functions), WithJsonSchema({"anyOf": [_ONE, _SEVERAL]})]

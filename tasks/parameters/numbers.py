@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import Final
@@ -47,48 +48,89 @@ class Numbers:
         """How many mentions may mean this value; 0: the text does not give it."""
         wanted = Decimal(repr(value))
         # Words are looked at only where digits do not settle it.
-        return self._in_digits[wanted] or self._in_words[wanted]
+        return self._in_digits.counts[wanted] or self._in_words.counts[wanted]
+
+    def whole(self, value: float) -> float:
+        """The number of which a value is what is left when it is copied badly.
+
+        A model that copies "200,000" may stop at the comma, and "-4" may lose its sign. It is the
+        value itself where the text gives that, or where it is a part of none or of several.
+        """
+        found = self._in_digits.wholes.get(Decimal(repr(value)), set())
+        if self.count(value) or len(found) != 1:
+            return value
+        (number,) = found
+        return int(number) if number == number.to_integral_value() else float(number)
 
     @cached_property
-    def _in_digits(self) -> Counter[Decimal]:
-        return _counted(self._text)
+    def _in_digits(self) -> _Tally:
+        return _Tally.of(self._text)
 
     @cached_property
-    def _in_words(self) -> Counter[Decimal]:
-        found: Counter[Decimal] = Counter()
+    def _in_words(self) -> _Tally:
+        tally = _Tally()
         for language in LANGUAGES:
-            found |= _counted(_in_figures(self._text, language))
-        return found
+            tally.counts |= _Tally.of(_in_figures(self._text, language)).counts
+        return tally
 
 
-def _counted(text: str) -> Counter[Decimal]:
-    return Counter(reading for mention in _mentions(text) for reading in mention)
+@dataclass(slots=True)
+class _Tally:
+    """How often a text gives a value, and the numbers that begin with a part."""
 
+    counts: Counter[Decimal] = field(default_factory=Counter)
+    wholes: dict[Decimal, set[Decimal]] = field(default_factory=dict)
 
-def _mentions(text: str) -> Iterator[set[Decimal]]:
-    """For each number in a text what it may mean."""
-    for match in _NUMBER.finditer(_PERCENT.sub("%", text)):
-        values = {Decimal(form) for form in _forms(match["digits"])}
-        unit = (match["unit"] or "").lower()
+    @classmethod
+    def of(cls, text: str) -> _Tally:
+        """Of all numbers in digits."""
+        tally = cls()
+        for match in _NUMBER.finditer(_PERCENT.sub("%", text)):
+            tally._add(match)
+        return tally
+
+    def _add(self, match: re.Match[str]) -> None:
+        """Enter what one number may mean."""
+        digits, unit, sign = match["digits"], (match["unit"] or "").lower(), match["sign"] or ""
+        values = {Decimal(form) for form in _forms(digits)}
+        parts = _parts(digits)
         if unit == "%":
             values |= {value / 100 for value in values}
         elif unit:
             values |= {value * _TIMES[unit[0]] for value in values}
-        if match["sign"]:
-            values |= {-value for value in values}  # "3-5" is no sign, "- 5" may be an item
-        yield values
+        if sign and not sign[1:]:
+            parts |= values | {-part for part in parts}
+            values = {-value for value in values}
+        elif sign:  # "- 5" may be an item of a list
+            values |= {-value for value in values}
+        self.counts.update(values)
+        whole = max(values, key=abs)
+        for part in parts:
+            self.wholes.setdefault(part, set()).add(whole)
+
+
+def _parts(digits: str) -> set[Decimal]:
+    """What a copy of a number with separators may stop at: its first group, and more."""
+    if not _GROUPED.fullmatch(digits):
+        return set()
+    whole = re.sub(r"[^\d.]", "", digits).partition(".")[0]
+    first = len(re.match(r"\d+", digits)[0])  # type: ignore[index]
+    return {Decimal(whole[:end]) for end in range(first, len(whole))}
 
 
 def _forms(digits: str) -> set[str]:
     """A number as Python writes it, for each way to read points and commas."""
     forms = set()
-    if _GROUPED.fullmatch(digits):
+    is_grouped = _GROUPED.fullmatch(digits) is not None
+    if is_grouped:
         forms.add(re.sub(r"[^\d.]", "", digits))
     if _GROUPED_BY_POINTS.fullmatch(digits):
         forms.add(digits.replace(".", "").replace(",", "."))
     whole, comma, rest = digits.partition(",")
     if comma and rest.isdecimal() and whole.isdecimal():
-        forms |= {f"{whole}.{rest}", whole, rest}  # 2,5 hours, and the point (3,4)
+        # 2,5 hours; and the point (3,4), but not the parts of 200,000
+        forms |= set() if is_grouped else {whole, rest}
+        forms |= set() if is_grouped and not int(rest) else {f"{whole}.{rest}"}
     if re.fullmatch(r"\d*\.?\d+(?:[eE][-+]?\d+)?", digits):
         forms.add(digits)
     return forms

@@ -13,6 +13,7 @@ from local_llm_service.tasks.json_answers.flaw import Flaw
 from local_llm_service.tasks.json_answers.reading import read_json
 from local_llm_service.tasks.json_schema import breach
 from local_llm_service.tasks.parameters import prompts
+from local_llm_service.tasks.parameters.defaults import defaults
 from local_llm_service.tasks.parameters.functions import Function
 from local_llm_service.tasks.parameters.relaxed import (
     allows_null,
@@ -124,8 +125,16 @@ class _OpenReading:
                 self._keep(name, value)
             else:
                 doubted.append(name)
-                self._result.guesses[name] = value
-        return doubted
+        return [name for name in doubted if not self._mend(name, given[name])]
+
+    def _mend(self, name: str, value: Any) -> bool:
+        """Keep a value if it is a number copied badly; else it is a guess, until asked again."""
+        mended = self._said.mended(value)
+        if mended != value and self._said.take(mended) is Verdict.SAID:
+            self._keep(name, mended)
+            return True
+        self._result.guesses[name] = value
+        return False
 
     def _keep(self, name: str, value: Any) -> None:
         kept = self._said.kept(value)
@@ -152,10 +161,10 @@ class _OpenReading:
     def _fill_in(self) -> None:
         """Put in defaults, in the schema's order, and name what is missing."""
         result, function = self._result, self._function
-        for name, schema in function.properties.items():
-            if name not in result.parameters and _has_default(function, name, schema):
-                result.parameters[name] = schema["default"]
-                result.defaulted.append(name)
+        absent = [name for name in function.properties if name not in result.parameters]
+        filled_in = defaults(function, absent)
+        result.parameters |= filled_in
+        result.defaulted = list(filled_in)
         order = dict.fromkeys([*function.properties, *result.parameters])
         result.parameters = {
             name: result.parameters[name] for name in order if name in result.parameters
@@ -207,11 +216,3 @@ def _prompt(ask: Steps, messages: tuple[Message, ...], schema: JsonSchema) -> Pr
 
 def _holds_objects(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(one, dict) for one in value)
-
-
-def _has_default(function: Function, name: str, schema: Any) -> bool:
-    """Whether the schema has a default for the parameter, which keeps the schema itself."""
-    if not isinstance(schema, dict) or "default" not in schema:
-        return False
-    alone = {**function.parameters, "required": []}
-    return breach({name: schema["default"]}, alone) is None

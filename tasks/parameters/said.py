@@ -69,7 +69,7 @@ class Said:
     def says(self, value: Any) -> bool:
         """Whether nothing speaks against it that the message says a value, with all of its parts.
 
-        Of a list one element is enough; see `kept`.
+        Of texts in a list one is enough; see `kept`.
         """
         if isinstance(value, bool) or value is None:
             return True
@@ -78,12 +78,28 @@ class Said:
         if isinstance(value, str):
             return self._says_text(value)
         if isinstance(value, list):
-            return not value or any(self.says(one) for one in value)
+            texts = [one for one in value if isinstance(one, str)]
+            others = (self.says(one) for one in value if not isinstance(one, str))
+            return all(others) and (not texts or any(self.says(one) for one in texts))
         return all(self.says(one) for one in value.values())
 
     def kept(self, value: Any) -> Any:
-        """A list without the elements that the message does not say; any other value as it is."""
-        return [one for one in value if self.says(one)] if isinstance(value, list) else value
+        """A list without the texts that the message does not say; any other value as it is."""
+        if not isinstance(value, list):
+            return value
+        return [one for one in value if not isinstance(one, str) or self.says(one)]
+
+    def mended(self, value: Any) -> Any:
+        """The value with numbers that were copied badly as the message has them."""
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, int | float):
+            return self._numbers.whole(value)
+        if isinstance(value, list):
+            return [self.mended(one) for one in value]
+        if isinstance(value, dict):
+            return {name: self.mended(one) for name, one in value.items()}
+        return value
 
     def _says_text(self, value: str) -> bool:
         text = _folded(value)

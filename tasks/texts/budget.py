@@ -72,9 +72,9 @@ def write_within(
     """Let the model write whole sentences of at most `tokens` tokens.
 
     `prompt(words, max_tokens)` makes the prompt that asks for so many words. A completion that was
-    cut is asked for again shorter, one that repeats itself with another sampling, at most twice
-    together, whether it ended at its budget or the engine stopped it; then it is cut to its whole
-    sentences. Raises InvalidOutput if not one of them fits, and what a step raises.
+    cut is asked for again shorter, one that repeats itself or says nothing with another sampling,
+    also where the engine stopped it, at most twice together; then it is cut to its whole sentences.
+    Raises InvalidOutput if not one of them fits, and what a step raises.
     """
     words, is_varied = words_within(tokens), False
     texts: list[str] = []
@@ -85,11 +85,13 @@ def write_within(
         has_written = has_written or bool(completion.text.strip())
         text, end = _kept(completion, is_stopped)
         texts.append(text)
-        if end is _End.LOOP and not is_varied:
+        if (end is _End.LOOP or not (text or end is _End.CUT)) and not is_varied:
             is_varied = True
             continue
         fits = None if end is _End.CUT else tokens_if_fits(ask, text, tokens)
         if text and fits is not None:
+            if text == completion.text.strip():  # so many were written; what shows it may be more
+                fits = min(fits, completion.completion_tokens)
             return Written(text, fits, read_tokens)
         if share is None or (fewer := _fewer(words, completion, tokens, share)) == words:
             break
@@ -133,19 +135,16 @@ def _kept(completion: Completion, is_stopped: bool) -> tuple[str, _End]:
         return whole_sentences(completion.text), _End.LOOP
     if completion.finish_reason == "stop":
         return finished(completion.text), _End.BY_ITSELF
-    return whole_sentences(_before_point(completion.text)), _End.CUT
-
-
-def _before_point(text: str) -> str:
-    """A cut text without a point at its end that may be a decimal one."""
-    return text[:-1] if text[-1:] == "." and text[-2:-1].isdigit() else text
+    return whole_sentences(completion.text), _End.CUT
 
 
 def _fewer(words: int, completion: Completion, tokens: int, share: float) -> int:
-    """Words for the next try, by what a word of this one took. Never more than before."""
-    written = len(completion.text.split())
-    per_token = written / completion.completion_tokens if completion.completion_tokens else 0
-    return max(3, min(int(words * share), int(per_token * tokens * share)))
+    """Words for the next try, by what a word of a cut one took. Never more than before."""
+    fewer = words * share
+    if completion.finish_reason == "length":
+        per_token = len(completion.text.split()) / max(1, completion.completion_tokens)
+        fewer = min(fewer, per_token * tokens * share)
+    return max(3, int(fewer))
 
 
 def _cut(ask: Steps, texts: list[str], tokens: int) -> Written:

@@ -30,6 +30,8 @@ _TAIL = 300
 _LAST_LETTERS = 3
 #: What may stand between a full stop and the end of its sentence, beside quotes and brackets.
 _CLOSING = "*_~`\"'”’»›)]}）」』】》〉"
+#: What neither letters nor white space are.
+_MARK = re.compile(r"[^\w\s]")
 #: The number of a list's item, and nothing of the item.
 _NUMBER_ALONE = re.compile(r"\W*(?:\d{1,3}|[A-Za-z])[.)]\s*")
 
@@ -75,13 +77,13 @@ def finished(text: str) -> str:
     if not found:
         return ""
     plain = "".join(one.text for one in found).rstrip(" \n\t,;-–—")
-    return plain if plain.endswith((".", "…")) else plain + full_stop(script_of(plain))
+    return plain if plain.endswith((".", "…")) else plain + full_stop(_last_script(plain))
 
 
 def _may_end(sentence: Sentence) -> bool:
     """Whether a sentence is one that a model may well end with, though nothing else shows it."""
-    if sentence.form in (Form.ITEM, Form.ROW):
-        return not _announces(sentence.text)
+    if sentence.form is Form.ITEM:
+        return "\n" not in sentence.text.strip() and not _announces(sentence.text)
     if sentence.form is not Form.PROSE:
         return False
     # An abbreviation, or dots; or a script that has no full stop.
@@ -131,7 +133,9 @@ def _segments(text: str, script: str) -> Iterator[str]:
 
 
 def _bounds(text: str, language: str) -> Iterator[tuple[int, int]]:
-    begin = 0
+    begin = 0 if _MARK.search(text) else len(text)
+    if begin:  # without a mark of any kind: one sentence, for which nobody needs to be asked
+        yield 0, begin
     while begin < len(text):
         window = text[begin : begin + _WINDOW]
         starts = [begin + start for start in _starts(window, language)]
@@ -174,9 +178,12 @@ def _ends(text: str, form: Form, script: str) -> bool:
     stripped = text.rstrip()
     if not _says_something(stripped) or _announces(stripped):
         return False
-    if text != stripped and (form is Form.ITEM or _last_script(stripped) in PHRASE_SCRIPTS):
+    is_followed = text != stripped
+    if is_followed and (form is Form.ITEM or _last_script(stripped) in PHRASE_SCRIPTS):
         return True
-    if text == stripped and stripped[-1] == "." and stripped[-2:-1].isdigit():
+    if stripped[-1].isalnum():
+        return False
+    if not is_followed and stripped[-1] == "." and stripped[-2:-1].isdigit():
         return False  # the point may be a decimal one
     language = language_of(script)
     return any(_is_end(end, language) for end in {stripped, _without_closing(stripped)})

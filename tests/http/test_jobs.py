@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from local_llm_service.producers.http import job_news
 from local_llm_service.producers.http.job_news import FIRST_PAUSE_SECONDS
 from local_llm_service.producers.http.jobs import submitting
 from local_llm_service.testing import LocalLLM
@@ -147,21 +148,25 @@ def test_what_is_no_idempotency_key_is_refused(http: HttpSite) -> None:
 
 
 def test_events_tell_the_progress_of_a_job_of_several_steps(
-    http: HttpSite, local_llm: LocalLLM
+    http: HttpSite, local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also that of one that was noted before the reader came. The resource says the same."""
+    """Each once, and also what was noted before the reader came. The resource says the same."""
+    monkeypatch.setattr(job_news, "FIRST_PAUSE_SECONDS", 0.02)
     steps: dict[str, Any] = {"done": 3, "total": 12, "phase": "reading"}
     store = process_store()
-    with local_llm.held():
+    with ThreadPoolExecutor(1) as reader, local_llm.held():
         task_id = submitted(http)
         local_llm.wait_until_asked()
         store.scripts.client.hset(store.keys.job(task_id), mapping={**steps})
         assert http.get(f"/v1/jobs/{task_id}").json()["progress"] == steps
         events = events_of(http, task_id)
         assert next(events) == ("status", "", {"status": "running"})
-        assert next(events) == ("progress", "", steps)
+        assert reader.submit(next, events).result(10) == ("progress", "", steps)
+        news = reader.submit(next, events)
+        with pytest.raises(TimeoutError):
+            news.result(0.2)
         store.scripts.client.hset(store.keys.job(task_id), "done", "4")
-        assert next(events) == ("progress", "", {**steps, "done": 4})
+        assert news.result(10) == ("progress", "", {**steps, "done": 4})
     assert [name for name, _, _ in events][-1] == "done"
     ended = http.get(f"/v1/jobs/{task_id}").json()
     assert ended["progress"] == {"done": 12, "total": 12, "phase": "succeeded"}

@@ -189,7 +189,8 @@ def test_json_by_a_class_and_a_cut_answer(http: HttpSite, local_llm: LocalLLM) -
 def test_a_conversation_is_compacted(http: HttpSite, local_llm: LocalLLM) -> None:
     client = http.openai()
     local_llm.reply("The user is Ada.")
-    turns: Any = [{"role": "user", "content": "I am Ada."}, {"role": "assistant", "content": "Hi."}]
+    said = "We talked of this and that. " * 60
+    turns: Any = [{"role": "user", "content": "I am Ada."}, {"role": "assistant", "content": said}]
     compacted = client.responses.compact(model=MODEL, input=turns, instructions="Be kind.")
     items: Any = [item.to_dict() for item in compacted.output]
     items.append({"role": "user", "content": "Who am I?"})

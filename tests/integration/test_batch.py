@@ -65,17 +65,27 @@ def read(name: str) -> list[dict[str, Any]]:
     return [json.loads(one) for one in path.read_text().splitlines()] if path.exists() else []
 
 
+#: So much that `compress` has to ask for a summary.
+MORE = "And so on, as people do. " * 60
+
+
+def generates(body: dict[str, Any]) -> bool:
+    """Whether a request is for more than a count of its tokens."""
+    return bool(body["options"]["num_predict"] > 1)
+
+
 def talks(count: int, of: str) -> list[dict[str, Any]]:
     """Conversations that nobody else asks about."""
     return [
-        {"custom_id": f"{of}-{n}", "messages": [{"role": "user", "content": f"{of} {n}."}]}
+        {"custom_id": f"{of}-{n}", "messages": [{"role": "user", "content": f"{of} {n}. {MORE}"}]}
         for n in range(count)
     ]
 
 
 def asked(ollama: FakeOllama, of: str) -> Counter[str]:
     """How often each conversation was generated."""
-    texts = (str(one.body["messages"][-1]["content"]) for one in list(ollama.seen))
+    bodies = (one.body for one in list(ollama.seen) if generates(one.body))
+    texts = (str(body["messages"][-1]["content"]) for body in bodies)
     return Counter(text for text in texts if f"{of} " in text)
 
 
@@ -100,7 +110,7 @@ def test_a_file_of_conversations_becomes_a_file_of_summaries(
     assert "tokens saved" in done.stderr
     answers = {one["custom_id"]: one for one in read("out.jsonl")}
     assert set(answers) == {f"a-{n}" for n in range(30)}
-    assert answers["a-7"]["answer"]["summary"] == "Hello."
+    assert answers["a-7"]["answer"]["summary"].endswith("Hello.")
     assert [one["error"]["code"] for one in read("out.errors.jsonl")] == ["invalid_request"] * 2
     report = json.loads(Path("report.json").read_text())
     assert (report["end"], report["run"]["answered"], report["failed_now"]) == ("input", 30, 2)
@@ -137,7 +147,7 @@ def test_a_batch_reads_a_pipe_and_writes_one(
 
 def test_kill_9_costs_nothing(cli: Cli, shared_ollama: FakeOllama) -> None:
     """The next start collects what is in flight: nothing is missing, twice, or generated again."""
-    shared_ollama.respond = lambda _: Script(pause_seconds=0.05)
+    shared_ollama.respond = lambda body: Script(pause_seconds=0.05 * generates(body))
     write("in.jsonl", *talks(60, "b"))
     for lines in (5, 25):
         process = start("compress", "in.jsonl", "-o", "out.jsonl", "--ordered")
@@ -165,7 +175,7 @@ def test_an_interrupt_ends_cleanly(
 ) -> None:
     """It says how to go on; a second run meanwhile is refused."""
     of = f"c{int(number)}"
-    shared_ollama.respond = lambda _: Script(pause_seconds=0.1)
+    shared_ollama.respond = lambda body: Script(pause_seconds=0.1 * generates(body))
     write("in.jsonl", *talks(40, of))
     process = start("compress", "in.jsonl", "-o", "out.jsonl")
     wait_until(lambda: len(read_whole("out.jsonl")) >= 4, "some lines are there")
@@ -220,9 +230,9 @@ def test_a_table_is_answered_in_place(cli: Cli, shared_ollama: FakeOllama) -> No
     database.execute("INSERT INTO talks (id, messages) VALUES (99, ?)", (rows[0][1],))
     database.commit()
     assert cli(*command).returncode == 0
-    found = database.execute("SELECT count(*), min(summary), max(summary) FROM talks").fetchone()
+    found = database.execute("SELECT count(*) FROM talks WHERE summary LIKE '%Hello.'").fetchone()
     database.close()
-    assert found == (21, "Hello.", "Hello.")
+    assert found == (21,)
     assert sum(asked(shared_ollama, "e0").values()) == 1, "the second was from the cache"
 
 

@@ -68,7 +68,7 @@ def test_every_kind_has_a_command(
     assert "11 + 1 tokens" in done.stderr
     assert here("summarize", str(files / "text.txt")).stdout == "Yes.\n"
     assert cli("summarize", "-", stdin="Some text. " * 60).stdout == "Yes.\n"
-    assert here("compress", str(files / "talk.json")).stdout == "Yes.\n"
+    assert here("compress", str(files / "talk.json")).stdout == "user: Hi\n"
     done = here("extract", "--schema", str(files / "function.json"), "one")
     assert json.loads(done.stdout) == {"n": 1}
     done = here("structured", "--schema", str(files / "schema.json"), "one", "--json")

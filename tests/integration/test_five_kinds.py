@@ -29,7 +29,7 @@ def call_with(nonce: str) -> dict[str, Any]:
             context=f"The word is {nonce}. " * 20, max_summary_tokens=50
         ),
         "compress": tasks.compress.delay(
-            [{"role": "user", "content": f"My name is {nonce}."}], target_tokens=50
+            [{"role": "user", "content": f"My name is {nonce}. " * 40}], target_tokens=50
         ),
         "extract_parameters": tasks.extract_parameters.delay(f"A course {nonce} for 5", FUNCTION),
         "structured_output": tasks.structured_output.delay(
@@ -42,37 +42,44 @@ def test_five_requests_carry_their_input_and_five_answers_are_the_servers(
     worker: WorkerProcess, ollama: FakeOllama
 ) -> None:
     """The caller gets the model server's text, with the server's own token counts."""
-    nonce, words = uuid4().hex, uuid4().hex
+    nonce, words = uuid4().hex, "the same again"
 
     def respond(body: dict[str, Any]) -> Script:
+        if body["options"]["num_predict"] == 1:  # a count
+            return Script()
         text = f"It says {words}."
         if isinstance(body.get("format"), dict):
             properties = body["format"]["properties"]
             text = json.dumps(
-                {"n": 7} if "n" in properties else {"title": words, "organization_id": 5}
+                {"n": 7} if "n" in properties else {"title": nonce, "organization_id": 5}
             )
         return Script(chunks=(text,), prompt_tokens=321, completion_tokens=45)
 
     ollama.respond = respond
     answers = {kind: result.get(timeout=20) for kind, result in call_with(nonce).items()}
 
-    assert len(ollama.seen) == 5
-    assert all(nonce in json.dumps(seen.body["messages"][-1]) for seen in ollama.seen)
+    asked = [one for one in ollama.seen if one.body["options"]["num_predict"] > 1]
+    assert len(asked) == 5
+    assert all(nonce in json.dumps(seen.body["messages"][-1]) for seen in asked)
+    assert answers["generate"]["usage"] == {"prompt_tokens": 321, "completion_tokens": 45}
     assert answers["generate"]["text"] == f"It says {words}."
     assert answers["summarize"]["summary"] == f"It says {words}."
-    assert answers["compress"]["summary"] == f"It says {words}."
+    assert answers["compress"]["summary"].endswith(f"In short: It says {words}.")
     assert words in answers["compress"]["messages"][0]["content"]
-    assert answers["extract_parameters"]["parameters"] == {"title": words, "organization_id": 5}
+    assert answers["extract_parameters"]["parameters"] == {"title": nonce, "organization_id": 5}
     assert answers["structured_output"]["data"] == {"n": 7}
     for kind, answer in answers.items():
         assert answer["kind"] == kind
         assert answer["origin"] == "computed"
-        assert answer["usage"] == {"prompt_tokens": 321, "completion_tokens": 45}
+        # Texts are counted, too, where that decides something.
+        assert answer["usage"]["prompt_tokens"] >= 321
+        assert answer["usage"]["completion_tokens"] >= 45
         assert answer["timings"]["queued_seconds"] >= 0
     # Of the text alone, and the bound that shows that the summary fits.
     assert 160 < answers["summarize"]["original_tokens"] < 321
     assert answers["summarize"]["summary_tokens"] == len(f"It says {words}.") + 2
-    assert answers["compress"]["compressed_tokens"] == 45
+    assert 10 < answers["compress"]["compressed_tokens"] <= 50
+    assert answers["compress"]["usage"]["prompt_tokens"] > 321
 
 
 def test_all_kinds_send_one_option_profile_and_never_let_ollama_cut(

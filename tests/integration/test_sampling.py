@@ -19,7 +19,7 @@ from tests.doubles.ollama import DEFAULT_OPTIONS, FakeOllama
 CALLS: dict[str, dict[str, Any]] = {
     "generate": {"prompt": "x", "temperature": 0},
     "summarize": {"context": "x " * 200},
-    "compress": {"messages": [{"role": "user", "content": "x"}]},
+    "compress": {"messages": [{"role": "user", "content": "x " * 400}]},
     "extract_parameters": {"user_message": "x", "function_schema": {"parameters": {}}},
     "structured_output": {"prompt": "x", "schema": {}},
     "chat": {"messages": [{"role": "user", "content": "x"}], "temperature": 0},

@@ -122,8 +122,9 @@ def test_a_function_as_schema_gives_arguments_for_a_call(
     """Its name and docstring are in the prompt."""
     writes({"room": "Eiger", "day": "2026-11-28"})
     answer = asked("extract_parameters", f"Eiger on 2026-11-28, {asked.__name__}", book_room)
-    assert answer.arguments == {"room": "Eiger", "day": dt.date(2026, 11, 28)}
-    assert answer.parameters == {"room": "Eiger", "day": "2026-11-28"}
+    assert answer.arguments == {"room": "Eiger", "day": dt.date(2026, 11, 28), "people": 2}
+    assert answer.parameters == {"room": "Eiger", "day": "2026-11-28", "people": 2}
+    assert (answer.defaulted, answer.missing) == (["people"], [])
     instruction = shared_ollama.seen[0].body["messages"][-1]["content"]
     assert "book_room" in instruction
     assert "Books a room." in instruction
@@ -180,9 +181,11 @@ def test_the_first_services_api_returns_the_bare_content(
         counts = service.get_cache_stats()
         async with service:
             rest = [
-                await service.summarize_rag_context(context="Python ...", max_summary_tokens=100),
+                await service.summarize_rag_context(
+                    context="Python ... " * 200, max_summary_tokens=100
+                ),
                 await service.compress_conversation(
-                    messages=[{"role": "user", "content": "What is Python?"}], target_tokens=200
+                    messages=[{"role": "user", "content": "What is it? " * 200}], target_tokens=200
                 ),
                 await service.extract_function_parameters(
                     user_message="The weather in Bern?", function_schema={"parameters": schema}
@@ -192,7 +195,8 @@ def test_the_first_services_api_returns_the_bare_content(
         return [*first, *rest], counts
 
     answers, counts = asyncio.run(use())
-    assert answers[:4] == ["Python is a language."] * 4
+    assert answers[:3] == ["Python is a language."] * 3
+    assert answers[3] == "In short: Python is a language."
     assert answers[4:] == [{"city": "Bern"}] * 2
     assert counts == {"hits": 1, "misses": 1, "hit_rate": 0.5}
 

@@ -43,7 +43,7 @@ def test_a_call_returns_at_once_and_its_answer_is_read_later(model: FakeOllama) 
     assert (answer["task_id"], answer["model"]) == (job.id, "fake:1b")
     assert answer["usage"] == {"prompt_tokens": 11, "completion_tokens": 1}
 
-    talk = [{"role": "user", "content": "A table for four, please."}]
+    talk = [{"role": "user", "content": "A table, please. " * 120}]
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     assert summarize.delay("They want a table. " * 40).get(timeout=20)["summary"] == "Hi."
     assert compress.delay(talk).get(timeout=20)["messages"][-1]["content"].endswith("Hi.")

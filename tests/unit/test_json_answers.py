@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -180,8 +181,13 @@ def test_the_hint_names_what_only_our_check_enforces() -> None:
 
 def test_an_answer_without_end_is_asked_for_again_in_short() -> None:
     """The text is not shown again, and what is long in it is bounded by a quarter."""
-    text = '{"age": 7, "tags": ["a", "b", "c", "d", "a longer one'
+    text = '{"age": 7, "tags": ["a", "b", "c", "d", "e", "f", "g", "h"'
     error, ask = failed(*[wrote(text, "length")] * 3)
+    tagged: JsonSchema = {"properties": {"tags": {"type": "array"}}}
+    again = Said(wrote(text, "length"), wrote(GOOD))
+    ask_json(again, replace(PROMPT, schema=tagged), SCHEMA)
+    assert again.prompts[0].schema == tagged
+    assert again.prompts[1].schema == {"properties": {"tags": {"type": "array", "maxItems": 2}}}
     assert error.message == "the JSON was cut at 20 tokens (MAX_OUTPUT_TOKENS)"
     said = ask.prompts[1].messages
     assert [one["role"] for one in said] == ["system", "user"]

@@ -122,7 +122,7 @@ def test_json_with_an_end_is_not_stopped(value: Any) -> None:
 
 def test_prose_around_the_json_is_not_read_as_json() -> None:
     """An engine that takes no notice of `format` writes some, with quotes of its own."""
-    prose = "It's the \"name of a person, and so on, as I said"
+    prose = f'It is the "name of a person: {", ".join(map(str, range(200)))}'
     texts = [f'{prose}\n```json\n{{"name": "Ann"}}\n```', f'{{"name": "Ann"}}\n{prose}']
     for text in texts:
         assert stopped(text, NAMED) == ("", len(text))

@@ -101,6 +101,8 @@ def test_what_the_grammar_enforces_is_not_named(schema: Any) -> None:
         ({"allOf": [having(a={"type": "string"}), {"required": ["z"]}]}, ["allOf"]),
         ({"allOf": [having(a={}), {**having(b={}), "minProperties": 2}]}, ["allOf"]),
         ({**having(a={}), "allOf": [having(b={})]}, ["allOf"]),
+        ({"allOf": [{"properties": {"a": {}}, "required": ["a", "z"]}]}, ["allOf"]),
+        ({"allOf": [{"enum": ["ab", 1]}], "minLength": 2}, ["allOf", "minLength"]),
         # Lists.
         ({"type": "array", "minItems": 2, "maxItems": 3}, ["maxItems", "minItems"]),
         ({"type": "array", "items": {"type": "null"}, "uniqueItems": True}, ["uniqueItems"]),

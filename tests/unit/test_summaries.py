@@ -52,14 +52,6 @@ def test_no_part_of_a_text_is_lost(local_llm: LocalLLM, share: float) -> None:
     assert all(paragraph.strip() in read for paragraph in text.split("\n\n"))
 
 
-def test_a_text_without_any_border_is_read_all_the_same(local_llm: LocalLLM) -> None:
-    """One word of as many characters as a meeting has."""
-    local_llm.context_tokens = CONTEXT_TOKENS
-    answer = answer_to("x" * 20_000, max_summary_tokens=40)
-    read = sum(prompt.text.count("x") for prompt in local_llm.prompts)
-    assert (answer["coverage"], read >= 20_000) == (1.0, True)
-
-
 def test_a_summary_that_needs_no_step_asks_nobody(local_llm: LocalLLM) -> None:
     """The text comes back as it is, and is cached like any answer."""
     for origin in ("computed", "cached"):

@@ -94,7 +94,7 @@ def test_a_text_that_fits_is_kept_and_asked_for_once() -> None:
     """One that the model ended within its budget."""
     ask = Said(ended("All is said here."))
     written = write_within(ask, asked, 40)
-    assert (written.text, written.tokens, ask.steps) == ("All is said here.", 19, 1)
+    assert (written.text, written.tokens, ask.steps) == ("All is said here.", 4, 1)
     assert ask.prompts[0].max_tokens == 40
 
 
@@ -178,6 +178,14 @@ def test_without_a_sentence_that_fits_it_is_invalid(texts: list[str]) -> None:
     assert not any("and so" in part for part in refused.value.args)
 
 
+@pytest.mark.parametrize("text", ["", "Here are the points:"])
+def test_a_model_that_says_nothing_is_asked_in_another_way(text: str) -> None:
+    """For as many words as before: it was not too much."""
+    ask = Said(ended(text), ended("It rains."))
+    assert write_within(ask, asked, 20).text == "It rains."
+    assert ask.prompts[0].messages == ask.prompts[1].messages
+
+
 def test_any_sentence_that_fits_is_better_than_none() -> None:
     """Only when not even one sentence fits is there no answer."""
     long = "This one has more words than fit here. Yes it does. And th"
@@ -232,7 +240,8 @@ def test_no_budget_is_broken(said: list[tuple[str, bool]], tokens: int) -> None:
         written = write_within(ask, asked, tokens)
     except InvalidOutput:
         return
-    assert 0 < ask.count(written.text) <= written.tokens <= tokens
+    assert 0 < ask.count(written.text) <= tokens
+    assert written.tokens <= tokens
     assert ask.steps <= 3
     assert whole_sentences(f"{written.text}\n") == written.text or written.text.endswith(".")
 
@@ -266,7 +275,9 @@ class Model(Said):
         if read + prompt.max_tokens > self.context_tokens:
             raise ContextOverflow(f"{read} and {self.context_tokens}")
         words = prompt.messages[-1]["content"].rpartition('"""')[0].split()[1:]
-        return Completion(f"From {words[0]} to {words[-1]}.", "m", "stop", read, 4, 0, 0, 0)
+        return Completion(
+            f"From {words[0][:9]} to {words[-1][-9:]}.", "m", "stop", read, 4, 0, 0, 0
+        )
 
     def likely_tokens(self, text: str) -> int:
         return self.count(text) // self._misjudges
@@ -315,6 +326,19 @@ def test_every_word_of_a_long_text_is_read(number: int, misjudges: int) -> None:
     assert all(done < total for done, total, _ in ask.told)
 
 
+def test_a_text_without_any_border_is_read_all_the_same() -> None:
+    """One word of as many characters as a meeting has."""
+
+    class Characters(Model):
+        def count(self, text: str) -> int:
+            return -(-len(text) // 4)
+
+    ask = Characters(context_tokens=512)
+    condensed_text(ask, "x" * 20_000, READING, 40)
+    parts = [prompt.messages[-1]["content"].count("x") for prompt in ask.prompts]
+    assert sum(parts) >= 20_000
+
+
 def test_notes_are_joined_until_the_last_step_can_read_them() -> None:
     """As a tree; its steps are shared, but for the last."""
     ask = Model(context_tokens=300)
@@ -356,7 +380,8 @@ def test_a_context_without_room_is_an_error_with_its_numbers(context_tokens: int
 def test_a_budget_larger_than_the_context_is_a_bound_all_the_same() -> None:
     """It comes to an end, and what is written is shorter."""
     ask = Model(context_tokens=300, max_output_tokens=2048)
-    assert condensed_text(ask, paragraphs(300), READING, 2000).tokens <= 2000
+    assert condensed_text(ask, paragraphs(400), READING, 290).tokens <= 290
+    assert ask.closings[-1] == "last"
 
 
 def test_a_model_that_refuses_everything_ends_the_job() -> None:
