@@ -82,7 +82,8 @@ class _OpenReading:
 
     def _read(self, names: list[str], *, alone: bool) -> dict[str, Any]:
         """What the model writes for these parameters, without those that it says are not said."""
-        schema = relaxed(self._function, names, alone=alone)
+        most = self._said.most_elements
+        schema = relaxed(self._function, names, alone=alone, most_elements=most)
         messages = prompts.reading(self._function, names, self._message)
         if not alone:
             messages = prompts.reading(self._function, self._function.properties, self._message)

@@ -133,9 +133,11 @@ def test_one_mention_is_the_value_of_one_parameter() -> None:
 def test_elements_of_a_list_that_are_not_said_are_left_out_unless_the_schema_wants_them() -> None:
     """A list keeps what the message has of it."""
     tags = {"type": "array", "items": {"type": "string"}}
-    given = {"tags": ["camping", "scenery", "toilets"]}
-    found, _ = extract("A park with camping and scenery", given, schema=object_of(tags=tags))
+    given = {"tags": ["camping", "scenery", "toilets", "scenery"]}
+    found, asked = extract("A park with camping and scenery", given, schema=object_of(tags=tags))
     assert found["parameters"] == {"tags": ["camping", "scenery"]}
+    assert isinstance(asked[0].schema, dict)
+    assert "'maxItems': 6" in str(asked[0].schema), "it has an end: six words"
     three = object_of(tags={**tags, "minItems": 3})
     found, _ = extract("A park with camping and scenery", given, schema=three)
     assert (found["parameters"], found["ungrounded"]) == (given, ["tags"])
