@@ -32,6 +32,17 @@ def is_open(function: Function) -> bool:
     return bool(properties) and known and not (_COMPOSING & function.parameters.keys())
 
 
+def takes_nothing(function: Function) -> bool:
+    """Whether the function has no parameters: its schema says which it has, and these are none."""
+    parameters = function.parameters
+    if function.properties or function.required:
+        return False
+    if {"patternProperties", *_COMPOSING} & parameters.keys():
+        return False
+    others = parameters.get("additionalProperties")
+    return others is False or (others is None and "properties" in parameters)
+
+
 def asked(function: Function) -> list[str]:
     """The parameters that the model has to write, with null if need be."""
     properties = function.properties
@@ -41,10 +52,12 @@ def asked(function: Function) -> list[str]:
     return [name for name in properties if name in required]
 
 
-def relaxed(function: Function, names: Collection[str], *, alone: bool) -> dict[str, Any]:
+def relaxed(
+    function: Function, names: Collection[str], *, alone: bool, most_elements: int
+) -> dict[str, Any]:
     """The schema of an object with the named parameters, each of which may be null.
 
-    `alone`: it has no others.
+    `alone`: it has no others. A list has at most `most_elements` where its schema does not say.
     """
     schema = dict(function.parameters)
     parts: dict[str, Any] = {}
@@ -57,10 +70,18 @@ def relaxed(function: Function, names: Collection[str], *, alone: bool) -> dict[
         schema = {word: schema[word] for word in schema if word != "$schema"}
     schema["properties"] = {
         name: {"anyOf": [part, _NULL]} if name in names else part
-        for name, part in properties.items()
+        for name, part in ((name, _ending(properties[name], most_elements)) for name in properties)
         if name in names or not alone
     }
     return {**schema, "required": list(names), "additionalProperties": False}
+
+
+def _ending(schema: Any, most_elements: int) -> Any:
+    """The schema of a list with an end: small models repeat elements for as long as they may."""
+    is_list = isinstance(schema, dict) and schema.get("type") == "array"
+    if not is_list or schema.keys() & {"maxItems", "minItems", "prefixItems"}:
+        return schema
+    return {**schema, "maxItems": most_elements}
 
 
 def without_required(function: Function, missing: Collection[str]) -> dict[str, Any]:

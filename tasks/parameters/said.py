@@ -83,11 +83,29 @@ class Said:
             return all(others) and (not texts or any(self.says(one) for one in texts))
         return all(self.says(one) for one in value.values())
 
+    @property
+    def most_elements(self) -> int:
+        """More elements than this no list of what the message says can have."""
+        words = _WORD.findall(self._text)
+        return max(1, sum(len(word) if _is_unspaced(word) else 1 for word in words))
+
     def kept(self, value: Any) -> Any:
-        """A list without the texts that the message does not say; any other value as it is."""
+        """A list without the texts that the message does not say, or not so often.
+
+        Any other value as it is.
+        """
         if not isinstance(value, list):
             return value
-        return [one for one in value if not isinstance(one, str) or self.says(one)]
+        kept: list[Any] = []
+        seen: Counter[str] = Counter()
+        for one in value:
+            if isinstance(one, str):
+                text = _folded(one)
+                seen[text] += 1
+                if not self.says(one) or seen[text] > max(1, self._text.count(text)):
+                    continue
+            kept.append(one)
+        return kept
 
     def mended(self, value: Any) -> Any:
         """The value with numbers that were copied badly as the message has them."""
