@@ -96,8 +96,8 @@ def _work(request: ExtractRequest, ask: Steps) -> Mapping[str, object]:
     found = Found()
     if function is not None:
         found = read_parameters(ask, function, request.user_message)
-    if request.strict and (found.missing or found.ungrounded):
-        raise _not_said(found)
+    if request.strict and function is not None and (found.missing or found.ungrounded):
+        raise _not_said(function, found)
     return {
         "parameters": found.parameters,
         "missing": found.missing,
@@ -109,18 +109,21 @@ def _work(request: ExtractRequest, ask: Steps) -> Mapping[str, object]:
     }
 
 
-def _not_said(found: Found) -> InvalidOutput:
+def _not_said(function: Function, found: Found) -> InvalidOutput:
     lists = {"missing": found.missing, "ungrounded": found.ungrounded}
-    told = "; ".join(f"{word}: {_named(names)}" for word, names in lists.items() if names)
+    told = "; ".join(f"{word}: {_named(function, names)}" for word, names in lists.items() if names)
     return InvalidOutput(
         f"parameters: the message does not say all of them ({told})",
         "Ask the user for them, or leave out strict=True and look at `missing` and `ungrounded`.",
     )
 
 
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(repr(name[:_NAME_MOST]) for name in names[:_MOST_NAMED]) + more
+def _named(function: Function, names: Sequence[str]) -> str:
+    """The names that the schema has; others are the model's own words, and only counted."""
+    known = [name for name in names if name in function.properties or name in function.required]
+    shown = ", ".join(repr(name[:_NAME_MOST]) for name in known[:_MOST_NAMED])
+    more = len(names) - len(known[:_MOST_NAMED])
+    return " and ".join([*([shown] if shown else []), *([f"{more} more"] if more else [])])
 
 
 extract_parameters = register(

@@ -73,6 +73,8 @@ def ask_until(
         try:
             found = read(ask(current))
         except InvalidOutput as error:
+            if prompt.schema is None:
+                raise  # it was no JSON that had no end
             found = Flaw.of_error(error)
         except ContextOverflow:
             if flaw is None:

@@ -16,6 +16,7 @@ MOST_SHOWN_CHARS: Final = 4000
 AGAIN = "That answer was refused. {advice} Answer again, with JSON only that keeps the JSON Schema."
 CALL_AGAIN = "Refused: {advice} Make the call again."
 ANEW = "An earlier answer was refused. {advice} Answer with JSON only that keeps the JSON Schema."
+CALL_ANEW = "An earlier call was refused. {advice} Make the call again."
 #: With which a model that insists comes to another text.
 _LAST_TEMPERATURE: Final = 0.7
 
@@ -36,11 +37,12 @@ def repaired(prompt: Prompt, flaw: Flaw, *, is_last: bool) -> Prompt:
             {"role": "tool", "tool_name": call["function"]["name"], "content": told}
             for call in flaw.calls
         ]
-    elif shown and flaw.text:
+    elif shown and flaw.text and prompt.schema is not None:
         messages.append({"role": "assistant", "content": flaw.text})
         messages.append({"role": "user", "content": AGAIN.format(advice=flaw.advice)})
     else:
-        _add_to_last(messages, ANEW.format(advice=flaw.advice))
+        anew = CALL_ANEW if prompt.schema is None else ANEW  # tools are called, and not in JSON
+        _add_to_last(messages, anew.format(advice=flaw.advice))
     schema = prompt.schema
     if flaw.is_endless:
         schema = shorter(schema, lengths(flaw.text).quarters())

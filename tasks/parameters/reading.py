@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -20,12 +21,13 @@ from local_llm_service.tasks.parameters.relaxed import (
     is_chosen,
     is_open,
     relaxed,
+    takes_nothing,
     without_required,
 )
 from local_llm_service.tasks.parameters.said import Said, Verdict
 from local_llm_service.tasks.sampling import SAMPLING
 from local_llm_service.tasks.steps.protocol import Steps
-from local_llm_service.worker.errors import InvalidOutput
+from local_llm_service.worker.errors import ContextOverflow, InvalidOutput
 from local_llm_service.worker.prompt import Completion, JsonSchema, Message, Prompt
 
 #: Tokens of an answer beside those of its names and of the message's words.
@@ -54,7 +56,7 @@ def read_parameters(ask: Steps, function: Function, message: str) -> Found:
     """
     if is_open(function):
         return _OpenReading(ask, function, message).found()
-    if not function.properties and function.parameters.get("additionalProperties") is False:
+    if takes_nothing(function):
         return Found()
     return _whole(ask, function, message)
 
@@ -198,9 +200,11 @@ def _whole(ask: Steps, function: Function, message: str) -> Found:
     given, ungrounded = asked_with(())
     if ungrounded:
         ask.progress(ask.steps, ask.steps + 1, "repairing")
-        again, still = asked_with(ungrounded)
-        if len(still) <= len(ungrounded):
-            given, ungrounded = again, still
+        # Without another answer there is the first one, which keeps the schema.
+        with suppress(InvalidOutput, ContextOverflow):
+            again, still = asked_with(ungrounded)
+            if len(still) <= len(ungrounded):
+                given, ungrounded = again, still
     found.parameters, found.ungrounded = given, ungrounded
     return found
 

@@ -32,6 +32,17 @@ def is_open(function: Function) -> bool:
     return bool(properties) and known and not (_COMPOSING & function.parameters.keys())
 
 
+def takes_nothing(function: Function) -> bool:
+    """Whether the function has no parameters: its schema says which it has, and these are none."""
+    parameters = function.parameters
+    if function.properties or function.required:
+        return False
+    if {"patternProperties", *_COMPOSING} & parameters.keys():
+        return False
+    others = parameters.get("additionalProperties")
+    return others is False or (others is None and "properties" in parameters)
+
+
 def asked(function: Function) -> list[str]:
     """The parameters that the model has to write, with null if need be."""
     properties = function.properties

@@ -73,17 +73,17 @@ def write_within(
 
     `prompt(words, max_tokens)` makes the prompt that asks for so many words. A completion that was
     cut is asked for again shorter, one that repeats itself or says nothing with another sampling,
-    at most twice together; then it is cut to its whole sentences. Raises InvalidOutput if not one
-    of them fits, and what a step raises.
+    also where the engine stopped it, at most twice together; then it is cut to its whole sentences.
+    Raises InvalidOutput if not one of them fits, and what a step raises.
     """
     words, is_varied = words_within(tokens), False
     texts: list[str] = []
     read_tokens, has_written = 0, False
     for share in (*_SHORTER, None):
-        completion = ask(_asked(prompt(words, tokens), is_varied), shared=shared)
+        completion, is_stopped = _said(ask, _asked(prompt(words, tokens), is_varied), shared)
         read_tokens = read_tokens or completion.prompt_tokens
         has_written = has_written or bool(completion.text.strip())
-        text, end = _kept(completion)
+        text, end = _kept(completion, is_stopped)
         texts.append(text)
         if (end is _End.LOOP or not (text or end is _End.CUT)) and not is_varied:
             is_varied = True
@@ -113,7 +113,15 @@ def _asked(prompt: Prompt, is_varied: bool) -> Prompt:
     return replace(prompt, sampling=unrepetitive(prompt.sampling)) if is_varied else prompt
 
 
-def _kept(completion: Completion) -> tuple[str, _End]:
+def _said(ask: Steps, prompt: Prompt, shared: bool) -> tuple[Completion, bool]:
+    """A completion; what there is of one, and True, where the engine has stopped a repetition."""
+    try:
+        return ask(prompt, shared=shared), False
+    except InvalidOutput as error:
+        return Completion(error.text, "", "length", 0, error.tokens, 0.0, 0.0, 0.0), True
+
+
+def _kept(completion: Completion, is_stopped: bool) -> tuple[str, _End]:
     """The whole sentences of a completion, before the first that comes again."""
     said: set[str] = set()
     kept: list[str] = []
@@ -123,6 +131,8 @@ def _kept(completion: Completion) -> tuple[str, _End]:
             return whole_sentences("".join(kept)), _End.LOOP
         said.add(words)
         kept.append(sentence)
+    if is_stopped:
+        return whole_sentences(completion.text), _End.LOOP
     if completion.finish_reason == "stop":
         return finished(completion.text), _End.BY_ITSELF
     return whole_sentences(completion.text), _End.CUT

@@ -143,7 +143,9 @@ class _Reading:
         written = write_within(self._ask, prompt, tokens, shared=not is_last)
         self._done += 1
         likely = self._ask.likely_tokens(text)
-        read_tokens = written.read_tokens * likely // (likely + self._room.frame_tokens)
+        prompt_tokens = likely + self._room.frame_tokens
+        # Of a text at which each try was stopped nobody has counted the tokens.
+        read_tokens = (written.read_tokens or prompt_tokens) * likely // prompt_tokens
         return replace(written, read_tokens=read_tokens)
 
 

@@ -172,6 +172,13 @@ def test_strict_fails_for_what_is_not_said_and_names_parameters_alone(
     assert "John" not in repr(failed.value)
 
 
+def test_names_that_the_model_made_are_in_no_error() -> None:
+    """Where the schema names no parameters they are words of the message."""
+    with pytest.raises(InvalidOutput, match="ungrounded: 1 more") as failed:
+        extract("Hi", *[{"ann@example.com": 7}] * 2, schema={"type": "object"}, strict=True)
+    assert "ann" not in repr(failed.value)
+
+
 def test_strict_refuses_a_schema_that_the_grammar_does_not_enforce() -> None:
     """It is refused when it is sent, with the place."""
     odd = object_of(n={"type": "integer", "multipleOf": 5})
@@ -209,6 +216,14 @@ def test_what_only_makes_sense_as_a_whole_keeps_its_schema(schema: dict[str, Any
     assert "n" in asked[1].messages[-1]["content"].splitlines()[-2]
 
 
+def test_a_second_try_that_fails_leaves_the_first() -> None:
+    """It had kept the schema."""
+    schema = {"properties": {"n": {"type": "integer"}}, "required": ["n"], "minProperties": 1}
+    found, asked = extract("Say 3", {"n": 7}, *["no"] * 3, schema=schema)
+    assert (found["parameters"], found["ungrounded"]) == ({"n": 7}, ["n"])
+    assert len(asked) == 4
+
+
 def test_references_lead_to_where_they_led() -> None:
     """Also into the properties, and back to the whole."""
     schema = {
@@ -229,9 +244,13 @@ def test_references_lead_to_where_they_led() -> None:
 
 
 def test_a_function_without_parameters_needs_no_model() -> None:
-    """There is one answer."""
-    found, asked = extract("Go", schema={"properties": {}, "additionalProperties": False})
-    assert (found["parameters"], asked) == ({}, [])
+    """There is one answer, also where the schema leaves open what it does not name."""
+    for more in ({"additionalProperties": False}, {}):
+        found, asked = extract("Go", schema={"properties": {}, **more})
+        assert (found["parameters"], asked) == ({}, [])
+    open_ = {"properties": {}, "additionalProperties": {"type": "integer"}}
+    found, asked = extract("Go 3", {"steps": 3}, schema=open_)
+    assert (found["parameters"], len(asked)) == ({"steps": 3}, 1)
 
 
 def test_a_parameter_may_be_null_and_may_have_any_name() -> None:

@@ -229,11 +229,11 @@ LIMITS = Limits(max_prompt_chars=9999, max_messages=9, max_schema_depth=16, max_
 TOOL = {"type": "function", "function": {"name": "old", "parameters": SCHEMA}}
 
 
-def chatted(*said: Completion, **options: Any) -> tuple[dict[str, Any], Said]:
+def chatted(*said: Completion | Exception, **options: Any) -> tuple[dict[str, Any], Raising]:
     """The message of a chat, and what was asked for it."""
     arguments = {"messages": [{"role": "user", "content": "hi"}], **options}
     request = parse(tasks.chat.kind.request, [], arguments, LIMITS)
-    ask = Said(*said)
+    ask = Raising(*said)
     message: Any = tasks.chat.kind.work(request, ask)["message"]
     return message, ask
 
@@ -256,6 +256,17 @@ def test_a_forced_call_is_asked_again() -> None:
     message, ask = chatted(wrote(called), wrote(right), tools=[TOOL, other], tool_choice="required")
     assert message["tool_calls"][0]["function"]["name"] == "old"
     assert '["old", "new"]' in ask.prompts[1].messages[-1]["content"]
+
+
+def test_a_chat_in_plain_words_is_never_asked_for_json() -> None:
+    """Text that was stopped is an error, and a call is asked for again as a call."""
+    with pytest.raises(InvalidOutput, match="repeated"):
+        chatted(InvalidOutput("the model repeated itself"), wrote(GOOD))
+    call = {"function": {"name": "old", "arguments": {"age": 500}}}
+    wrong = Completion("", "m", "stop", 50, 20, 0, 0, 0, tool_calls=(call,))  # type: ignore[arg-type]
+    _, ask = chatted(wrong, wrong, wrote("I do not know."), tools=[TOOL])
+    assert "Make the call again." in ask.prompts[2].messages[-1]["content"]
+    assert not any("JSON" in one["content"] for one in ask.prompts[2].messages)
 
 
 def test_a_wrong_call_is_answered_in_the_tools_own_turn() -> None:

@@ -137,6 +137,39 @@ def test_what_a_model_said_before_it_repeated_itself_is_an_answer() -> None:
     assert write_within(Said(loop, loop), asked, 20).text == "The sky is blue today."
 
 
+def stopped(text: str) -> InvalidOutput:
+    """What an engine raises of a text that it has stopped."""
+    error = InvalidOutput("the model repeated itself without end")
+    error.text, error.tokens = text, len(text.split())
+    return error
+
+
+class Stopped(Said):
+    """An engine that stops the first texts."""
+
+    def __init__(self, errors: list[InvalidOutput], *completions: Completion) -> None:
+        super().__init__(*completions)
+        self._errors = errors
+
+    def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
+        """See EngineSteps."""
+        if not self._errors:
+            return super().complete(prompt, shared=shared)
+        self.prompts.append(prompt)
+        raise self._errors.pop(0)
+
+
+def test_a_text_that_the_engine_stopped_is_asked_for_in_another_way() -> None:
+    """And if it is stopped again, what was said before is an answer."""
+    error = stopped("The sky is blue today. na na na")
+    ask = Stopped([error], ended("It is cold."))
+    assert write_within(ask, asked, 20).text == "It is cold."
+    assert [prompt.sampling.frequency_penalty > 0 for prompt in ask.prompts] == [False, True]
+    assert write_within(Stopped([error] * 2), asked, 20).text == "The sky is blue today."
+    with pytest.raises(InvalidOutput, match="no whole sentence"):
+        write_within(Stopped([stopped("na na na")] * 3), asked, 20)
+
+
 @pytest.mark.parametrize("texts", [["and so on"] * 3, [""] * 3])
 def test_without_a_sentence_that_fits_it_is_invalid(texts: list[str]) -> None:
     """Half a sentence is no answer; the error quotes nothing of it."""
@@ -347,8 +380,10 @@ def test_a_context_without_room_is_an_error_with_its_numbers(context_tokens: int
 def test_a_budget_larger_than_the_context_is_a_bound_all_the_same() -> None:
     """It comes to an end, and what is written is shorter."""
     ask = Model(context_tokens=300, max_output_tokens=2048)
-    assert condensed_text(ask, paragraphs(400), READING, 290).tokens <= 290
-    assert ask.closings[-1] == "last"
+    assert condensed_text(ask, paragraphs(300), READING, 2000).tokens <= 2000
+    small = Model(context_tokens=300)
+    assert condensed_text(small, paragraphs(4), READING, 299).text.count("From") == 1
+    assert (small.closings, small.prompts[0].max_tokens < 150) == (["whole"], True)
 
 
 def test_a_model_that_refuses_everything_ends_the_job() -> None:
