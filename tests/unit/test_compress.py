@@ -268,6 +268,22 @@ def test_a_call_and_its_results_are_never_split() -> None:
     assert set(little["covered"]["verbatim"]).isdisjoint({24, 25, 26})
 
 
+def test_neighbours_of_one_role_are_joined_word_for_word() -> None:
+    """Chat templates want the roles to alternate."""
+    found = answer([*chatter(12), user("One."), user("Two.")])
+    assert found["messages"][-2:] == [assistant("Understood."), user("One.\n\nTwo.")]
+    assert found["covered"]["verbatim"] == [24, 25]
+
+
+def test_a_call_that_nobody_answered_is_word_for_word_only_at_the_end() -> None:
+    """There its result is still to come."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    calls: Talk = [{"role": "assistant", "content": None, "tool_calls": [call]}]
+    assert answer([*chatter(12), *calls])["messages"][-1:] == calls
+    found = answer([*chatter(12), *calls, user("Never mind.")])
+    assert not any("tool_calls" in one for one in found["messages"])
+
+
 def test_a_result_without_its_call_is_summarized() -> None:
     """No chat template takes it: the call was in an earlier part."""
     talk: Talk = [{"role": "tool", "tool_call_id": "x", "content": "Rain."}, *chatter(12)]
