@@ -136,7 +136,9 @@ def test_system_messages_are_kept_word_for_word_wherever_they_stand() -> None:
 
 
 def test_texts_to_keep_are_there_word_for_word() -> None:
-    """Also one that nobody has said, and one of several lines."""
+    """Also one that nobody has said, one of several lines, and one that begins as a role does."""
+    role = answer([*chatter(12), user("Ann is here.")], keep=["user: Ann"])
+    assert any("user: Ann" in message["content"] for message in role["messages"])
     keep = ["Budget: 5,000 EUR\n(net)", "Ask for  Ann."]
     found = answer([user("Ask for  Ann."), *chatter(12)], keep=keep)
     for text in keep:
