@@ -110,5 +110,6 @@ SET = EvalSet(
     items=_items,
     ours=_ours,
     baselines={"everything in one prompt": _naive},
+    version=2,
     worker={"NUM_CTX": str(CONTEXT)},
 )
