@@ -97,6 +97,16 @@ def test_all_messages_together_keep_the_budget() -> None:
     assert GIST in found["summary"]
 
 
+def test_a_budget_may_be_larger_than_what_a_model_writes_at_once() -> None:
+    """Most of it is quoted; each prompt asks for no more than MAX_OUTPUT_TOKENS."""
+    ask = model()
+    target = ask.max_output_tokens + 500
+    talk = [user(f"In week {week} we talked of this and that. " * 20) for week in range(60)]
+    found = answer(talk, target, ask, keep_last=40)
+    assert ask.max_output_tokens < found["compressed_tokens"] <= target
+    assert max(prompt.max_tokens for prompt in ask.prompts) <= ask.max_output_tokens
+
+
 @pytest.mark.parametrize("text", ["", "   ", "and so it went on without any"])
 def test_without_a_sentence_of_the_models_the_conversation_is_quoted(
     text: str,
