@@ -149,7 +149,9 @@ class _OpenReading:
         known = [name for name in doubted if name in self._function.properties]
         before, self._result.guesses = self._result.guesses, {}
         try:
-            again = self._read(known, alone=True) if known else {}
+            given = self._read(known, alone=True) if known else {}
+            # Without a grammar a model also repeats what is said: that mention is taken already.
+            again = {name: given[name] for name in known if name in given}
         except InvalidOutput:
             again = before  # the first answer had kept the schema
         for name in self._take(again):

@@ -95,6 +95,14 @@ def test_a_value_that_was_made_up_is_asked_for_once_more_and_alone() -> None:
     assert "guests" not in asked[1].messages[-1]["content"]
 
 
+def test_a_second_answer_says_nothing_of_what_was_settled_by_the_first() -> None:
+    """A model without a grammar repeats all; the message's mention is taken once, not twice."""
+    both = {"guests": 9, "name": "Ann", "day": None, "area": None}
+    found, _ = extract("Ann wants a table", both, both)
+    assert found["parameters"] == {"name": "Ann", "area": "inside"}
+    assert (found["missing"], found["ungrounded"]) == (["guests"], ["guests"])
+
+
 @pytest.mark.parametrize(
     ("first", "again", "left_out", "guesses"),
     [

@@ -231,3 +231,14 @@ def test_a_hostile_schema_does_not_hold_the_lint() -> None:
     for schema in schemas:
         lint(schema)
     assert time.thread_time() - began < 30  # without memory of what is known: for ever
+
+
+def test_functions_are_looked_into() -> None:
+    """A function, taken for a JSON Schema, would say nothing and pass as enforced."""
+    parameters = having(sum={"type": "number", "multipleOf": 2})
+    function = {"name": "pay", "parameters": parameters}
+    line = "$.properties.sum: multipleOf"
+    assert local_llm_service.lint_schema(function) == [line]
+    assert local_llm_service.lint_schema({"type": "function", "function": function}) == [line]
+    other = {"name": "ask", "parameters": having(question={"type": "string"})}
+    assert local_llm_service.lint_schema([other, function]) == [f"pay: {line}"]
