@@ -197,7 +197,12 @@ def said_of(problem: ErrorDetails) -> str:
     """What is wrong, without the names of classes that callers cannot know."""
     if problem["type"] in ("model_type", "model_attributes_type"):
         return "must be a JSON object"
-    return problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ")
+    if message.startswith("Value should have at "):  # a text that another check came before
+        return message.replace("items after validation", "characters").replace(
+            "item after validation", "character"
+        )
+    return message
 
 
 def _explain(problems: Sequence[ErrorDetails]) -> str:

@@ -1,6 +1,7 @@
 """A call is bound, checked against types and limits, and refused without quoting its text."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -329,3 +330,14 @@ def test_a_request_cannot_be_changed_after_it_was_checked() -> None:
     request = parse(GenerateRequest, ["p"], {}, LIMITS)
     with pytest.raises(ValueError, match="frozen"):
         request.prompt = ""
+
+
+def test_the_length_of_a_text_is_told_in_characters() -> None:
+    """Pydantic calls them items where a check of ours came before its own."""
+    limits = replace(LIMITS, max_prompt_chars=5000)
+    with pytest.raises(InvalidRequest, match="at most 2000 characters, not 2001"):
+        parse(SummarizeRequest, ["c"], {"question": "q" * 2001}, limits)
+    nameless = [TURN, {"role": "tool", "tool_name": "", "content": "a"}]
+    assert "tool_name: Value should have at least 1 character, not 0" in refusal(
+        CompressRequest, nameless
+    )
