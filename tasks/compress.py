@@ -12,11 +12,13 @@ from local_llm_service.tasks.compression.turns import Turn, transcript
 from local_llm_service.tasks.conversation import UnicodeText, argument_chars
 from local_llm_service.tasks.job import register
 from local_llm_service.tasks.kind import Kind
-from local_llm_service.tasks.request import JobRequest, Tokens, check_chars, limits_of
+from local_llm_service.tasks.request import JobRequest, check_chars, limits_of
 from local_llm_service.tasks.steps.protocol import Steps
 
 #: Strings to keep in one call.
 MOST_KEPT = 100
+#: Most of the messages are quoted, not generated, so MAX_OUTPUT_TOKENS is no bound of them.
+MOST_TARGET_TOKENS = 1_000_000
 
 
 def _bounded(value: Any, info: ValidationInfo) -> Any:
@@ -59,7 +61,7 @@ class CompressRequest(JobRequest):
     POSITIONAL: ClassVar = ("messages", "target_tokens", "model")
 
     messages: Annotated[list[Turn], BeforeValidator(_bounded), AfterValidator(_conversation)]
-    target_tokens: Tokens = 200
+    target_tokens: Annotated[int, Field(ge=1, le=MOST_TARGET_TOKENS)] = 200
     keep_last: Annotated[int, Field(ge=0, le=1000)] = 2
     keep: Annotated[list[UnicodeText], AfterValidator(_kept)] = Field(default_factory=list)
     previous_summary: Annotated[UnicodeText, AfterValidator(_previous)] = ""

@@ -53,9 +53,9 @@ class SummarizeRequest(JobRequest):
 
 
 class SummarizeAnswer(Answer):
-    """The counts are the model's own tokens, or a bound of them that by itself shows that the
-    budget is kept; those of `context` alone are `original_tokens`, of a text much longer than the budget
-    by estimate.
+    """The counts are the model's own tokens; of a text that is `unchanged`, a bound of them where
+    that shows by itself that it fits. `original_tokens` are those of `context` alone, of a text
+    much longer than the budget by estimate.
 
     `coverage` is the share of the context that the model has read, 1 in every answer. `steps` is
     how many completions it took: none where the context itself kept the budget, `finish_reason`

@@ -13,6 +13,7 @@ from functools import cached_property, partial
 
 from local_llm_service.tasks import engine_death
 from local_llm_service.tasks.admission import text_name
+from local_llm_service.tasks.json_answers.extraction import NotJson, extracted
 from local_llm_service.tasks.kept_steps import KeptSteps
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.request import JobRequest
@@ -162,13 +163,31 @@ class WorkerSteps(EngineSteps):
         self._in_flight.on_text_wanted(text.want)
         if self._request.stream:
             text.want()
+        pieces: list[str] = []
+
+        def take(piece: str) -> None:
+            pieces.append(piece)
+            text.add(piece)
+
         try:
-            yield in_sentences(text.add) if prompt.in_sentences else text.add
+            yield in_sentences(text.add) if prompt.in_sentences else take
         except BaseException:  # whatever ends the work: no reader takes the rest for all
             text.end(is_complete=False)
             raise
-        # Of a text in sentences, readers get the rest from the answer: it may leave something out.
-        text.end(is_complete=not prompt.in_sentences)
+        text.end(is_complete=_is_answer(prompt, "".join(pieces)))
+
+
+def _is_answer(prompt: Prompt, text: str) -> bool:
+    """Whether an answer holds just what was written, so that readers need not look at it.
+
+    Of sentences it may leave one out, and what stands around JSON is cut away.
+    """
+    if prompt.in_sentences or prompt.schema is None:
+        return not prompt.in_sentences
+    try:
+        return extracted(text).text == text.strip()
+    except NotJson:
+        return False
 
 
 def _counted(writing: Writing, readers: TextSink | None) -> TextSink:

@@ -23,7 +23,8 @@ def _items(data: Data) -> Iterator[Item]:
 
 async def _ours(here: Here, item: Item) -> Outcome:
     one, tokens = item.data
-    done = await here.ask("compress", messages=one.messages, target_tokens=tokens)
+    # What is asked about may stand anywhere: no turn is kept because it is the last.
+    done = await here.ask("compress", messages=one.messages, target_tokens=tokens, keep_last=0)
     text = "\n\n".join(str(message["content"]) for message in done.answer.messages)
     return await _judged(here, one, text, done.spent)
 

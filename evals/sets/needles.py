@@ -9,6 +9,8 @@ from evals.frame.data import Data
 from evals.frame.eval_set import EvalSet, Item, Measure, Outcome, Score, Spent
 from evals.frame.here import Here
 from evals.frame.judge import holds
+from evals.frame.plain_ollama import Refused
+from local_llm_service.worker.errors import ContextOverflow
 
 #: Small, so that eight of them are read in seconds, also on a machine without a GPU.
 CONTEXT = 512
@@ -18,6 +20,7 @@ SUMMARY_TOKENS = 100
 #: Tokens that a sentence of the hay has, about.
 SENTENCE_TOKENS = 14
 READ, FOUND = "input read or refused", "needle found"
+_BAD_REQUEST = 400
 _WHO = ("The gardener", "My neighbour", "A teacher", "The old sailor", "One of the bakers")
 _DID = ("walked along", "painted", "looked at", "talked about", "wrote a letter about")
 _WHAT = ("the quiet harbour", "a wooden bridge", "the long winter", "an empty market", "two rivers")
@@ -50,9 +53,12 @@ def _hay(rng: random.Random, sentences: int, share: float, needle: str) -> str:
 
 async def _ours(here: Here, item: Item) -> Outcome:
     text, question, number = item.data
-    done = await here.ask(
-        "summarize", context=text, question=question, max_summary_tokens=SUMMARY_TOKENS
-    )
+    try:
+        done = await here.ask(
+            "summarize", context=text, question=question, max_summary_tokens=SUMMARY_TOKENS
+        )
+    except ContextOverflow as error:
+        return _refused(error.code)
     read = done.answer.coverage == 1.0
     return _judged(done.answer.summary, number, read, done.spent)
 
@@ -60,9 +66,19 @@ async def _ours(here: Here, item: Item) -> Outcome:
 async def _naive(here: Here, item: Item) -> Outcome:
     """One prompt with everything. It was read if the server says that it evaluated so much."""
     text, question, number = item.data
-    reply = await here.plain.ask(f"{text}\n\n{question}", max_tokens=SUMMARY_TOKENS)
+    try:
+        reply = await here.plain.ask(f"{text}\n\n{question}", max_tokens=SUMMARY_TOKENS)
+    except Refused as error:
+        if error.status != _BAD_REQUEST:
+            raise
+        return _refused(f"http_{error.status}")
     read = reply.spent.prompt_tokens >= await _tokens(here, text)
     return _judged(reply.text, number, read, reply.spent)
+
+
+def _refused(failure: str) -> Outcome:
+    """Nothing was lost in silence, and nothing found."""
+    return Outcome({READ: Score(1.0), FOUND: Score(0.0)}, Spent(), failure=failure)
 
 
 async def _tokens(here: Here, text: str) -> int:
@@ -84,11 +100,16 @@ SET = EvalSet(
     licence="that of this project",
     kinds=("summarize",),
     measures=(
-        Measure(READ, "inputs that the model has read to the end (`coverage` 1.0), by its count"),
+        Measure(
+            READ,
+            "inputs that the model has read to the end (`coverage` 1.0; of the naive way by its "
+            "count), or that were refused as longer than the context",
+        ),
         Measure(FOUND, "answers that hold the number"),
     ),
     items=_items,
     ours=_ours,
     baselines={"everything in one prompt": _naive},
+    version=2,
     worker={"NUM_CTX": str(CONTEXT)},
 )

@@ -15,7 +15,8 @@ from local_llm_service.producers.schema_lint import lint_schema
 def lint(schema: str, as_json: bool) -> Exit:
     """Name what the engine's grammar does not enforce of the JSON Schema in file SCHEMA.
 
-    The file may hold a function, or a list of functions, as for `extract`. These keywords are checked once the model has written its answer. Nothing is asked.
+    The file may hold a function, or a list of functions, as for `extract`. These keywords are
+    checked once the model has written its answer. Nothing is asked.
     """
     found = lint_schema(read_json(schema))
     if as_json:

@@ -69,7 +69,7 @@ class _Draft:
     @property
     def memory(self) -> Memory:
         notes = [one.note for one in self.findings]
-        kept = self.talk.kept(self.talk.text(self.verbatim) + "\n".join(notes))
+        kept = self.talk.kept(self.verbatim, notes)
         return Memory((*kept, *notes), self.summary)
 
     @property

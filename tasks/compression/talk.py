@@ -55,14 +55,15 @@ class Talk:
         is_last = exchange is self.exchanges[-1]
         return is_complete([self.turns[place] for place in exchange], is_last=is_last)
 
-    def kept(self, verbatim: str) -> list[str]:
-        """The strings to keep that neither the rules nor other text word for word holds."""
-        return [one for one in self._keep if one not in self.rules and one not in verbatim]
+    def kept(self, places: Iterable[int], notes: Iterable[str]) -> list[str]:
+        """The strings to keep that neither the rules nor one of these messages or notes holds."""
+        texts = [self.rules, *(self.turns[place].text for place in places), *notes]
+        return [one for one in self._keep if not any(one in text for text in texts)]
 
     def whole(self) -> list[dict[str, Any]]:
         """All of it, with the earlier memory and the strings to keep."""
         places = [place for part in self.exchanges for place in part]
-        kept = self.kept(self.text(places) + self.earlier.text)
+        kept = self.kept(places, [*self.earlier.notes, self.earlier.summary])
         if self._is_new and not kept:
             return self.given(range(len(self.turns)))
         notes = (*kept, *self.earlier.notes)

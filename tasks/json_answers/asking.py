@@ -25,8 +25,8 @@ T = TypeVar("T")
 class Kept(Generic[T]):
     """What was found in the last completion.
 
-    `is_short`: a completion before it was cut at its budget, so this is not all that the model had
-    to say.
+    `is_short`: a completion before it was cut at its budget, or its values had no end, so that
+    those of this one were bounded: it is not all that the model had to say.
     """
 
     found: T
@@ -82,6 +82,6 @@ def ask_until(
             break  # there is no room for a repair
         if not isinstance(found, Flaw):
             return Kept(found, is_short)
-        flaw, is_short = found, is_short or found.is_cut
+        flaw, is_short = found, is_short or found.is_cut or found.has_grown
     assert flaw is not None
     raise flaw.error(None if schema is None else unenforced_hint(schema))

@@ -10,6 +10,9 @@ from local_llm_service.tasks.json_schema import Breach
 from local_llm_service.worker.errors import InvalidOutput
 from local_llm_service.worker.prompt import ToolCall
 
+#: So much white space at the end is what had no end; no indented JSON has it.
+_BLANK_CHARS = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
@@ -32,6 +35,11 @@ class Flaw:
     def is_endless(self) -> bool:
         """Whether it had no end."""
         return self.is_cut or self.was_stopped
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether it had no end because of its values: white space between them is none."""
+        return self.is_endless and bool(self.text) and not self.text[-_BLANK_CHARS:].isspace()
 
     @classmethod
     def of_breach(cls, breach: Breach, text: str, calls: Sequence[ToolCall] = ()) -> Flaw:

@@ -25,7 +25,7 @@ def repaired(prompt: Prompt, flaw: Flaw, *, is_last: bool) -> Prompt:
     """The first prompt with what was wrong, and with the answer itself where that may help.
 
     A small model copies what it has said before. So the last one does not show it, and is not for
-    the most likely text. After an answer without an end, all that may be long is bounded.
+    the most likely text. After an answer whose values had no end, what may be long is bounded.
     """
     messages = list(prompt.messages)
     shown = len(flaw.text) + len(json.dumps(flaw.calls)) <= MOST_SHOWN_CHARS
@@ -44,7 +44,7 @@ def repaired(prompt: Prompt, flaw: Flaw, *, is_last: bool) -> Prompt:
         anew = CALL_ANEW if prompt.schema is None else ANEW  # tools are called, and not in JSON
         _add_to_last(messages, anew.format(advice=flaw.advice))
     schema = prompt.schema
-    if flaw.is_endless:
+    if flaw.has_grown:
         schema = shorter(schema, lengths(flaw.text).quarters())
     sampling = _other(prompt.sampling) if is_last else prompt.sampling
     return replace(prompt, messages=tuple(messages), schema=schema, sampling=sampling)

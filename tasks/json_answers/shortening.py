@@ -1,8 +1,9 @@
 """A schema whose instances are short: for an answer that had no end, or did not fit its budget.
 
 Small models count on for ever in a list that nothing bounds. So when they are asked again, lists
-and texts are bounded by a quarter of what they had come to: there may be several. Every instance is
-one of the schema before, as far as bounds go; the answer is checked against that one all the same.
+and texts are bounded by a quarter of what they had come to: there may be several. What was of usual
+length has room for that, since a grammar cuts a name as readily as a loop. Every instance is one of
+the schema before, as far as bounds go; the answer is checked against that one all the same.
 """
 
 from __future__ import annotations
@@ -32,8 +33,16 @@ class Lengths:
     characters: int = 0
 
     def quarters(self) -> Lengths:
-        """A quarter of each, one at least."""
-        return Lengths(*(max(1, one // 4) for one in (self.items, self.members, self.characters)))
+        """A quarter of each, and no less than what is usual."""
+        return Lengths(
+            max(_USUAL.items, self.items // 4),
+            max(_USUAL.members, self.members // 4),
+            max(_USUAL.characters, self.characters // 4),
+        )
+
+
+#: A short list, the members of a large object, a long sentence.
+_USUAL = Lengths(8, 16, 120)
 
 
 def lengths(text: str) -> Lengths:

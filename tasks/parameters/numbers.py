@@ -23,7 +23,7 @@ _PIECE_CHARS = 1000
 _DIGITS = 30
 _NUMBER = re.compile(
     r"(?P<sign>(?<![\w)\]])[-\N{MINUS SIGN}]\s?)?"
-    r"(?<![\d.,])"
+    r"(?<![\d.])"
     rf"(?P<digits>\d{{1,3}}(?:[,'\u2019 ]\d{{3}}){{1,6}}(?:\.\d{{1,{_DIGITS}}})?"
     rf"|\d{{1,3}}(?:\.\d{{3}}){{2,6}}(?:,\d{{1,{_DIGITS}}})?"
     rf"|\d{{1,{_DIGITS}}}(?:[.,]\d{{1,{_DIGITS}}})?(?:[eE][-+]?\d{{1,3}})?|\.\d{{1,{_DIGITS}}})"

@@ -72,8 +72,8 @@ def write_within(
     """Let the model write whole sentences of at most `tokens` tokens.
 
     `prompt(words, max_tokens)` makes the prompt that asks for so many words. A completion that was
-    cut is asked for again shorter; one that repeats itself or says nothing with another sampling,
-    also where the engine stopped it; at most twice together. Then it is cut to its whole sentences.
+    cut is asked for again shorter, one that repeats itself or says nothing with another sampling,
+    also where the engine stopped it, at most twice together; then it is cut to its whole sentences.
     Raises InvalidOutput if not one of them fits, and what a step raises.
     """
     words, is_varied = words_within(tokens), False

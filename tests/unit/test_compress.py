@@ -97,6 +97,16 @@ def test_all_messages_together_keep_the_budget() -> None:
     assert GIST in found["summary"]
 
 
+def test_a_budget_may_be_larger_than_what_a_model_writes_at_once() -> None:
+    """Most of it is quoted; each prompt asks for no more than MAX_OUTPUT_TOKENS."""
+    ask = model()
+    target = ask.max_output_tokens + 500
+    talk = [user(f"In week {week} we talked of this and that. " * 20) for week in range(60)]
+    found = answer(talk, target, ask, keep_last=40)
+    assert ask.max_output_tokens < found["compressed_tokens"] <= target
+    assert max(prompt.max_tokens for prompt in ask.prompts) <= ask.max_output_tokens
+
+
 @pytest.mark.parametrize("text", ["", "   ", "and so it went on without any"])
 def test_without_a_sentence_of_the_models_the_conversation_is_quoted(
     text: str,
@@ -136,7 +146,9 @@ def test_system_messages_are_kept_word_for_word_wherever_they_stand() -> None:
 
 
 def test_texts_to_keep_are_there_word_for_word() -> None:
-    """Also one that nobody has said, and one of several lines."""
+    """Also one that nobody has said, one of several lines, and one that begins as a role does."""
+    role = answer([*chatter(12), user("Ann is here.")], keep=["user: Ann"])
+    assert any("user: Ann" in message["content"] for message in role["messages"])
     keep = ["Budget: 5,000 EUR\n(net)", "Ask for  Ann."]
     found = answer([user("Ask for  Ann."), *chatter(12)], keep=keep)
     for text in keep:
@@ -264,6 +276,22 @@ def test_a_call_and_its_results_are_never_split() -> None:
     assert found["messages"][-3:] == exchange
     little = answer([*chatter(12), *exchange], 24, keep_last=1)
     assert set(little["covered"]["verbatim"]).isdisjoint({24, 25, 26})
+
+
+def test_neighbours_of_one_role_are_joined_word_for_word() -> None:
+    """Chat templates want the roles to alternate."""
+    found = answer([*chatter(12), user("One."), user("Two.")])
+    assert found["messages"][-2:] == [assistant("Understood."), user("One.\n\nTwo.")]
+    assert found["covered"]["verbatim"] == [24, 25]
+
+
+def test_a_call_that_nobody_answered_is_word_for_word_only_at_the_end() -> None:
+    """There its result is still to come."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    calls: Talk = [user("Go."), {"role": "assistant", "content": None, "tool_calls": [call]}]
+    assert answer([*chatter(12), *calls])["messages"][-2:] == calls
+    found = answer([*chatter(12), *calls, user("Never mind.")])
+    assert not any("tool_calls" in one for one in found["messages"])
 
 
 def test_a_result_without_its_call_is_summarized() -> None:

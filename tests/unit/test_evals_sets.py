@@ -22,6 +22,7 @@ from evals.frame.run import Run, chosen
 from evals.frame.tables import Results
 from local_llm_service import AsyncClient
 from local_llm_service.testing.local_llm import MODEL, LocalLLM
+from local_llm_service.worker.errors import ContextOverflow
 
 TURNS = [
     *("Tell me about the plan.", "It was Marguerite who wanted the lighthouse to cost 4,500."),
@@ -183,6 +184,18 @@ def test_needles_are_read_or_lost(local_llm: LocalLLM, tmp_path: Path) -> None:
     local_llm.reply("The number is 12345.", times=None)
     results = run("needles", chosen(items, 5), tmp_path)
     assert rates(results, OURS) == {"input read or refused": 1.0, "needle found": 0.0}
+
+
+def test_a_needle_that_was_refused_is_not_lost_in_silence(
+    local_llm: LocalLLM, tmp_path: Path
+) -> None:
+    """It counts as a failure, and as no silent one."""
+    local_llm.fail(ContextOverflow("no room"), times=None)
+    items = chosen(list(load("needles").items(Data())), 5)
+    results = run("needles", items, tmp_path)
+    assert rates(results, OURS) == {"input read or refused": 1.0, "needle found": 0.0}
+    failures = {record.outcome.failure for record in results.of_side(OURS)}
+    assert failures == {"context_overflow"}
 
 
 @pytest.mark.parametrize(

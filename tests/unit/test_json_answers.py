@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local_llm_service import tasks
-from local_llm_service.tasks.json_answers.asking import MOST_REPAIRS, ask_json
+from local_llm_service.tasks.json_answers.asking import MOST_REPAIRS, ask_for_json, ask_json
 from local_llm_service.tasks.json_answers.extraction import NotJson, extracted
 from local_llm_service.tasks.json_answers.repair import MOST_SHOWN_CHARS
 from local_llm_service.tasks.request import Limits, parse
@@ -181,13 +181,13 @@ def test_the_hint_names_what_only_our_check_enforces() -> None:
 
 def test_an_answer_without_end_is_asked_for_again_in_short() -> None:
     """The text is not shown again, and what is long in it is bounded by a quarter."""
-    text = '{"age": 7, "tags": ["a", "b", "c", "d", "e", "f", "g", "h"'
+    text = '{"age": 7, "tags": ["a"' + ', "b"' * 39
     error, ask = failed(*[wrote(text, "length")] * 3)
     tagged: JsonSchema = {"properties": {"tags": {"type": "array"}}}
     again = Said(wrote(text, "length"), wrote(GOOD))
     ask_json(again, replace(PROMPT, schema=tagged), SCHEMA)
     assert again.prompts[0].schema == tagged
-    assert again.prompts[1].schema == {"properties": {"tags": {"type": "array", "maxItems": 2}}}
+    assert again.prompts[1].schema == {"properties": {"tags": {"type": "array", "maxItems": 10}}}
     assert error.message == "the JSON was cut at 20 tokens (MAX_OUTPUT_TOKENS)"
     said = ask.prompts[1].messages
     assert [one["role"] for one in said] == ["system", "user"]
@@ -195,6 +195,19 @@ def test_an_answer_without_end_is_asked_for_again_in_short() -> None:
     stopped = InvalidOutput("the model wrote white space without end")
     assert asked(stopped, wrote(GOOD))[0] == {"age": 7}
     assert failed(stopped, stopped, stopped)[0].message == stopped.message
+
+
+def test_white_space_without_end_bounds_no_value() -> None:
+    """Nothing was long: the answer may have all that the schema lets through."""
+    blank = InvalidOutput("the model wrote white space without end")
+    blank.text = '{"tags": ["Alexander", "Bob"],' + " " * 201
+    looped = InvalidOutput("the model wrote the same items without end")
+    looped.text = '{"tags": ["Alexander"' + ', "Bob"' * 200
+    tagged: JsonSchema = {"properties": {"tags": {"type": "array", "items": {"type": "string"}}}}
+    for error, bounded in (blank, False), (looped, True):
+        ask = Raising(error, wrote(GOOD))
+        kept = ask_for_json(ask, replace(PROMPT, schema=tagged), SCHEMA)
+        assert (ask.prompts[1].schema != tagged, kept.is_short) == (bounded, bounded)
 
 
 def test_who_was_cut_before_is_short() -> None:

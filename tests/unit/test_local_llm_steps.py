@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from local_llm_service import Client
 from local_llm_service.tasks import generate
 from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.testing.local_llm import LocalLLM
@@ -46,6 +47,23 @@ def test_what_does_not_fit_into_the_context_is_refused(local_llm: LocalLLM) -> N
         generate.delay("word " * 10).get(timeout=5)
     local_llm.reply("one two")
     assert generate.delay("word " * 10).get(timeout=5)["text"] == "one two"
+
+
+@pytest.mark.parametrize("written", ['{"age": 7}', 'Here: {"age": 7} and so on'])
+def test_a_reader_of_json_has_in_the_end_what_the_answer_holds(
+    local_llm: LocalLLM, written: str
+) -> None:
+    """What stood around it is taken back; what is as it was written is told once."""
+    local_llm.reply(written)
+    messages = [{"role": "user", "content": "How old?"}]
+    with Client() as client:
+        job = client.chat(messages, response_format={"type": "json_object"}, stream=True)
+        events = list(job.stream())
+    text = ""
+    for event in events:
+        text = "" if event.type == "restart" else text + event.text
+    assert text == job.result(5).message.content == '{"age": 7}'
+    assert ("restart" in {event.type for event in events}) == (text != written)
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 1.5, True, None, "many"])

@@ -161,7 +161,6 @@ def test_every_kind_takes_the_common_options(
         (ExtractRequest, {"function_schema": {"parameters": nested(7)}}, "5 deep"),
         (GenerateRequest, {"max_tokens": 201}, "200 tokens (MAX_OUTPUT_TOKENS), got 201"),
         (SummarizeRequest, {"max_summary_tokens": 201}, "200 tokens (MAX_OUTPUT_TOKENS)"),
-        (CompressRequest, {"target_tokens": 201}, "200 tokens (MAX_OUTPUT_TOKENS)"),
     ],
 )
 def test_a_limit_is_named_with_its_setting(

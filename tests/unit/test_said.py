@@ -35,6 +35,8 @@ from local_llm_service.tasks.parameters.said import Said, Verdict
         ("3x^2", 3),
         ("440Hz", 440),
         ("x=.5", 0.5),
+        ("[1,2,3]", 3),
+        ("at 46.603354,1.8883340", 1.888334),
         ("May 13, 2019", 13),
     ],
 )

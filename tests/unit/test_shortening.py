@@ -27,9 +27,10 @@ def test_lengths_are_those_of_the_longest(text: str, found: Lengths) -> None:
     assert lengths(text) == found
 
 
-def test_quarters_are_one_at_least() -> None:
-    """Nothing at all would be no answer."""
-    assert Lengths(9, 1, 0).quarters() == Lengths(2, 1, 1)
+def test_quarters_leave_room_for_what_is_usual() -> None:
+    """Beside a list that had no end names are as long as they are."""
+    assert Lengths(201, 1, 5).quarters() == Lengths(50, 16, 120)
+    assert Lengths(2, 100, 900).quarters() == Lengths(8, 25, 225)
 
 
 @pytest.mark.parametrize(

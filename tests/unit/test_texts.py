@@ -380,8 +380,10 @@ def test_a_context_without_room_is_an_error_with_its_numbers(context_tokens: int
 def test_a_budget_larger_than_the_context_is_a_bound_all_the_same() -> None:
     """It comes to an end, and what is written is shorter."""
     ask = Model(context_tokens=300, max_output_tokens=2048)
-    assert condensed_text(ask, paragraphs(400), READING, 290).tokens <= 290
-    assert ask.closings[-1] == "last"
+    assert condensed_text(ask, paragraphs(300), READING, 2000).tokens <= 2000
+    small = Model(context_tokens=300)
+    assert condensed_text(small, paragraphs(4), READING, 299).text.count("From") == 1
+    assert (small.closings, small.prompts[0].max_tokens < 150) == (["whole"], True)
 
 
 def test_a_model_that_refuses_everything_ends_the_job() -> None:

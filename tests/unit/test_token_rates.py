@@ -98,8 +98,11 @@ def test_english_makes_estimates_short_and_a_bound_that_random_letters_keep() ->
     chance = random.Random(1)
     letters = "".join(chance.choice(string.ascii_lowercase) for _ in range(2000))
     assert rates.most_tokens(letters) > 0.65 * len(letters)
-    for each_a_token in ("0123456789", "?!.,;", "qxz"):
-        assert rates.most_tokens(each_a_token * 50) > 50 * len(each_a_token)
+    cheap = ("Правительство сообщило сегодня, что школы снова откроются. " * 90, 1000)
+    rates = taught(cheap, ("今天天气很好我们去公园散步" * 90, 1100))
+    rare = ("\ua641\ua643", "\U00020123", "\u2003\u1680")
+    for each_a_token in ("0123456789", "?!.,;", "qxz", *rare):
+        assert rates.most_tokens(each_a_token * 50) > 50 * len(each_a_token.encode())
 
 
 @pytest.mark.parametrize(

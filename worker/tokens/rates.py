@@ -49,8 +49,9 @@ _LIKELY = 1.25
 #: A bound holds for random letters too, of which three in five are tokens (measured); it counts
 #: after so many bytes of experience.
 _MOST, _MOST_LEAST_RATE, _MOST_BYTES = 2.5, 0.7, 2000
-#: Of these, each byte may be a token of its own.
-_UNBOUNDED = (DIGIT, MARK, OTHER, LATIN_RARE)
+#: Classes of ASCII letters have it. Of all others each byte may be a token of its own: also in a
+#: script whose usual letters are cheap there are some that no tokenizer knows.
+_BOUNDED = (LATIN, LATIN_BESIDE_MARKED, LATIN_CAPITAL)
 #: Some tokenizers put a space before a text.
 _BORDER = 1
 
@@ -147,7 +148,7 @@ class TokenRates:
         return sum(size * self.rate(name) for name, size in sizes.items())
 
     def _most(self, name: str) -> float:
-        if name in _UNBOUNDED or self._known.get(name, _NOTHING).bytes < _MOST_BYTES:
+        if name not in _BOUNDED or self._known.get(name, _NOTHING).bytes < _MOST_BYTES:
             return 1.0
         return min(max(_MOST * self.rate(name), _MOST_LEAST_RATE), 1.0)
 
