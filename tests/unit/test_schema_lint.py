@@ -183,7 +183,7 @@ def test_strict_refuses_what_is_named() -> None:
     with pytest.raises(InvalidRequest) as refused:
         parse(StructuredRequest, ["p", schema], {"strict": True}, LIMITS)
     assert refused.value.message == (
-        "schema: strict=True takes only what Ollama's grammar enforces, but not "
+        "schema: strict=True refuses what Ollama's grammar does not enforce: "
         "$.properties.age: minimum"
     )
     clean = having(age={"type": "integer", "minimum": 0})
