@@ -90,7 +90,8 @@ def write_within(
             continue
         fits = None if end is _End.CUT else tokens_if_fits(ask, text, tokens)
         if text and fits is not None:
-            if text == completion.text.strip():  # so many were written; what shows it may be more
+            # So many were written; what shows it may be more. Some servers do not say it.
+            if text == completion.text.strip() and completion.completion_tokens:
                 fits = min(fits, completion.completion_tokens)
             return Written(text, fits, read_tokens)
         if share is None or (fewer := _fewer(words, completion, tokens, share)) == words:

@@ -98,6 +98,12 @@ def test_a_text_that_fits_is_kept_and_asked_for_once() -> None:
     assert ask.prompts[0].max_tokens == 40
 
 
+def test_a_server_that_counts_nothing_writes_no_text_of_no_tokens() -> None:
+    """What is told of the text is then what showed that it fits."""
+    ask = Said(replace(ended("All is said here."), completion_tokens=0))
+    assert write_within(ask, asked, 40).tokens >= 4
+
+
 def test_a_cut_text_is_asked_for_again_shorter_by_what_its_words_took() -> None:
     """At most twice: with ever fewer words, counted by the tokens of the text that was cut."""
     long = "One is here. Two is there. Three is far. And a word that goes on"
