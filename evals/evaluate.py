@@ -77,8 +77,10 @@ def _evaluate(given: Given, here: Site) -> str:
         subject = Subject(here.model, digest, engine, context_of(settings))
         limit = given.limit if given.limit is not None else one.limit
         done.append(_one_set(given, here, one, chosen(items, limit), subject, settings))
+    asked = [one for one in done if one.by_place]
+    left_out += [f"- {one.one.name}: not asked yet" for one in done if not one.by_place]
     head = f"Model {here.model} ({digest[:12]}), Ollama {engine}; made by `python -m evals`."
-    parts = [head, "", overview(done, given.prices), *map(set_tables, done)]
+    parts = [head, "", overview(asked, given.prices), *map(set_tables, asked)]
     return "\n".join([*parts, *(["## Left out", "", *left_out] if left_out else [])])
 
 
@@ -90,11 +92,14 @@ def _one_set(
     subject: Subject,
     settings: Mapping[str, str],
 ) -> Results:
-    with Records(given.records / f"{one.name}.jsonl", subject, one) as records:
+    kept = Records(given.records / f"{one.name}.jsonl", subject, one)
+    if given.report:
+        return Results.of(one, items, kept.look())
+    with kept as records:
         if given.again:
             records.forget()
         run = Run(one, items, records, say)
-        if run.left() and not given.report:
+        if run.left():
             with here.worker(settings) as worker:
                 asyncio.run(while_it_runs(_ask(run, here, subject.num_ctx), worker))
         return Results.of(one, items, records.all())

@@ -7,7 +7,7 @@ cannot be given (an image, a speaker's name) is refused, never left out in silen
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -181,11 +181,14 @@ def _conversation(messages: list[ChatMessage], info: ValidationInfo) -> list[Cha
         raise ValueError(f"at most {limit} messages (MAX_MESSAGES), got {len(messages)}")
     if not any(one.content.strip() or one.tool_calls for one in messages):
         raise ValueError("must hold at least one message that is not empty")
-    return _with_tool_names(messages)
+    return with_tool_names(messages)
 
 
-def _with_tool_names(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """Each tool's message with the function's name, which OpenAI's clients tell by a call's id."""
+def with_tool_names(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Each tool's message with the function's name, which OpenAI's clients tell by a call's id.
+
+    Raises ValueError for a result whose call is not there.
+    """
     names: dict[str, str] = {}
     named = []
     for place, message in enumerate(messages):

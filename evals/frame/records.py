@@ -93,13 +93,13 @@ class Records:
         except OSError:
             raise RecordsUnusable(f"another run writes {self._path}") from None
         self._file.seek(0)
-        whole = self._file.read()
-        end = whole.rfind(b"\n") + 1
-        self._read(whole[:end])
-        torn = whole[end:]
-        if not _BEGINNING.startswith(torn[: len(_BEGINNING)]):
-            raise RecordsUnusable(f"{self._path}: the last line is no record")
-        self._file.truncate(end)
+        self._file.truncate(self._read(self._file.read()))
+
+    def look(self) -> list[Record]:
+        """What is known, also while a run writes; changes nothing. Raises RecordsUnusable."""
+        if self._path.exists():
+            self._read(self._path.read_bytes())
+        return self.all()
 
     def __exit__(
         self,
@@ -130,15 +130,21 @@ class Records:
         os.fsync(self._file.fileno())
         self._found[record.place] = record
 
-    def _read(self, whole: bytes) -> None:
+    def _read(self, whole: bytes) -> int:
+        """Take in what counts; return where the last whole line ends, in bytes."""
+        end = whole.rfind(b"\n") + 1
+        torn = whole[end:]
+        if not _BEGINNING.startswith(torn[: len(_BEGINNING)]):
+            raise RecordsUnusable(f"{self._path}: the last line is no record")
         current = {side: version_of(self._set, side) for side in self._set.sides}
-        for number, line in enumerate(whole.splitlines(), 1):
+        for number, line in enumerate(whole[:end].splitlines(), 1):
             try:
                 record = _record(json.loads(line))
             except (ValueError, KeyError, TypeError):
                 raise RecordsUnusable(f"{self._path}: line {number} is no record") from None
             if record.subject == self._subject and record.version == current.get(record.side):
                 self._found[record.place] = record
+        return end
 
 
 def _plain(record: Record) -> dict[str, Any]:

@@ -80,19 +80,16 @@ class _Draft:
     def text(self) -> str:
         return transcript(self.messages)
 
-    @property
-    def says_something(self) -> bool:
-        return bool(self.tail or self.findings or self.summary)
-
 
 def compressed(ask: Steps, talk: Talk, target_tokens: int, keep_last: int) -> Compressed:
-    """The conversation in at most `target_tokens` tokens; as it is, if it fits so.
+    """The conversation in at most `target_tokens` tokens; as it is, if it fits so and a chat model
+    can be sent it.
 
     Raises InvalidRequest if rules and the strings to keep leave no room, InvalidOutput if nothing
     of the conversation fits beside them, and what a step raises.
     """
     whole = talk.whole()
-    tokens = tokens_if_near(ask, transcript(whole), target_tokens)
+    tokens = tokens_if_near(ask, transcript(whole), target_tokens) if talk.can_be_sent else None
     if tokens is not None:
         said = [one for one in whole if one["role"] != "system"]
         summary = transcript(said)
@@ -236,7 +233,8 @@ class _Compressor:
         parts = [
             part
             for part in self._talk.exchanges
-            if not verbatim & set(part) and any(self._talk.turns[place].text for place in part)
+            if not verbatim & set(part)
+            and any(self._talk.turns[place].text.strip() for place in part)
         ]
         return [
             *([f"{earlier}\n\n"] if earlier else []),
@@ -246,19 +244,24 @@ class _Compressor:
     # --- the last tokens -----------------------------------------------------------------------
 
     def _fitting(self, draft: _Draft) -> _Draft:
-        """The draft, shortened where its parts together take more than each of them took."""
-        while draft.says_something and self._left(draft) < 0:
-            if draft.summary:
-                draft = replace(draft, summary="".join(sentences(draft.summary)[:-1]).strip())
-            elif draft.findings:
+        """The draft, shortened where its parts together take more than each of them took.
+
+        What is gone is told by one sentence at least: the last turns go before that does.
+        """
+        while self._left(draft) < 0:
+            told = sentences(draft.summary)
+            if len(told) > 1 or (told and draft.findings):
+                draft = replace(draft, summary="".join(told[:-1]).strip())
+            elif len(draft.findings) > 1:
                 draft = replace(draft, findings=draft.findings[1:])
+            elif draft.tail:
+                bare = _Draft(self._talk, draft.tail[1:])
+                draft = self._with_summary(self._with_notes(bare))
             else:
-                draft = replace(draft, tail=draft.tail[1:])
-        if not draft.says_something:
-            raise InvalidOutput(
-                f"nothing of the conversation fits into {self._target} tokens",
-                "Ask for more tokens, or keep less word for word.",
-            )
+                raise InvalidOutput(
+                    f"nothing of the conversation fits into {self._target} tokens",
+                    "Ask for more tokens, or keep less word for word.",
+                )
         return draft
 
     def _filled(self, draft: _Draft) -> tuple[_Draft, int]:

@@ -11,6 +11,7 @@ from local_llm_service.tasks.compression.memory import Memory, is_memory
 from local_llm_service.tasks.compression.messages import messages_of
 from local_llm_service.tasks.compression.turns import Turn, exchanges, is_complete, transcript
 from local_llm_service.tasks.compression.updates import gone_values, replaced
+from local_llm_service.tasks.conversation import with_tool_names
 
 #: The place of what an earlier answer's memory holds.
 _EARLIER = -1
@@ -49,6 +50,15 @@ class Talk:
     def text(self, places: Iterable[int]) -> str:
         """What messages say, each behind its role."""
         return transcript(self.given(places))
+
+    @property
+    def can_be_sent(self) -> bool:
+        """Whether `chat` takes the messages as they came: not a result whose call is not there."""
+        try:
+            with_tool_names(self.turns)
+        except ValueError:
+            return False
+        return True
 
     def is_complete(self, exchange: Sequence[int]) -> bool:
         """Whether a model can be sent it without what stands before it."""

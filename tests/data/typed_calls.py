@@ -36,6 +36,7 @@ def in_a_thread(client: Client) -> None:
     assert_type(client.structured_output("p", True, stream=True).result().data, Any)
     assert_type(client.summarize("c", question="q").result().coverage, float)
     pinned = client.compress([], keep=["k"], keep_last=0, previous_summary="s").result()
+    assert pinned.covered is not None  # as in the answers of workers that do not say it
     assert_type(pinned.covered.summarized, list[int])
     assert_type(client.extract_parameters("m", order), Job[ExtractAnswer])
     assert_type(client.extract_parameters("m", [order, {}], strict=True), Job[ExtractAnswer])

@@ -42,7 +42,7 @@ KEYS = Keys()
         (lambda: tasks.structured_output.delay("x", {"$ref": "http://a/b"}), "schema: .*inside"),
         (
             lambda: tasks.extract_parameters.delay("x", {"name": "f"}),
-            "function_schema.parameters: Field required",
+            "function_schema.parameters: must be a JSON Schema of an object",
         ),
         (lambda: tasks.generate.apply_async(("x",), expires=-5), "expires: is in the past"),
     ],

@@ -320,7 +320,7 @@ def test_every_kind_has_its_batch(cli: Cli, shared_ollama: FakeOllama, kind: str
     lines: dict[str, Any] = {
         "generate": ({"prompt": "h"}, ("--max-tokens", "7")),
         "summarize": ({"context": "h " * 60}, ("--max-summary-tokens", "7")),
-        "extract": ({"user_message": "h"}, ("--schema", "schema.json")),
+        "extract": ({"user_message": "n is 1"}, ("--schema", "schema.json")),
         "structured": ({"prompt": "h"}, ("--schema", "own.json")),
     }
     line, options = lines[kind]

@@ -147,7 +147,8 @@ def test_no_hostile_schema_hangs_a_worker(start_worker: StartWorker, ollama: Fak
     texts = {str(n): json.dumps(instance) for n, (_, instance) in enumerate(cases)}
     texts["neighbour"] = "fine"
     ollama.respond = lambda body: Script(chunks=(texts[prompt_in(body)],))
-    worker = start_worker(CONCURRENCY="4", LEASE_SECONDS="5")
+    # The largest schemas are to be evaluated, so their prompts have to fit.
+    worker = start_worker(CONCURRENCY="4", LEASE_SECONDS="5", NUM_CTX="1000000")
     # By name, as a caller sends who has not our client: nothing is checked before the worker.
     jobs = [send_by_name(str(n), schema) for n, (schema, _) in enumerate(cases)]
     neighbours = [tasks.generate.delay("neighbour", cache=False) for _ in range(4)]

@@ -72,23 +72,24 @@ def test_json_is_one_event_a_line(cli: Callable[..., Done], shared_ollama: FakeO
 
 
 def test_every_kind_streams(cli: Callable[..., Done], shared_ollama: FakeOllama) -> None:
-    """The raw text of a JSON kind."""
+    """The raw text of a JSON kind: each try begins anew."""
     says(shared_ollama, '{"a"', ": 1}\n")
     schema = ROOT / "examples" / "book.schema.json"
     done = cli("structured", f"{next(_numbers)}", "--schema", str(schema), "--stream", "--json")
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert "".join(event.get("text", "") for event in events) == '{"a": 1}\n'
+    tries = "".join(event.get("text", "|" * (event["type"] == "restart")) for event in events)
+    assert tries.split("|") == ['{"a": 1}\n'] * 3
     assert (done.returncode, events[-1]["type"]) == (1, "failed")
     assert events[-1]["error"]["code"] == "invalid_output"
 
 
 def test_a_failure_is_told_on_stderr(cli: Callable[..., Done], shared_ollama: FakeOllama) -> None:
-    """After the text, on a line of its own."""
+    """After the text of the last try, on a line of its own."""
     says(shared_ollama, "no ", "JSON")
     schema = ROOT / "examples" / "book.schema.json"
     done = cli("structured", f"{next(_numbers)}", "--schema", str(schema), "--stream")
-    assert (done.returncode, done.stdout) == (1, "no JSON\n")
-    assert done.stderr.startswith("invalid_output: ")
+    assert (done.returncode, done.stdout) == (1, "no JSON\n" * 3)
+    assert done.stderr.splitlines()[-1].startswith("invalid_output: ")
 
 
 def test_a_restart_is_told_on_stderr(cli: Callable[..., Done], shared_ollama: FakeOllama) -> None:

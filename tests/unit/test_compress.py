@@ -298,9 +298,26 @@ def test_a_result_without_its_call_is_summarized() -> None:
     """No chat template takes it: the call was in an earlier part."""
     talk: Talk = [{"role": "tool", "tool_call_id": "x", "content": "Rain."}, *chatter(12)]
     found = answer(talk, keep_last=100, target=500)
-    assert 0 in found["covered"]["summarized"] or found["finish_reason"] == "unchanged"
+    assert 0 in found["covered"]["summarized"]
+    short: Talk = [user("Hello."), {"role": "tool", "tool_call_id": "x", "content": "Rain."}]
+    found = answer(short, 500)  # it fits, but `chat` would refuse it
+    assert (found["finish_reason"], found["covered"]["verbatim"]) == ("stop", [])
+    parse(chat.kind.request, [], {"messages": found["messages"]}, LIMITS)
     orphan: Talk = [*chatter(12), {"role": "tool", "tool_call_id": "x", "content": "Rain."}]
     assert answer(orphan)["covered"]["verbatim"] == []
+
+
+@pytest.mark.parametrize("last", [" ", "Yes."])
+def test_what_is_gone_is_told_or_it_is_an_error(last: str) -> None:
+    """A quote that takes more than was thought goes only after the last turns went."""
+    talk = [user("x" * 500), assistant("a b c d e f g h i j."), user(last)]
+    for target in range(2, 40):
+        try:
+            found = answer(talk, target, model(""), keep_last=1)
+        except InvalidOutput:
+            continue
+        assert found["summary"]
+        parse(chat.kind.request, [], {"messages": found["messages"]}, LIMITS)
 
 
 # --- Going on -------------------------------------------------------------------------------------
@@ -444,10 +461,10 @@ def test_any_conversation_keeps_every_rule_of_the_answer(
     assert all(text in whole(messages) for text in keep)
     for place in covered["verbatim"]:
         assert (talk[place]["content"] or "") in whole(messages)
+    parse(chat.kind.request, [], {"messages": messages}, LIMITS)
     if found["finish_reason"] != "unchanged":
         assert messages[0]["role"] in ("system", "user")
         plain = [one for one in messages[:-1] if one["role"] != "tool"]
         plain = [one for one in plain if not one.get("tool_calls")]
         said = [one["role"] for one in plain]
         assert all(one != other for one, other in pairwise(said))
-        parse(chat.kind.request, [], {"messages": messages}, LIMITS)

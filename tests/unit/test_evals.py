@@ -171,8 +171,13 @@ def test_records_of_another_subject_or_version_do_not_count(tmp_path: Path) -> N
 def test_a_second_run_on_the_same_records_is_refused(tmp_path: Path) -> None:
     """So is a file that holds something else; nothing of it is lost."""
     one, file = made_set(lambda _: RIGHT), tmp_path / "made.jsonl"
-    with Records(file, SUBJECT, one), pytest.raises(RecordsUnusable, match="another run"):
-        Records(file, SUBJECT, one).__enter__()
+    assert Records(file, SUBJECT, one).look() == []
+    assert not file.exists()
+    with Records(file, SUBJECT, one) as records:
+        with pytest.raises(RecordsUnusable, match="another run"):
+            Records(file, SUBJECT, one).__enter__()
+        records.add(ITEMS[0], OURS, RIGHT)
+        assert Records(file, SUBJECT, one).look() == records.all()  # tables of what is known so far
     for precious, place in (("precious\n", "line 1"), ("precious", "last line")):
         file.write_text(precious)
         with pytest.raises(RecordsUnusable, match=place):
