@@ -61,9 +61,13 @@ def is_finished(text: str) -> bool:
 async def recalled(
     plain: PlainOllama, text: str, questions: Iterable[tuple[str, list[str]]]
 ) -> Score:
-    """How many questions the same model answers from the text alone, with a gold string."""
+    """How many questions the same model answers from the text alone, with a gold string.
+
+    It is asked only what the text holds: a right answer to anything else is a lucky guess.
+    """
     answers = [
-        holds((await recall(plain, text, question))[0], gold) for question, gold in questions
+        holds(text, gold) and holds((await recall(plain, text, question))[0], gold)
+        for question, gold in questions
     ]
     return Score(sum(answers), len(answers))
 

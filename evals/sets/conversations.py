@@ -63,12 +63,13 @@ SET = EvalSet(
         Measure(SURVIVAL, "questions of which a gold string is in the compressed text"),
         Measure(
             RECALL,
-            "questions that the same model answers with a gold string, given the compressed text "
-            "alone: a string that is kept is not yet a fact that a model can use",
+            "questions of which a gold string is kept, and which the same model answers with one, "
+            "given the compressed text alone: a string that is kept is not yet a fact of use",
         ),
         Measure(LENGTH, "of the compressed text, counted by the model server", "tokens", "less"),
     ),
     items=_items,
     ours=_ours,
+    version=2,
     baselines={"one-line summary": _naive, "truncation": _truncated},
 )
