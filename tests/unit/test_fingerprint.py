@@ -82,6 +82,7 @@ PINNED: dict[str, dict[int, str]] = {
         1: "9f0cef1dabf633bf7dca9a9cacd70f2f7fcf6dad274f5e092f7a0af557bf3f7e",
         2: "d896817290d95a357cae5ca8e5ca1c7101551a73048d51ac1611b5c579b0eebd",
         3: "ce078835bd98af84e10f943826bf3df1021cd5760d2dc6030fd1072c3b8c2af2",
+        4: "ca9083e154d04714bda38e38656762f4751ef60cdd67d1eee830520987ceadb4",
     },
     "compress": {
         1: "9ffa8dce54048fc6580a72d2748924545a397f5a36051ac936b9714d7205f842",

@@ -102,7 +102,7 @@ def test_notes_of_parts_are_not_told_to_readers(local_llm: LocalLLM) -> None:
     local_llm.reply(
         lambda messages: (
             "The end."
-            if "of the parts" in messages[-1]["content"]
+            if "of which these are notes" in messages[-1]["content"]
             else "A note of one part that is none of your business."
         ),
         times=None,
