@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import (
-    ConfigDict,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
-    model_serializer,
-    model_validator,
-)
+from pydantic import ConfigDict, PrivateAttr, model_serializer, model_validator
 
 from local_llm_service.tasks.conversation import STRICT, ChatMessage, plain_text
+
+if TYPE_CHECKING:
+    from pydantic import ModelWrapValidatorHandler  # older versions do not export it
 
 #: What of a message goes on to the model that reads the compressed conversation.
 _KEPT = ("tool_calls", "tool_call_id", "tool_name")
