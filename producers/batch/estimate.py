@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,10 +107,13 @@ class _First(ErrorLines):
 
 
 def _characters(kind: str, job: LineJob) -> int:
-    """The characters of the whole prompt, with the kind's instruction."""
+    """The characters of the whole prompt, with the kind's instruction where it can be made here."""
     task = getattr(tasks, kind)
     request = task.parse((), job.arguments)
-    prompt = task.kind.first_prompt(request, lazy_settings().max_output_tokens)
+    try:
+        prompt = task.kind.first_prompt(request, lazy_settings().max_output_tokens)
+    except ModuleNotFoundError:  # only workers have what cuts texts into sentences
+        return len(json.dumps(request.content(), ensure_ascii=False))
     if prompt is None:
         return 0
     if isinstance(prompt, ToEmbed):

@@ -232,7 +232,7 @@ def test_another_app_can_send_by_name(fresh: Callable[[str], str]) -> None:
 def test_a_chain_passes_the_text_on(fresh: Callable[[str], str]) -> None:
     """The next task gets the answer of the one before."""
     word = fresh("chain")
-    flow = chain(tasks.summarize.s(context=word), tasks.generate.s(max_tokens=50))
+    flow = chain(tasks.generate.s(word), tasks.generate.s(max_tokens=50))
     assert flow.apply_async().get(timeout=WAIT_SECONDS)["text"] == f"<<{word}>.>."
 
 
