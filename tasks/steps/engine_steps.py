@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from functools import cached_property, lru_cache
 
@@ -157,6 +158,7 @@ class DirectSteps(EngineSteps):
 
     def __init__(self, model: str, settings: Settings) -> None:
         super().__init__(_direct_engine(), model, settings, _direct_book())
+        self._ends_at = time.monotonic() + settings.deadline_seconds
 
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
         """See EngineSteps."""
@@ -171,7 +173,7 @@ class DirectSteps(EngineSteps):
         )
 
     def _remaining_seconds(self) -> float:
-        remaining = self.settings.deadline_seconds - self.spent.seconds
+        remaining = self._ends_at - time.monotonic()
         if remaining <= 0:
             raise DeadlineExceeded("the deadline passed while the job was running")
         return remaining
