@@ -8,9 +8,7 @@ from typing import Any, Protocol
 
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.request import JobRequest, Priority
-from local_llm_service.tasks.steps.first_prompt import first_prompt
 from local_llm_service.tasks.steps.protocol import Program
-from local_llm_service.worker.prompt import Prompt, ToEmbed
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,6 @@ class Kind:
     work: Program
     template_version: int = 1
     cut_is_answer: bool = False
-
-    def first_prompt(self, request: JobRequest, max_output_tokens: int) -> Prompt | ToEmbed | None:
-        """What a job would ask first if its model had room for all of it; None: it asks nothing.
-
-        Raises what the program raises before it asks.
-        """
-        return first_prompt(self.work, request, max_output_tokens)
 
 
 class JobTask(Protocol):

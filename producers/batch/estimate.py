@@ -18,8 +18,6 @@ from local_llm_service.producers.batch.tally import Tally
 from local_llm_service.producers.batch.writing import Writing
 from local_llm_service.producers.service import stats, workers
 from local_llm_service.worker.errors import BrokerUnreachable
-from local_llm_service.worker.lazy_settings import lazy_settings
-from local_llm_service.worker.prompt import ToEmbed
 
 #: The usual estimate for English. Only the model's own tokenizer knows better.
 CHARACTERS_A_TOKEN: Final = 4
@@ -107,18 +105,10 @@ class _First(ErrorLines):
 
 
 def _characters(kind: str, job: LineJob) -> int:
-    """The characters of the whole prompt, with the kind's instruction where it can be made here."""
-    task = getattr(tasks, kind)
-    request = task.parse((), job.arguments)
-    try:
-        prompt = task.kind.first_prompt(request, lazy_settings().max_output_tokens)
-    except ModuleNotFoundError:  # only workers have what cuts texts into sentences
-        return len(json.dumps(request.content(), ensure_ascii=False))
-    if prompt is None:
-        return 0
-    if isinstance(prompt, ToEmbed):
-        return sum(map(len, prompt.texts))
-    return sum(len(message["content"]) for message in prompt.messages)
+    """The characters of what a call asks. Instructions are not counted: how often they are sent
+    depends on the model's context, which only workers know."""
+    request = getattr(tasks, kind).parse((), job.arguments)
+    return len(json.dumps(request.content(), ensure_ascii=False))
 
 
 def _time(total: Tally, calls: int) -> tuple[float | None, str]:

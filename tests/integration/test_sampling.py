@@ -15,6 +15,7 @@ from local_llm_service.worker.engine.ollama.engine import OllamaEngine
 from local_llm_service.worker.prompt import Prompt
 from local_llm_service.worker.settings import Settings
 from tests.doubles.ollama import DEFAULT_OPTIONS, FakeOllama
+from tests.doubles.said import first_prompt
 
 CALLS: dict[str, dict[str, Any]] = {
     "generate": {"prompt": "x", "temperature": 0},
@@ -34,7 +35,7 @@ def options_of(ollama: FakeOllama, task: KindTask, arguments: dict[str, Any]) ->
     request = parse(task.kind.request, [], arguments, LIMITS)
     engine = OllamaEngine(Settings(ollama_host=ollama.host, model_name="fake:1b"))
     try:
-        prompt = task.kind.first_prompt(request, LIMITS.max_output_tokens)
+        prompt = first_prompt(task.kind, request, LIMITS.max_output_tokens)
         assert isinstance(prompt, Prompt)
         engine.complete(prompt, model="fake:1b", remaining_seconds=20)
     finally:

@@ -16,7 +16,7 @@ from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.worker.engine.ollama.grammar import constraints
 from local_llm_service.worker.errors import InvalidOutput, InvalidRequest
 from local_llm_service.worker.prompt import Completion, Prompt, ToolCall
-from tests.doubles.said import Said, read_by
+from tests.doubles.said import Said, first_prompt, read_by
 
 LIMITS = Limits(max_prompt_chars=2000, max_messages=5, max_schema_depth=8, max_output_tokens=999)
 HI = [{"role": "user", "content": "hi"}]
@@ -43,7 +43,7 @@ def request(messages: Any = HI, **options: Any) -> Any:
 
 def asked(messages: Any = HI, **options: Any) -> Prompt:
     """The prompt that it makes."""
-    prompt = tasks.chat.kind.first_prompt(request(messages, **options), LIMITS.max_output_tokens)
+    prompt = first_prompt(tasks.chat.kind, request(messages, **options), LIMITS.max_output_tokens)
     assert isinstance(prompt, Prompt)
     return prompt
 

@@ -17,7 +17,7 @@ from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.tasks.text_vectors import all_vectors
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.prompt import Completion, ToEmbed, Vector
-from tests.doubles.said import read_by
+from tests.doubles.said import first_prompt, read_by
 
 WIRE = Path(__file__).parents[1] / "wire"
 LIMITS = Limits(max_prompt_chars=300, max_messages=5, max_schema_depth=8, max_output_tokens=999)
@@ -39,7 +39,7 @@ def read(vectors: list[Vector], **options: Any) -> list[list[float]]:
 def test_one_text_and_a_list_of_one_are_the_same_question() -> None:
     """The answer has a list of vectors either way."""
     assert request("a").content() == request(["a"]).content()
-    assert tasks.embed.kind.first_prompt(request(["a", "b"]), 0) == ToEmbed(("a", "b"))
+    assert first_prompt(tasks.embed.kind, request(["a", "b"]), 0) == ToEmbed(("a", "b"))
 
 
 def test_an_answer_of_a_chain_is_embedded_as_its_text() -> None:

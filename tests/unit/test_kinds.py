@@ -15,7 +15,7 @@ from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.worker.errors import InternalError, InvalidOutput, InvalidRequest
 from local_llm_service.worker.prompt import Completion, Prompt
-from tests.doubles.said import Said, read_by
+from tests.doubles.said import Said, first_prompt, read_by
 
 LIMITS = Limits(
     max_prompt_chars=10_000, max_messages=50, max_schema_depth=16, max_output_tokens=999
@@ -54,7 +54,7 @@ def asked(task: KindTask, *args: Any, **more: Any) -> Prompt:
     """The prompt of such a request."""
     if task.kind.name == "summarize" and not args:
         args = (LONG,)
-    prompt = task.kind.first_prompt(call(task, *args, **more), LIMITS.max_output_tokens)
+    prompt = first_prompt(task.kind, call(task, *args, **more), LIMITS.max_output_tokens)
     assert isinstance(prompt, Prompt)
     return prompt
 
