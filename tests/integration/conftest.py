@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,13 @@ StartWorker = Callable[..., WorkerProcess]
 
 
 @pytest.fixture
-def start_worker(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[StartWorker]:
-    """Start worker processes: `start_worker(CONCURRENCY="4")`. They end with the test."""
+def start_worker_of(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[StartWorker]:
+    """Start worker processes of a class: `start_worker_of(ForkedWorker, CONCURRENCY="4")`. They end
+    with the test."""
     started: list[WorkerProcess] = []
 
-    def start(**environment: str) -> WorkerProcess:
-        worker = ForkedWorker(_beside(ollama, environment))
+    def start(kind: type[WorkerProcess], **environment: str) -> WorkerProcess:
+        worker = kind(_beside(ollama, environment))
         started.append(worker)
         worker.start()
         return worker
@@ -98,6 +100,12 @@ def start_worker(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[Star
     yield start
     for worker in started:
         worker.kill()  # a drain takes a second or more, and no test needs the jobs it puts back
+
+
+@pytest.fixture
+def start_worker(start_worker_of: StartWorker) -> StartWorker:
+    """Start worker processes: `start_worker(CONCURRENCY="4")`. They end with the test."""
+    return partial(start_worker_of, ForkedWorker)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +15,6 @@ from celery import chord
 from local_llm_service import tasks
 from local_llm_service.producers.service import cancel, status
 from local_llm_service.worker import errors
-from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.hanging_worker import HANG, HangingWorker
@@ -25,8 +24,6 @@ from tests.integration.conftest import StartWorker
 
 KEYS = Keys()
 WAIT_SECONDS = 40
-
-StartHanging = Callable[..., WorkerProcess]
 
 #: Half a minute of work, if nobody stops it; too wide to be counted before.
 SLOW_SCHEMA = {
@@ -38,21 +35,10 @@ SLOW_ANSWER = json.dumps([nested(40), *range(30_000)])
 
 
 @pytest.fixture
-def start_hanging(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[StartHanging]:
+def start_hanging(start_worker_of: StartWorker, ollama: FakeOllama) -> StartWorker:
     """Start workers whose slots hang on HANG; they end with the test."""
     ollama.respond = answer
-    started: list[WorkerProcess] = []
-
-    def start(**environment: str) -> WorkerProcess:
-        site = {"REDIS_URL": os.environ["REDIS_URL"], "OLLAMA_HOST": ollama.host}
-        worker = HangingWorker({**site, "MODEL_NAME": "fake:1b", **environment})
-        started.append(worker)
-        worker.start()
-        return worker
-
-    yield start
-    for worker in started:
-        worker.kill()
+    return partial(start_worker_of, HangingWorker)
 
 
 def answer(body: dict[str, Any]) -> Script:
@@ -60,7 +46,7 @@ def answer(body: dict[str, Any]) -> Script:
     return Script(chunks=(str(body["messages"][-1]["content"]).splitlines()[-1],))
 
 
-def test_a_job_that_hangs_past_its_deadline_ends(start_hanging: StartHanging) -> None:
+def test_a_job_that_hangs_past_its_deadline_ends(start_hanging: StartWorker) -> None:
     """It ends, though its slot does not; and the only slot is replaced."""
     worker = start_hanging(CONCURRENCY="2")
     hanging = tasks.generate.delay(HANG, deadline_seconds=1)
@@ -73,7 +59,7 @@ def test_a_job_that_hangs_past_its_deadline_ends(start_hanging: StartHanging) ->
     assert f"job {hanging.id}: its slot does not end" in worker.log_path.read_text()
 
 
-def test_a_job_that_hangs_can_be_cancelled(start_hanging: StartHanging) -> None:
+def test_a_job_that_hangs_can_be_cancelled(start_hanging: StartWorker) -> None:
     """Also while its deadline is far away."""
     start_hanging(CONCURRENCY="2")
     hanging = tasks.generate.delay(HANG)
@@ -83,7 +69,7 @@ def test_a_job_that_hangs_can_be_cancelled(start_hanging: StartHanging) -> None:
         hanging.get(timeout=WAIT_SECONDS)
 
 
-def test_a_chord_hears_of_a_part_that_hangs(start_hanging: StartHanging) -> None:
+def test_a_chord_hears_of_a_part_that_hangs(start_hanging: StartWorker) -> None:
     """The next take ends the part as usual, with all that waits for it."""
     start_hanging(CONCURRENCY="2")
     parts = [tasks.generate.s("part"), tasks.generate.s(HANG, deadline_seconds=1)]
@@ -92,7 +78,7 @@ def test_a_chord_hears_of_a_part_that_hangs(start_hanging: StartHanging) -> None
         body.get(timeout=WAIT_SECONDS)
 
 
-def test_a_worker_whose_slots_all_hang_ends(start_hanging: StartHanging) -> None:
+def test_a_worker_whose_slots_all_hang_ends(start_hanging: StartWorker) -> None:
     """A supervisor starts it afresh; the jobs have their ends."""
     worker = start_hanging(CONCURRENCY="1", DRAIN_SECONDS="1")
     with pytest.raises(errors.DeadlineExceeded):
@@ -102,7 +88,7 @@ def test_a_worker_whose_slots_all_hang_ends(start_hanging: StartHanging) -> None
 
 
 def test_sigterm_ends_a_worker_with_a_slot_that_hangs(
-    start_hanging: StartHanging, redis_client: redis.Redis
+    start_hanging: StartWorker, redis_client: redis.Redis
 ) -> None:
     """It outlived SIGTERM before, and kept its lease for ever. The message goes back."""
     worker = start_hanging(CONCURRENCY="2", DRAIN_SECONDS="1")

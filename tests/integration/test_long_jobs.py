@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -13,35 +14,22 @@ import redis
 
 from local_llm_service import tasks
 from local_llm_service.producers import status
-from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.store.keys import Keys
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.doubles.step_worker import StepWorker
+from tests.integration.conftest import StartWorker
 
 KEYS = Keys()
 PIECES = 12
 _numbers = count(1)
 
-StartWorker = Callable[..., WorkerProcess]
-
 
 @pytest.fixture
-def start(redis_client: redis.Redis, ollama: FakeOllama) -> Iterator[StartWorker]:
+def start(start_worker_of: StartWorker, ollama: FakeOllama) -> StartWorker:
     """Start workers that read line by line; they end with the test."""
     ollama.respond = quickly
-    started: list[WorkerProcess] = []
-
-    def start(**environment: str) -> WorkerProcess:
-        site = {"REDIS_URL": os.environ["REDIS_URL"], "OLLAMA_HOST": ollama.host}
-        worker = StepWorker({**site, "MODEL_NAME": "fake:1b", "LEASE_SECONDS": "3", **environment})
-        started.append(worker)
-        worker.start()
-        return worker
-
-    yield start
-    for worker in started:
-        worker.kill()
+    return partial(start_worker_of, StepWorker, LEASE_SECONDS="3")
 
 
 def quickly(body: dict[str, Any]) -> Script:
