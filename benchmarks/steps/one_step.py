@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.chaos.judge import Measure
 from benchmarks.dedupe.child import Child
@@ -23,9 +23,12 @@ from benchmarks.dedupe.numbers import median_interval, percentile, row
 from benchmarks.dedupe.site import MODEL
 from benchmarks.streaming.cost import cpu_seconds
 from local_llm_service.tasks.kept_steps import KeptSteps
+from local_llm_service.tasks.request import JobRequest
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
+from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.prompt import Completion, Prompt
+from local_llm_service.worker.runtime import WorkerRuntime
 
 ROOT = Path(__file__).parents[2]
 #: The last commit of which a kind was one prompt and one reading.
@@ -104,14 +107,21 @@ def run(*, short: bool) -> tuple[list[Measure], dict[str, Any]]:
 
 def _seconds_between_steps() -> float:
     """What KeptSteps does for one step, by itself: the median of many."""
-    delivery = SimpleNamespace(kept_steps=0)
+    delivery = SimpleNamespace(kept_steps=0, task_id="t")
     request, in_flight = SimpleNamespace(cache_scope=None), SimpleNamespace(delivery=delivery)
     prompt = Prompt(({"role": "user", "content": "empty job"},), 10)
     completion = Completion("", "", "stop", 0, 0, 0.0, 0.0, 0.0)
 
     def once() -> float:
         began = perf_counter()
-        kept = KeptSteps(request, None, in_flight, model=MODEL, revision="1")  # type: ignore[arg-type]
+        kept = KeptSteps(
+            cast(JobRequest, request),
+            cast(WorkerRuntime, None),
+            cast(InFlightDelivery, in_flight),
+            model=MODEL,
+            revision="1",
+            leads="",
+        )
         kept.begin(prompt, shared=False)
         kept.done(completion)
         return perf_counter() - began
