@@ -37,6 +37,7 @@ class Options(TypedDict, total=False):
     cache_scope: str | None
     deadline_seconds: float | None
     stream: bool | None
+    keep_local: bool | None
     task_id: str | None
 
 

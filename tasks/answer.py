@@ -21,6 +21,21 @@ class Usage(_Part):
     completion_tokens: int
 
 
+class Tried(_Part):
+    """A model that was asked before the one that answered, and why its answer was not taken."""
+
+    model: str
+    reason: str
+
+
+class Route(_Part):
+    """How a model was chosen: `chosen`, `reason` in words, and what was `tried` before it."""
+
+    chosen: str
+    reason: str
+    tried: list[Tried] = []
+
+
 class Timings(_Part):
     """The time that a job took, in seconds.
 
@@ -38,8 +53,8 @@ class Answer(_Part):
 
     `origin`: "computed" by this job, "cached", or "joined" to an identical job. `finish_reason`
     "length": the model was stopped at the caller's own budget of tokens; "unchanged": the input
-    fitted as it was. Each kind names in CONTENT the field that holds its result, a text unless
-    CONTENT_IS_JSON or `text_in` says more.
+    fitted as it was. `route` is there where the service chose the model. Each kind names in CONTENT
+    the field that holds its result, a text unless CONTENT_IS_JSON or `text_in` says more.
     """
 
     CONTENT: ClassVar[str]
@@ -52,6 +67,7 @@ class Answer(_Part):
     finish_reason: Literal["stop", "length", "tool_calls", "unchanged"]
     usage: Usage
     timings: Timings
+    route: Route | None = None
 
     @classmethod
     def is_content(cls, content: Any) -> bool:

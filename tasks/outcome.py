@@ -9,9 +9,10 @@ from typing import Any
 
 from local_llm_service.tasks.answer import Timings, Usage
 from local_llm_service.tasks.kind import JobTask, Kind
+from local_llm_service.tasks.program_run import ProgramRun
 from local_llm_service.tasks.request import JobRequest
-from local_llm_service.tasks.steps.engine_steps import EngineSteps
 from local_llm_service.worker.errors import InternalError, InvalidOutput, ServiceError
+from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.store.bounds import LAST_TEXT_CHARS
 from local_llm_service.worker.store.outcomes import NO_WORK, Work
 
@@ -29,7 +30,7 @@ class Outcome:
 def do_work(
     job: JobTask,
     request: JobRequest,
-    ask: EngineSteps,
+    run: ProgramRun,
     *,
     queued_seconds: float | None,
 ) -> Outcome:
@@ -41,34 +42,41 @@ def do_work(
     cacheable, last_text = False, ""
     result: dict[str, Any] | Exception
     try:
-        result = _compose(job, kind.work(request, ask), ask, queued_seconds)
-        cacheable = kind.cut_is_answer or result["finish_reason"] != "length"
+        result = _compose(job, run.fields(kind, request), run, queued_seconds)
+        is_whole = kind.cut_is_answer or result["finish_reason"] != "length"
+        cacheable = is_whole and run.is_repeatable
     except ServiceError as error:
         result = error
         if isinstance(error, InvalidOutput):
             last_text = _kept(error.text)
     except Exception as error:  # noqa: BLE001  # an edge: a foreign error may quote the prompt
         result = unexpected(job, error)
-    spent = ask.spent
+    spent, wasted = run.spent, run.wasted
     work = Work(
         prompt_tokens=spent.prompt_tokens,
         completion_tokens=spent.completion_tokens,
         generation_seconds=spent.seconds,
         cacheable=cacheable,
         last_text=last_text,
+        model=full_name(run.model),
+        route=run.route_name,
+        answer_prompt_tokens=spent.prompt_tokens,
+        answer_completion_tokens=spent.completion_tokens,
+        wasted_prompt_tokens=wasted.prompt_tokens,
+        wasted_completion_tokens=wasted.completion_tokens,
     )
     return Outcome(result, work)
 
 
 def _compose(
-    job: JobTask, fields: Mapping[str, object], ask: EngineSteps, queued_seconds: float | None
+    job: JobTask, fields: Mapping[str, object], run: ProgramRun, queued_seconds: float | None
 ) -> dict[str, Any]:
-    spent = ask.spent
+    spent = run.spent
     own: dict[str, Any] = {"finish_reason": spent.finish_reason, **fields}
     answer = job.kind.answer(
         task_id=str(job.request.id),
         kind=job.kind.name,
-        model=spent.model or ask.model,
+        model=spent.model or run.model,
         origin="computed",
         usage=Usage(prompt_tokens=spent.prompt_tokens, completion_tokens=spent.completion_tokens),
         timings=Timings(
@@ -77,9 +85,13 @@ def _compose(
             prompt_seconds=spent.prompt_seconds,
             generation_seconds=spent.generation_seconds,
         ),
+        route=run.route,
         **own,
     )
-    return answer.model_dump(mode="json")
+    composed = answer.model_dump(mode="json")
+    if run.route is None:
+        del composed["route"]
+    return composed
 
 
 def _kept(text: str) -> str:

@@ -123,7 +123,8 @@ class JobRequest(BaseModel):
     `priority` chooses the queue (default: the kind's). Without `cache` the job neither reads nor
     writes the cache; `cache_scope` separates tenants. `deadline_seconds` bounds the whole job from
     submit to answer (default DEADLINE_SECONDS). `model` defaults to the worker's MODEL_NAME. With
-    `stream` the job's text can be read by its id while the model writes it.
+    `stream` the job's text can be read by its id while the model writes it. With `keep_local` no
+    word of it leaves one's own hardware, whatever happens.
     """
 
     # Built at the first call, so that `from tasks import ...` stays light.
@@ -137,6 +138,7 @@ class JobRequest(BaseModel):
     cache_scope: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     deadline_seconds: Annotated[float, Field(gt=0, le=LONGEST_DEADLINE_SECONDS)] | None = None
     stream: bool = False
+    keep_local: bool = False
 
     def content(self) -> dict[str, object]:
         """Everything that can change the answer, as JSON-like data under the callers' names.

@@ -20,6 +20,7 @@ from local_llm_service.tasks.bounded import bounded_by
 from local_llm_service.tasks.elsewhere import given_up_error, leave_after_death, pass_on
 from local_llm_service.tasks.kind import JobTask
 from local_llm_service.tasks.outcome import Outcome, do_work, unexpected
+from local_llm_service.tasks.program_run import OneModelRun, ProgramRun
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.steps.engine_steps import DirectSteps
 from local_llm_service.tasks.worker_steps import WorkerSteps
@@ -33,6 +34,7 @@ from local_llm_service.worker.errors import (
     ServiceError,
 )
 from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.fleet.fleet import Fleet
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import get_settings
@@ -75,8 +77,10 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
 
 def _run_directly(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
     settings, request = get_settings(), job.parse(args, kwargs)
-    ask = DirectSteps(request.model or settings.model_name, settings)
-    return do_work(job, request, ask, queued_seconds=None)
+    model = request.model or settings.model_name
+    route = Fleet.of(settings).route(model)
+    ask = DirectSteps(model if route is None else route.local, settings)
+    return do_work(job, request, OneModelRun(ask), queued_seconds=None)
 
 
 class _Run:
@@ -103,22 +107,27 @@ class _Run:
         shared = self._claim(request, model, revision)
         if shared is not None:
             return shared
+        run = self._program_run(request, revision)
+        with bounded_by(self._in_flight):
+            queued_seconds = self._delivery.queued_seconds
+            outcome = do_work(self._job, request, run, queued_seconds=queued_seconds)
+        run.acquit()
+        # A model that was pulled again in the meantime is a different one.
+        if revision is None or self._runtime.catalog.revision(model) != revision:
+            outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
+        return self._end_canvas(outcome) if self._canvas else outcome
+
+    def _program_run(self, request: JobRequest, revision: str | None) -> ProgramRun:
         ask = WorkerSteps(
             self._kind,
             request,
             self._runtime,
             self._in_flight,
+            model=request.model or self._runtime.settings.model_name,
             leads=self._leads,
             revision=revision,
         )
-        with bounded_by(self._in_flight):
-            queued_seconds = self._delivery.queued_seconds
-            outcome = do_work(self._job, request, ask, queued_seconds=queued_seconds)
-        ask.acquit()
-        # A model that was pulled again in the meantime is a different one.
-        if revision is None or self._runtime.catalog.revision(model) != revision:
-            outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
-        return self._end_canvas(outcome) if self._canvas else outcome
+        return OneModelRun(ask)
 
     def _check_delivery(self) -> None:
         delivery, settings = self._delivery, self._runtime.settings

@@ -40,13 +40,12 @@ class WorkerSteps(EngineSteps):
         runtime: WorkerRuntime,
         in_flight: InFlightDelivery,
         *,
+        model: str,
         leads: str,
         revision: str | None,
     ) -> None:
         """Without a `revision` of the model nothing is looked up or kept for others."""
-        settings = runtime.settings
-        name = request.model or settings.model_name
-        super().__init__(runtime.engine, name, settings, runtime.tokens)
+        super().__init__(runtime.engine, model, runtime.settings, runtime.tokens)
         self._kind, self._request, self._runtime, self._leads = kind, request, runtime, leads
         self._in_flight, self._delivery = in_flight, in_flight.delivery
         self._revision = revision

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from local_llm_service.testing.default_vector import default_vector
 from local_llm_service.testing.scripted_run import Run, Scripted, Window, tokens
-from local_llm_service.worker.engine.protocol import Stoppable, TextSink
+from local_llm_service.worker.engine.protocol import Capabilities, Stoppable, TextSink
 from local_llm_service.worker.errors import InternalError, ServiceError
 from local_llm_service.worker.prompt import Completion, JsonSchema, Message, Model, Prompt, ToEmbed
 from local_llm_service.worker.tokens.counting import is_counting
@@ -159,6 +159,11 @@ class ScriptedEngine:
             return self._script.popleft()
         delay, self._delay_seconds = self._delay_seconds, 0.0
         return replace(self._always, delay_seconds=self._always.delay_seconds + delay)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All that there are."""
+        return Capabilities()
 
     def context_tokens(self, model: str) -> int:
         """Tokens of the context, the same for every model."""

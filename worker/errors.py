@@ -22,6 +22,7 @@
     ├── EngineTimeout                timeout              yes   no token in time
     ├── DeadlineExceeded             deadline_exceeded    no    also Celery's TaskRevokedError
     ├── Cancelled                    cancelled            no    also Celery's TaskRevokedError
+    ├── BudgetExceeded               budget_exceeded      no    paid models may cost no more now
     ├── CrashedTooOften              crashed_too_often    no    the job kills its workers
     ├── NotFound                     not_found            no    no job or dead letter has this id
     ├── NotReady                     not_ready            yes   no result yet; also a TimeoutError
@@ -254,6 +255,13 @@ class Cancelled(ServiceError, TaskRevokedError):
 
     code = "cancelled"
     default_hint = "Send the job again if that was a mistake."
+
+
+class BudgetExceeded(ServiceError):
+    """What the call could cost is more than REMOTE_BUDGET_USD still allows; nothing was sent."""
+
+    code = "budget_exceeded"
+    default_hint = "Ask a local model, wait for the next day or month, or raise REMOTE_BUDGET_USD."
 
 
 class CrashedTooOften(ServiceError):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import redis
 
 from local_llm_service.worker.engine import Engine
+from local_llm_service.worker.fleet.fleet import Fleet
 from local_llm_service.worker.intake.circuit_breaker import CircuitBreaker
 from local_llm_service.worker.intake.engine_deaths import EngineDeaths
 from local_llm_service.worker.intake.gate import Gate
@@ -55,6 +56,9 @@ class WorkerRuntime:
     nudge_afterwork: Callable[[], None] = _nothing
 
     def __post_init__(self) -> None:
+        #: What its ENGINES_FILE says.
+        self.fleet = Fleet.of(self.settings)
+
         def held() -> list[str]:
             return [one.delivery.model for one in self.in_flight.all()]
 

@@ -54,6 +54,23 @@ class Settings(BaseSettings):
     model_name: str = Field(
         "llama3.1:8b-instruct-q4_K_M", min_length=1, description="Model for calls that name none"
     )
+    engines_file: str | None = Field(
+        None, description="File of engines, models and routes; default: OLLAMA_HOST alone"
+    )
+    model_revision: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Stands for the digest of models whose engine tells none; default: not cached",
+    )
+    router: str = Field(
+        "local_llm_service.tasks.routing.complexity:classify",
+        pattern=r"^[\w.]+:\w+$",
+        description="`module:function` that tells simple prompts from complex ones",
+    )
+    remote_budget_usd: str | None = Field(
+        None, description="What paid models may cost, e.g. `5/day,100/month`, or `unlimited`"
+    )
     ollama_num_parallel: int = Field(
         1, ge=1, le=256, description="Requests this Ollama runs at once, as its own setting says"
     )

@@ -144,6 +144,9 @@ class EngineSteps(ABC):
     def progress(self, done: int, total: int, phase: str) -> None:  # noqa: B027
         """See Steps. Without a worker nobody looks."""
 
+    def acquit(self) -> None:  # noqa: B027
+        """Clear the job of its engine's deaths. Without a worker nobody charges it with any."""
+
     @abstractmethod
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
         """The completion of a prompt, from the engine or known from before."""

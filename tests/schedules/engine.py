@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from local_llm_service.worker.engine import Stoppable, TextSink
+from local_llm_service.worker.engine import Capabilities, Stoppable, TextSink
 from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.prompt import Completion, Model, Prompt, ToEmbed
@@ -51,6 +51,11 @@ class Engine:
         self, worker: Any, begin: Callable[[Made, InFlightDelivery, Any], Generation]
     ) -> None:
         self._worker, self._begin = worker, begin
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All that there are."""
+        return Capabilities()
 
     def context_tokens(self, model: str) -> int:
         """Return enough for every prompt."""

@@ -208,17 +208,20 @@ def among(values: Values) -> tuple[Values, Callable[[Any], Values]]:
 #: For each field of each kind: its values, and the changes of a value. Add a new field here.
 FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
     "generate": {
+        "keep_local": among(st.booleans()),
         "prompt": (TEXT, altered_text),
         "system_prompt": (st.none() | TEXT, lambda text: st.none() | altered_text(text or "")),
         "max_tokens": among(TOKENS),
         "temperature": among(st.sampled_from([0.0, 1.0, 2.0]) | st.floats(0, 2)),
     },
     "summarize": {
+        "keep_local": among(st.booleans()),
         "context": (TEXT, altered_text),
         "max_summary_tokens": among(TOKENS),
         "question": (st.none() | TEXT, lambda text: st.none() | altered_text(text or "")),
     },
     "compress": {
+        "keep_local": among(st.booleans()),
         "messages": (MESSAGES, altered_messages),
         "target_tokens": among(TOKENS),
         "keep_last": among(st.integers(0, 9)),
@@ -226,17 +229,20 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
         "previous_summary": (st.just("") | TEXT, lambda text: st.just("") | altered_text(text)),
     },
     "extract_parameters": {
+        "keep_local": among(st.booleans()),
         "user_message": (TEXT, altered_text),
         "function_schema": (FUNCTION, altered_function),
         "strict": among(st.booleans()),
     },
     "structured_output": {
+        "keep_local": among(st.booleans()),
         "prompt": (TEXT, altered_text),
         "schema": (ENFORCED, altered_schema),
         "strict": among(st.booleans()),
     },
     # Not every choice goes with every other: each change starts from what goes with all.
     "chat": {
+        "keep_local": among(st.booleans()),
         "messages": (CONVERSATION, altered_chat),
         "tools": among(TOOLS),
         "tool_choice": (st.just("none"), lambda _: st.just("auto")),
@@ -263,6 +269,7 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
         "top_logprobs": (st.none(), lambda _: st.integers(0, 20)),
     },
     "embed": {
+        "keep_local": among(st.booleans()),
         "input": (st.lists(TEXT, min_size=1, max_size=3), altered_texts),
         "dimensions": among(st.none() | st.integers(1, 2000)),
     },

@@ -12,6 +12,7 @@ from local_llm_service import tasks
 from local_llm_service.tasks import conversation
 from local_llm_service.tasks.answer import is_answer, text_of
 from local_llm_service.tasks.outcome import do_work
+from local_llm_service.tasks.program_run import OneModelRun
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.worker.engine.ollama.grammar import constraints
 from local_llm_service.worker.errors import InvalidOutput, InvalidRequest
@@ -458,7 +459,9 @@ def test_other_text_than_the_json_is_no_answer(completion: Completion) -> None:
 
 def answer_of(completion: Completion, **options: Any) -> dict[str, Any]:
     """The whole answer, as it is stored."""
-    outcome = do_work(tasks.chat, request(**options), Said(completion), queued_seconds=None)
+    outcome = do_work(
+        tasks.chat, request(**options), OneModelRun(Said(completion)), queued_seconds=None
+    )
     assert isinstance(outcome.result, dict)
     assert outcome.work.cacheable
     return outcome.result

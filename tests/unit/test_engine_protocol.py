@@ -54,6 +54,7 @@ def shape_of(call: Any) -> tuple[list[tuple[str, Any, Any]], dict[str, Any]]:
 def test_the_protocol_has_the_compared_calls() -> None:
     """The next test must not pass because it found nothing."""
     assert calls_of(Engine) == [
+        "capabilities",
         "close",
         "complete",
         "context_tokens",

@@ -28,6 +28,7 @@ CODES = {
     "timeout",
     "deadline_exceeded",
     "cancelled",
+    "budget_exceeded",
     "crashed_too_often",
     "broker_unsafe",
     "not_found",

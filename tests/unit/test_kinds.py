@@ -11,6 +11,7 @@ from local_llm_service import tasks
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.tasks.job import KindTask
 from local_llm_service.tasks.outcome import do_work
+from local_llm_service.tasks.program_run import OneModelRun
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.worker.errors import InternalError, InvalidOutput, InvalidRequest
@@ -200,7 +201,7 @@ def test_a_trimmed_summary_is_flagged_in_the_answer() -> None:
     """`finish_reason` "length" tells the caller that the model wanted to write more."""
     request = call(tasks.summarize, LONG)
     ask = Said(*[wrote("It rains. It pou", "length")] * 3)
-    answer = do_work(tasks.summarize, request, ask, queued_seconds=None).result
+    answer = do_work(tasks.summarize, request, OneModelRun(ask), queued_seconds=None).result
     assert isinstance(answer, dict)
     assert (answer["finish_reason"], answer["summary"]) == ("length", "It rains.")
     assert answer["usage"] == {
@@ -220,7 +221,7 @@ def test_tokens_of_an_answer_that_cannot_be_read_are_counted(
 
     task = tasks.generate
     monkeypatch.setattr(task, "kind", replace(task.kind, work=work))
-    outcome = do_work(task, call(task), Said(wrote("hello")), queued_seconds=None)
+    outcome = do_work(task, call(task), OneModelRun(Said(wrote("hello"))), queued_seconds=None)
     assert isinstance(outcome.result, InternalError)
     assert (outcome.work.prompt_tokens, outcome.work.completion_tokens) == (50, 20)
     assert not outcome.work.cacheable

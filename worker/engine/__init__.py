@@ -8,12 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from local_llm_service.worker.engine.protocol import Engine, EngineDied, Stoppable, TextSink
+from local_llm_service.worker.engine.protocol import (
+    Capabilities,
+    Engine,
+    EngineDied,
+    Stoppable,
+    TextSink,
+)
 
 if TYPE_CHECKING:
     from local_llm_service.worker.settings import Settings
 
-__all__ = ["Engine", "EngineDied", "Stoppable", "TextSink", "engine_instead", "open_engine"]
+__all__ = [
+    "Capabilities",
+    "Engine",
+    "EngineDied",
+    "Stoppable",
+    "TextSink",
+    "engine_instead",
+    "open_engine",
+]
 
 #: Opens an engine in place of the settings' own, as in a test of a caller's code.
 _instead: Callable[[Settings], Engine] | None = None

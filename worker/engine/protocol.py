@@ -7,6 +7,7 @@ or as one of `worker.errors`; nobody above it sees HTTP.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from local_llm_service.worker.errors import ServiceError, StreamBroken
@@ -22,6 +23,27 @@ class EngineDied(StreamBroken):
     All prompts that ran in it get this error, also those that did no harm. In a worker no caller
     sees it: tasks/engine_death.py says what becomes of the job.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model server promises of all its models. What it does not, the service cannot either.
+
+    `digests`: a model's digest changes with the model; without, answers are cached only under a
+    revision that an operator gives. `refuses_long_prompts`: with an error instead of cutting them.
+    `counts`: it says the tokens of prompt and completion. `counts_cheaply`: a prompt whose answer
+    is one token may be sent just to be counted. `grammar`: it holds an answer to a JSON Schema.
+    `tools`, `logprobs`, `embeddings`: it takes such requests, whatever its models make of them.
+    """
+
+    digests: bool = True
+    refuses_long_prompts: bool = True
+    counts: bool = True
+    counts_cheaply: bool = True
+    grammar: bool = True
+    tools: bool = True
+    logprobs: bool = True
+    embeddings: bool = True
 
 
 class Stoppable(Protocol):
@@ -79,6 +101,10 @@ class Engine(Protocol):
         No text is cut. Raises ContextOverflow for one that is too long, InvalidRequest for a model
         that gives no vectors, and otherwise as `complete`.
         """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server promises."""
 
     def context_tokens(self, model: str) -> int:
         """Tokens of a model's context as it runs here, prompt and answer together.

@@ -124,6 +124,11 @@ class Work:
 
     Tokens are those of the answer, also where another job generated it. `last_text` is what the
     model wrote last where that was the fault: it is for the dead letter alone.
+
+    For the ledger: `model` is the full name of the one that answered or was asked last, `route`
+    the name of the route that chose it ("" where the caller did). `answer_…` are the tokens that
+    one call of a paid model would have had for the answer that was delivered; `wasted_…` those of
+    tries that led to no answer.
     """
 
     origin: str = "computed"
@@ -132,6 +137,12 @@ class Work:
     generation_seconds: float = 0.0
     cacheable: bool = False
     last_text: str = field(default="", repr=False)
+    model: str = ""
+    route: str = ""
+    answer_prompt_tokens: int = 0
+    answer_completion_tokens: int = 0
+    wasted_prompt_tokens: int = 0
+    wasted_completion_tokens: int = 0
 
     @property
     def counter(self) -> str:

@@ -26,7 +26,7 @@ from local_llm_service.worker.engine.ollama.model_turns import ModelTurns
 from local_llm_service.worker.engine.ollama.models import models_of
 from local_llm_service.worker.engine.ollama.stream import TokenTimeouts, read_completion
 from local_llm_service.worker.engine.ollama.versions import concern
-from local_llm_service.worker.engine.protocol import Stoppable, TextSink
+from local_llm_service.worker.engine.protocol import Capabilities, Stoppable, TextSink
 from local_llm_service.worker.engine.text_feed import TextFeed
 from local_llm_service.worker.errors import (
     DeadlineExceeded,
@@ -118,6 +118,11 @@ class OllamaEngine:
         finally:
             if stoppable is not None:
                 stoppable.on_stop(None)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See Engine.capabilities. An Ollama that is too old for one says so in `notes`."""
+        return Capabilities()
 
     def context_tokens(self, model: str) -> int:
         """See Engine.context_tokens."""
