@@ -1,4 +1,4 @@
-r"""llama.cpp's own server with its `/v1`, from the packages of the embedded parts: no double at all.
+r"""llama.cpp's own server with its `/v1`, from the packages of the embedded parts: no double.
 
     python -m tests.doubles.llama_server CONTEXT_TOKENS SLOTS API_KEY EMBEDS
 
@@ -118,7 +118,8 @@ def main() -> None:
     """Serve until killed."""
     context_tokens, slots, api_key, embeds = sys.argv[1:5]
     server = server_of(int(context_tokens), int(slots), api_key, embeds == "1")
-    print(server.listening_address, flush=True)
+    sys.stdout.write(f"{server.listening_address}\n")
+    sys.stdout.flush()
     threading.Event().wait()
 
 

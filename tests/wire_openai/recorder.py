@@ -1,4 +1,4 @@
-"""Sends one request and keeps what a server answered, byte for byte and in the form of tests/wire."""
+"""Sends one request and keeps what a server answered, in the form of tests/wire."""
 
 from __future__ import annotations
 
