@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import httpx
 
+from local_llm_service.worker.engine.embedding import embed_texts
 from local_llm_service.worker.engine.engine_loop import PROBE_SECONDS, EngineLoop
 from local_llm_service.worker.engine.ollama.abandoned import PROBE, AbandonedPrompts, noting
 from local_llm_service.worker.engine.ollama.client import OllamaClient
 from local_llm_service.worker.engine.ollama.contexts import Contexts
-from local_llm_service.worker.engine.ollama.embedding import embed_texts
 from local_llm_service.worker.engine.ollama.errors import FOREIGN, FormatRefused, translate
 from local_llm_service.worker.engine.ollama.grammar import constraints
 from local_llm_service.worker.engine.ollama.model_turns import ModelTurns

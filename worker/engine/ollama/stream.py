@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from typing import cast
 
-from local_llm_service.worker.engine.ollama.client import ChatRecord
+from local_llm_service.worker.engine.ollama.client import NANOSECONDS, ChatRecord
 from local_llm_service.worker.engine.ollama.errors import FOREIGN
 from local_llm_service.worker.engine.protocol import TextSink
 from local_llm_service.worker.engine.written import TokenTimeouts, Written, next_within, whole
@@ -23,7 +23,6 @@ from local_llm_service.worker.prompt import Completion, Prompt
 #: Ollama's own limit is 30. A run this long at the end of a stream means its guard, not a break.
 REPEATED_CHUNKS = 25
 
-NANOSECONDS = 1e9
 #: How long to wait for the end of a body after its last record.
 END_SECONDS = 0.2
 
