@@ -46,6 +46,9 @@ WEBHOOK_GONE_SECONDS: Final = 86_400
 WEBHOOKS_MOST: Final = 30_000
 WEBHOOKS_GIVEN_UP_MOST: Final = 1000
 
+#: How long a day of the savings ledger is kept.
+SAVINGS_SECONDS: Final = 400 * 86_400
+
 #: Numbers that scripts know by these names: the longest doorbell, of unreadable messages the
 #: largest and the most of them, the most that one take parks, how long it is known when a model was
 #: served last, the bounds of dead letters, how long one worker alone empties itself for a
@@ -54,7 +57,8 @@ WEBHOOKS_GIVEN_UP_MOST: Final = 1000
 #: (MEMORY USAGE of keys, values and indexes); how many waiters one script answers; how long a text
 #: lives, and how long the name of a run is; the bounds of webhooks, and at how many of them
 #: one look is; how long the jobs of an API key outlive the last one (longer than any deadline); how
-#: often a job makes room for more urgent ones.
+#: often a job makes room for more urgent ones; how long a day of the savings ledger is kept, and how
+#: many rows it has before tenants share one.
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_BYTES": 65_536,
@@ -65,6 +69,8 @@ NUMBERS: Final = {
     "DEAD_LETTERS_MOST": DEAD_LETTERS_MOST,
     "CLEARING_MS": 5000,
     "STATS_SECONDS": 366 * 86_400,
+    "SAVINGS_SECONDS": SAVINGS_SECONDS,
+    "SAVINGS_ROWS_MOST": 1000,
     "CLOCK_SECONDS": 366 * 86_400,
     "CACHE_ENTRY_OVERHEAD_BYTES": 400,
     "JOB_OVERHEAD_BYTES": 700,

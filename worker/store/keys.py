@@ -244,6 +244,9 @@ class Keys:
 
     #: Hash: counters of the whole service. Lives STATS_SECONDS after the last job.
     stats = _Name("stats")
+    #: Hash, by day in UTC, YYYY-MM-DD: the savings ledger, see savings.py. Lives SAVINGS_SECONDS
+    #: after its last new row.
+    savings = _Name("savings:")
 
     # --- What workers serve. Each lives PRESENCE_TTL_SECONDS. ---
     #: String (JSON), by worker: see presence.Presence.
