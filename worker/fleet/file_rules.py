@@ -96,6 +96,8 @@ def _engine_problems(at: int, engine: EngineEntry) -> Iterator[str]:
         yield f"{place}.api_key_file: give this or api_key_env, not both"
     if engine.api_key_env is not None and secret_of(engine.api_key_env) is None:
         yield f"{place}.api_key_env: the variable is not set"
+    if engine.kind == "ollama" and (engine.api_key_env or engine.api_key_file):
+        yield f"{place}.api_key_env: an Ollama takes no key"
     if leaves and not engine.models:
         yield f"{place}.models: an engine that leaves the house lists its models, with their prices"
     listed = {full_name(one.name): one for one in engine.models}
@@ -158,7 +160,7 @@ def _together_problems(entries: FileEntries, settings: Settings) -> Iterator[str
 
 def _route_problems(entries: FileEntries) -> Iterator[str]:
     of_model = {
-        full_name(name): (engine, model)
+        full_name(name): engine
         for engine in entries.engines
         for model in engine.models
         for name in (model.name, *model.aliases)
@@ -166,20 +168,22 @@ def _route_problems(entries: FileEntries) -> Iterator[str]:
     routes = {full_name(one.name) for one in entries.routes}
     has_others = any(not engine.models for engine in entries.engines)
     for at, route in enumerate(entries.routes):
-        for word, name in (("local", route.local), ("remote", route.remote)):
+        places = {"local": route.local, "remote": route.remote}
+        for word, name in places.items():
             if name is None:
                 continue
-            place, found = place_of("routes", at, word), of_model.get(full_name(name))
+            place, engine = place_of("routes", at, word), of_model.get(full_name(name))
             if full_name(name) in routes:
                 yield f"{place}: names a route, and must name a model"
-            elif found is None and not (has_others and word == "local"):
+            elif engine is None and not (has_others and word == "local"):
                 yield f"{place}: no engine of this file lists this model"
-            elif found is None and is_cloud_model(name):
-                yield f"{place}: this model leaves the house"
-            elif found is not None and word == "local" and _leaves(found[0]):
-                yield f"{place}: this model leaves the house"
-            elif found is not None and word == "remote" and not _leaves(found[0]):
-                yield f"{place}: this model does not leave the house"
+            elif (_is_remote(engine, name)) != (word == "remote"):
+                does = "leaves" if word == "local" else "does not leave"
+                yield f"{place}: this model {does} the house"
+
+
+def _is_remote(engine: EngineEntry | None, name: str) -> bool:
+    return is_cloud_model(name) if engine is None else bool(_leaves(engine))
 
 
 def _leaves(engine: EngineEntry) -> bool | None:
