@@ -13,7 +13,7 @@ class LiveAnswer(BaseModel):
 
 class EngineHealth(BaseModel):
     """One engine of a worker. `running` jobs hold one of its `slots`; `models` are those that jobs
-    may ask it for now; `notes` is what an operator should know."""
+    may ask it for, or could when it was last there; `notes` is what an operator should know."""
 
     name: str
     kind: str = Field(description="`ollama` or `openai_compatible`.")

@@ -81,7 +81,7 @@ class EngineLooks:
             version=version,
             slots=entry.slots,
             running=self._served.running(entry.name),
-            models=[one.name for one in models],
+            models=[one.name for one in models] or list(self._catalog.names_of(entry.name)),
             notes=[*notes, *self._missing(member, models, is_there=version is not None)],
         )
         return Look(presence, models)
