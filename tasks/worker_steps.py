@@ -47,6 +47,7 @@ class WorkerSteps(EngineSteps):
         revision: str | None,
     ) -> None:
         """Without a `revision` of the model nothing is looked up or kept for others."""
+        model = runtime.fleet.own_name(model)
         super().__init__(runtime.engine, model, runtime.settings, runtime.tokens)
         self._kind, self._request, self._runtime, self._leads = kind, request, runtime, leads
         self._in_flight, self._delivery = in_flight, in_flight.delivery
