@@ -29,6 +29,7 @@ from local_llm_service.worker.fleet.parts import (
 )
 from local_llm_service.worker.fleet.price import Price
 from local_llm_service.worker.fleet.prices import price_of
+from local_llm_service.worker.fleet.remote_budget import RemoteBudget
 from local_llm_service.worker.settings import Settings, secret_of
 
 #: Slots of an engine that does not say how many, if it is not Ollama: at home, and elsewhere.
@@ -151,11 +152,21 @@ def _together_problems(entries: FileEntries, settings: Settings) -> Iterator[str
         for model in engine.models
         if (price := _price(model)) is not None and not price.is_free
     ]
-    if paid and settings.remote_budget_usd is None:
+    if paid:
+        yield from _budget_problems(settings)
+
+
+def _budget_problems(settings: Settings) -> Iterator[str]:
+    if settings.remote_budget_usd is None:
         yield (
             "engines: a model has a price, so set REMOTE_BUDGET_USD, for example to "
             "5/day,100/month, or to unlimited"
         )
+        return
+    try:
+        RemoteBudget.of(settings)
+    except InvalidSetting as error:
+        yield f"engines: a model has a price, and {error.message}"
 
 
 def _route_problems(entries: FileEntries) -> Iterator[str]:
