@@ -21,6 +21,7 @@ from local_llm_service.worker.prompt import Completion, Prompt
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.store.keys import QUEUES
 from local_llm_service.worker.store.progress import Progress
+from local_llm_service.worker.store.savings import savings_text
 from local_llm_service.worker.store.step_entry import completion_in, entry_of
 from local_llm_service.worker.store.steps import NOT_SAID, Onward, StepNote, own_name
 from local_llm_service.worker.tokens.fixed_rates import FixedRates
@@ -144,6 +145,7 @@ class KeptSteps:
             next_name=step.name,
             place=self._place,
             rates="" if self._fixed is None else self._fixed.as_text(),
+            savings=savings_text(self._in_flight.work_so_far),
             worker=runtime.name,
             models=runtime.served.now() or () if queues else (),
             queues=queues,

@@ -61,7 +61,7 @@ class Moves:
         args += [query.model, query.consensus, query.fingerprint]
         hit_seconds = self._kept if new.continued else self.lifetimes.hit_result_seconds
         args += [hit_seconds, query.before, query.after, new.max_bytes, new.model]
-        args += [int(new.stream)]
+        args += [int(new.stream), new.tenant]
         try:
             decision, *details = yield Script("submit", args)
         except (redis.RedisError, GeneratorExit):
@@ -138,6 +138,8 @@ class Moves:
         return settled(int(done)), followers
 
     def _settle_args(self, task_id: str, token: str, ending: Ending) -> list[Any]:
+        from local_llm_service.worker.store.savings import savings_text
+
         result, work, cache = ending.result, ending.work, self._cache
         args: list[Any] = [task_id, token, ending.settle_for.value, ending.state.value]
         follows = {True: "n", False: "", None: "c"}[ending.followed]
@@ -147,7 +149,7 @@ class Moves:
         args += [result.shared, result.before, result.after]
         args += [work.counter, work.prompt_tokens, work.completion_tokens]
         args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]
-        args += [int(work.generation_seconds * 1000)]
+        args += [int(work.generation_seconds * 1000), savings_text(work)]
         return [*args, result.for_waiters.holes, *result.for_waiters.pieces]
 
     def answer_waiters(self, fan_out: str) -> Calls[tuple[int, str, list[str]]]:

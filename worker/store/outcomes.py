@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from local_llm_service.worker.store.savings import RunTokens
 from local_llm_service.worker.store.states import JobState
 
 
@@ -125,10 +126,11 @@ class Work:
     Tokens are those of the answer, also where another job generated it. `last_text` is what the
     model wrote last where that was the fault: it is for the dead letter alone.
 
-    For the ledger: `model` is the full name of the one that answered or was asked last, `route`
-    the name of the route that chose it ("" where the caller did). `answer_…` are the tokens that
-    one call of a paid model would have had for the answer that was delivered; `wasted_…` those of
-    tries that led to no answer.
+    For the savings ledger: `model` is the full name of the one that answered or was asked last,
+    `route` the name of the route that chose it ("" where the caller did). `answer_…` are the tokens
+    that one call of a paid model would have had for the answer that was delivered; `wasted_…` those
+    of tries that led to no answer. `tenant` is None where only the record knows it; `run_tokens`
+    are what the engines did for this in one run.
     """
 
     origin: str = "computed"
@@ -143,6 +145,8 @@ class Work:
     answer_completion_tokens: int = 0
     wasted_prompt_tokens: int = 0
     wasted_completion_tokens: int = 0
+    tenant: str | None = None
+    run_tokens: RunTokens | None = field(default=None, repr=False, compare=False)
 
     @property
     def counter(self) -> str:
@@ -191,11 +195,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class SharedAnswer:
-    """The members of an answer that are the same for everyone who asked."""
+    """The members of an answer that are the same for everyone who asked, and what it took."""
 
     members: dict[str, Any]
-    prompt_tokens: int
-    completion_tokens: int
+    work: Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +206,7 @@ class SharedFailure:
     """The error of a job that ran for everyone who asked, as Celery stores it."""
 
     error: dict[str, Any]
-    prompt_tokens: int
-    completion_tokens: int
+    work: Work
 
 
 #: A fencing token for "nobody holds the job": settle only then.

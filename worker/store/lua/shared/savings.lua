@@ -38,20 +38,87 @@ local function savings_row(key, row)
   return number
 end
 
--- Adds a whole number, below 2^53 or as text, to one column of a row, on this day.
+-- Adds whole numbers, below 2^53 or as text, to columns of a row on this day. `numbers` holds
+-- columns and numbers by turns.
 -- uses: SAVINGS, savings_row, utc_day, whole
-local function enter_savings(row, column, number, now)
-  local text = type(number) == 'string' and number or whole(number)
-  if text == '0' then return end
-  local key = SAVINGS .. utc_day(now)
-  redis.call('HINCRBY', key, savings_row(key, row) .. ':' .. column, text)
+local function enter_in_row(row, numbers, now)
+  local key, place
+  for next_place = 1, #numbers, 2 do
+    local column, number = numbers[next_place], numbers[next_place + 1]
+    if tonumber(number) ~= 0 then
+      key = key or SAVINGS .. utc_day(now)
+      place = place or savings_row(key, row)
+      local text = type(number) == 'string' and number or whole(number)
+      redis.call('HINCRBY', key, place .. ':' .. column, text)
+    end
+  end
 end
 
 -- Enters US dollars, in nanodollars: as `paid_nano_usd` where a completion came of it, else as
 -- `wasted_nano_usd`; also among the counts of the whole service.
--- uses: STATS, STATS_SECONDS, enter_savings, whole
+-- uses: STATS, STATS_SECONDS, enter_in_row, whole
 local function enter_spending(row, column, nano_usd, now)
-  enter_savings(row, column, nano_usd, now)
+  enter_in_row(row, {column, nano_usd}, now)
   redis.call('HINCRBY', STATS, column, type(nano_usd) == 'string' and nano_usd or whole(nano_usd))
   redis.call('EXPIRE', STATS, STATS_SECONDS)
+end
+
+-- Returns the row of one model by what `savings_text` of savings.py wrote.
+local function row_of(savings, model)
+  return model .. '\t' .. (savings.route or '') .. '\t' .. (savings.tenant or '')
+end
+
+-- Enters the ends of jobs that had one outcome: `outcome` is computed, cached or joined.
+-- uses: enter_in_row, row_of
+local function enter_ends(outcome, jobs, ending, now)
+  local savings = ending.savings
+  local row = row_of(savings, savings.model or '')
+  if ending.error ~= '' then
+    enter_in_row(row, {ending.state == 'cancelled' and 'cancelled' or 'failed', jobs}, now)
+    return
+  end
+  local numbers = {
+    outcome, jobs, 'delivered_prompt', jobs * (savings.prompt or 0),
+    'delivered_completion', jobs * (savings.completion or 0),
+  }
+  if outcome ~= 'computed' then
+    for _, word in ipairs({'prompt', 'completion'}) do
+      table.insert(numbers, outcome .. '_' .. word)
+      table.insert(numbers, jobs * ending[word .. '_tokens'])
+    end
+  end
+  enter_in_row(row, numbers, now)
+end
+
+-- Enters the tokens that engines read and wrote in one run, by model, as far as that has not been
+-- done: a run says them again with each of its steps. `how` they are to stand there when it is done:
+-- "answered" says itself what was wasted; "failed" wasted all; "left" wasted what no step was kept
+-- of; "noted" has wasted nothing yet. After the last call of a run nothing is remembered.
+-- uses: DEADLINES, RUN_TOKENS, RUN_TOKENS_SECONDS, enter_in_row, row_of
+local function enter_made(savings, token, how, now, is_last)
+  if not next(savings.made or {}) then return end
+  redis.call('ZREM', DEADLINES, '')  -- A first write that needs no memory, as in renew.lua.
+  local names = {'computed_prompt', 'computed_completion', 'wasted_prompt', 'wasted_completion'}
+  for model, made in pairs(savings.made) do
+    local kept = redis.call('HGET', RUN_TOKENS .. token, model)
+    local entered = kept and cjson.decode(kept) or {0, 0, 0, 0}
+    local numbers, target = {}, {}
+    for word = 1, 2 do
+      local sum = made[word] + made[word + 2]
+      local computed = how == 'failed' and 0 or how == 'left' and entered[word]
+        or how == 'noted' and sum - entered[word + 2] or made[word]
+      target[word], target[word + 2] = computed, sum - computed
+    end
+    for place, name in ipairs(names) do
+      table.insert(numbers, name)
+      table.insert(numbers, target[place] - entered[place])
+    end
+    enter_in_row(row_of(savings, model), numbers, now)
+    if not is_last then redis.call('HSET', RUN_TOKENS .. token, model, cjson.encode(target)) end
+  end
+  if is_last then
+    redis.call('DEL', RUN_TOKENS .. token)
+  else
+    redis.call('EXPIRE', RUN_TOKENS .. token, RUN_TOKENS_SECONDS)
+  end
 end
