@@ -27,6 +27,7 @@ from local_llm_service.tasks.worker_steps import WorkerSteps
 from local_llm_service.worker import metrics
 from local_llm_service.worker.celery_ext.result_format import NO_TIMINGS
 from local_llm_service.worker.errors import (
+    BudgetExceeded,
     Cancelled,
     CrashedTooOften,
     DeadlineExceeded,
@@ -42,6 +43,8 @@ from local_llm_service.worker.store.outcomes import Claim, SharedAnswer, SharedF
 from local_llm_service.worker.store.savings import tenant_of
 
 logger = logging.getLogger(__name__)
+
+_QUEUE_IT = "Send it through the queue (`.delay()` or a client), or ask a local model."
 
 
 def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +82,10 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
 def _run_directly(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
     settings, request = get_settings(), job.parse(args, kwargs)
     model = request.model or settings.model_name
-    route = Fleet.of(settings).route(model)
+    fleet = Fleet.of(settings)
+    route = fleet.route(model)
+    if fleet.price(model) is not None:
+        raise BudgetExceeded("a direct call books nothing, so it asks no paid model", _QUEUE_IT)
     ask = DirectSteps(model if route is None else route.local, settings)
     return do_work(job, request, OneModelRun(ask), queued_seconds=None)
 

@@ -289,6 +289,4 @@ class Jobs(Upkeep):
 
 
 def _savings_text(work: Work | None) -> str:
-    from local_llm_service.worker.store.savings import savings_text  # a producer needs none
-
-    return "{}" if work is None else savings_text(work)
+    return "{}" if work is None else work.savings_text

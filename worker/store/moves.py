@@ -138,8 +138,6 @@ class Moves:
         return settled(int(done)), followers
 
     def _settle_args(self, task_id: str, token: str, ending: Ending) -> list[Any]:
-        from local_llm_service.worker.store.savings import savings_text
-
         result, work, cache = ending.result, ending.work, self._cache
         args: list[Any] = [task_id, token, ending.settle_for.value, ending.state.value]
         follows = {True: "n", False: "", None: "c"}[ending.followed]
@@ -149,7 +147,7 @@ class Moves:
         args += [result.shared, result.before, result.after]
         args += [work.counter, work.prompt_tokens, work.completion_tokens]
         args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]
-        args += [int(work.generation_seconds * 1000), savings_text(work)]
+        args += [int(work.generation_seconds * 1000), work.savings_text]
         return [*args, result.for_waiters.holes, *result.for_waiters.pieces]
 
     def answer_waiters(self, fan_out: str) -> Calls[tuple[int, str, list[str]]]:

@@ -6,15 +6,11 @@ nothing is entered twice and nothing is left out. All numbers are whole; money i
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from enum import StrEnum
 from threading import Lock
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from local_llm_service.worker.store.outcomes import Work
+from typing import Final
 
 #: The tenant, or model and route, of what no longer has a row of its own on its day.
 OTHERS: Final = "(others)"
@@ -57,12 +53,12 @@ class Column(StrEnum):
 def row_of(model: str, tenant: str, route: str) -> str:
     """The row of a model (its full name), a tenant and a route, each "" for none, as scripts take
     it."""
-    return "\t".join((_word(model), _word(route), _word(tenant)))
+    return "\t".join((word(model), word(route), word(tenant)))
 
 
 def tenant_of(cache_scope: str | None) -> str:
     """The tenant of a job: its cache scope up to the first slash; HTTP makes `tenant/own`."""
-    return _word((cache_scope or "").partition("/")[0])
+    return word((cache_scope or "").partition("/")[0])
 
 
 class RunTokens:
@@ -74,14 +70,15 @@ class RunTokens:
         self._by_model: dict[str, tuple[int, int]] = {}
 
     def __contains__(self, model: str) -> bool:
-        return model in self._by_model
+        return word(model) in self._by_model
 
     def add(self, model: str, prompt_tokens: int, completion_tokens: int) -> None:
         """Add what a model (its full name) has read and written."""
+        model = word(model)
         with self._lock:
             prompt, completion = self._by_model.get(model, (0, 0))
-            prompt += _believed(prompt_tokens)
-            self._by_model[model] = prompt, completion + _believed(completion_tokens)
+            prompt += believed(prompt_tokens)
+            self._by_model[model] = prompt, completion + believed(completion_tokens)
 
     def split(self, answered_by: str, wasted: tuple[int, int]) -> Iterator[tuple[str, list[int]]]:
         """Of each model four counts: of prompts and of completions, for the answer; both wasted.
@@ -90,7 +87,7 @@ class RunTokens:
         are any.
         """
         with self._lock:
-            models = sorted(self._by_model.items(), key=lambda one: one[0] == answered_by)
+            models = sorted(self._by_model.items(), key=lambda one: one[0] == word(answered_by))
         left = list(wasted)
         for model, made in models:
             lost = [min(one, other) for one, other in zip(made, left, strict=True)]
@@ -98,35 +95,11 @@ class RunTokens:
             yield model, [made[0] - lost[0], made[1] - lost[1], *lost]
 
 
-def savings_text(work: Work) -> str:
-    """What the scripts enter for the end of a job or of a run, JSON.
-
-    `model`, `route` and `tenant` make the row; without a tenant it is the one in the job's record.
-    `prompt` and `completion` are the tokens that one call of a paid model would have had for the
-    answer; `made` is RunTokens.split. What is empty is left out. A model that did nothing for the
-    job is not named: callers make names up.
-    """
-    tokens = work.run_tokens
-    did_something = work.origin != "computed" or work.prompt_tokens or work.completion_tokens
-    found: dict[str, object] = {}
-    if did_something or (tokens is not None and work.model in tokens):
-        found["model"] = _word(work.model)
-    if work.route:
-        found["route"] = _word(work.route)
-    if work.tenant is not None:
-        found["tenant"] = _word(work.tenant)
-    found["prompt"] = _believed(work.answer_prompt_tokens)
-    found["completion"] = _believed(work.answer_completion_tokens)
-    if tokens is not None:
-        wasted = work.wasted_prompt_tokens, work.wasted_completion_tokens
-        found["made"] = {_word(one): made for one, made in tokens.split(work.model, wasted)}
-    return json.dumps(found, separators=(",", ":"))
-
-
-def _believed(tokens: int) -> int:
+def believed(tokens: int) -> int:
+    """A count of tokens as far as it is believed."""
     return min(max(tokens, 0), TOKENS_MOST)
 
 
-def _word(text: str) -> str:
+def word(text: str) -> str:
     """A name as one word, so that rows and what is kept of answers can be taken apart again."""
     return _SPACES.sub("_", text).encode(errors="replace").decode()  # half a character, too

@@ -38,9 +38,9 @@ class StepNote:
     `progress` is how far the job is, where its kind has said so. `name` and `entry` are those of
     the step that is done, empty where nothing is to be kept; `own`: it is of this job alone. `kept`
     is how many are done, and `next_name` what is to be looked up. `rates` are kept for whoever goes
-    on with the work of `place`, a group's fingerprint or a job alone. `savings` is what the run has
-    done so far, see `savings_text`. The job makes room for what waits in `queues` for this `worker`
-    with these `models`.
+    on with the work of `place`, a group's fingerprint or a job alone. `savings` says what the run
+    has done so far, see `Work.savings_text`. The job makes room for what waits in `queues` for this
+    `worker` with these `models`.
     """
 
     task_id: str

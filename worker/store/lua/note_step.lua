@@ -11,7 +11,7 @@
 -- ARGV[14], ARGV[15] fingerprint of the group that it leads, or its task id, and the rates by which
 --          whoever goes on with that work sizes its prompts; "" = nothing to keep
 -- ARGV[16] worker
--- ARGV[17] JSON for the savings ledger, see savings_text: what the run has cost so far
+-- ARGV[17] JSON for the savings ledger, see Work.savings_text: what the run has cost so far
 -- ARGV[18] number of models that the worker serves
 -- ARGV[19..] these models; then the more urgent queues to yield to, none where the job may not
 -- Returns {"go", what is kept of the next step or ""}; {"yield", ""} when a message waits there for

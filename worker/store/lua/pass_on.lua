@@ -5,7 +5,7 @@
 -- ARGV[3] worker
 -- ARGV[4] model that the worker ran it with, as the consensus names it
 -- ARGV[5] 1 if the engine died while it ran alone: that is charged, too, when it is parked
--- ARGV[6] JSON for the savings ledger, see savings_text
+-- ARGV[6] JSON for the savings ledger, see Work.savings_text
 -- Returns {1} when it is parked; {0} when the message is not held under this token; {-1, names of
 -- the workers whose engines failed it} when no other live worker can run it: nothing has moved.
 -- uses: JOB_RECORD, UNACKED, WAITERS, can_run, clock, count_engine_death, disband, end_delivery

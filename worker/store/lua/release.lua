@@ -7,7 +7,7 @@
 --         counted the same try already
 -- ARGV[5] "beside" or "alone" (others ran, or none did) if its engine died while it ran; else ""
 -- ARGV[6] 1 if it makes room for a more urgent job, which counts
--- ARGV[7] JSON for the savings ledger, see savings_text
+-- ARGV[7] JSON for the savings ledger, see Work.savings_text
 -- Returns 1, or 0 when the message is not held under this token.
 -- uses: JOB_RECORD, UNACKED, clock, count_engine_death, defer, disband, end_delivery, enter_made
 -- uses: leads, put_back, raise_to, read, share_count, share_steps, unwrap

@@ -14,7 +14,7 @@
 -- ARGV[14] lifetime in the cache, s; 0 = not to be cached
 -- ARGV[15], ARGV[16] largest cache entry and largest cache, bytes
 -- ARGV[17] how long the generation took, ms
--- ARGV[18] JSON for the savings ledger, see savings_text
+-- ARGV[18] JSON for the savings ledger, see Work.savings_text
 -- ARGV[19], ARGV[20..] holes of the waiters' results, one character each, see waiter_result; the
 --         pieces before, between and after them
 -- Returns {1, name of a fan-out that answer_waiters goes on with or "", ids of the followers that
