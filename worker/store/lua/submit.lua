@@ -75,6 +75,8 @@ if entry then
   redis.call('HINCRBY', STATS, 'hits_at_call', 1)
   redis.call('HINCRBY', STATS, 'delivered_prompt_tokens', paid_prompt)
   redis.call('HINCRBY', STATS, 'delivered_completion_tokens', paid_completion)
+  redis.call('HINCRBY', STATS, 'cached_prompt', prompt)
+  redis.call('HINCRBY', STATS, 'cached_completion', completion)
   redis.call('EXPIRE', STATS, STATS_SECONDS)
   enter_in_row(row_of({route = route, tenant = tenant}, of_model), {
     'cached', 1, 'cached_prompt', prompt, 'cached_completion', completion,

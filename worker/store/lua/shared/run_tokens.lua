@@ -6,8 +6,9 @@ local function row_of(savings, model)
   return model .. '\t' .. (savings.route or '') .. '\t' .. (savings.tenant or '')
 end
 
--- Enters the ends of jobs that had one outcome: `outcome` is computed, cached or joined.
--- uses: enter_in_row, row_of
+-- Enters the ends of jobs that had one outcome: `outcome` is computed, cached or joined. The tokens
+-- of answers that cost none count for the whole service, too.
+-- uses: count, enter_in_row, row_of
 local function enter_ends(outcome, jobs, ending, now)
   local savings = ending.savings
   local row = row_of(savings, savings.model or '')
@@ -21,8 +22,10 @@ local function enter_ends(outcome, jobs, ending, now)
   }
   if outcome ~= 'computed' then
     for _, word in ipairs({'prompt', 'completion'}) do
+      local tokens = jobs * ending[word .. '_tokens']
       table.insert(numbers, outcome .. '_' .. word)
-      table.insert(numbers, jobs * ending[word .. '_tokens'])
+      table.insert(numbers, tokens)
+      count(outcome .. '_' .. word, tokens)
     end
   end
   enter_in_row(row, numbers, now)
@@ -31,8 +34,9 @@ end
 -- Enters the tokens that engines read and wrote in one run, by model, as far as that has not been
 -- done: a run says them again with each of its steps. `how` they are to stand there when it is done:
 -- "answered" says itself what was wasted; "failed" wasted all; "left" wasted what no step was kept
--- of; "noted" has wasted nothing yet. After the last call of a run nothing is remembered.
--- uses: DEADLINES, RUN_TOKENS, RUN_TOKENS_SECONDS, enter_in_row, row_of
+-- of; "noted" has wasted nothing yet. After the last call of a run nothing is remembered. Counts of
+-- the whole service never go back, as Prometheus reads them.
+-- uses: DEADLINES, RUN_TOKENS, RUN_TOKENS_SECONDS, count, enter_in_row, row_of
 local function enter_made(savings, token, how, now, is_last)
   if not next(savings.made or {}) then return end
   redis.call('ZREM', DEADLINES, '')  -- A first write that needs no memory, as in renew.lua.
@@ -50,6 +54,7 @@ local function enter_made(savings, token, how, now, is_last)
     for place, name in ipairs(names) do
       table.insert(numbers, name)
       table.insert(numbers, target[place] - entered[place])
+      count(name, math.max(0, target[place] - entered[place]))
     end
     enter_in_row(row_of(savings, model), numbers, now)
     if not is_last then redis.call('HSET', RUN_TOKENS .. token, model, cjson.encode(target)) end
