@@ -56,8 +56,6 @@ def read_fleet(path: str, settings: Settings) -> FileFleet:
     ]
     if problems:
         raise wrong(path, problems)
-    if _has_paid(entries):
-        RemoteBudget.of(settings)  # raises where it cannot be read
     engines = tuple(_engine(path, at, one, settings) for at, one in enumerate(entries.engines))
     routes = tuple(
         FleetRoute(one.name, one.local, one.remote, one.complex_from, one.cascade,
@@ -148,11 +146,21 @@ def _together_problems(entries: FileEntries, settings: Settings) -> Iterator[str
             f"{place_of('engines', at, 'models')}: list its models; only one engine of a file may "
             "serve whatever it has"
         )
-    if _has_paid(entries) and settings.remote_budget_usd is None:
+    if _has_paid(entries):
+        yield from _budget_problems(settings)
+
+
+def _budget_problems(settings: Settings) -> Iterator[str]:
+    if settings.remote_budget_usd is None:
         yield (
             "engines: a model has a price, so set REMOTE_BUDGET_USD, for example to "
             "5/day,100/month, or to unlimited"
         )
+        return
+    try:
+        RemoteBudget.of(settings)
+    except InvalidSetting as error:
+        yield f"engines: a model has a price, and {error.message}"
 
 
 def _has_paid(entries: FileEntries) -> bool:
