@@ -88,6 +88,16 @@ class KeptSteps:
         if self._step is not None:
             self._step.completion = completion
 
+    def keep(self) -> None:
+        """Keep the step that is done now, as the next one is asked of another engine.
+
+        Raises as `begin`.
+        """
+        before = self._step
+        if before is not None and before.completion is not None:
+            following = _Step(before.number + 1, before.prompt)
+            self._pause(before, following, may_be_known=False)
+
     def fixed_rates(self) -> FixedRates | None:
         """The rates by which an earlier run sized its prompts, if it kept them."""
         if not self._has_run_before:

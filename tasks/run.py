@@ -24,6 +24,7 @@ from local_llm_service.tasks.program_run import OneModelRun, ProgramRun
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.routing import reasons
 from local_llm_service.tasks.routing.choice import known_by
+from local_llm_service.tasks.routing.policy import MAY_LEAVE, why_local
 from local_llm_service.tasks.routing.routed_run import Parts, RoutedRun
 from local_llm_service.tasks.spoken_texts import SpokenTexts
 from local_llm_service.tasks.steps.engine_steps import DirectSteps
@@ -109,9 +110,9 @@ class _Run:
         """
         self._check_delivery()
         request = self._job.parse(args, kwargs)
-        settings = self._runtime.settings
-        model = full_name(request.model or settings.model_name)
-        revision = self._runtime.catalog.revision(model) if request.cache else None
+        runtime = self._runtime
+        model = full_name(request.model or runtime.settings.model_name)
+        revision = runtime.catalog.revision(model) if request.cache else None
         shared = self._claim(request, model, revision)
         if shared is not None:
             return shared
@@ -121,8 +122,10 @@ class _Run:
             outcome = do_work(self._job, request, run, queued_seconds=queued_seconds)
         run.acquit()
         self._in_flight.model = full_name(run.model)  # that which the outcome is of
+        if isinstance(outcome.result, dict) and why_local(MAY_LEAVE[0], request, runtime.fleet):
+            outcome.result["keep_local"] = True  # for what a chain makes of it
         # A model that was pulled again in the meantime is a different one.
-        if revision is None or self._runtime.catalog.revision(model) != revision:
+        if revision is None or runtime.catalog.revision(model) != revision:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
         return self._end_canvas(outcome) if self._canvas else outcome
 

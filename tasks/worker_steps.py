@@ -102,6 +102,15 @@ class WorkerSteps(EngineSteps):
         """See EngineSteps."""
         self._texts.tell(prompt, text)
 
+    def keep(self) -> None:
+        """See Steps."""
+        self._kept.keep()
+
+    def prompt_nano_usd(self, tokens: int) -> int:
+        """See Steps."""
+        price = self._runtime.fleet.price(self.model)
+        return 0 if price is None else price.nano_usd(tokens, 0)
+
     def progress(self, done: int, total: int, phase: str) -> None:
         """See Steps."""
         self._in_flight.progress = Progress(done, total, phase)

@@ -136,7 +136,12 @@ class RoutedRun:
         return self._local_first(kind, request, asked, route.remote, choice.reason)
 
     def _begin(self, model: str, reason: str) -> _Try:
-        self._counts = _Try(model, self._parts.steps_of(model), reason)
+        steps = self._parts.steps_of(model)
+        if model == self._route.remote:
+            # A context is made short at home, and only that leaves it. What this takes is wasted
+            # with no try, so it has steps of its own.
+            steps.home = self._parts.steps_of(self._route.local)
+        self._counts = _Try(model, steps, reason)
         self._tries.append(self._counts)
         return self._counts
 
@@ -180,6 +185,7 @@ class RoutedRun:
             if trial.gives_no_logprobs:
                 self._parts.without_logprobs.add(first.model)
         if first.flaw:
+            first.steps.keep()  # a job that is killed while the remote model works finds it again
             try:
                 return self._escalated(kind, request, first, remote)
             except _ENDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
+from local_llm_service.tasks.steps.spent import Spent
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 
@@ -65,6 +66,24 @@ class Trial:
     def steps(self) -> int:
         """See Steps."""
         return self._ask.steps
+
+    @property
+    def spent(self) -> Spent:
+        """See Steps."""
+        return self._ask.spent
+
+    @property
+    def at_home(self) -> Trial:
+        """See Steps: a model that is tried first does not leave the house."""
+        return self
+
+    def keep(self) -> None:
+        """See Steps."""
+        self._ask.keep()
+
+    def prompt_nano_usd(self, tokens: int) -> int:
+        """See Steps."""
+        return self._ask.prompt_nano_usd(tokens)
 
     def embed(self, texts: ToEmbed) -> Completion:
         """See Steps."""

@@ -40,6 +40,8 @@ class EngineSteps(ABC):
         """`model` is the name to ask for."""
         self.engine, self.model, self.settings = engine, model, settings
         self.spent = Spent()
+        #: Of a model that leaves the house: the job's steps that do not.
+        self.home: EngineSteps | None = None
         self._book = book
         #: The prompt that the last step asked for the first time.
         self._first: Prompt | None = None
@@ -68,6 +70,11 @@ class EngineSteps(ABC):
     def steps(self) -> int:
         """See Steps."""
         return self.spent.steps
+
+    @property
+    def at_home(self) -> EngineSteps:
+        """See Steps."""
+        return self.home or self
 
     def __call__(self, prompt: Prompt, *, shared: bool = False) -> Completion:
         """See Steps."""
@@ -156,6 +163,13 @@ class EngineSteps(ABC):
 
     def _learn(self, text: str, tokens: int) -> None:
         self._book.learn(self.known_as, text, tokens)
+
+    def keep(self) -> None:  # noqa: B027
+        """See Steps. Without a worker nothing is kept."""
+
+    def prompt_nano_usd(self, tokens: int) -> int:
+        """See Steps. Without a worker nothing is paid."""
+        return 0
 
     def progress(self, done: int, total: int, phase: str) -> None:  # noqa: B027
         """See Steps. Without a worker nobody looks."""

@@ -288,8 +288,8 @@ def test_only_the_engine_at_home_is_acquitted() -> None:
     house = House([], [BETTER], router=complex_prompt)
     house.generate()
     house.run.acquit()
-    assert [one.acquittals for one in house.asked] == [0]
+    assert not any(one.acquittals for one in house.asked)
     both = House([wrote("")], [BETTER])
     both.generate()
     both.run.acquit()
-    assert [one.acquittals for one in both.asked] == [1, 0]
+    assert [one.acquittals for one in both.asked if one.prompts] == [1, 0]
