@@ -14,6 +14,7 @@ from local_llm_service.tasks import engine_death
 from local_llm_service.tasks.admission import text_name
 from local_llm_service.tasks.kept_steps import KeptSteps
 from local_llm_service.tasks.kind import Kind
+from local_llm_service.tasks.paid_steps import PaidSteps, texts_name
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.routing.policy import check_may_get
 from local_llm_service.tasks.spoken_texts import SpokenTexts
@@ -26,6 +27,7 @@ from local_llm_service.worker.lease.in_flight import InFlightDelivery, Writing
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.store.progress import Progress
+from local_llm_service.worker.store.savings import row_of, tenant_of
 from local_llm_service.worker.tokens.fixed_rates import FixedRates
 
 
@@ -58,9 +60,38 @@ class WorkerSteps(EngineSteps):
             request, runtime, in_flight, model=self.model, revision=revision, leads=leads
         )
         self._texts = texts or SpokenTexts(request, runtime, in_flight, leads)
+        self._paid = self._paid_steps()
         #: The engine has answered what it was asked last, and all was asked as the kind says it.
         self._is_answered, self._is_as_said = False, True
         in_flight.kind, in_flight.model = kind.name, full_name(self.model)
+
+    def _paid_steps(self) -> PaidSteps | None:
+        """What books the calls of a model that has a price; None for any other."""
+        request, runtime = self._request, self._runtime
+        price = runtime.fleet.price(self.model)
+        if price is None:
+            return None
+        asked_for = request.model or runtime.settings.model_name
+        route = runtime.fleet.route(asked_for)
+        row = row_of(
+            full_name(self.model),
+            tenant_of(request.cache_scope),
+            "" if route is None else route.name,
+        )
+        place, most_tokens = self._kept.place, self.most_tokens
+        return PaidSteps(
+            runtime, self._in_flight, price, place=place, row=row, most_tokens=most_tokens
+        )
+
+    @property
+    def nano_usd(self) -> int:
+        """What the completions of these steps have cost, nanodollars."""
+        return 0 if self._paid is None else self._paid.nano_usd
+
+    @property
+    def wasted_nano_usd(self) -> int:
+        """What calls have cost that brought no completion, nanodollars."""
+        return 0 if self._paid is None else self._paid.wasted_nano_usd
 
     @cached_property
     def known_as(self) -> str:
@@ -81,11 +112,13 @@ class WorkerSteps(EngineSteps):
         self._is_as_said = self._is_as_said and sent is prompt
         remaining_seconds = self._wanted_for()
         known = self._kept.begin(sent, shared=shared)
+        if known is None and self._paid is not None:
+            known = self._paid.begin(sent, self._kept.paid_name())
         with self._texts.written(sent) as readers:
             if known is not None:
                 _counted(self._in_flight.writing, readers)(known.text)
                 return known
-            completion = self._noted(
+            completion = self._paid_for(
                 lambda: self.engine.complete(
                     sent,
                     model=self.model,
@@ -126,7 +159,9 @@ class WorkerSteps(EngineSteps):
 
         def ask(missing: ToEmbed) -> Completion:
             remaining_seconds = self._wanted_for()
-            completion = self._noted(
+            if self._paid is not None:
+                self._paid.begin(missing, texts_name(missing))
+            completion = self._paid_for(
                 lambda: self.engine.embed(
                     missing,
                     model=self.model,
@@ -151,6 +186,19 @@ class WorkerSteps(EngineSteps):
         if seconds <= 0:
             raise DeadlineExceeded("the deadline passed while the job was running")
         return seconds
+
+    def _paid_for(self, ask: Callable[[], Completion]) -> Completion:
+        """Ask the engine, and tell what it booked how that ended, before anything else."""
+        if self._paid is None:
+            return self._noted(ask)
+        pieces = self._in_flight.writing.pieces
+        try:
+            completion = self._noted(ask)
+        except BaseException as error:  # whatever ends the call: it may have cost
+            self._paid.failed(error, has_text=self._in_flight.writing.pieces > pieces)
+            raise
+        self._paid.done(completion)
+        return completion
 
     def _noted(self, ask: Callable[[], Completion]) -> Completion:
         """Ask the engine, and note how it did.

@@ -193,15 +193,17 @@ class EngineSteps(ABC):
 class DirectSteps(EngineSteps):
     """Without a worker: by an engine of this process, for nobody else.
 
-    Nobody counts here what a paid model costs, nor who has asked: so none leaves the house.
+    Nobody books here what a call costs, nor looks at what its tenant may: so no model is asked that
+    costs money or leaves the house.
     """
 
     def __init__(self, model: str, settings: Settings) -> None:
-        """Raises InvalidRequest for a model that leaves the house."""
-        if Fleet.of(settings).leaves_the_house(model):
+        """Raises InvalidRequest for such a model."""
+        fleet = Fleet.of(settings)
+        if fleet.leaves_the_house(model) or fleet.price(model) is not None:
             raise InvalidRequest(
-                "model: a direct call asks no model that leaves the house",
-                "Send it to a worker with `.delay()` or a client, or name a local model.",
+                "model: a direct call asks none that leaves the house or has a price",
+                "Send it through the queue (`.delay()` or a client), or ask a local model.",
             )
         super().__init__(_direct_engine(), model, settings, _direct_book())
         self._ends_at = time.monotonic() + settings.deadline_seconds
