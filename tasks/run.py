@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import redis
@@ -24,7 +25,7 @@ from local_llm_service.tasks.program_run import OneModelRun, ProgramRun
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.routing import reasons
 from local_llm_service.tasks.routing.choice import known_by
-from local_llm_service.tasks.routing.policy import MAY_LEAVE, why_local
+from local_llm_service.tasks.routing.policy import MAY_LEAVE, home_of, why_local
 from local_llm_service.tasks.routing.routed_run import Parts, RoutedRun
 from local_llm_service.tasks.spoken_texts import SpokenTexts
 from local_llm_service.tasks.steps.engine_steps import DirectSteps
@@ -121,7 +122,7 @@ class _Run:
             queued_seconds = self._delivery.queued_seconds
             outcome = do_work(self._job, request, run, queued_seconds=queued_seconds)
         run.acquit()
-        self._in_flight.model = full_name(run.model)  # that which the outcome is of
+        self._in_flight.model = full_name(run.model)  # that whose outcome it is
         if isinstance(outcome.result, dict) and why_local(MAY_LEAVE[0], request, runtime.fleet):
             outcome.result["keep_local"] = True  # for what a chain makes of it
         # A model that was pulled again in the meantime is a different one.
@@ -156,7 +157,10 @@ class _Run:
         model = request.model or runtime.settings.model_name
         route = runtime.fleet.route(model)
         if route is None:
-            return OneModelRun(steps_of(model, revision))
+            steps = steps_of(model, revision)
+            if (home := home_of(model, request, runtime.fleet)) is not None:
+                steps.home = of_route(home)
+            return OneModelRun(steps)
         if route.remote is None:
             return OneModelRun(of_route(route.local), route.name, reasons.NO_REMOTE)
         known = known_by(runtime)
@@ -277,7 +281,7 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         attempts=delivery.attempts,
         max_attempts=runtime.settings.max_attempts,
         base_seconds=runtime.settings.retry_base_seconds,
-        is_away=runtime.breaker.is_away,
+        is_away=partial(runtime.breaker.is_away, in_flight.model or runtime.settings.model_name),
     )
     if again is None:
         return False
