@@ -9,7 +9,7 @@ from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.fleet.fleet import AUTO
 from local_llm_service.worker.intake.gate import Reason
 from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.presence import Presence, serves
+from local_llm_service.worker.store.presence import Presence, away_engine, serves
 from local_llm_service.worker.store.states import JobRecord
 
 
@@ -43,11 +43,15 @@ def _model_of(record: JobRecord, workers: list[Presence]) -> str:
 
 
 def can_be_run(record: JobRecord, workers: Iterable[Presence]) -> bool:
-    """Whether a live worker serves the job's model, and its engine has not failed the job."""
+    """Whether a live worker serves the job's model, and its engine has not failed the job.
+
+    An engine that does not answer now counts: its jobs wait for it.
+    """
     tried = record.failed_by.split()
     for worker in workers:
         model = worker.model if record.model == keys.DEFAULT_MODEL else record.model
-        fine = serves(worker, model) and full_name(model) not in worker.failing
+        has = serves(worker, model) or away_engine(worker, model) is not None
+        fine = has and full_name(model) not in worker.failing
         drains = Reason.DRAINING in worker.closed_by
         if fine and not drains and worker.name not in tried:
             return True
