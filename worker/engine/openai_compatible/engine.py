@@ -37,7 +37,6 @@ from local_llm_service.worker.engine.text_feed import TextFeed
 from local_llm_service.worker.engine.written import TokenTimeouts, whole
 from local_llm_service.worker.errors import (
     EngineTimeout,
-    ModelFailed,
     OllamaUnreachable,
     ServiceError,
     StreamBroken,
@@ -50,9 +49,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-#: Requests for one answer, those that are refused among them.
+#: Forms of a request that are tried for one answer.
 _MOST_TRIES = 8
-_REFUSED_HINT = "Look into the log of this engine; ask it the same by hand."
 #: Some servers do not count the last token.
 _UNCOUNTED = 1
 
@@ -214,21 +212,20 @@ class OpenAiEngine:
         form = dialect.format if wants_format(prompt) else ""
         most = min(prompt.max_tokens, dialect.most_tokens or prompt.max_tokens)
         asked = _Try(model, self._name_of(model), dialect, form, most)
-        patience = Patience(ends_at)
-        for _ in range(_MOST_TRIES):
+        patience, tries = Patience(ends_at), 0
+        while True:
             body = chat_body(
                 asked.name, prompt, asked.dialect, most_tokens=asked.most_tokens, form=asked.form
             )
             try:
                 return await self._send(body, prompt, asked, feed)
             except Refused as refused:
-                again = self._after(refused.said, asked, body)
+                again = self._after(refused.said, asked, body) if tries < _MOST_TRIES else None
                 if again is None and not await patience.waited(refused.retry_after_seconds):
                     raise self._ours(refused, model) from None
-                asked = again or asked
+                asked, tries = again or asked, tries + 1
             except FOREIGN as error:
                 raise self._ours(error, model) from None
-        raise ModelFailed(f"{self._called} refused every form of the request", _REFUSED_HINT)
 
     async def _send(
         self, body: dict[str, Any], prompt: Prompt, asked: _Try, feed: TextFeed

@@ -24,6 +24,8 @@ from local_llm_service.worker.prompt import Completion, Prompt
 #: More chunks in a row that are equal but for white space, and the model is lost. Ollama's own
 #: guard has this limit; these servers have none.
 REPEATED_CHUNKS: Final = 30
+#: So many pieces more than tokens were allowed, and the server does not keep to its bound.
+UNBOUNDED_CHUNKS: Final = 64
 #: How long to wait for the counts once the answer has ended.
 USAGE_SECONDS: Final = 5.0
 _FILTERED: Final = "Ask in other words, or ask another model."
@@ -88,8 +90,10 @@ class _Answer:
         """Whether a token has come."""
         return self.first_at is not None
 
-    def check(self, text: str) -> None:
+    def check(self, text: str, most_tokens: int) -> None:
         """Raise InvalidOutput for what has no end."""
+        if len(self.written.chunks) > most_tokens + UNBOUNDED_CHUNKS:
+            raise self.written.stopped("the engine goes on after the tokens that it was allowed")
         if max(self.written.repeats, self.thoughts.repeats) > REPEATED_CHUNKS:
             raise self.written.repeated()
         self.written.check_json(text)
@@ -146,7 +150,7 @@ async def read_answer(
         if text:
             on_text(text)
         if answer.finish_reason is None:
-            answer.check(text)
+            answer.check(text, prompt.max_tokens)
         if answer.has_token:
             limit, waited_since = timeouts.then(prompt), time.monotonic()
     return _read(answer, prompt, engine, ended=await _read_usage(events, answer))
