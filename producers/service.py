@@ -129,6 +129,32 @@ def answers_cached() -> int:
         return read_counts(process_store()).get("stored", 0)
 
 
+def spending() -> dict[str, dict[str, Any]]:
+    """What paid models have cost, by "day" and "month" (UTC), in whole nanodollars.
+
+    `paid` for completions, `wasted` on calls that brought none, `reserved` by those that run now;
+    `budget` is REMOTE_BUDGET_USD of this process and `left` the rest of it, None without one.
+    Raises BrokerUnreachable and InvalidSetting.
+    """
+    from local_llm_service.worker.fleet.remote_budget import RemoteBudget
+
+    text = lazy_settings().remote_budget_usd
+    budget = RemoteBudget() if text is None else RemoteBudget.read(text)
+    with reachable(redis_url()):
+        day, month = process_store().spending.spending()
+    return {
+        name: {
+            "period": seen.period,
+            "paid_nano_usd": seen.paid,
+            "wasted_nano_usd": seen.wasted,
+            "reserved_nano_usd": seen.reserved,
+            "budget_nano_usd": most,
+            "left_nano_usd": None if most is None else max(0, most - seen.committed),
+        }
+        for name, seen, most in (("day", day, budget.day), ("month", month, budget.month))
+    }
+
+
 def queues() -> list[dict[str, Any]]:
     """What is in each queue, most urgent first.
 

@@ -60,8 +60,8 @@ def do_work(
         last_text=last_text,
         model=full_name(run.model),
         route=run.route_name,
-        answer_prompt_tokens=spent.prompt_tokens,
-        answer_completion_tokens=spent.completion_tokens,
+        answer_prompt_tokens=spent.answer_prompt_tokens,
+        answer_completion_tokens=spent.answer_completion_tokens,
         wasted_prompt_tokens=wasted.prompt_tokens,
         wasted_completion_tokens=wasted.completion_tokens,
     )

@@ -22,7 +22,11 @@ from local_llm_service.tasks.kind import JobTask
 from local_llm_service.tasks.outcome import Outcome, do_work, unexpected
 from local_llm_service.tasks.program_run import OneModelRun, ProgramRun
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.routing import reasons
+from local_llm_service.tasks.routing.choice import known_by
 from local_llm_service.tasks.routing.policy import MAY_LEAVE, why_local
+from local_llm_service.tasks.routing.routed_run import Parts, RoutedRun
+from local_llm_service.tasks.spoken_texts import SpokenTexts
 from local_llm_service.tasks.steps.engine_steps import DirectSteps
 from local_llm_service.tasks.worker_steps import WorkerSteps
 from local_llm_service.worker import metrics
@@ -80,8 +84,12 @@ def _run_directly(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     settings, request = get_settings(), job.parse(args, kwargs)
     model = request.model or settings.model_name
     route = Fleet.of(settings).route(model)
-    ask = DirectSteps(model if route is None else route.local, settings)
-    return do_work(job, request, OneModelRun(ask), queued_seconds=None)
+    if route is None:
+        direct = OneModelRun(DirectSteps(model, settings))
+    else:
+        reason = reasons.DIRECT if route.remote else reasons.NO_REMOTE
+        direct = OneModelRun(DirectSteps(route.local, settings), route.name, reason)
+    return do_work(job, request, direct, queued_seconds=None)
 
 
 class _Run:
@@ -113,6 +121,7 @@ class _Run:
             queued_seconds = self._delivery.queued_seconds
             outcome = do_work(self._job, request, run, queued_seconds=queued_seconds)
         run.acquit()
+        self._in_flight.model = full_name(run.model)  # that which the outcome is of
         if isinstance(outcome.result, dict) and why_local(MAY_LEAVE[0], request, runtime.fleet):
             outcome.result["keep_local"] = True  # for what a chain makes of it
         # A model that was pulled again in the meantime is a different one.
@@ -121,16 +130,37 @@ class _Run:
         return self._end_canvas(outcome) if self._canvas else outcome
 
     def _program_run(self, request: JobRequest, revision: str | None) -> ProgramRun:
-        ask = WorkerSteps(
-            self._kind,
-            request,
-            self._runtime,
-            self._in_flight,
-            model=request.model or self._runtime.settings.model_name,
-            leads=self._leads,
-            revision=revision,
-        )
-        return OneModelRun(ask)
+        """The run by the model that the call names, or by those of its route.
+
+        Raises InvalidRequest for a model that must not get what is asked.
+        """
+        runtime, leads = self._runtime, self._leads
+        texts = SpokenTexts(request, runtime, self._in_flight, leads)
+
+        def steps_of(model: str, revision: str | None) -> WorkerSteps:
+            return WorkerSteps(
+                self._kind,
+                request,
+                runtime,
+                self._in_flight,
+                model=model,
+                leads=leads,
+                revision=revision,
+                texts=texts,
+            )
+
+        def of_route(model: str) -> WorkerSteps:
+            caches = request.cache
+            return steps_of(model, runtime.catalog.revision(full_name(model)) if caches else None)
+
+        model = request.model or runtime.settings.model_name
+        route = runtime.fleet.route(model)
+        if route is None:
+            return OneModelRun(steps_of(model, revision))
+        if route.remote is None:
+            return OneModelRun(of_route(route.local), route.name, reasons.NO_REMOTE)
+        known = known_by(runtime)
+        return RoutedRun(route, Parts(runtime.fleet, known, of_route, runtime.without_logprobs))
 
     def _check_delivery(self) -> None:
         delivery, settings = self._delivery, self._runtime.settings

@@ -13,6 +13,7 @@ import sys
 from local_llm_service.worker.errors import InvalidSetting, ServiceError
 from local_llm_service.worker.log_lines import quote_log_lines
 from local_llm_service.worker.log_output import unblock_output
+from local_llm_service.worker.router import router_of
 from local_llm_service.worker.settings import Settings, get_settings
 from local_llm_service.worker.startup_checks import check_ollama, redis_conflict
 from local_llm_service.worker.store import keys
@@ -35,6 +36,7 @@ def main(arguments: list[str]) -> int:
     """
     try:
         settings = get_settings()
+        router_of(settings)
     except InvalidSetting as error:
         print(f"{error.message}. {error.hint}", file=sys.stderr)
         return EXIT_SETTINGS

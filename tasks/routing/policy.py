@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.fleet.fleet import Fleet
 
 #: The kinds whose prompts a remote model may get. All others hold what callers want to keep: whole
@@ -11,11 +12,29 @@ MAY_LEAVE = ("generate", "chat", "structured_output")
 
 
 def why_local(kind: str, request: JobRequest, fleet: Fleet) -> str:
-    """Why a job's prompts must not leave one's own hardware; empty if they may."""
+    """Why a job's prompts must not leave one's own hardware; empty if they may.
+
+    Over HTTP a scope within a tenant's is `tenant/scope`: who keeps the first keeps the second.
+    """
     if kind not in MAY_LEAVE:
         return f"{kind} stays local"
     if request.keep_local:
         return "keep_local"
-    if request.cache_scope in fleet.local_scopes:
+    scope = request.cache_scope
+    if scope is not None and (
+        scope in fleet.local_scopes or scope.partition("/")[0] in fleet.local_scopes
+    ):
         return "keep_local of its cache_scope"
     return ""
+
+
+def check_may_get(model: str, kind: str, request: JobRequest, fleet: Fleet) -> None:
+    """Raise InvalidRequest where a model must not get a job's prompts, as they would leave."""
+    if not fleet.leaves_the_house(model):
+        return
+    reason = why_local(kind, request, fleet)
+    if reason:
+        raise InvalidRequest(
+            f"model: it would leave the house, and must not: {reason}",
+            "Name a local model, or none.",
+        )

@@ -98,6 +98,11 @@ class Fleet:
         listed = next((one for one in self.engines if one.model(model)), None)
         return listed or next((one for one in self.engines if not one.models), self.engines[0])
 
+    def own_name(self, name: str) -> str:
+        """A model's name as its engine spells it, by a name or an alias."""
+        found = self.engine_of(name).model(name)
+        return name if found is None else found.name
+
     def leaves_the_house(self, model: str) -> bool:
         """Whether a prompt to this model leaves one's own hardware."""
         return self.engine_of(model).leaves_the_house
