@@ -12,7 +12,7 @@ from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
-from local_llm_service.worker.store.presence import Presence, read_all
+from local_llm_service.worker.store.presence import Presence, read_all, serves
 from local_llm_service.worker.store.progress import JobNow, Progress
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.stats import read_counts, stats_of
@@ -78,7 +78,7 @@ def health() -> dict[str, Any]:
                 include={
                     *("name", "slots", "running"),
                     *("ollama_version", "ollama_reachable", "closed_by", "failing", "reasons"),
-                    "notes",
+                    *("notes", "engines", "routes", "aliases"),
                 }
             )
             for worker in there
@@ -177,7 +177,6 @@ def queues() -> list[dict[str, Any]]:
 
 
 def _can_answer(worker: Presence) -> bool:
-    served = {full_name(model.name) for model in worker.models}
     takes_jobs = worker.ollama_reachable and not worker.closed_by
-    model = full_name(worker.model)
-    return takes_jobs and model in served and model not in worker.failing
+    is_failing = full_name(worker.model) in worker.failing
+    return takes_jobs and serves(worker, worker.model) and not is_failing

@@ -51,6 +51,7 @@ class WorkerSteps(EngineSteps):
 
         Raises InvalidRequest for a model that must not get the job's prompts.
         """
+        model = runtime.fleet.own_name(model)
         check_may_get(model, kind.name, request, runtime.fleet)
         super().__init__(runtime.engine, model, runtime.settings, runtime.tokens)
         self._kind, self._request, self._runtime, self._leads = kind, request, runtime, leads

@@ -205,7 +205,7 @@ class DirectSteps(EngineSteps):
                 "model: a direct call asks none that leaves the house or has a price",
                 "Send it through the queue (`.delay()` or a client), or ask a local model.",
             )
-        super().__init__(_direct_engine(), model, settings, _direct_book())
+        super().__init__(_direct_engine(), fleet.own_name(model), settings, _direct_book())
         self._ends_at = time.monotonic() + settings.deadline_seconds
 
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
