@@ -60,7 +60,5 @@ def _away(worker: Presence, record: JobRecord) -> list[str]:
     model = means.get(asked, asked)
     away = [one for one in worker.engines if not one.reachable]
     return [
-        f"engine {one.name} of {worker.name}"
-        for one in away
-        if model in map(full_name, one.models)
+        f"engine {one.name} of {worker.name}" for one in away if model in map(full_name, one.models)
     ]
