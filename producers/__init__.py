@@ -1,7 +1,7 @@
 """The callers' side: the typed client, the state of the service, and the command line.
 
 `from tasks import ...` is enough for Celery users; this package adds typed answers, `models()`,
-`routes()`, `health()`, `status()`, `progress()`, `stats()` and `queues()`.
+`routes()`, `health()`, `status()`, `progress()`, `stats()`, `usage()` and `queues()`.
 """
 
 if __name__ == "producers":  # in a checkout: the short name, see src/local_llm_service/_checkout.py
@@ -24,6 +24,7 @@ from local_llm_service.producers.service import (
     routes,
     stats,
     status,
+    usage,
 )
 
 __all__ = [
@@ -39,4 +40,5 @@ __all__ = [
     "routes",
     "stats",
     "status",
+    "usage",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 from local_llm_service.producers.client import SITE, job
 from local_llm_service.producers.job_core import JobCore, facts_of
@@ -17,6 +18,9 @@ from local_llm_service.worker.store.progress import JobNow, Progress
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.stats import read_counts, stats_of
 from local_llm_service.worker.store.store import process_store
+
+if TYPE_CHECKING:
+    from local_llm_service.producers.usage_report import UsageReport
 
 
 def redis_url() -> str:
@@ -134,24 +138,39 @@ def cancel(task_id: str) -> JobState:
 def stats() -> dict[str, Any]:
     """Counts of the whole service since its Redis was new; a year without a job resets them.
 
-    Costs are estimates: the tokens of the workers' model at GPT4_PROMPT_USD and GPT4_COMPLETION_USD
-    of this process. Raises BrokerUnreachable.
+    Costs are estimates: the tokens of the workers' model at the price of this process's
+    COMPARE_MODEL. Raises BrokerUnreachable, and InvalidSetting where that has no price.
     """
+    from local_llm_service.worker.fleet.prices import compared  # most producers need no prices
+
     settings = lazy_settings()
+    price = compared(settings.compare_model, settings.prices_file).price
     with reachable(redis_url()):
         enabled = [worker.cache_enabled for worker in read_all(process_store())]
         return stats_of(
             read_counts(process_store()),
             cache_enabled=enabled[0] if enabled else settings.enable_cache,
-            prompt_usd=settings.gpt4_prompt_usd,
-            completion_usd=settings.gpt4_completion_usd,
+            price=price,
         )
 
 
-def answers_cached() -> int:
-    """The number of answers put into the cache so far. Raises BrokerUnreachable."""
+def usage(by: str = "day", *, since: date | None = None, until: date | None = None) -> UsageReport:
+    """What was done, paid and saved, by day, model, tenant or route, out of the savings ledger.
+
+    Days are UTC, both among them: the last 30 where nobody says. Raises InvalidRequest,
+    BrokerUnreachable, and InvalidSetting where COMPARE_MODEL has no price.
+    """
+    from local_llm_service.producers.usage_report import usage_calls
+
     with reachable(redis_url()):
-        return read_counts(process_store()).get("stored", 0)
+        store = process_store()
+        return store.drive(usage_calls(store.keys, lazy_settings(), by, since, until))
+
+
+def counts() -> dict[str, int]:
+    """All counters of the whole service. Raises BrokerUnreachable."""
+    with reachable(redis_url()):
+        return read_counts(process_store())
 
 
 def spending() -> dict[str, dict[str, Any]]:

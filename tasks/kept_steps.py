@@ -163,6 +163,7 @@ class KeptSteps:
             next_name=step.name,
             place=self.place,
             rates="" if self._fixed is None else self._fixed.as_text(),
+            savings=self._in_flight.work_so_far.savings_text,
             worker=runtime.name,
             models=runtime.served.now() or () if queues else (),
             queues=queues,

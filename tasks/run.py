@@ -44,7 +44,8 @@ from local_llm_service.worker.fleet.fleet import Fleet
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import get_settings
-from local_llm_service.worker.store.outcomes import Claim, SharedAnswer, SharedFailure, Work
+from local_llm_service.worker.store.outcomes import Claim, SharedAnswer, SharedFailure
+from local_llm_service.worker.store.savings import tenant_of
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ class _Run:
         """
         self._check_delivery()
         request = self._job.parse(args, kwargs)
+        self._in_flight.tenant = tenant_of(request.cache_scope)
         runtime = self._runtime
         model = full_name(request.model or runtime.settings.model_name)
         revision = runtime.catalog.revision(model) if request.cache else None
@@ -122,7 +124,10 @@ class _Run:
             queued_seconds = self._delivery.queued_seconds
             outcome = do_work(self._job, request, run, queued_seconds=queued_seconds)
         run.acquit()
-        self._in_flight.model = full_name(run.model)  # that which the outcome is of
+        in_flight = self._in_flight
+        in_flight.model = full_name(run.model)  # that which the outcome is of
+        work = replace(outcome.work, tenant=in_flight.tenant, run_tokens=in_flight.run_tokens)
+        outcome = replace(outcome, work=work)
         if isinstance(outcome.result, dict) and why_local(MAY_LEAVE[0], request, runtime.fleet):
             outcome.result["keep_local"] = True  # for what a chain makes of it
         # A model that was pulled again in the meantime is a different one.
@@ -211,14 +216,14 @@ class _Run:
             logger.info("job %s: %s", task_id, claim)
             self._runtime.in_flight.end(token)
             raise Ignore
-        return self._shared(shared, "cached" if claim is Claim.CACHED else "joined")
+        return self._shared(shared)
 
-    def _shared(self, shared: SharedAnswer | SharedFailure, origin: str) -> Outcome:
-        work = Work(origin, shared.prompt_tokens, shared.completion_tokens)
+    def _shared(self, shared: SharedAnswer | SharedFailure) -> Outcome:
+        work = replace(shared.work, tenant=self._in_flight.tenant)
         if isinstance(shared, SharedFailure):
             return Outcome(self._job.backend.exception_to_python(shared.error), work)
         timings = {**NO_TIMINGS, "queued_seconds": self._delivery.queued_seconds}
-        own = {"task_id": self._delivery.task_id, "origin": origin}
+        own = {"task_id": self._delivery.task_id, "origin": work.origin}
         return Outcome({**own, **shared.members, "timings": timings}, work)
 
     def _end_canvas(self, outcome: Outcome) -> Outcome:
@@ -297,6 +302,7 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         attempts=delivery.attempts + 1 if again.counts else 0,
         engine_died=engine_death.how_it_ran(delivery) if died else "",
         yields=again.cause == "yielded",
+        work=in_flight.work_so_far,
     )
     metrics.RELEASES.labels(again.cause).inc()
     return True

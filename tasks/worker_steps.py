@@ -210,11 +210,16 @@ class WorkerSteps(EngineSteps):
         check_may_get(self.model, self._kind.name, self._request, self._runtime.fleet)
         self._in_flight.model = full_name(self.model)
         model, served, began_at = self.model, self._runtime.served, time.monotonic()
+        writing, tokens = self._in_flight.writing, self._in_flight.run_tokens
+        pieces = writing.pieces
         try:
             completion = ask()
         except ServiceError as error:
+            if written := getattr(error, "tokens", 0) or writing.pieces - pieces:
+                tokens.add(full_name(model), 0, written)  # nobody says how long the prompt was
             served.ended(model, error, began_at)
             raise
+        tokens.add(full_name(model), completion.prompt_tokens, completion.completion_tokens)
         served.ended(model, None, began_at)
         return completion
 

@@ -26,6 +26,7 @@ from local_llm_service.worker.lease.in_flight import InFlightDeliveries, InFligh
 from local_llm_service.worker.lease.isolation import Isolation
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.jobs import EngineDeath
+from local_llm_service.worker.store.outcomes import Work
 from local_llm_service.worker.store.presence import RUNNING_JOBS_MOST, RunningJob
 from local_llm_service.worker.store.store import Store
 from local_llm_service.worker.text_writer import TextWriter
@@ -151,10 +152,11 @@ class WorkerRuntime:
         attempts: int = 0,
         engine_died: EngineDeath = "",
         yields: bool = False,
+        work: Work | None = None,
     ) -> None:
         """End a delivery: its message goes back now, or as soon as Redis can be reached."""
         how = {"delay_seconds": delay_seconds, "attempts": attempts, "engine_died": engine_died}
-        release = Release(task_id, token, {**how, "yields": yields})
+        release = Release(task_id, token, {**how, "yields": yields, "work": work})
         try:
             self.store.jobs.release(task_id, token, **release.options)
         except redis.RedisError:

@@ -80,6 +80,7 @@ class QoS(kombu_redis.QoS):
                 delivery.token,
                 delay_seconds=NO_RESULT_PAUSE_SECONDS,
                 attempts=delivery.attempts + 1,
+                work=in_flight.work,
             )
         virtual.QoS.ack(self, delivery_tag)
 

@@ -59,10 +59,11 @@ SAVINGS_SECONDS: Final = 400 * 86_400
 #: (MEMORY USAGE of keys, values and indexes); how many waiters one script answers; how long a text
 #: lives, and how long the name of a run is; the bounds of webhooks, and at how many of them
 #: one look is; how long the jobs of an API key outlive the last one (longer than any deadline); how
-#: often a job makes room for more urgent ones; how long a day of the savings ledger is kept, and
-#: how many rows it has before tenants share one; how long money is known, how long after the
-#: deadline of its work a booking counts as wasted, how many of these one call ends, and how many
-#: calls for one step are paid that bring no answer.
+#: often a job makes room for more urgent ones; how long a day of the savings ledger is kept, how
+#: many rows it has before tenants share one, and for how long it is known which tokens of a run are
+#: in it; how long money is known, how long after the deadline of its work a booking counts as
+#: wasted, how many of these one call ends, and how many calls for one step are paid that bring no
+#: answer.
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_BYTES": 65_536,
@@ -75,6 +76,7 @@ NUMBERS: Final = {
     "STATS_SECONDS": 366 * 86_400,
     "SAVINGS_SECONDS": SAVINGS_SECONDS,
     "SAVINGS_ROWS_MOST": 1000,
+    "RUN_TOKENS_SECONDS": 2 * 86_400,
     "CLOCK_SECONDS": 366 * 86_400,
     "CACHE_ENTRY_OVERHEAD_BYTES": 400,
     "JOB_OVERHEAD_BYTES": 700,

@@ -241,6 +241,9 @@ class Keys:
     #: Hash, by day in UTC, YYYY-MM-DD: the savings ledger, see savings.py. Lives SAVINGS_SECONDS
     #: after its last new row.
     savings = _Name("savings:")
+    #: Hash model → JSON of four counts, by fencing token: tokens of that run which are in the
+    #: ledger already. Lives RUN_TOKENS_SECONDS after the last of them.
+    run_tokens = _Name("run_tokens:")
 
     # --- What workers serve. Each lives PRESENCE_TTL_SECONDS. ---
     #: String (JSON), by worker: see presence.Presence.

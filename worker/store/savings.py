@@ -7,10 +7,15 @@ nothing is entered twice and nothing is left out. All numbers are whole; money i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from enum import StrEnum
+from threading import Lock
+from typing import Final
 
 #: The tenant, or model and route, of what no longer has a row of its own on its day.
-OTHERS = "(others)"
+OTHERS: Final = "(others)"
+#: More tokens than any answer has: what a server says beyond is not believed, so sums stay whole.
+TOKENS_MOST: Final = 10**9
 
 _SPACES = re.compile(r"[\s\x00-\x1f\x7f]+")
 
@@ -48,14 +53,53 @@ class Column(StrEnum):
 def row_of(model: str, tenant: str, route: str) -> str:
     """The row of a model (its full name), a tenant and a route, each "" for none, as scripts take
     it."""
-    return "\t".join((_word(model), _word(route), _word(tenant)))
+    return "\t".join((word(model), word(route), word(tenant)))
 
 
 def tenant_of(cache_scope: str | None) -> str:
     """The tenant of a job: its cache scope up to the first slash; HTTP makes `tenant/own`."""
-    return (cache_scope or "").partition("/")[0]
+    return word((cache_scope or "").partition("/")[0])
 
 
-def _word(text: str) -> str:
+class RunTokens:
+    """Tokens that engines have read and written in one run, by model. A slot adds, any thread
+    reads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._by_model: dict[str, tuple[int, int]] = {}
+
+    def __contains__(self, model: str) -> bool:
+        return word(model) in self._by_model
+
+    def add(self, model: str, prompt_tokens: int, completion_tokens: int) -> None:
+        """Add what a model (its full name) has read and written."""
+        model = word(model)
+        with self._lock:
+            prompt, completion = self._by_model.get(model, (0, 0))
+            prompt += believed(prompt_tokens)
+            self._by_model[model] = prompt, completion + believed(completion_tokens)
+
+    def split(self, answered_by: str, wasted: tuple[int, int]) -> Iterator[tuple[str, list[int]]]:
+        """Of each model four counts: of prompts and of completions, for the answer; both wasted.
+
+        The tries that led to no answer were asked of other models than `answered_by` where there
+        are any.
+        """
+        with self._lock:
+            models = sorted(self._by_model.items(), key=lambda one: one[0] == word(answered_by))
+        left = list(wasted)
+        for model, made in models:
+            lost = [min(one, other) for one, other in zip(made, left, strict=True)]
+            left = [one - other for one, other in zip(left, lost, strict=True)]
+            yield model, [made[0] - lost[0], made[1] - lost[1], *lost]
+
+
+def believed(tokens: int) -> int:
+    """A count of tokens as far as it is believed."""
+    return min(max(tokens, 0), TOKENS_MOST)
+
+
+def word(text: str) -> str:
     """A name as one word, so that rows and what is kept of answers can be taken apart again."""
-    return _SPACES.sub("_", text)
+    return _SPACES.sub("_", text).encode(errors="replace").decode()  # half a character, too

@@ -67,7 +67,7 @@ local function answer_each(ids, followers, ending, now)
       ending.letter_due = nil
     end
   end
-  count_joined(tally, ending)
+  count_joined(tally, ending, now)
   return answered
 end
 

@@ -38,20 +38,27 @@ local function savings_row(key, row)
   return number
 end
 
--- Adds a whole number, below 2^53 or as text, to one column of a row, on this day.
+-- Adds whole numbers, below 2^53 or as text, to columns of a row on this day. `numbers` holds
+-- columns and numbers by turns.
 -- uses: SAVINGS, savings_row, utc_day, whole
-local function enter_savings(row, column, number, now)
-  local text = type(number) == 'string' and number or whole(number)
-  if text == '0' then return end
-  local key = SAVINGS .. utc_day(now)
-  redis.call('HINCRBY', key, savings_row(key, row) .. ':' .. column, text)
+local function enter_in_row(row, numbers, now)
+  local key, place
+  for next_place = 1, #numbers, 2 do
+    local column, number = numbers[next_place], numbers[next_place + 1]
+    if tonumber(number) ~= 0 then
+      key = key or SAVINGS .. utc_day(now)
+      place = place or savings_row(key, row)
+      local text = type(number) == 'string' and number or whole(number)
+      redis.call('HINCRBY', key, place .. ':' .. column, text)
+    end
+  end
 end
 
 -- Enters US dollars, in nanodollars: as `paid_nano_usd` where a completion came of it, else as
 -- `wasted_nano_usd`; also among the counts of the whole service.
--- uses: STATS, STATS_SECONDS, enter_savings, whole
+-- uses: STATS, STATS_SECONDS, enter_in_row, whole
 local function enter_spending(row, column, nano_usd, now)
-  enter_savings(row, column, nano_usd, now)
+  enter_in_row(row, {column, nano_usd}, now)
   redis.call('HINCRBY', STATS, column, type(nano_usd) == 'string' and nano_usd or whole(nano_usd))
   redis.call('EXPIRE', STATS, STATS_SECONDS)
 end
