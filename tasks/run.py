@@ -25,7 +25,7 @@ from local_llm_service.tasks.program_run import OneModelRun, ProgramRun
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.tasks.routing import reasons
 from local_llm_service.tasks.routing.choice import known_by
-from local_llm_service.tasks.routing.policy import MAY_LEAVE, why_local
+from local_llm_service.tasks.routing.policy import MAY_LEAVE, home_of, why_local
 from local_llm_service.tasks.routing.routed_run import Parts, RoutedRun
 from local_llm_service.tasks.spoken_texts import SpokenTexts
 from local_llm_service.tasks.steps.engine_steps import DirectSteps
@@ -112,8 +112,8 @@ class _Run:
         """
         self._check_delivery()
         request = self._job.parse(args, kwargs)
-        self._in_flight.tenant = tenant_of(request.cache_scope)
         runtime = self._runtime
+        self._in_flight.tenant = tenant_of(request.cache_scope)
         model = full_name(request.model or runtime.settings.model_name)
         revision = runtime.catalog.revision(model) if request.cache else None
         shared = self._claim(request, model, revision)
@@ -124,12 +124,12 @@ class _Run:
             queued_seconds = self._delivery.queued_seconds
             outcome = do_work(self._job, request, run, queued_seconds=queued_seconds)
         run.acquit()
-        in_flight = self._in_flight
-        in_flight.model = full_name(run.model)  # that which the outcome is of
-        work = replace(outcome.work, tenant=in_flight.tenant, run_tokens=in_flight.run_tokens)
-        outcome = replace(outcome, work=work)
         if isinstance(outcome.result, dict) and why_local(MAY_LEAVE[0], request, runtime.fleet):
             outcome.result["keep_local"] = True  # for what a chain makes of it
+        in_flight = self._in_flight
+        in_flight.model = full_name(run.model)  # that whose outcome it is
+        work = replace(outcome.work, tenant=in_flight.tenant, run_tokens=in_flight.run_tokens)
+        outcome = replace(outcome, work=work)
         # A model that was pulled again in the meantime is a different one.
         if revision is None or runtime.catalog.revision(model) != revision:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
@@ -162,7 +162,10 @@ class _Run:
         model = request.model or runtime.settings.model_name
         route = runtime.fleet.route(model)
         if route is None:
-            return OneModelRun(steps_of(model, revision))
+            steps = steps_of(model, revision)
+            if (home := home_of(model, request, runtime.fleet)) is not None:
+                steps.home = of_route(home)
+            return OneModelRun(steps)
         if route.remote is None:
             return OneModelRun(of_route(route.local), route.name, reasons.NO_REMOTE)
         known = known_by(runtime)

@@ -51,8 +51,8 @@ class WorkerSteps(EngineSteps):
 
         Raises InvalidRequest for a model that must not get the job's prompts.
         """
-        model = runtime.fleet.own_name(model)
         check_may_get(model, kind.name, request, runtime.fleet)
+        model = runtime.fleet.own_name(model)
         super().__init__(runtime.engine, model, runtime.settings, runtime.tokens)
         self._kind, self._request, self._runtime, self._leads = kind, request, runtime, leads
         self._in_flight, self._delivery = in_flight, in_flight.delivery

@@ -41,10 +41,15 @@ class Known:
 
 def known_by(runtime: WorkerRuntime) -> Known:
     """What a worker knows."""
+    fleet, members = runtime.fleet, {one.name: one for one in runtime.catalog.members}
+
+    def capabilities_of(model: str) -> Capabilities:
+        return members[fleet.engine_of(fleet.own_name(model)).name].engine.capabilities
+
     return Known(
         context_tokens=runtime.engine.context_tokens,
-        capabilities_of=lambda _: runtime.engine.capabilities,
-        is_up=lambda _: True,
+        capabilities_of=capabilities_of,
+        is_up=runtime.served.is_up,
         router=lambda: router_of(runtime.settings),
     )
 

@@ -90,7 +90,8 @@ class RoutedRun:
     @property
     def model(self) -> str:
         """See ProgramRun."""
-        return self._route.local if self._counts is None else self._counts.model
+        one = self._counts
+        return self._parts.fleet.own_name(self._route.local) if one is None else one.steps.model
 
     @property
     def spent(self) -> Spent:
@@ -109,10 +110,9 @@ class RoutedRun:
     @property
     def route(self) -> Route:
         """See ProgramRun."""
-        name = self._parts.fleet.own_name
-        tried = [Tried(model=name(one.model), reason=one.flaw) for one in self._tries if one.flaw]
+        tried = [Tried(model=one.steps.model, reason=one.flaw) for one in self._tries if one.flaw]
         reason = "" if self._counts is None else self._counts.reason
-        return Route(chosen=name(self.model), reason=reason, tried=tried)
+        return Route(chosen=self.model, reason=reason, tried=tried)
 
     def acquit(self) -> None:
         """See ProgramRun. What a remote model answers says nothing of the engine at home."""

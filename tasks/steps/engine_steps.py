@@ -205,7 +205,8 @@ class DirectSteps(EngineSteps):
                 "model: a direct call asks none that leaves the house or has a price",
                 "Send it through the queue (`.delay()` or a client), or ask a local model.",
             )
-        super().__init__(_direct_engine(), fleet.own_name(model), settings, _direct_book())
+        name = fleet.own_name(model)
+        super().__init__(_direct_engine(), name, settings, _direct_book())
         self._ends_at = time.monotonic() + settings.deadline_seconds
 
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
