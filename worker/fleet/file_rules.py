@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from local_llm_service.worker.fleet.prices import price_of
-
 from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.fleet.fleet_file import (
@@ -30,6 +28,7 @@ from local_llm_service.worker.fleet.parts import (
     is_cloud_model,
 )
 from local_llm_service.worker.fleet.price import Price
+from local_llm_service.worker.fleet.prices import price_of
 from local_llm_service.worker.settings import Settings, secret_of
 
 #: Slots of an engine that does not say how many, if it is not Ollama: at home, and elsewhere.
