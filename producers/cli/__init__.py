@@ -19,6 +19,7 @@ from local_llm_service.producers.cli import (
     keys,
     lint,
     look,
+    route,
     webhooks,
 )
 from local_llm_service.producers.cli.output import Exit, fail, note, say
@@ -87,6 +88,7 @@ for command in (
     serve,
     webhooks.webhooks,
     lint.lint,
+    route.route,
 ):
     cli.add_command(command)
 
