@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pydantic import AliasChoices
 
-from local_llm_service.worker.embedded.processes.redis_process import RedisProcess, free_port
+from local_llm_service.worker.embedded.processes.ports import free_port
+from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
 from local_llm_service.worker.settings import Settings
 
 T = TypeVar("T")

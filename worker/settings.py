@@ -34,37 +34,43 @@ class Settings(BaseSettings):
     )
 
     redis_url: str = Field(
-        "redis://127.0.0.1:6379/0", description="Redis for queues, results and job records"
+        default="redis://127.0.0.1:6379/0", description="Redis for queues, results and job records"
     )
     key_prefix: str = Field(
-        DEFAULT_PREFIX,
+        default=DEFAULT_PREFIX,
         description="Beginning of every key in Redis: a hash tag in braces, and `:` at its end",
     )
     allow_eviction: bool = Field(
-        False, description="Use a Redis that drops keys, and accepted jobs, when memory runs out"
+        default=False,
+        description="Use a Redis that drops keys, and accepted jobs, when memory runs out",
     )
     callback_broker_url: str | None = Field(
-        None, description="Broker of other apps' tasks in a canvas with ours; default: REDIS_URL"
+        default=None,
+        description="Broker of other apps' tasks in a canvas with ours; default: REDIS_URL",
     )
     callback_result_backend: str | None = Field(
-        None,
+        default=None,
         description="Where other apps look for results; default: CALLBACK_BROKER_URL, if a Redis",
     )
-    ollama_host: str = Field("http://127.0.0.1:11434", description="Ollama beside the worker")
+    ollama_host: str = Field(
+        default="http://127.0.0.1:11434", description="Ollama beside the worker"
+    )
     model_name: str = Field(
-        "llama3.1:8b-instruct-q4_K_M", min_length=1, description="Model for calls that name none"
+        default="llama3.1:8b-instruct-q4_K_M",
+        min_length=1,
+        description="Model for calls that name none",
     )
     engines_file: str | None = Field(
-        None, description="File of engines, models and routes; default: OLLAMA_HOST alone"
+        default=None, description="File of engines, models and routes; default: OLLAMA_HOST alone"
     )
     model_revision: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         max_length=200,
         description="Stands for the digest of models whose engine tells none; default: not cached",
     )
     router: str = Field(
-        "local_llm_service.tasks.routing.complexity:classify",
+        default="local_llm_service.tasks.routing.complexity:classify",
         pattern=r"^[\w.]+:\w+$",
         description="`module:function` that tells simple prompts from complex ones",
     )
@@ -72,13 +78,17 @@ class Settings(BaseSettings):
         None, min_length=1, description="What `local-llm route fit` wrote, for a fitted ROUTER"
     )
     remote_budget_usd: str | None = Field(
-        None, description="What paid models may cost, e.g. `5/day,100/month`, or `unlimited`"
+        default=None,
+        description="What paid models may cost, e.g. `5/day,100/month`, or `unlimited`",
     )
     ollama_num_parallel: int = Field(
-        1, ge=1, le=256, description="Requests this Ollama runs at once, as its own setting says"
+        default=1,
+        ge=1,
+        le=256,
+        description="Requests this Ollama runs at once, as its own setting says",
     )
     ollama_max_loaded_models: int = Field(
-        0,
+        default=0,
         ge=0,
         le=256,
         description="Models this Ollama holds at once, as its own setting says; 0 = unknown",
@@ -89,103 +99,121 @@ class Settings(BaseSettings):
         le=256,
         description="Slots of one worker; default: OLLAMA_NUM_PARALLEL",
     )
-    num_ctx: int = Field(8192, ge=256, description="Context window, tokens; one for all kinds")
+    num_ctx: int = Field(
+        default=8192, ge=256, description="Context window, tokens; one for all kinds"
+    )
     max_output_tokens: int = Field(
-        2048, ge=1, description="Largest answer, tokens; also the cap of JSON answers"
+        default=2048, ge=1, description="Largest answer, tokens; also the cap of JSON answers"
     )
-    max_prompt_chars: int = Field(400_000, ge=1, description="Largest input, characters")
-    max_messages: int = Field(1000, ge=1, description="Most messages in one conversation")
-    max_schema_depth: int = Field(32, ge=1, description="Deepest nesting of a JSON Schema")
-    max_queue_length: int = Field(10_000, ge=0, description="Jobs per queue; 0 = no limit")
+    max_prompt_chars: int = Field(default=400_000, ge=1, description="Largest input, characters")
+    max_messages: int = Field(default=1000, ge=1, description="Most messages in one conversation")
+    max_schema_depth: int = Field(default=32, ge=1, description="Deepest nesting of a JSON Schema")
+    max_queue_length: int = Field(default=10_000, ge=0, description="Jobs per queue; 0 = no limit")
     max_queue_bytes: int = Field(
-        268_435_456, ge=0, description="Bytes of the jobs per queue; 0 = no limit"
+        default=268_435_456, ge=0, description="Bytes of the jobs per queue; 0 = no limit"
     )
-    max_attempts: int = Field(3, ge=1, description="Tries of a job on a retryable error")
+    max_attempts: int = Field(default=3, ge=1, description="Tries of a job on a retryable error")
     retry_base_seconds: Seconds = Field(
-        0.5, description="First pause between tries; doubles, with jitter, up to 30 s"
+        default=0.5, description="First pause between tries; doubles, with jitter, up to 30 s"
     )
-    deadline_seconds: Seconds = Field(86_400, description="Default deadline of a job")
+    deadline_seconds: Seconds = Field(default=86_400, description="Default deadline of a job")
     model_wait_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
-        60, description="A job for a model that no live worker serves waits this long"
+        default=60, description="A job for a model that no live worker serves waits this long"
     )
     lease_seconds: Annotated[float, Field(ge=3, le=300)] = Field(
-        20, description="A worker that renews no lease for this long counts as dead"
+        default=20, description="A worker that renews no lease for this long counts as dead"
     )
     drain_seconds: Annotated[float, Field(ge=0)] = Field(
-        30, description="On SIGTERM, running jobs may go on for this long; then they go back"
+        default=30,
+        description="On SIGTERM, running jobs may go on for this long; then they go back",
     )
     max_crashes: int = Field(
-        3,
+        default=3,
         ge=1,
         validation_alias=AliasChoices("max_crashes", "max_deliveries"),
         description="Workers that may die with a job before it is given up",
     )
-    connect_seconds: Seconds = Field(5, description="Longest time to connect to Ollama")
+    connect_seconds: Seconds = Field(default=5, description="Longest time to connect to Ollama")
     first_token_seconds: Seconds = Field(
-        300, description="Longest wait for the first token, with loading and prompt evaluation"
+        default=300,
+        description="Longest wait for the first token, with loading and prompt evaluation",
     )
-    next_token_seconds: Seconds = Field(60, description="Longest wait between two tokens")
-    result_ttl: int = Field(86_400, ge=1, description="Seconds that an answer is kept")
-    enable_cache: bool = Field(True, description="Answer repeated requests from the cache")
-    cache_ttl: int = Field(3600, ge=1, description="Seconds that a cached answer is kept")
-    cache_max_entry_bytes: int = Field(262_144, ge=0, description="A larger answer is not cached")
+    next_token_seconds: Seconds = Field(default=60, description="Longest wait between two tokens")
+    result_ttl: int = Field(default=86_400, ge=1, description="Seconds that an answer is kept")
+    enable_cache: bool = Field(default=True, description="Answer repeated requests from the cache")
+    cache_ttl: int = Field(default=3600, ge=1, description="Seconds that a cached answer is kept")
+    cache_max_entry_bytes: int = Field(
+        default=262_144, ge=0, description="A larger answer is not cached"
+    )
     cache_max_bytes: int = Field(
-        268_435_456,
+        default=268_435_456,
         ge=0,
         description="Size of all cached answers in Redis; again of vectors, and of kept steps",
     )
     dead_letters_bytes: int = Field(
-        67_108_864,
+        default=67_108_864,
         ge=0,
         description="Size of all dead letters in Redis; the oldest go first",
     )
     hit_result_ttl: int = Field(
-        600, ge=1, description="Seconds that the result of a call answered at once is kept"
+        default=600, ge=1, description="Seconds that the result of a call answered at once is kept"
     )
     gpt4_prompt_usd: Annotated[float, Field(ge=0)] = Field(
-        2.5, description="What a million prompt tokens would cost, for `local-llm stats`"
+        default=2.5, description="What a million prompt tokens would cost, for `local-llm stats`"
     )
     gpt4_completion_usd: Annotated[float, Field(ge=0)] = Field(
-        10.0, description="What a million generated tokens would cost"
+        default=10.0, description="What a million generated tokens would cost"
     )
     gpt4_prices_from: str = Field(
-        "GPT-4o, platform.openai.com/docs/pricing, as of 2026-06",
+        default="GPT-4o, platform.openai.com/docs/pricing, as of 2026-06",
         pattern=r"\d{4}-\d{2}",
         description="Model, source and date (YYYY-MM) of these two prices",
     )
     metrics_port: int = Field(
-        0, ge=0, le=65_535, description="Port of Prometheus metrics on 127.0.0.1; 0 = none"
+        default=0, ge=0, le=65_535, description="Port of Prometheus metrics on 127.0.0.1; 0 = none"
     )
-    local_llm_port: int = Field(8015, ge=0, le=65_535, description="Port of HTTP; 0 = a free one")
+    local_llm_port: int = Field(
+        default=8015, ge=0, le=65_535, description="Port of HTTP; 0 = a free one"
+    )
     local_llm_bind: str = Field(
-        "127.0.0.1", min_length=1, description="Address on which HTTP listens; see API keys"
+        default="127.0.0.1", min_length=1, description="Address on which HTTP listens; see API keys"
     )
     allow_anonymous: bool = Field(
-        False, description="HTTP without any API key also listens beyond loopback"
+        default=False, description="HTTP without any API key also listens beyond loopback"
     )
-    api_keys_file: str | None = Field(None, description="File of API keys; default: in Redis")
+    api_keys_file: str | None = Field(
+        default=None, description="File of API keys; default: in Redis"
+    )
     streams_per_key: int = Field(
-        100, ge=0, description="Open streams of one API key, if it says nothing else; 0 = no limit"
+        default=100,
+        ge=0,
+        description="Open streams of one API key, if it says nothing else; 0 = no limit",
     )
     orphan_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
-        10, description="A job whose HTTP caller has gone is left for this long"
+        default=10, description="A job whose HTTP caller has gone is left for this long"
     )
-    max_body_bytes: int = Field(8_388_608, ge=1024, description="Largest body of an HTTP request")
-    max_file_bytes: int = Field(209_715_200, ge=1024, description="Largest file of a batch")
-    files_dir: str = Field("files", min_length=1, description="Folder of batches' files")
+    max_body_bytes: int = Field(
+        default=8_388_608, ge=1024, description="Largest body of an HTTP request"
+    )
+    max_file_bytes: int = Field(default=209_715_200, ge=1024, description="Largest file of a batch")
+    files_dir: str = Field(default="files", min_length=1, description="Folder of batches' files")
     cors_origins: str = Field(
-        "", description="Web origins that may ask from a browser, separated by commas; `*` = all"
+        default="",
+        description="Web origins that may ask from a browser, separated by commas; `*` = all",
     )
     webhook_secret: str | None = Field(
-        None, description="Signs webhooks: `whsec_` and base64; several during a rotation"
+        default=None, description="Signs webhooks: `whsec_` and base64; several during a rotation"
     )
     webhook_allow: str = Field(
-        "", description="Hosts, addresses and networks that webhooks may go to, by commas"
+        default="", description="Hosts, addresses and networks that webhooks may go to, by commas"
     )
     allow_model_management: bool = Field(
-        False, description="Ollama's routes that pull, create, copy and delete models are open"
+        default=False,
+        description="Ollama's routes that pull, create, copy and delete models are open",
     )
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level")
+    log_level: str = Field(
+        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level"
+    )
 
     @field_validator("key_prefix")
     @classmethod
@@ -276,7 +304,7 @@ def get_settings() -> Settings:
     if _instead is not None:
         return _instead
     try:
-        return Settings()  # type: ignore[call-arg]  # mypy's pydantic plugin is not used
+        return Settings()
     except ValidationError as error:
         problems = _problems(error)
     # Outside of `except`: a traceback would show pydantic's error too, with what it was given.

@@ -1,7 +1,8 @@
 """Needles at the head, in the middle and at the tail of inputs of 0.5 to 8 contexts.
 
 The scripted engine refuses what does not fit and notes what it was given: a needle that no prompt
-held was lost in silence, unless the job failed.
+held was lost in silence, unless the job failed, or the answer has it: a part that is as short as
+its note would be stands for itself, without a prompt.
 """
 
 from __future__ import annotations
@@ -54,5 +55,6 @@ def _one(repeat: int, size: float, place: str) -> dict[str, Any]:
     record = {"size": size, "place": place, "steps": ask.steps}
     record["given"] = any(needle in text for text in ask.read)
     if isinstance(found, dict):
+        record["given"] = record["given"] or needle in found["summary"]
         return record | {"coverage": found["coverage"]}
     return record | {"error": getattr(found, "code", type(found).__name__)}

@@ -15,6 +15,7 @@ from benchmarks.budgets.judge import is_finished, verdicts
 from benchmarks.chaos.judge import Measure
 from local_llm_service.tasks import summarize
 from local_llm_service.tasks.outcome import do_work
+from local_llm_service.tasks.program_run import OneModelRun
 from local_llm_service.tasks.request import Limits, parse
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
 from local_llm_service.worker.engine import Engine
@@ -78,7 +79,7 @@ def result_of(ask: Model, text: str, tokens: int) -> dict[str, Any] | Exception:
     """The answer that a worker would give, or the error."""
     call = {"context": text, "max_summary_tokens": tokens}
     request = parse(summarize.kind.request, (), call, _LIMITS)
-    return do_work(cast(Any, summarize), request, ask, queued_seconds=None).result
+    return do_work(cast(Any, summarize), request, OneModelRun(ask), queued_seconds=None).result
 
 
 def _judged(place: int, text: str, tokens: int) -> dict[str, Any]:

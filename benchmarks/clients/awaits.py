@@ -8,7 +8,7 @@ awaiting coroutine goes on, so it includes the storing itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import redis
 
@@ -93,7 +93,7 @@ def url_of(url: str) -> str:
 
 
 def _own(look: redis.Redis) -> list[dict[str, str]]:
-    found = cast(list[dict[str, str]], look.client_list())
+    found = look.client_list()
     return [one for one in found if one["user"] == USER]
 
 

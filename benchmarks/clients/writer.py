@@ -41,7 +41,8 @@ class Running:
 
 def take_all() -> list[Running]:
     """Take every job that is queued."""
-    jobs, found = process_store().jobs, []
+    jobs = process_store().jobs
+    found: list[Running] = []
     while True:
         taken = jobs.take(
             keys.QUEUES, worker="writer", may_take_quarantined=False, nonce=uuid4().hex

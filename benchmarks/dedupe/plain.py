@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from typing import Any
 
 import ollama
 import redis
@@ -41,7 +42,7 @@ def generate(prompt: str) -> str:
 def lookup(prompt: str) -> str:
     """Return the answer from Redis, or ask the model and store its answer in Redis."""
     key = f"cache:{hashlib.sha256(prompt.encode()).hexdigest()}"
-    kept = cache.get(key)
+    kept: Any = cache.get(key)
     if kept is not None:
         return str(kept.decode())
     text = generate(prompt)

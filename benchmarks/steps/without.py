@@ -24,5 +24,5 @@ class NothingKept:
 
 
 if __name__ == "__main__":
-    worker_steps.KeptSteps = NothingKept  # type: ignore[assignment,misc]
+    worker_steps.KeptSteps = NothingKept  # type: ignore[attr-defined,assignment,misc]
     sys.exit(main(sys.argv[1:]))
