@@ -75,7 +75,9 @@ class Settings(BaseSettings):
         description="`module:function` that tells simple prompts from complex ones",
     )
     router_file: str | None = Field(
-        None, min_length=1, description="What `local-llm route fit` wrote, for a fitted ROUTER"
+        default=None,
+        min_length=1,
+        description="What `local-llm route fit` wrote, for a fitted ROUTER",
     )
     remote_budget_usd: str | None = Field(
         default=None,

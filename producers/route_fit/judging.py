@@ -46,9 +46,7 @@ def judge(table: Table, scores: Numbers, folds: int, seed: int) -> Judged:
 
     Near duplicates are drawn together, since they say the same thing twice.
     """
-    ours, length = (
-        Ranked(some, table.is_complex) for some in (scores, longer_is_complex(table))
-    )
+    ours, length = (Ranked(some, table.is_complex) for some in (scores, longer_is_complex(table)))
     ones = np.ones(len(scores))
     drawn = np.array([(ours.auc(one), length.auc(one)) for one in _draws(table.groups, seed)])
     drawn = drawn[~np.isnan(drawn).any(axis=1)]

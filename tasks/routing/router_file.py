@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import exp, log1p, sqrt
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,7 +17,7 @@ from local_llm_service.tasks.routing.structure import Structure, structure
 from local_llm_service.worker.errors import InvalidSetting
 
 #: What the numbers mean; another one after any change of structure.py or hashed_words.py.
-FORMAT = "local-llm-router/1"
+FORMAT: Final = "local-llm-router/1"
 #: The numbers that stand beside the buckets: what `seen` gives.
 SEEN = 4
 _MOST_BYTES = 4_000_000
@@ -72,9 +72,7 @@ class RouterFile(_Part):
         tuple[Annotated[float, Field(gt=0, le=1e6)], ...], Field(min_length=SEEN, max_length=SEEN)
     ]
     seen_weights: Annotated[tuple[_Number, ...], Field(min_length=SEEN, max_length=SEEN)]
-    bucket_weights: Annotated[
-        tuple[_Number, ...], Field(min_length=BUCKETS, max_length=BUCKETS)
-    ]
+    bucket_weights: Annotated[tuple[_Number, ...], Field(min_length=BUCKETS, max_length=BUCKETS)]
 
     def score(self, prompt: str) -> float:
         """How likely a prompt is to be complex, 0 to 1, where both are equally frequent."""
