@@ -1,7 +1,7 @@
 """The callers' side: the typed client, the state of the service, and the command line.
 
 `from tasks import ...` is enough for Celery users; this package adds typed answers, `models()`,
-`health()`, `status()`, `progress()`, `stats()` and `queues()`.
+`health()`, `status()`, `progress()`, `stats()`, `usage()` and `queues()`.
 """
 
 if __name__ == "producers":  # in a checkout: the short name, see src/local_llm_service/_checkout.py
@@ -23,6 +23,7 @@ from local_llm_service.producers.service import (
     queues,
     stats,
     status,
+    usage,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "queues",
     "stats",
     "status",
+    "usage",
 ]

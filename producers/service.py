@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 from local_llm_service.producers.client import SITE, job
 from local_llm_service.producers.job_core import JobCore, facts_of
@@ -12,11 +13,14 @@ from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
-from local_llm_service.worker.store.presence import Presence, read_all
+from local_llm_service.worker.store.presence import Presence, read_all, serves
 from local_llm_service.worker.store.progress import JobNow, Progress
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.stats import read_counts, stats_of
 from local_llm_service.worker.store.store import process_store
+
+if TYPE_CHECKING:
+    from local_llm_service.producers.usage_report import UsageReport
 
 
 def redis_url() -> str:
@@ -78,7 +82,7 @@ def health() -> dict[str, Any]:
                 include={
                     *("name", "slots", "running"),
                     *("ollama_version", "ollama_reachable", "closed_by", "failing", "reasons"),
-                    "notes",
+                    *("notes", "engines", "routes", "aliases"),
                 }
             )
             for worker in there
@@ -109,24 +113,65 @@ def cancel(task_id: str) -> JobState:
 def stats() -> dict[str, Any]:
     """Counts of the whole service since its Redis was new; a year without a job resets them.
 
-    Costs are estimates: the tokens of the workers' model at GPT4_PROMPT_USD and GPT4_COMPLETION_USD
-    of this process. Raises BrokerUnreachable.
+    Costs are estimates: the tokens of the workers' model at the price of this process's
+    COMPARE_MODEL. Raises BrokerUnreachable, and InvalidSetting where that has no price.
     """
+    from local_llm_service.worker.fleet.prices import compared  # most producers need no prices
+
     settings = lazy_settings()
+    price = compared(settings.compare_model, settings.prices_file).price
     with reachable(redis_url()):
         enabled = [worker.cache_enabled for worker in read_all(process_store())]
         return stats_of(
             read_counts(process_store()),
             cache_enabled=enabled[0] if enabled else settings.enable_cache,
-            prompt_usd=settings.gpt4_prompt_usd,
-            completion_usd=settings.gpt4_completion_usd,
+            price=price,
         )
 
 
-def answers_cached() -> int:
-    """The number of answers put into the cache so far. Raises BrokerUnreachable."""
+def usage(by: str = "day", *, since: date | None = None, until: date | None = None) -> UsageReport:
+    """What was done, paid and saved, by day, model, tenant or route, out of the savings ledger.
+
+    Days are UTC, both among them: the last 30 where nobody says. Raises InvalidRequest,
+    BrokerUnreachable, and InvalidSetting where COMPARE_MODEL has no price.
+    """
+    from local_llm_service.producers.usage_report import usage_calls
+
     with reachable(redis_url()):
-        return read_counts(process_store()).get("stored", 0)
+        store = process_store()
+        return store.drive(usage_calls(store.keys, lazy_settings(), by, since, until))
+
+
+def counts() -> dict[str, int]:
+    """All counters of the whole service. Raises BrokerUnreachable."""
+    with reachable(redis_url()):
+        return read_counts(process_store())
+
+
+def spending() -> dict[str, dict[str, Any]]:
+    """What paid models have cost, by "day" and "month" (UTC), in whole nanodollars.
+
+    `paid` for completions, `wasted` on calls that brought none, `reserved` by those that run now;
+    `budget` is REMOTE_BUDGET_USD of this process and `left` the rest of it, None without one.
+    Raises BrokerUnreachable and InvalidSetting.
+    """
+    from local_llm_service.worker.fleet.remote_budget import RemoteBudget
+
+    text = lazy_settings().remote_budget_usd
+    budget = RemoteBudget() if text is None else RemoteBudget.read(text)
+    with reachable(redis_url()):
+        day, month = process_store().spending.spending()
+    return {
+        name: {
+            "period": seen.period,
+            "paid_nano_usd": seen.paid,
+            "wasted_nano_usd": seen.wasted,
+            "reserved_nano_usd": seen.reserved,
+            "budget_nano_usd": most,
+            "left_nano_usd": None if most is None else max(0, most - seen.committed),
+        }
+        for name, seen, most in (("day", day, budget.day), ("month", month, budget.month))
+    }
 
 
 def queues() -> list[dict[str, Any]]:
@@ -151,7 +196,6 @@ def queues() -> list[dict[str, Any]]:
 
 
 def _can_answer(worker: Presence) -> bool:
-    served = {full_name(model.name) for model in worker.models}
     takes_jobs = worker.ollama_reachable and not worker.closed_by
-    model = full_name(worker.model)
-    return takes_jobs and model in served and model not in worker.failing
+    is_failing = full_name(worker.model) in worker.failing
+    return takes_jobs and serves(worker, worker.model) and not is_failing

@@ -58,6 +58,7 @@ def new_job(
         continued=continued,
         model=keys.DEFAULT_MODEL if request.model is None else full_name(request.model),
         stream=request.stream,
+        tenant=_tenant(request.cache_scope),
     )
 
 
@@ -147,6 +148,14 @@ def refuse_integer_priority(options: Mapping[str, Any]) -> None:
             "priority: a queue is chosen by a word, not by Celery's integer",
             'Give kwargs priority="high", "normal" or "low", or queue="llm.low".',
         )
+
+
+def _tenant(scope: str | None) -> str:
+    if scope is None:
+        return ""
+    from local_llm_service.worker.store.savings import tenant_of  # most producers need none
+
+    return tenant_of(scope)
 
 
 def _queue_name(queue: Any, request: JobRequest, kind: Kind) -> str:

@@ -36,11 +36,15 @@ def pass_on(
     delivery = in_flight.delivery
     try:
         passed = runtime.store.jobs.pass_on(
-            delivery.task_id, delivery.token, worker=runtime.name, model=in_flight.model
+            delivery.task_id,
+            delivery.token,
+            worker=runtime.name,
+            model=in_flight.model,
+            work=in_flight.work_so_far,
         )
     except redis.RedisError:
         # The result could not be stored either: the job runs again, here or elsewhere.
-        runtime.release(delivery.task_id, delivery.token)
+        runtime.release(delivery.task_id, delivery.token, work=in_flight.work_so_far)
         raise Ignore from None
     if not passed.done:
         tried = ", ".join(passed.failed_by)
@@ -65,6 +69,7 @@ def leave_after_death(
             worker=runtime.name,
             model=in_flight.model,
             engine_died=True,
+            work=in_flight.work_so_far,
         )
     except redis.RedisError:
         return False

@@ -63,7 +63,7 @@ class KeptSteps:
         self._runtime, self._in_flight = runtime, in_flight
         self._model, self._revision, self._scope = model, revision, request.cache_scope
         #: Who goes on with the work finds what is kept for it under this name.
-        self._place = leads or in_flight.delivery.task_id
+        self.place = leads or in_flight.delivery.task_id
         self._fixed: FixedRates | None = None
         self._step: _Step | None = None
         #: How often each prompt was asked whose completion is of this job alone.
@@ -88,12 +88,31 @@ class KeptSteps:
         if self._step is not None:
             self._step.completion = completion
 
+    def keep(self) -> None:
+        """Keep the step that is done now, as the next one is asked of another engine.
+
+        Raises as `begin`.
+        """
+        before = self._step
+        if before is not None and before.completion is not None:
+            following = _Step(before.number + 1, before.prompt)
+            self._pause(before, following, may_be_known=False)
+
+    def paid_name(self) -> str:
+        """The name within `place` of the step that was begun, should it be bought: no task id is in
+        it, as another job of the group may go on with the work."""
+        if self._step is None:
+            return ""
+        self._give_name(self._step)
+        task_id = self._in_flight.delivery.task_id
+        return self._step.name.removeprefix(f"{task_id}.")
+
     def fixed_rates(self) -> FixedRates | None:
         """The rates by which an earlier run sized its prompts, if it kept them."""
         if not self._has_run_before:
             return None
         try:
-            return FixedRates.read(self._runtime.store.steps.fixed_rates(self._place))
+            return FixedRates.read(self._runtime.store.steps.fixed_rates(self.place))
         except redis.RedisError as error:
             self._say(error)
             return None
@@ -142,8 +161,9 @@ class KeptSteps:
             self._progress,
             kept=step.number - 1,
             next_name=step.name,
-            place=self._place,
+            place=self.place,
             rates="" if self._fixed is None else self._fixed.as_text(),
+            savings=self._in_flight.work_so_far.savings_text,
             worker=runtime.name,
             models=runtime.served.now() or () if queues else (),
             queues=queues,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import redis
@@ -22,6 +23,11 @@ from local_llm_service.tasks.kind import JobTask
 from local_llm_service.tasks.outcome import Outcome, do_work, unexpected
 from local_llm_service.tasks.program_run import OneModelRun, ProgramRun
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.routing import reasons
+from local_llm_service.tasks.routing.choice import known_by
+from local_llm_service.tasks.routing.policy import MAY_LEAVE, home_of, why_local
+from local_llm_service.tasks.routing.routed_run import Parts, RoutedRun
+from local_llm_service.tasks.spoken_texts import SpokenTexts
 from local_llm_service.tasks.steps.engine_steps import DirectSteps
 from local_llm_service.tasks.worker_steps import WorkerSteps
 from local_llm_service.worker import metrics
@@ -38,7 +44,8 @@ from local_llm_service.worker.fleet.fleet import Fleet
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.settings import get_settings
-from local_llm_service.worker.store.outcomes import Claim, SharedAnswer, SharedFailure, Work
+from local_llm_service.worker.store.outcomes import Claim, SharedAnswer, SharedFailure
+from local_llm_service.worker.store.savings import tenant_of
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +86,12 @@ def _run_directly(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     settings, request = get_settings(), job.parse(args, kwargs)
     model = request.model or settings.model_name
     route = Fleet.of(settings).route(model)
-    ask = DirectSteps(model if route is None else route.local, settings)
-    return do_work(job, request, OneModelRun(ask), queued_seconds=None)
+    if route is None:
+        direct = OneModelRun(DirectSteps(model, settings))
+    else:
+        reason = reasons.DIRECT if route.remote else reasons.NO_REMOTE
+        direct = OneModelRun(DirectSteps(route.local, settings), route.name, reason)
+    return do_work(job, request, direct, queued_seconds=None)
 
 
 class _Run:
@@ -101,9 +112,10 @@ class _Run:
         """
         self._check_delivery()
         request = self._job.parse(args, kwargs)
-        settings = self._runtime.settings
-        model = full_name(request.model or settings.model_name)
-        revision = self._runtime.catalog.revision(model) if request.cache else None
+        runtime = self._runtime
+        self._in_flight.tenant = tenant_of(request.cache_scope)
+        model = full_name(request.model or runtime.settings.model_name)
+        revision = runtime.catalog.revision(model) if request.cache else None
         shared = self._claim(request, model, revision)
         if shared is not None:
             return shared
@@ -112,22 +124,52 @@ class _Run:
             queued_seconds = self._delivery.queued_seconds
             outcome = do_work(self._job, request, run, queued_seconds=queued_seconds)
         run.acquit()
+        if isinstance(outcome.result, dict) and why_local(MAY_LEAVE[0], request, runtime.fleet):
+            outcome.result["keep_local"] = True  # for what a chain makes of it
+        in_flight = self._in_flight
+        in_flight.model = full_name(run.model)  # that whose outcome it is
+        work = replace(outcome.work, tenant=in_flight.tenant, run_tokens=in_flight.run_tokens)
+        outcome = replace(outcome, work=work)
         # A model that was pulled again in the meantime is a different one.
-        if revision is None or self._runtime.catalog.revision(model) != revision:
+        if revision is None or runtime.catalog.revision(model) != revision:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
         return self._end_canvas(outcome) if self._canvas else outcome
 
     def _program_run(self, request: JobRequest, revision: str | None) -> ProgramRun:
-        ask = WorkerSteps(
-            self._kind,
-            request,
-            self._runtime,
-            self._in_flight,
-            model=request.model or self._runtime.settings.model_name,
-            leads=self._leads,
-            revision=revision,
-        )
-        return OneModelRun(ask)
+        """The run by the model that the call names, or by those of its route.
+
+        Raises InvalidRequest for a model that must not get what is asked.
+        """
+        runtime, leads = self._runtime, self._leads
+        texts = SpokenTexts(request, runtime, self._in_flight, leads)
+
+        def steps_of(model: str, revision: str | None) -> WorkerSteps:
+            return WorkerSteps(
+                self._kind,
+                request,
+                runtime,
+                self._in_flight,
+                model=model,
+                leads=leads,
+                revision=revision,
+                texts=texts,
+            )
+
+        def of_route(model: str) -> WorkerSteps:
+            caches = request.cache
+            return steps_of(model, runtime.catalog.revision(full_name(model)) if caches else None)
+
+        model = request.model or runtime.settings.model_name
+        route = runtime.fleet.route(model)
+        if route is None:
+            steps = steps_of(model, revision)
+            if (home := home_of(model, request, runtime.fleet)) is not None:
+                steps.home = of_route(home)
+            return OneModelRun(steps)
+        if route.remote is None:
+            return OneModelRun(of_route(route.local), route.name, reasons.NO_REMOTE)
+        known = known_by(runtime)
+        return RoutedRun(route, Parts(runtime.fleet, known, of_route, runtime.without_logprobs))
 
     def _check_delivery(self) -> None:
         delivery, settings = self._delivery, self._runtime.settings
@@ -177,14 +219,14 @@ class _Run:
             logger.info("job %s: %s", task_id, claim)
             self._runtime.in_flight.end(token)
             raise Ignore
-        return self._shared(shared, "cached" if claim is Claim.CACHED else "joined")
+        return self._shared(shared)
 
-    def _shared(self, shared: SharedAnswer | SharedFailure, origin: str) -> Outcome:
-        work = Work(origin, shared.prompt_tokens, shared.completion_tokens)
+    def _shared(self, shared: SharedAnswer | SharedFailure) -> Outcome:
+        work = replace(shared.work, tenant=self._in_flight.tenant)
         if isinstance(shared, SharedFailure):
             return Outcome(self._job.backend.exception_to_python(shared.error), work)
         timings = {**NO_TIMINGS, "queued_seconds": self._delivery.queued_seconds}
-        own = {"task_id": self._delivery.task_id, "origin": origin}
+        own = {"task_id": self._delivery.task_id, "origin": work.origin}
         return Outcome({**own, **shared.members, "timings": timings}, work)
 
     def _end_canvas(self, outcome: Outcome) -> Outcome:
@@ -244,7 +286,7 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         attempts=delivery.attempts,
         max_attempts=runtime.settings.max_attempts,
         base_seconds=runtime.settings.retry_base_seconds,
-        is_away=runtime.breaker.is_away,
+        is_away=partial(runtime.breaker.is_away, in_flight.model or runtime.settings.model_name),
     )
     if again is None:
         return False
@@ -263,6 +305,7 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         attempts=delivery.attempts + 1 if again.counts else 0,
         engine_died=engine_death.how_it_ran(delivery) if died else "",
         yields=again.cause == "yielded",
+        work=in_flight.work_so_far,
     )
     metrics.RELEASES.labels(again.cause).inc()
     return True

@@ -173,6 +173,9 @@ class OllamaBusy(ServiceError):
     retryable = True
     default_hint = "Keep CONCURRENCY at Ollama's OLLAMA_NUM_PARALLEL, or raise OLLAMA_MAX_QUEUE."
 
+    #: Seconds after which the server wants to be asked again; None where it did not say.
+    retry_after_seconds: float | None = None
+
 
 class ModelMissing(ServiceError):
     """The model is not on this Ollama."""

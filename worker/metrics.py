@@ -20,6 +20,12 @@ UNKNOWN_ERRORS = Counter(
     "local_llm_ollama_unknown_errors", "Errors of Ollama in words that are not known", ["kind"]
 )  # kind: refused (4xx), failed (any other status), midway (in a stream)
 SLOTS_REPLACED = Counter("local_llm_slots_replaced", "Slots that did not end with their job")
+REMOTE_USD = Counter(
+    "local_llm_remote_usd", "US dollars that this worker's calls of paid models cost", ["outcome"]
+)  # outcome: paid, wasted
+REMOTE_BUDGET_LEFT = Gauge(
+    "local_llm_remote_budget_left_usd", "US dollars that paid models may still cost", ["period"]
+)  # period: day, month
 IN_FLIGHT = Gauge("local_llm_jobs_in_flight", "Jobs that this worker holds now")
 GATE_OPEN = Gauge("local_llm_gate_open", "1 while this worker takes jobs")
 BREAKER_CLOSED = Gauge("local_llm_breaker_closed", "1 while Ollama counts as reachable")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from functools import lru_cache
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -160,16 +160,14 @@ class Settings(BaseSettings):
     hit_result_ttl: int = Field(
         default=600, ge=1, description="Seconds that the result of a call answered at once is kept"
     )
-    gpt4_prompt_usd: Annotated[float, Field(ge=0)] = Field(
-        default=2.5, description="What a million prompt tokens would cost, for `local-llm stats`"
+    compare_model: str = Field(
+        default="gpt-4o",
+        min_length=1,
+        description="The paid model whose price says what answers would have cost elsewhere",
     )
-    gpt4_completion_usd: Annotated[float, Field(ge=0)] = Field(
-        default=10.0, description="What a million generated tokens would cost"
-    )
-    gpt4_prices_from: str = Field(
-        default="GPT-4o, platform.openai.com/docs/pricing, as of 2026-06",
-        pattern=r"\d{4}-\d{2}",
-        description="Model, source and date (YYYY-MM) of these two prices",
+    prices_file: str | None = Field(
+        default=None,
+        description="Your own prices of paid models, TOML; they come before those of the package",
     )
     metrics_port: int = Field(
         default=0, ge=0, le=65_535, description="Port of Prometheus metrics on 127.0.0.1; 0 = none"
@@ -273,6 +271,11 @@ class Settings(BaseSettings):
         return _mask(self.ollama_host)
 
 
+def secret_of(variable: str) -> str | None:
+    """The API key in a variable that ENGINES_FILE names; None where it is empty or not set."""
+    return os.environ.get(variable, "").strip() or None
+
+
 def renamed_variables() -> dict[str, str]:
     """Old environment variables that are set and still read, each with its new name."""
     renamed = {"MAX_DELIVERIES": "MAX_CRASHES"}
@@ -297,6 +300,16 @@ def settings_instead(settings: Settings | None) -> Settings | None:
     return before
 
 
+_IN_PRICES_FILE: Final = (
+    "Unset it. Name the model in COMPARE_MODEL (default gpt-4o); for a price of your own, set"
+    " PRICES_FILE: docs/savings.md has an example."
+)
+#: Variables of earlier versions, and what to do now. A price that nobody reads would be trusted.
+_GONE: Final = dict.fromkeys(
+    ("GPT4_PROMPT_USD", "GPT4_COMPLETION_USD", "GPT4_PRICES_FROM"), _IN_PRICES_FILE
+)
+
+
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
     """Read the environment once per process.
@@ -305,6 +318,8 @@ def get_settings() -> Settings:
     """
     if _instead is not None:
         return _instead
+    if gone := [name for name in _GONE if os.environ.get(name)]:
+        raise InvalidSetting(f"setting {gone[0]} is no more", _GONE[gone[0]])
     try:
         return Settings()
     except ValidationError as error:

@@ -33,6 +33,7 @@ from local_llm_service.producers.batch.window import Window
 from local_llm_service.producers.batch.writing import Writing
 from local_llm_service.producers.service import workers
 from local_llm_service.worker.errors import InvalidRequest
+from local_llm_service.worker.fleet.prices import compared
 from local_llm_service.worker.lazy_settings import lazy_settings
 
 if TYPE_CHECKING:
@@ -98,10 +99,11 @@ class Order:
 def run_batch(order: Order, progress: Progress, say: Callable[[str], None]) -> Summary:
     """Run a batch, from where an earlier run of it ended; `say` is for people.
 
-    Raises InvalidRequest, BrokerUnreachable where Redis is away at the start, BrokerUnsafe, and
-    NotWritten; what was answered until then is kept.
+    Raises InvalidRequest, InvalidSetting, BrokerUnreachable where Redis is away at the start,
+    BrokerUnsafe, and NotWritten; what was answered until then is kept.
     """
     source, places, statement = order.source(), order.places(), order.statement()
+    compared(lazy_settings().compare_model, lazy_settings().prices_file)  # for the summary
     window = Window(order.window, workers)
     window.look()  # without a Redis, nothing is begun
     with _disk(places), ExitStack() as opened:
@@ -188,6 +190,7 @@ def _summary(
     order: Order, places: Places, run: Run, statement: Statement | None, owed: str
 ) -> Summary:
     settings, records = lazy_settings(), run.records
+    compared_with = compared(settings.compare_model, settings.prices_file)
     assert run.end is not None
     return Summary(
         kind=order.plan.kind,
@@ -199,8 +202,8 @@ def _summary(
         added=records.added,
         output=places.output,
         errors=places.errors,
-        worth_usd=records.total.worth_usd(settings.gpt4_prompt_usd, settings.gpt4_completion_usd),
-        prices_from=settings.gpt4_prices_from,
+        worth_usd=records.total.worth_usd(compared_with.price),
+        prices_from=compared_with.from_where,
         unmatched=0 if statement is None else statement.unmatched,
         owed=owed,
     )

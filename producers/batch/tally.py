@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from local_llm_service.tasks.answer import Answer
 from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.fleet.price import NANO_PER_USD, Price
 
 
 @dataclass
@@ -59,8 +60,6 @@ class Tally:
         """Lines that ended, by minutes of running; nan before the first second."""
         return (self.answered + self.failed) * 60 / self.seconds if self.seconds >= 1 else math.nan
 
-    def worth_usd(self, prompt_usd: float, completion_usd: float) -> float:
-        """What as many tokens would cost at prices per million tokens; see `local-llm stats`."""
-        return (
-            self.prompt_tokens * prompt_usd + self.completion_tokens * completion_usd
-        ) / 1_000_000
+    def worth_usd(self, price: Price) -> float:
+        """What as many tokens would cost at this price; see `local-llm stats`."""
+        return price.nano_usd(self.prompt_tokens, self.completion_tokens) / NANO_PER_USD

@@ -20,6 +20,7 @@ from local_llm_service.producers.cli import (
     lint,
     look,
     route,
+    spending,
     webhooks,
 )
 from local_llm_service.producers.cli.output import Exit, fail, note, say
@@ -82,6 +83,7 @@ for command in (
     *jobs.COMMANDS,
     following.stream,
     *look.COMMANDS,
+    spending.spending,
     dead.dead,
     keys.keys,
     batch.batch,

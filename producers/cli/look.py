@@ -9,11 +9,20 @@ import click
 
 from local_llm_service.producers import service
 from local_llm_service.producers.cli.output import Exit, fail, say, show_answer, show_json
+from local_llm_service.producers.cli.usage import show_usage
 from local_llm_service.producers.client import SITE
 from local_llm_service.producers.explain import explain
 from local_llm_service.producers.job_core import JobCore, facts_of
 from local_llm_service.producers.result_wait import not_found
-from local_llm_service.worker.errors import BrokerUnreachable, NotFound, NotReady, ServiceError
+from local_llm_service.worker.errors import (
+    BrokerUnreachable,
+    InvalidRequest,
+    NotFound,
+    NotReady,
+    ServiceError,
+)
+from local_llm_service.worker.fleet.price import NANO_PER_USD
+from local_llm_service.worker.fleet.prices import compared
 from local_llm_service.worker.settings import get_settings
 from local_llm_service.worker.store.presence import server_name
 from local_llm_service.worker.store.states import JobState
@@ -98,15 +107,36 @@ def health(as_json: bool) -> Exit:
     else:
         say(f"{seen['status']}  model {seen['model']}  {len(seen['workers'])} worker(s)")
         for worker in seen["workers"]:
-            version = worker["ollama_version"]
-            ollama = server_name(version) if version else "Ollama not reachable"
-            ollama += "  draining" if "draining" in worker["closed_by"] else ""
-            say(f"  {worker['name']}  {worker['running']}/{worker['slots']} slots  {ollama}")
+            engines = worker["engines"]
+            told = _engine_of(worker) if len(engines) < 2 else f"{len(engines)} engines"
+            told += "  draining" if "draining" in worker["closed_by"] else ""
+            say(f"  {worker['name']}  {worker['running']}/{worker['slots']} slots  {told}")
+            for engine in engines if len(engines) > 1 else ():
+                say(f"    {_line_of(engine)}")
             for note in worker["notes"]:
                 say(f"    {note}")
         for reason in seen["reasons"]:
             say(f"  {reason}")
     return Exit.UNREACHABLE if seen["status"] == "down" else Exit.ANSWER
+
+
+def _engine_of(worker: dict[str, Any]) -> str:
+    """A worker's one engine, in words."""
+    version = worker["ollama_version"]
+    kinds = [engine["kind"] for engine in worker["engines"]]
+    if kinds and kinds[0] != "ollama":
+        return f"{kinds[0]} {version or 'not reachable'}"
+    return server_name(version) if version else "Ollama not reachable"
+
+
+def _line_of(engine: dict[str, Any]) -> str:
+    """One of several engines, in words."""
+    version, kind = engine["version"], engine["kind"]
+    name = server_name(version) if version and kind == "ollama" else f"{kind} {version or ''}"
+    away = "" if engine["reachable"] else "  not reachable"
+    leaves = "  leaves the house" if engine["leaves_the_house"] else ""
+    told = f"{engine['name']}  {engine['running']}/{engine['slots']} slots  {name.rstrip()}"
+    return f"{told}{away}{leaves}"
 
 
 @click.command()
@@ -123,10 +153,27 @@ def queues(as_json: bool) -> Exit:
 
 
 @click.command()
+@click.option(
+    "--by",
+    type=click.Choice(["day", "model", "tenant", "route"]),
+    help="Print the savings ledger, summed so.",
+)
+@click.option("--since", metavar="DAY", help="With --by: first day, YYYY-MM-DD, UTC.")
+@click.option("--until", metavar="DAY", help="With --by: last day; today if not given.")
+@click.option("--csv", "as_csv", is_flag=True, help="With --by: print CSV.")
 @_JSON
-def stats(as_json: bool) -> Exit:
-    """Print how many requests came, how many ran, and the estimated cost elsewhere."""
-    seen = service.stats()
+def stats(
+    by: str | None, since: str | None, until: str | None, as_csv: bool, as_json: bool
+) -> Exit:
+    """Print how many requests came, how many ran, and the estimated cost elsewhere.
+
+    With --by: what was done, paid and saved, of the last 30 days where nobody says.
+    """
+    if by is not None:
+        return show_usage(by, since, until, as_csv=as_csv, as_json=as_json)
+    if as_csv or since or until:
+        raise InvalidRequest("--since, --until and --csv need --by")
+    seen, counts, settings = service.stats(), service.counts(), get_settings()
     if as_json:
         show_json(seen)
         return Exit.ANSWER
@@ -138,12 +185,16 @@ def stats(as_json: bool) -> Exit:
     say(f"{seen['avg_latency_ms']:.0f} ms on average from submit to answer")
     say(
         f"{seen['total_tokens_generated']} tokens generated, "
-        f"{service.answers_cached()} answers put into the cache"
+        f"{counts.get('stored', 0)} answers put into the cache"
     )
+    paid = (counts.get("paid_nano_usd", 0) + counts.get("wasted_nano_usd", 0)) / NANO_PER_USD
+    price = compared(settings.compare_model, settings.prices_file)
     say(
-        f"as many tokens as callers got would cost {seen['cost_savings_usd']:.2f} USD at the "
-        f"prices of {get_settings().gpt4_prices_from}: prices are compared, not models"
+        f"as many tokens as callers got would cost {seen['cost_savings_usd'] + paid:.2f} USD at "
+        f"the prices of {price.from_where}: prices are compared, not models"
     )
+    if paid:
+        say(f"{paid:.2f} USD were paid; saved: {seen['cost_savings_usd']:.2f} USD")
     return Exit.ANSWER
 
 

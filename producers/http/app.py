@@ -17,6 +17,7 @@ from local_llm_service.producers.http import (
     jobs,
     ollama,
     openai,
+    usage_routes,
     webhooks,
 )
 from local_llm_service.producers.http.gateway import Gateway, NoPathApp, routes_of
@@ -26,6 +27,7 @@ from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.pages.routes import with_pages
 from local_llm_service.producers.http.service import HttpService
 from local_llm_service.tasks.outcome import place_of
+from local_llm_service.worker.fleet.prices import compared
 from local_llm_service.worker.lazy_settings import lazy_settings
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ logger = logging.getLogger(__name__)
 OPERATIONS: tuple[Operation, ...] = (
     *first_routes.OPERATIONS,
     *health.OPERATIONS,
+    *usage_routes.OPERATIONS,
     *jobs.OPERATIONS,
     *openai.OPERATIONS,
     *responses_routes.OPERATIONS,
@@ -56,6 +59,7 @@ def make_app() -> Gateway:
     """The ASGI application on this process's settings. Raises InvalidSetting."""
     service = HttpService(lazy_settings())
     webhooks.check_settings(service.settings)
+    compared(service.settings.compare_model, service.settings.prices_file)
 
     @asynccontextmanager
     async def life(_: Any) -> AsyncIterator[None]:

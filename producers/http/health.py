@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from local_llm_service import producers
+from local_llm_service.producers import service
 from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.prometheus_text import CONTENT_TYPE, prometheus_text
@@ -61,10 +62,12 @@ async def metrics(call: Call) -> Response:
 
 async def prometheus(call: Call) -> Response:
     """The same numbers for Prometheus, from any replica, as all of them are in Redis."""
-    stats, queue_facts = await asyncio.gather(
-        asyncio.to_thread(producers.stats), asyncio.to_thread(producers.queues)
+    stats, counts, queue_facts = await asyncio.gather(
+        asyncio.to_thread(producers.stats),
+        asyncio.to_thread(service.counts),
+        asyncio.to_thread(producers.queues),
     )
-    text = prometheus_text(stats, queue_facts, await call.service.health())
+    text = prometheus_text(stats, counts, queue_facts, await call.service.health())
     return Response(text, media_type=CONTENT_TYPE)
 
 

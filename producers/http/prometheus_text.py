@@ -12,6 +12,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 
+from local_llm_service.worker.fleet.price import NANO_PER_USD
+from local_llm_service.worker.store.stats import tokens_of
+
 __all__ = ["CONTENT_TYPE", "prometheus_text"]
 
 
@@ -28,11 +31,14 @@ class _Collector:
 
 
 def prometheus_text(
-    stats: Mapping[str, Any], queues: Sequence[Mapping[str, Any]], health: Mapping[str, Any]
+    stats: Mapping[str, Any],
+    counts: dict[str, int],
+    queues: Sequence[Mapping[str, Any]],
+    health: Mapping[str, Any],
 ) -> bytes:
-    """The text of one scrape."""
+    """The text of one scrape; `counts` as stats.read_counts reads them."""
     registry = CollectorRegistry(auto_describe=False)
-    families = [*_of_stats(stats), *_of_queues(queues), *_of_workers(health)]
+    families = [*_of_stats(stats), *_of_savings(counts), *_of_queues(queues), *_of_workers(health)]
     registry.register(_Collector(families))
     return generate_latest(registry)
 
@@ -56,9 +62,26 @@ def _of_stats(stats: Mapping[str, Any]) -> Iterable[Metric]:
     )
     yield GaugeMetricFamily(
         f"{PREFIX}_saved_usd",
-        "What the same tokens would have cost elsewhere",
+        "What the same tokens would have cost elsewhere, less what was paid",
         value=stats["cost_savings_usd"],
     )
+
+
+def _of_savings(counts: dict[str, int]) -> Iterable[Metric]:
+    tokens = CounterMetricFamily(
+        f"{PREFIX}_tokens", "Tokens, by what became of them", labels=["outcome", "kind"]
+    )
+    usd = CounterMetricFamily(
+        f"{PREFIX}_usd", "US dollars for completions (paid), and for none (wasted)", labels=["kind"]
+    )
+    for outcome, numbers in tokens_of(counts).items():
+        for kind, number in numbers.items():
+            if outcome == "nano_usd":
+                usd.add_metric([kind], number / NANO_PER_USD)
+            else:
+                tokens.add_metric([outcome, kind], number)
+    yield tokens
+    yield usd
 
 
 def _of_queues(queues: Sequence[Mapping[str, Any]]) -> Iterable[Metric]:

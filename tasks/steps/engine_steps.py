@@ -14,8 +14,14 @@ from local_llm_service.tasks.steps.whole_prompt import (
     WholePrompt,
 )
 from local_llm_service.worker.engine import Engine, open_engine
-from local_llm_service.worker.errors import ContextOverflow, DeadlineExceeded, InvalidOutput
+from local_llm_service.worker.errors import (
+    ContextOverflow,
+    DeadlineExceeded,
+    InvalidOutput,
+    InvalidRequest,
+)
 from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.fleet.fleet import Fleet
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings, get_settings
 from local_llm_service.worker.tokens.book import TokenBook
@@ -34,7 +40,11 @@ class EngineSteps(ABC):
         """`model` is the name to ask for."""
         self.engine, self.model, self.settings = engine, model, settings
         self.spent = Spent()
+        #: Of a model that leaves the house: the job's steps that do not.
+        self.home: EngineSteps | None = None
         self._book = book
+        #: The prompt that the last step asked for the first time.
+        self._first: Prompt | None = None
 
     @cached_property
     def tokens(self) -> ModelTokens:
@@ -61,6 +71,11 @@ class EngineSteps(ABC):
         """See Steps."""
         return self.spent.steps
 
+    @property
+    def at_home(self) -> EngineSteps:
+        """See Steps."""
+        return self.home or self
+
     def __call__(self, prompt: Prompt, *, shared: bool = False) -> Completion:
         """See Steps."""
         try:
@@ -70,7 +85,7 @@ class EngineSteps(ABC):
         except InvalidOutput as error:
             self.spent.completion_tokens += error.tokens  # written, and stopped
             raise
-        self.spent.add_step(completion)
+        self.spent.add_step(completion, asks_again=self._asks_again(prompt))
         self._whole_prompt(prompt, completion)
         if len(completion.text) >= LESSON_CHARACTERS and not completion.tool_calls:
             self._learn(completion.text, completion.completion_tokens)
@@ -138,11 +153,30 @@ class EngineSteps(ABC):
         self._rates = self._rates.at_least(text, at_least)
         return error
 
+    def _asks_again(self, prompt: Prompt) -> bool:
+        """Whether a prompt is the first one again, with more at its end: what was wrong."""
+        first = self._first
+        if first is not None and continues(prompt, first):
+            return True
+        self._first = prompt
+        return False
+
     def _learn(self, text: str, tokens: int) -> None:
         self._book.learn(self.known_as, text, tokens)
 
+    def keep(self) -> None:  # noqa: B027
+        """See Steps. Without a worker nothing is kept."""
+
+    def prompt_nano_usd(self, tokens: int) -> int:
+        """See Steps. Without a worker nothing is paid."""
+        return 0
+
     def progress(self, done: int, total: int, phase: str) -> None:  # noqa: B027
         """See Steps. Without a worker nobody looks."""
+
+    def tell(self, prompt: Prompt, text: str) -> None:  # noqa: B027
+        """Give readers the text of a prompt's completion that was not `spoken`, once it is to be
+        the answer. Without a worker nobody reads."""
 
     def acquit(self) -> None:  # noqa: B027
         """Clear the job of its engine's deaths. Without a worker nobody charges it with any."""
@@ -157,10 +191,22 @@ class EngineSteps(ABC):
 
 
 class DirectSteps(EngineSteps):
-    """Without a worker: by an engine of this process, for nobody else."""
+    """Without a worker: by an engine of this process, for nobody else.
+
+    Nobody books here what a call costs, nor looks at what its tenant may: so no model is asked that
+    costs money or leaves the house.
+    """
 
     def __init__(self, model: str, settings: Settings) -> None:
-        super().__init__(_direct_engine(), model, settings, _direct_book())
+        """Raises InvalidRequest for such a model."""
+        fleet = Fleet.of(settings)
+        if fleet.leaves_the_house(model) or fleet.price(model) is not None:
+            raise InvalidRequest(
+                "model: a direct call asks none that leaves the house or has a price",
+                "Send it through the queue (`.delay()` or a client), or ask a local model.",
+            )
+        name = fleet.own_name(model)
+        super().__init__(_direct_engine(), name, settings, _direct_book())
         self._ends_at = time.monotonic() + settings.deadline_seconds
 
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
@@ -190,6 +236,15 @@ def _direct_engine() -> Engine:
 @lru_cache(maxsize=1)
 def _direct_book() -> TokenBook:
     return TokenBook()
+
+
+def continues(prompt: Prompt, first: Prompt) -> bool:
+    """Whether a prompt has all the messages of another, and more at their end."""
+    place = len(first.messages) - 1
+    if len(prompt.messages) <= place or prompt.messages[:place] != first.messages[:place]:
+        return False
+    said, before = prompt.messages[place], first.messages[place]
+    return said["role"] == before["role"] and said["content"].startswith(before["content"])
 
 
 def _text_of(prompt: Prompt) -> str:

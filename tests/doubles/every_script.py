@@ -31,7 +31,9 @@ from local_llm_service.worker.store.outcomes import (
 )
 from local_llm_service.worker.store.overview import overview
 from local_llm_service.worker.store.progress import Progress
+from local_llm_service.worker.store.savings import row_of
 from local_llm_service.worker.store.scripts import DIRECTORY
+from local_llm_service.worker.store.spending import Booked, Booking, CallEnd
 from local_llm_service.worker.store.states import (
     Admission,
     CacheBounds,
@@ -101,12 +103,15 @@ def message(task_id: str, **more: bool) -> str:
     return json.dumps({"headers": headers, "properties": {"delivery_tag": f"tag-{task_id}"}})
 
 
-def ending(state: JobState = JobState.SUCCEEDED, error: str = "") -> Ending:
-    """An answer that is cached, or a failure."""
+def ending(
+    state: JobState = JobState.SUCCEEDED, error: str = "", *, settle_for_caller: bool = False
+) -> Ending:
+    """An answer that is cached, or a failure; of all who wait, or of the caller alone."""
     template = ResultTemplate("ia", ('{"task_id": ', ', "result": {', "}}"))
     text = ResultText('{"result": {', '"text": "Hello."', "}}", template)
     work = Work("computed", 3, 2, 0.1, cacheable=not error)
-    return Ending(state, error, SettleFor.EVERYONE, bool(error), text, work)
+    settle_for = SettleFor.CALLER if settle_for_caller else SettleFor.EVERYONE
+    return Ending(state, error, settle_for, bool(error), text, work)
 
 
 # --- what each script does ------------------------------------------------------------------
@@ -407,6 +412,30 @@ def tell_responses(site: Site) -> None:
     assert [drive(claim_key(keys, "told", one, 60)) for one in ("x", "y", "x")] == ["x"] * 3
 
 
+def spend_money(site: Site) -> None:
+    """book, buy, end_booking, spending: a call that is cut off, and what its work buys then."""
+    spending, row = site.store.spending, row_of(MODEL, "t", "")
+    task_id = site.ask()
+    token = site.take().token
+
+    def booking(nonce: str, nano_usd: int = 60) -> Booking:
+        return Booking(task_id, task_id, "step", nonce, nano_usd, row)
+
+    for _ in range(2):  # a reply was lost
+        assert spending.book(booking("first"), token, 100, None) == (Booked.BOOKED, "")
+    assert spending.book(booking("x", 41), "another", 100, None) == (Booked.LOST, "")
+    assert spending.end_booking(booking("first"), CallEnd.CUT_OFF)
+    assert not spending.end_booking(booking("first"), CallEnd.CUT_OFF)
+    assert spending.book(booking("x", 41), token, 100, None) == (Booked.DAY, "40")
+    assert spending.book(booking("second", 40), token, 100, None) == (Booked.BOOKED, "")
+    assert [spending.buy(booking("second", 40), 30, "E") for _ in range(2)] == [True, True]
+    assert spending.book(booking("third"), token, 100, None) == (Booked.BOUGHT, "E")
+    day, month = spending.spending()
+    assert (day.reserved, day.paid, day.wasted, day.committed) == (0, 30, 60, 90)
+    assert (month.period, month.committed) == (day.period[:7], 90)
+    assert site.fail(task_id, token) is Settled.STORED
+
+
 STORIES: tuple[Callable[[Site], None], ...] = (
     answer_all,
     put_back_and_reap,
@@ -422,6 +451,7 @@ STORIES: tuple[Callable[[Site], None], ...] = (
     drive_batches,
     tell_webhooks,
     tell_responses,
+    spend_money,
 )
 
 

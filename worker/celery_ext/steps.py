@@ -32,6 +32,7 @@ from local_llm_service.worker.lease.model_wait import ModelWait
 from local_llm_service.worker.lease.orphans import Orphans
 from local_llm_service.worker.lease.overdue import Overdue
 from local_llm_service.worker.lease.reaper import Reaper
+from local_llm_service.worker.lease.spending_watch import SpendingWatch
 from local_llm_service.worker.lease.watchdog import Watchdog
 from local_llm_service.worker.log_lines import quote_log_lines
 from local_llm_service.worker.log_output import unblock_output
@@ -141,6 +142,7 @@ def lease_heartbeat(
         runtime.store, runtime.settings.orphan_seconds, partial(cancel, runtime.store)
     )
     overdue = Overdue(jobs, in_flight, replace_slot, runtime.slots)
+    spending = SpendingWatch(runtime.fleet, runtime.settings, runtime.store)
     lease_seconds = runtime.settings.lease_seconds
     return LeaseHeartbeat(
         runtime.store, in_flight, lease_seconds,
@@ -151,6 +153,7 @@ def lease_heartbeat(
             partial(finish_fan_outs, runtime.store),
             orphans.end,
             overdue.look,
+            spending.look,
         ),
     )  # fmt: skip
 

@@ -80,6 +80,7 @@ class QoS(kombu_redis.QoS):
                 delivery.token,
                 delay_seconds=NO_RESULT_PAUSE_SECONDS,
                 attempts=delivery.attempts + 1,
+                work=in_flight.work,
             )
         virtual.QoS.ack(self, delivery_tag)
 
@@ -175,7 +176,7 @@ class Channel(TextBodies, kombu_redis.Channel):
             return [keys_.doorbell]
         if not runtime.gate.is_open:
             return [keys_.end_bell]
-        return [keys_.doorbell, *map(keys_.bell_of, runtime.served.now() or ())]
+        return [keys_.doorbell, *map(keys_.bell_of, runtime.served.rings())]
 
     def _brpop_read(self, **options: Any) -> bool:
         """After a ring, or a second without one, take a message and deliver it.

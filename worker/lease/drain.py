@@ -64,7 +64,7 @@ def _put_back(jobs: Jobs, in_flight: InFlightDeliveries) -> bool:
     """Put back all that this worker holds; False while Redis cannot do it."""
     try:
         for one in in_flight.all():
-            jobs.release(one.delivery.task_id, one.delivery.token)
+            jobs.release(one.delivery.task_id, one.delivery.token, work=one.work_so_far)
             in_flight.end(one.delivery.token)
     except redis.RedisError:
         return False

@@ -15,6 +15,7 @@ from typing import Any
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.store.outcomes import Delivery, Work
 from local_llm_service.worker.store.progress import Progress
+from local_llm_service.worker.store.savings import RunTokens
 
 
 class Interrupted(ServiceError):
@@ -70,6 +71,9 @@ class InFlightDelivery:
         self.kind = self.model = ""
         #: The text that the engine has written so far, as a count.
         self.writing = Writing()
+        #: What engines have read and written for it, and for whom.
+        self.run_tokens = RunTokens()
+        self.tenant: str | None = None
         #: How far its kind says that the job is; None while it has said nothing.
         self.progress: Progress | None = None
         #: Seconds that somebody still waits when the job's own time is over. May ask Redis.
@@ -117,6 +121,11 @@ class InFlightDelivery:
         own = self._deadline - time.monotonic()
         return own if own > 0 else self.wanted_seconds()
 
+    @property
+    def work_so_far(self) -> Work:
+        """What was done for the job, for the savings ledger, where it has no outcome yet."""
+        return Work(tenant=self.tenant, run_tokens=self.run_tokens)
+
     def request_stop(self, reason: ServiceError) -> None:
         """Stop the work with `reason`; only the first reason counts. Returns at once."""
         with self._lock:
@@ -162,6 +171,8 @@ class InFlightDeliveries:
         self._by_token: dict[str, InFlightDelivery] = {}
         #: Messages to put back as soon as Redis can be reached.
         self._to_release: list[Release] = []
+        #: Called with each delivery that has ended.
+        self.ended: Callable[[InFlightDelivery], None] = lambda _: None
 
     def __len__(self) -> int:
         return len(self._by_token)
@@ -188,7 +199,9 @@ class InFlightDeliveries:
     def end(self, token: str) -> None:
         """Remove a delivery whose message has its result or is no longer this worker's."""
         with self._lock:
-            self._by_token.pop(token, None)
+            ended = self._by_token.pop(token, None)
+        if ended is not None:
+            self.ended(ended)
 
     def all(self) -> list[InFlightDelivery]:
         """All in-flight deliveries, as a copy."""

@@ -62,7 +62,7 @@ class Overdue:
     def _replace(self, one: InFlightDelivery) -> None:
         task_id, token = one.delivery.task_id, one.delivery.token
         # If Redis cannot write now, the slot may be waiting for just that: then this raises.
-        self._jobs.release(task_id, token)
+        self._jobs.release(task_id, token, work=one.work_so_far)
         self._in_flight.end(token)
         self._replaced += 1
         SLOTS_REPLACED.inc()

@@ -31,6 +31,8 @@ TEXT_BYTES_MOST: Final = 1_048_576
 #: How long the completion of one step of a job is kept: a job that makes room for others may wait
 #: for a night.
 STEP_SECONDS: Final = 86_400
+#: How long it is known what a day or a month has cost.
+SPENDING_SECONDS: Final = 400 * 86_400
 #: A job makes room for more urgent ones so often, and no more.
 YIELDS_MOST: Final = 2
 
@@ -46,6 +48,9 @@ WEBHOOK_GONE_SECONDS: Final = 86_400
 WEBHOOKS_MOST: Final = 30_000
 WEBHOOKS_GIVEN_UP_MOST: Final = 1000
 
+#: How long a day of the savings ledger is kept.
+SAVINGS_SECONDS: Final = 400 * 86_400
+
 #: Numbers that scripts know by these names: the longest doorbell, of unreadable messages the
 #: largest and the most of them, the most that one take parks, how long it is known when a model was
 #: served last, the bounds of dead letters, how long one worker alone empties itself for a
@@ -54,7 +59,11 @@ WEBHOOKS_GIVEN_UP_MOST: Final = 1000
 #: (MEMORY USAGE of keys, values and indexes); how many waiters one script answers; how long a text
 #: lives, and how long the name of a run is; the bounds of webhooks, and at how many of them
 #: one look is; how long the jobs of an API key outlive the last one (longer than any deadline); how
-#: often a job makes room for more urgent ones.
+#: often a job makes room for more urgent ones; how long a day of the savings ledger is kept, how
+#: many rows it has before tenants share one, and for how long it is known which tokens of a run are
+#: in it; how long money is known, how long after the deadline of its work a booking counts as
+#: wasted, how many of these one call ends, and how many calls for one step are paid that bring no
+#: answer.
 NUMBERS: Final = {
     "DOORBELL_MOST": 64,
     "UNREADABLE_BYTES": 65_536,
@@ -65,6 +74,9 @@ NUMBERS: Final = {
     "DEAD_LETTERS_MOST": DEAD_LETTERS_MOST,
     "CLEARING_MS": 5000,
     "STATS_SECONDS": 366 * 86_400,
+    "SAVINGS_SECONDS": SAVINGS_SECONDS,
+    "SAVINGS_ROWS_MOST": 1000,
+    "RUN_TOKENS_SECONDS": 2 * 86_400,
     "CLOCK_SECONDS": 366 * 86_400,
     "CACHE_ENTRY_OVERHEAD_BYTES": 400,
     "JOB_OVERHEAD_BYTES": 700,
@@ -78,4 +90,9 @@ NUMBERS: Final = {
     "WEBHOOKS_LOOK": 200,
     "API_JOBS_SECONDS": 366 * 86_400,
     "YIELDS_MOST": YIELDS_MOST,
+    "STEP_SECONDS": STEP_SECONDS,
+    "SPENDING_SECONDS": SPENDING_SECONDS,
+    "BOOKING_GRACE_MS": 60_000,
+    "BOOKINGS_AT_ONCE": 100,
+    "CUT_OFF_MOST": 2,
 }

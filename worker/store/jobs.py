@@ -28,7 +28,7 @@ from local_llm_service.worker.store.states import (
 from local_llm_service.worker.store.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from local_llm_service.worker.store.outcomes import Delivery, Ending, PassedOn, Settled
+    from local_llm_service.worker.store.outcomes import Delivery, Ending, PassedOn, Settled, Work
 
 #: How a job ran when its engine died: beside others, with nothing beside it, or "": none died.
 EngineDeath = Literal["", "beside", "alone"]
@@ -171,29 +171,37 @@ class Jobs(Upkeep):
         attempts: int = 0,
         engine_died: EngineDeath = "",
         yields: bool = False,
+        work: Work | None = None,
     ) -> bool:
         """Put a held message and its followers back to the head of their queues.
 
         They go at once or after a delay. `attempts`: tries so far, if this was one. `engine_died`:
         the engine died while the job ran, beside others or alone; they become suspects. `yields`:
-        it makes room for a more urgent job. False when no worker holds the message under `token`.
+        it makes room for a more urgent job. `work`: what the run did. False when no worker holds
+        the message under `token`.
         """
         args = [task_id, token, int(delay_seconds * 1000), attempts, engine_died, int(yields)]
-        return bool(self._scripts.run("release", args))
+        return bool(self._scripts.run("release", [*args, _savings_text(work)]))
 
     def pass_on(
-        self, task_id: str, token: str, *, worker: str, model: str, engine_died: bool = False
+        self,
+        task_id: str,
+        token: str,
+        *,
+        worker: str,
+        model: str,
+        engine_died: bool = False,
+        work: Work | None = None,
     ) -> PassedOn:
         """Leave a held job, which this worker's engine failed, to a worker that has not failed it.
 
         `model` is what this worker ran it with, for a job of which nobody knew the model before.
-        `engine_died`: while it ran alone, which is charged to it.
+        `engine_died`: while it ran alone, which is charged to it. `work`: what the run did.
         """
         from local_llm_service.worker.store.outcomes import PassedOn
 
-        done, *failed_by = self._scripts.run(
-            "pass_on", [task_id, token, worker, model, int(engine_died)]
-        )
+        args = [task_id, token, worker, model, int(engine_died), _savings_text(work)]
+        done, *failed_by = self._scripts.run("pass_on", args)
         return PassedOn(done >= 0, tuple(failed_by[0].split()) if failed_by else ())
 
     def note_wishes(
@@ -278,3 +286,7 @@ class Jobs(Upkeep):
     @property
     def _kept(self) -> int:
         return self._lifetimes.result_seconds
+
+
+def _savings_text(work: Work | None) -> str:
+    return "{}" if work is None else work.savings_text

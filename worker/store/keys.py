@@ -6,10 +6,12 @@ where a script can reach them.
 
 from __future__ import annotations
 
-from typing import Any, Final, overload
+from typing import Any, Final
 
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.store.bounds import NUMBERS
+from local_llm_service.worker.store.key_names import ChannelName as _Channel
+from local_llm_service.worker.store.key_names import KeyName as _Name
 
 SERVICE: Final = "local-llm"
 
@@ -28,27 +30,6 @@ DEFAULT_MODEL: Final = "*"
 def queue_of(priority: str) -> str:
     """The queue of a priority word."""
     return f"llm.{priority}"
-
-
-class _Name:
-    """One name under the prefix of the `Keys` that it is read from."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, keys: None, owner: type) -> _Name: ...
-    @overload
-    def __get__(self, keys: Keys, owner: type) -> str: ...
-    def __get__(self, keys: Keys | None, owner: type) -> str | _Name:
-        return self if keys is None else keys.prefix + self.name
-
-
-class _Channel(_Name):
-    """One channel of a database. Redis's channels know no databases, so its name has to."""
-
-    def __get__(self, keys: Keys | None, owner: type) -> Any:
-        return self if keys is None else f"{keys.prefix}/{keys.database}.{self.name}"
 
 
 class Keys:
@@ -226,6 +207,19 @@ class Keys:
     #: its first run sized its prompts. Lives STEP_SECONDS.
     fixed_rates = _Name("fixed_rates:")
 
+    # --- What paid models cost, in whole nanodollars ---
+    #: Hash reserved, paid, wasted, by UTC day ("2026-11-29") and by month ("2026-11"). Lives
+    #: SPENDING_SECONDS after the last change.
+    spending = _Name("spending:")
+    #: Open bookings: hash name → JSON, and sorted set name → when it counts as wasted, ms. Both
+    #: live SPENDING_SECONDS after the last booking.
+    bookings = _Name("bookings")
+    bookings_due = _Name("bookings_due")
+    #: Hash, by fingerprint, or by task id of a job that shares nothing: the completions that were
+    #: bought for this work, and how often a call for it was cut off. Ends with the work; else lives
+    #: STEP_SECONDS and to the latest deadline.
+    paid_steps = _Name("paid_steps:")
+
     # --- What answers have taught of models ---
     #: Hash "class:bytes", "class:millitokens" → sums over texts, by digest of a model, see
     #: tokens/characters.py. Lives TOKEN_RATES_SECONDS after the last answer that taught.
@@ -244,6 +238,12 @@ class Keys:
 
     #: Hash: counters of the whole service. Lives STATS_SECONDS after the last job.
     stats = _Name("stats")
+    #: Hash, by day in UTC, YYYY-MM-DD: the savings ledger, see savings.py. Lives SAVINGS_SECONDS
+    #: after its last new row.
+    savings = _Name("savings:")
+    #: Hash model → JSON of four counts, by fencing token: tokens of that run which are in the
+    #: ledger already. Lives RUN_TOKENS_SECONDS after the last of them.
+    run_tokens = _Name("run_tokens:")
 
     # --- What workers serve. Each lives PRESENCE_TTL_SECONDS. ---
     #: String (JSON), by worker: see presence.Presence.

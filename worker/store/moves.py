@@ -61,7 +61,7 @@ class Moves:
         args += [query.model, query.consensus, query.fingerprint]
         hit_seconds = self._kept if new.continued else self.lifetimes.hit_result_seconds
         args += [hit_seconds, query.before, query.after, new.max_bytes, new.model]
-        args += [int(new.stream)]
+        args += [int(new.stream), new.tenant]
         try:
             decision, *details = yield Script("submit", args)
         except (redis.RedisError, GeneratorExit):
@@ -147,7 +147,7 @@ class Moves:
         args += [result.shared, result.before, result.after]
         args += [work.counter, work.prompt_tokens, work.completion_tokens]
         args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]
-        args += [int(work.generation_seconds * 1000)]
+        args += [int(work.generation_seconds * 1000), work.savings_text]
         return [*args, result.for_waiters.holes, *result.for_waiters.pieces]
 
     def answer_waiters(self, fan_out: str) -> Calls[tuple[int, str, list[str]]]:

@@ -6,11 +6,13 @@ a millisecond.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from local_llm_service.worker.store import savings
 from local_llm_service.worker.store.states import JobState
 
 
@@ -125,10 +127,11 @@ class Work:
     Tokens are those of the answer, also where another job generated it. `last_text` is what the
     model wrote last where that was the fault: it is for the dead letter alone.
 
-    For the ledger: `model` is the full name of the one that answered or was asked last, `route`
-    the name of the route that chose it ("" where the caller did). `answer_…` are the tokens that
-    one call of a paid model would have had for the answer that was delivered; `wasted_…` those of
-    tries that led to no answer.
+    For the savings ledger: `model` is the full name of the one that answered or was asked last,
+    `route` the name of the route that chose it ("" where the caller did). `answer_…` are the tokens
+    that one call of a paid model would have had for the answer that was delivered; `wasted_…` those
+    of tries that led to no answer. `tenant` is None where only the record knows it; `run_tokens`
+    are what the engines did for this in one run.
     """
 
     origin: str = "computed"
@@ -143,11 +146,38 @@ class Work:
     answer_completion_tokens: int = 0
     wasted_prompt_tokens: int = 0
     wasted_completion_tokens: int = 0
+    tenant: str | None = None
+    run_tokens: savings.RunTokens | None = field(default=None, repr=False, compare=False)
 
     @property
     def counter(self) -> str:
         """The counter in the statistics."""
         return _COUNTERS[self.origin]
+
+    @property
+    def savings_text(self) -> str:
+        """What scripts enter in the savings ledger for the end of a job or of a run, JSON.
+
+        `model`, `route` and `tenant` make the row; without a tenant it is the one in the job's
+        record. `prompt` and `completion` are the tokens that one call of a paid model would have
+        had for the answer; `made` is RunTokens.split. What is empty is left out. A model that did
+        nothing for the job is not named: callers make names up.
+        """
+        tokens = self.run_tokens
+        did_something = self.origin != "computed" or self.prompt_tokens or self.completion_tokens
+        found: dict[str, object] = {}
+        if did_something or (tokens is not None and self.model in tokens):
+            found["model"] = savings.word(self.model)
+        if self.route:
+            found["route"] = savings.word(self.route)
+        if self.tenant is not None:
+            found["tenant"] = savings.word(self.tenant)
+        found["prompt"] = savings.believed(self.answer_prompt_tokens)
+        found["completion"] = savings.believed(self.answer_completion_tokens)
+        if tokens is not None:
+            wasted = self.wasted_prompt_tokens, self.wasted_completion_tokens
+            found["made"] = dict(tokens.split(self.model, wasted))
+        return json.dumps(found, separators=(",", ":"))
 
 
 #: Nothing was done.
@@ -191,11 +221,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class SharedAnswer:
-    """The members of an answer that are the same for everyone who asked."""
+    """The members of an answer that are the same for everyone who asked, and what it took."""
 
     members: dict[str, Any]
-    prompt_tokens: int
-    completion_tokens: int
+    work: Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +232,7 @@ class SharedFailure:
     """The error of a job that ran for everyone who asked, as Celery stores it."""
 
     error: dict[str, Any]
-    prompt_tokens: int
-    completion_tokens: int
+    work: Work
 
 
 #: A fencing token for "nobody holds the job": settle only then.

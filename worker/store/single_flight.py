@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from local_llm_service.worker.store.outcomes import Claim, SharedAnswer, SharedFailure
+from local_llm_service.worker.store.outcomes import Claim, SharedAnswer, SharedFailure, Work
 from local_llm_service.worker.store.scripts import Scripts
 
 
@@ -52,10 +52,13 @@ class SingleFlight:
         if claim is Claim.LEAD:
             return Claimed(claim, text_wanted=bool(reply[1]), attempts=reply[2])
         if claim is Claim.CACHED:
-            return Claimed(claim, _answer(reply[1]))
+            work, text = _read(reply[1], "cached")
+            return Claimed(claim, SharedAnswer(json.loads(f"{{{text}}}"), work))
         if claim is Claim.HANDOFF:
-            outcome, entry = reply[1][0], reply[1][1:]
-            return Claimed(claim, _failure(entry) if outcome == "f" else _answer(entry))
+            work, text = _read(reply[1][1:], "joined")
+            if reply[1][0] == "f":
+                return Claimed(claim, SharedFailure(json.loads(text), work))
+            return Claimed(claim, SharedAnswer(json.loads(f"{{{text}}}"), work))
         return Claimed(claim)
 
     def wanted_seconds(self, task_id: str) -> float:
@@ -70,11 +73,16 @@ class SingleFlight:
         self._scripts.run("detach", [task_id, token])
 
 
-def _answer(entry: str) -> SharedAnswer:
-    prompt, completion, text = entry.split(" ", 2)
-    return SharedAnswer(json.loads(f"{{{text}}}"), int(prompt), int(completion))
-
-
-def _failure(entry: str) -> SharedFailure:
-    prompt, completion, text = entry.split(" ", 2)
-    return SharedFailure(json.loads(text), int(prompt), int(completion))
+def _read(entry: str, origin: str) -> tuple[Work, str]:
+    """Read what outcome_entry of lua/shared/ending.lua writes: what it took, and its text."""
+    prompt, completion, paid_prompt, paid_completion, model, route, text = entry.split(" ", 6)
+    work = Work(
+        origin,
+        int(prompt),
+        int(completion),
+        model=model,
+        route=route,
+        answer_prompt_tokens=int(paid_prompt),
+        answer_completion_tokens=int(paid_completion),
+    )
+    return work, text

@@ -147,6 +147,8 @@ class JobRecord:
     given_up: bool = False
     #: Its text is to be read while it is written. Written by submit.
     stream: bool = False
+    #: Whom the savings ledger enters it for, see savings.tenant_of. Written by submit.
+    tenant: str = ""
     #: How far it is, as its kind says: parts done, parts in all (0: nobody knows), and what is
     #: being done, in one word. Written by note_step, removed by replay.
     done: int = 0
@@ -231,7 +233,7 @@ class NewJob:
     The backlog of `queue` must have fewer than `max_length` jobs and `max_bytes` bytes (0: no
     limit). `canvas`: others wait for this job in a chain or chord. `has_new_id`: the id was made up
     for this call. `continued`: a worker makes the call, and whoever waits for its result may come
-    much later. `stream`: its text is to be read while it is written.
+    much later. `stream`: its text is to be read while it is written. `tenant`: see JobRecord.
     """
 
     task_id: str
@@ -246,6 +248,7 @@ class NewJob:
     #: The model that a worker has to serve, or keys.DEFAULT_MODEL.
     model: str = DEFAULT_MODEL
     stream: bool = False
+    tenant: str = ""
 
 
 @dataclass

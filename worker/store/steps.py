@@ -38,8 +38,9 @@ class StepNote:
     `progress` is how far the job is, where its kind has said so. `name` and `entry` are those of
     the step that is done, empty where nothing is to be kept; `own`: it is of this job alone. `kept`
     is how many are done, and `next_name` what is to be looked up. `rates` are kept for whoever goes
-    on with the work of `place`, a group's fingerprint or a job alone. The job makes room for what
-    waits in `queues` for this `worker` with these `models`.
+    on with the work of `place`, a group's fingerprint or a job alone. `savings` says what the run
+    has done so far, see `Work.savings_text`. The job makes room for what waits in `queues` for this
+    `worker` with these `models`.
     """
 
     task_id: str
@@ -52,6 +53,7 @@ class StepNote:
     next_name: str = ""
     place: str = ""
     rates: str = ""
+    savings: str = "{}"
     worker: str = ""
     models: Sequence[str] = ()
     queues: Sequence[str] = ()
@@ -78,7 +80,7 @@ class StepStore:
         args: list[str | int] = [note.task_id, note.token, progress.done, progress.total]
         args += [progress.phase, note.name, note.entry, int(note.own), note.kept]
         args += [STEP_SECONDS, bounds.entry_bytes, bounds.total_bytes]
-        args += [note.next_name, note.place, note.rates, note.worker]
+        args += [note.next_name, note.place, note.rates, note.worker, note.savings]
         args += [len(note.models), *note.models, *note.queues]
         onward, entry = self._scripts.run("note_step", args)
         return Onward(onward), str(entry)

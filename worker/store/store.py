@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from local_llm_service.worker.store.dead_letters import DeadLetters
     from local_llm_service.worker.store.endings import Endings
     from local_llm_service.worker.store.single_flight import SingleFlight
+    from local_llm_service.worker.store.spending import SpendingStore
     from local_llm_service.worker.store.steps import StepStore
     from local_llm_service.worker.store.texts import Texts
     from local_llm_service.worker.store.token_rates import TokenRatesStore
@@ -100,6 +101,13 @@ class Store:
         from local_llm_service.worker.store.steps import StepStore
 
         return StepStore(self.scripts, self._cache)
+
+    @cached_property
+    def spending(self) -> SpendingStore:
+        """What paid models cost, for workers and for those who look."""
+        from local_llm_service.worker.store.spending import SpendingStore
+
+        return SpendingStore(self.scripts)
 
     @cached_property
     def token_rates(self) -> TokenRatesStore:

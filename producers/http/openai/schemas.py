@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from local_llm_service.producers.http.openai.bodies import ToolCall
-from local_llm_service.tasks.answer import Timings
+from local_llm_service.tasks.answer import Route, Timings
 
 
 class _Said(BaseModel):
@@ -20,6 +20,8 @@ class Local(_Said):
     task_id: str
     origin: Literal["computed", "cached", "joined"]
     timings: Timings
+    route: Route | None = None
+    keep_local: bool = False
 
 
 class Usage(_Said):

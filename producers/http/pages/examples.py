@@ -77,6 +77,7 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
     ("GET", "/v1/jobs/{task_id}/explain"): Example(path=_JOB),
     ("POST", "/v1/jobs/{task_id}/cancel"): Example(path=_JOB),
     ("DELETE", "/v1/jobs/{task_id}"): Example(path=_JOB),
+    ("GET", "/v1/usage"): Example(query={"by": "model"}),
     ("GET", "/v1/models/{model:path}"): Example(path={"model": MODEL}),
     ("POST", "/v1/chat/completions"): Example({"model": MODEL, "messages": _CHAT}),
     ("POST", "/v1/completions"): Example({"model": MODEL, "prompt": "Python is"}),

@@ -12,6 +12,7 @@ from local_llm_service.producers.http.call import Call
 from local_llm_service.producers.http.callers.caller import Caller
 from local_llm_service.producers.http.replies import json_reply
 from local_llm_service.producers.http.state_models import QueueNow, StatsAnswer, WorkerHealth
+from local_llm_service.worker.fleet.prices import compared
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.calls import Calls
@@ -94,8 +95,7 @@ def _shown(
     stats = stats_of(
         seen.counts,
         cache_enabled=health["cache_enabled"],
-        prompt_usd=settings.gpt4_prompt_usd,
-        completion_usd=settings.gpt4_completion_usd,
+        price=compared(settings.compare_model, settings.prices_file).price,
     )
     answer = OverviewAnswer(
         status=health["status"],

@@ -11,17 +11,19 @@
 -- ARGV[14], ARGV[15] fingerprint of the group that it leads, or its task id, and the rates by which
 --          whoever goes on with that work sizes its prompts; "" = nothing to keep
 -- ARGV[16] worker
--- ARGV[17] number of models that the worker serves
--- ARGV[18..] these models; then the more urgent queues to yield to, none where the job may not
+-- ARGV[17] JSON for the savings ledger, see Work.savings_text: what the run has cost so far
+-- ARGV[18] number of models that the worker serves
+-- ARGV[19..] these models; then the more urgent queues to yield to, none where the job may not
 -- Returns {"go", what is kept of the next step or ""}; {"yield", ""} when a message waits there for
 -- this worker, and the job has not yielded YIELDS_MOST times; {"cancelled", ""}; {"lost", ""} when
 -- the worker does not hold the job under this token.
--- uses: FIXED_RATES, JOB_RECORD, STEP, YIELDS_MOST, clock, is_awaited, keep_step, raise_to, read
+-- uses: FIXED_RATES, JOB_RECORD, STEP, YIELDS_MOST, clock, enter_made, is_awaited, keep_step
+-- uses: raise_to, read
 local id, token, done, total, phase = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local step, kept = {name = ARGV[6], entry = ARGV[7], is_own = ARGV[8] == '1'}, tonumber(ARGV[9])
 local seconds, entry_bytes, total_bytes = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local next_name, place, rates, worker = ARGV[13], ARGV[14], ARGV[15], ARGV[16]
-local serves, words = tonumber(ARGV[17]), {unpack(ARGV, 18)}
+local savings, serves, words = cjson.decode(ARGV[17]), tonumber(ARGV[18]), {unpack(ARGV, 19)}
 local models, queues = {unpack(words, 1, serves)}, {unpack(words, serves + 1)}
 local record, now, served = JOB_RECORD .. id, clock(), {}
 for _, model in ipairs(models) do served[model] = true end
@@ -32,6 +34,7 @@ if job.cancelled then return {'cancelled', ''} end
 if step.name ~= '' then
   local bounds = {seconds = seconds, entry_bytes = entry_bytes, total_bytes = total_bytes}
   keep_step(id, step, bounds, now)
+  enter_made(savings, token, 'noted', now)
 end
 if rates ~= '' then redis.call('SET', FIXED_RATES .. place, rates, 'EX', seconds, 'NX') end
 if kept > 0 then raise_to(record, 'kept_steps', kept) end

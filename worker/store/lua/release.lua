@@ -7,18 +7,19 @@
 --         counted the same try already
 -- ARGV[5] "beside" or "alone" (others ran, or none did) if its engine died while it ran; else ""
 -- ARGV[6] 1 if it makes room for a more urgent job, which counts
+-- ARGV[7] JSON for the savings ledger, see Work.savings_text
 -- Returns 1, or 0 when the message is not held under this token.
--- uses: JOB_RECORD, UNACKED, clock, count_engine_death, defer, disband, end_delivery, leads
--- uses: put_back, raise_to, read, share_count, share_steps, unwrap
+-- uses: JOB_RECORD, UNACKED, clock, count_engine_death, defer, disband, end_delivery, enter_made
+-- uses: leads, put_back, raise_to, read, share_count, share_steps, unwrap
 local id, token, delay_ms, attempts = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local engine_died, yields = ARGV[5], ARGV[6] == '1'
-local record = JOB_RECORD .. id
+local engine_died, yields, savings = ARGV[5], ARGV[6] == '1', cjson.decode(ARGV[7])
+local record, now = JOB_RECORD .. id, clock()
 
 local job = read(record, 'token', 'tag', 'fingerprint', 'caller_left', 'kept_steps')
-if job.token ~= token then return 0 end
-local entry = redis.call('HGET', UNACKED, job.tag)
+local entry = job.token == token and redis.call('HGET', UNACKED, job.tag)
+enter_made(savings, token, 'left', now)
 if not entry then return 0 end
-local due = delay_ms > 0 and clock() + delay_ms or nil
+local due = delay_ms > 0 and now + delay_ms or nil
 raise_to(record, 'attempts', attempts)
 if yields then redis.call('HINCRBY', record, 'yields', 1) end
 local deaths = engine_died ~= '' and count_engine_death(record, engine_died == 'alone')

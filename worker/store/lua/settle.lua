@@ -1,7 +1,6 @@
 -- Stores the result of a job, announces it and ends its delivery, in one step and once. The leader
 -- of a group gives its outcome to all who wait with it. An answer goes into the cache.
--- ARGV[1] task id
--- ARGV[2] fencing token; "" = only while no worker holds the job, or to leave a group
+-- ARGV[1], ARGV[2] task id, fencing token; "" = only while no worker holds it, or to leave a group
 -- ARGV[3] whose job ends: "caller" (this one's alone: cancelled, too late), "everyone" (of all who
 --         wait), "waiters" (of the others; its own end comes later)
 -- ARGV[4], ARGV[5] state, code of the error ("" for an answer)
@@ -15,15 +14,16 @@
 -- ARGV[14] lifetime in the cache, s; 0 = not to be cached
 -- ARGV[15], ARGV[16] largest cache entry and largest cache, bytes
 -- ARGV[17] how long the generation took, ms
--- ARGV[18] holes of the waiters' results, one character each, see waiter_result
--- ARGV[19..] the pieces before, between and after the holes
+-- ARGV[18] JSON for the savings ledger, see Work.savings_text
+-- ARGV[19], ARGV[20..] holes of the waiters' results, one character each, see waiter_result; the
+--         pieces before, between and after them
 -- Returns {1, name of a fan-out that answer_waiters goes on with or "", ids of the followers that
 -- have their result now}, or {1} when nobody else gets one; {0} when there is a result already;
 -- {-1} when the token is not the holder's, or a worker holds the job and there was no token.
--- uses: DEADLINES, HANDOFF, JOB_RECORD, RESULT_META, UNANSWERED, WAITERS
--- uses: announce, bury, cache_answer, clock, count, count_end, count_undelivered, detach, disband
--- uses: drop_old_letters, elapsed, fan_out, find_message, keep_until, latest_deadline, leader_of
--- uses: leads, leave_backlog, mark_ended, others_wait, owe, read, remove_message, written_run
+-- uses: DEADLINES, HANDOFF, JOB_RECORD, RESULT_META, UNANSWERED, WAITERS, announce, bury
+-- uses: cache_answer, clock, count, count_end, count_undelivered, detach, disband, drop_old_letters
+-- uses: elapsed, enter_made, fan_out, find_message, leader_of, leads, leave_running, mark_ended
+-- uses: others_wait, owe, read, remove_message, written_run
 local id, token, settle_for, after_it = ARGV[1], ARGV[2], ARGV[3], ARGV[6]
 local letters_bytes, follows, last_text = string.match(after_it, '^(%d+)(%a?) ?(.*)$')
 local keep_letter, before, after = letters_bytes ~= '0', ARGV[9], ARGV[10]
@@ -32,18 +32,20 @@ local ending = {
   origin = ARGV[11], prompt_tokens = tonumber(ARGV[12]), completion_tokens = tonumber(ARGV[13]),
   cache_seconds = tonumber(ARGV[14]), cache_entry_bytes = tonumber(ARGV[15]),
   cache_total_bytes = tonumber(ARGV[16]), generation_ms = tonumber(ARGV[17]),
-  holes = ARGV[18], pieces = {unpack(ARGV, 19)},
+  savings = cjson.decode(ARGV[18]), holes = ARGV[19], pieces = {unpack(ARGV, 20)},
 }
 local record, now = JOB_RECORD .. id, clock()
 local job = read(record, 'settled', 'token', 'tag', 'fingerprint', 'caller_left', 'canvas',
-  'submitted_ms', 'state', 'by_name', 'webhook')
-local fingerprint, by_holder = job.fingerprint, token ~= ''
+  'submitted_ms', 'state', 'by_name', 'webhook', 'tenant')
+local fingerprint, by_holder, savings = job.fingerprint, token ~= '', ending.savings
+savings.tenant = savings.tenant or job.tenant
 ending.run = job.token and written_run(fingerprint, id, job.token)
 
 -- --- May this call end the job? ---
 if by_holder and job.token ~= token then
   if job.settled == token then return {1} end  -- the same call again: its reply was lost
   count_undelivered(ending)
+  enter_made(savings, token, 'left', now)
   return {job.settled and 0 or -1}
 end
 local went_on = by_holder and job.settled and job.caller_left  -- its own caller has left
@@ -67,6 +69,7 @@ if settle_for == 'waiters' then
   local answered, open = fan_out(fingerprint, id, ending, now)
   cache_answer(fingerprint, ending, now)
   count('generated_tokens', ending.completion_tokens)
+  enter_made(savings, token, 'answered', now)
   return {1, open, unpack(answered)}
 end
 
@@ -78,14 +81,11 @@ if not caller_left then
   -- Also without a record: the next step of a chain can fail before it is sent.
   mark_ended(record, by_holder and token or '1', ending, job.webhook, now)
   local origin = job.state == 'joined' and 'joined' or ending.origin
-  count_end(origin, elapsed(job.submitted_ms, now), ending)
+  -- Once, also where its caller has forgotten the result of a job that went on.
+  if not went_on then count_end(origin, elapsed(job.submitted_ms, now), ending, now) end
 end
 if leaves_group then
-  -- The delivery stays: the worker generates on for the others, under the same token.
-  leave_backlog(id)
-  redis.call('HSET', record, 'caller_left', '1')
-  redis.call('ZREM', WAITERS .. fingerprint, id)
-  keep_until(record, latest_deadline(fingerprint) + ending.kept_seconds * 1000, now)
+  leave_running(id, record, fingerprint, ending, now)
   if keep_letter then bury(id, message, now, last_text) end
   return {1}
 end
@@ -98,6 +98,7 @@ if ending.error ~= '' then
 elseif ending.origin == 'misses' then
   count('generated_tokens', ending.completion_tokens)
 end
+enter_made(savings, token, ending.error == '' and 'answered' or 'failed', now, true)
 
 -- --- The others, the cache, dead letters ---
 local followers, open = {}, ''

@@ -18,17 +18,18 @@
 -- ARGV[15] most bytes of the queue's backlog; 0 = no limit
 -- ARGV[16] model that a worker has to serve, as the consensus names it
 -- ARGV[17] 1 if its text is to be read while it is written
+-- ARGV[18] its tenant, "" for none
 -- Returns {"queue", 0}, {"exists", 0}, {"full", jobs, bytes} of the backlog, {"hit", answer} when
 -- the result is stored, or {"stale", consensus} when nothing was done as the caller was wrong
 -- about it.
 -- uses: CACHE, CONSENSUS, DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_CHANNEL, RESULT_META, STATS
--- uses: STATS_SECONDS, backlog_of, clock, drop_letter, end_event, join_backlog, leave_backlog
--- uses: sent_event, tell_flower, whole
+-- uses: STATS_SECONDS, backlog_of, clock, drop_letter, end_event, enter_in_row, join_backlog
+-- uses: leave_backlog, row_of, sent_event, tell_flower, whole
 local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local deadline_ms, kept_seconds, in_canvas = ARGV[6], ARGV[7], ARGV[8] == '1'
 local model, consensus, fingerprint = ARGV[9], ARGV[10], ARGV[11]
 local hit_seconds, before, after, max_bytes = ARGV[12], ARGV[13], ARGV[14], ARGV[15]
-local needed_model, is_streamed = ARGV[16], ARGV[17] == '1'
+local needed_model, is_streamed, tenant = ARGV[16], ARGV[17] == '1', ARGV[18]
 local record, result_key = JOB_RECORD .. id, RESULT_META .. id
 
 local is_over = false  -- there is a record of no use to anybody
@@ -62,7 +63,8 @@ else
 end
 local entry = fingerprint ~= '' and not in_canvas and redis.call('GET', CACHE .. fingerprint)
 if entry then
-  local prompt_tokens, completion_tokens, place = string.match(entry, '^(%d+) (%d+) ()')
+  local prompt, completion, paid_prompt, paid_completion, of_model, route, place =
+    string.match(entry, '^(%d+) (%d+) (%d+) (%d+) (%S*) (%S*) ()')
   local answer = string.sub(entry, place)
   local result = before .. answer .. after
   clear()
@@ -71,9 +73,15 @@ if entry then
   if nonce ~= id then redis.call('PUBLISH', RESULT_CHANNEL .. id, result) end
   -- Not by shared functions: a repeated question is to cost next to nothing.
   redis.call('HINCRBY', STATS, 'hits_at_call', 1)
-  redis.call('HINCRBY', STATS, 'delivered_prompt_tokens', prompt_tokens)
-  redis.call('HINCRBY', STATS, 'delivered_completion_tokens', completion_tokens)
+  redis.call('HINCRBY', STATS, 'delivered_prompt_tokens', paid_prompt)
+  redis.call('HINCRBY', STATS, 'delivered_completion_tokens', paid_completion)
+  redis.call('HINCRBY', STATS, 'cached_prompt', prompt)
+  redis.call('HINCRBY', STATS, 'cached_completion', completion)
   redis.call('EXPIRE', STATS, STATS_SECONDS)
+  enter_in_row(row_of({route = route, tenant = tenant}, of_model), {
+    'cached', 1, 'cached_prompt', prompt, 'cached_completion', completion,
+    'delivered_prompt', paid_prompt, 'delivered_completion', paid_completion,
+  }, clock())
   tell_flower(id, sent_event(kind, queue), end_event(''))
   return {'hit', answer}
 end
@@ -93,6 +101,7 @@ redis.call('HSET', record, 'kind', kind, 'queue', queue, 'state', 'queued', 'non
 if in_canvas then redis.call('HSET', record, 'canvas', '1') end
 if is_streamed then redis.call('HSET', record, 'stream', '1') end
 if fingerprint ~= '' then redis.call('HSET', record, 'fingerprint', fingerprint) end
+if tenant ~= '' then redis.call('HSET', record, 'tenant', tenant) end
 redis.call('PEXPIRE', record, whole(deadline_ms + kept_seconds * 1000))
 redis.call('ZADD', DEADLINES, deadline, id)
 return {'queue', 0}

@@ -23,6 +23,16 @@ local function mark_ended(record, token, ending, webhook, now)
   end
 end
 
+-- Lets a job that runs go on for the others in its group, as its own caller has a result. Its
+-- delivery stays: the worker generates on, under the same token.
+-- uses: WAITERS, keep_until, latest_deadline, leave_backlog
+local function leave_running(id, record, fingerprint, ending, now)
+  leave_backlog(id)
+  redis.call('HSET', record, 'caller_left', '1')
+  redis.call('ZREM', WAITERS .. fingerprint, id)
+  keep_until(record, latest_deadline(fingerprint) + ending.kept_seconds * 1000, now)
+end
+
 -- Removes a job's message from wherever it is held, parked or deferred, what watches over it, and
 -- its own steps.
 -- uses: DEADLINES, DEFERRED, DEFERRED_MESSAGES, UNANSWERED, drop_own_steps, end_delivery
@@ -43,8 +53,13 @@ local function handed_outcome(ending)
   return (ending.error == '' and 'a' or 'f') .. outcome_entry(ending)
 end
 
--- Writes an outcome as the cache and handoffs keep it: prompt tokens, completion tokens, text.
+-- Writes an outcome as the cache and handoffs keep it, with spaces between: prompt tokens,
+-- completion tokens, both of one call of a paid model, model, route, text.
 -- uses: whole
 local function outcome_entry(ending)
-  return whole(ending.prompt_tokens) .. ' ' .. whole(ending.completion_tokens) .. ' ' .. ending.text
+  local savings = ending.savings
+  return table.concat({
+    whole(ending.prompt_tokens), whole(ending.completion_tokens), whole(savings.prompt or 0),
+    whole(savings.completion or 0), savings.model or '', savings.route or '', ending.text,
+  }, ' ')
 end

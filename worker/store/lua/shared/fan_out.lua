@@ -67,16 +67,17 @@ local function answer_each(ids, followers, ending, now)
       ending.letter_due = nil
     end
   end
-  count_joined(tally, ending)
+  count_joined(tally, ending, now)
   return answered
 end
 
 -- Gives the leader's outcome to all who wait and ends the group. Returns the ids of the followers
 -- that have their result now; where many wait, none, and the name of the fan-out that is open.
--- uses: FAN_OUT_AT_ONCE, FOLLOWERS, GROUP, TEXT_WANTED, WAITERS, answer_each, open_fan_out
+-- uses: FAN_OUT_AT_ONCE, FOLLOWERS, GROUP, PAID_STEPS, TEXT_WANTED, WAITERS, answer_each
+-- uses: open_fan_out
 local function fan_out(fingerprint, leader, ending, now)
   local waiters = WAITERS .. fingerprint
-  redis.call('DEL', GROUP .. fingerprint, TEXT_WANTED .. fingerprint)
+  redis.call('DEL', GROUP .. fingerprint, TEXT_WANTED .. fingerprint, PAID_STEPS .. fingerprint)
   redis.call('ZREM', waiters, leader)
   if redis.call('ZCARD', waiters) > FAN_OUT_AT_ONCE then
     return {}, open_fan_out(fingerprint, leader, ending, now)

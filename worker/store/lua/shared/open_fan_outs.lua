@@ -29,7 +29,7 @@ local function read_fan_out(name)
   local kept = read(FAN_OUT .. name, 'fingerprint', 'text', 'ending', 'letter')
   if not kept.ending then return nil end
   local ending = cjson.decode(kept.ending)
-  ending.text = kept.text
+  ending.text, ending.savings = kept.text, ending.savings or {}
   if kept.letter then ending.letter_due = nil end
   return ending, kept.fingerprint
 end

@@ -12,9 +12,10 @@ local function keep_step(id, step, bounds, now)
   redis.call('EXPIRE', OWN_STEPS .. id, bounds.seconds)
 end
 
--- Drops the steps that were kept for one job alone.
--- uses: OWN_STEPS, STEP, STEP_BYTES, STEP_INDEX, drop_entry
+-- Drops the steps that were kept, or bought, for one job alone.
+-- uses: OWN_STEPS, PAID_STEPS, STEP, STEP_BYTES, STEP_INDEX, drop_entry
 local function drop_own_steps(id)
+  redis.call('DEL', PAID_STEPS .. id)
   local members = redis.call('SMEMBERS', OWN_STEPS .. id)
   if #members == 0 then return end
   local place = {entries = STEP, index = STEP_INDEX, bytes = STEP_BYTES}
