@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from local_llm_service.worker.engine.ollama.abandoned import PROBE
+from local_llm_service.worker.engine.abandoned import PROBE
 from local_llm_service.worker.tokens.counting import is_counting
 from tests.doubles import serving
 from tests.doubles.serving import Heard, WireServer, chunk, plain, watched
@@ -323,7 +323,7 @@ def vector_of(text: str) -> list[float]:
 
 
 def is_probe(body: dict[str, Any]) -> bool:
-    """Whether a request only asks if a slot is free (engine/ollama/abandoned.py)."""
+    """Whether a request only asks if a slot is free (engine/abandoned.py)."""
     return [dict(one) for one in PROBE.messages] == body["messages"] and (
         body["options"]["num_predict"] == PROBE.max_tokens
     )

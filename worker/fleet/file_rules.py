@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from local_llm_service.worker.fleet.prices import price_of
-
 from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.fleet.fleet_file import (
@@ -30,6 +28,8 @@ from local_llm_service.worker.fleet.parts import (
     is_cloud_model,
 )
 from local_llm_service.worker.fleet.price import Price
+from local_llm_service.worker.fleet.prices import price_of
+from local_llm_service.worker.fleet.remote_budget import RemoteBudget
 from local_llm_service.worker.settings import Settings, secret_of
 
 #: Slots of an engine that does not say how many, if it is not Ollama: at home, and elsewhere.
@@ -56,6 +56,8 @@ def read_fleet(path: str, settings: Settings) -> FileFleet:
     ]
     if problems:
         raise wrong(path, problems)
+    if _has_paid(entries):
+        RemoteBudget.of(settings)  # raises where it cannot be read
     engines = tuple(_engine(path, at, one, settings) for at, one in enumerate(entries.engines))
     routes = tuple(
         FleetRoute(one.name, one.local, one.remote, one.complex_from, one.cascade,
@@ -146,17 +148,16 @@ def _together_problems(entries: FileEntries, settings: Settings) -> Iterator[str
             f"{place_of('engines', at, 'models')}: list its models; only one engine of a file may "
             "serve whatever it has"
         )
-    paid = [
-        model
-        for engine in entries.engines
-        for model in engine.models
-        if (price := _price(model)) is not None and not price.is_free
-    ]
-    if paid and settings.remote_budget_usd is None:
+    if _has_paid(entries) and settings.remote_budget_usd is None:
         yield (
             "engines: a model has a price, so set REMOTE_BUDGET_USD, for example to "
             "5/day,100/month, or to unlimited"
         )
+
+
+def _has_paid(entries: FileEntries) -> bool:
+    prices = [_price(model) for engine in entries.engines for model in engine.models]
+    return any(price is not None and not price.is_free for price in prices)
 
 
 def _route_problems(entries: FileEntries) -> Iterator[str]:
