@@ -19,7 +19,7 @@ from local_llm_service.worker.intake.model_catalog import ModelCatalog
 from local_llm_service.worker.intake.reasons import reasons_of
 from local_llm_service.worker.intake.served_models import ServedModels
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store import bounds, keys
+from local_llm_service.worker.store import bounds
 from local_llm_service.worker.store.presence import (
     EnginePresence,
     Presence,
@@ -85,7 +85,7 @@ class Publisher:
             ollama_version=shown.version,
             ollama_reachable=shown.reachable,
             closed_by=self._gate.reasons,
-            failing=[model for model in self._served.failing() if model != keys.DEFAULT_MODEL],
+            failing=self._served.failing(),
             lease_seconds=settings.lease_seconds,
             cache_enabled=settings.enable_cache,
             num_ctx=settings.num_ctx,
@@ -100,13 +100,14 @@ class Publisher:
 
     def _notes(self, engines: list[EnginePresence]) -> list[str]:
         """What an operator should know; with several engines, of which of them."""
-        notes = list(engines[0].notes)
+        # Why the only engine is away is among the reasons.
+        notes = list(engines[0].notes) if engines[0].reachable else []
         if len(engines) > 1:
-            notes = [f"engine {one.name}: {note}" for one in engines for note in one.notes]
-            notes += [
-                f"engine {one.name} does not answer at {one.url}: jobs for its models wait"
+            away = " is away, and jobs for its models wait"
+            notes = [
+                f"engine {one.name}{'' if one.reachable else away}: {note}"
                 for one in engines
-                if not one.reachable
+                for note in one.notes
             ]
         if self._settings.enable_cache:
             notes += [
