@@ -8,7 +8,7 @@ PAID_MUTANTS = (
     Mutant(
         "what was bought is not found",
         "book",
-        "if bought then return {'bought', bought} end\n",
+        "  if bought then return {'bought', bought} end\n",
         "",
         "a completion that is there is bought again",
         "",
