@@ -25,6 +25,7 @@ from local_llm_service.worker.errors import (
     Cancelled,
     DeadlineExceeded,
     EngineTimeout,
+    InvalidRequest,
     ModelFailed,
     ModelMissing,
     OllamaBusy,
@@ -283,6 +284,6 @@ def test_vectors_are_booked_too(local_llm: LocalLLM) -> None:
 
 def test_a_direct_call_asks_no_paid_model(local_llm: LocalLLM) -> None:
     """There is nothing that it could be booked in."""
-    with pytest.raises(BudgetExceeded, match="a direct call"):
+    with pytest.raises(InvalidRequest, match="a direct call"):
         generate("x")
     assert local_llm.prompts == []
