@@ -256,6 +256,31 @@ def test_redis_goes_away_while_the_model_writes(
     assert (spent().reserved, spent().wasted) == (0, 0)
 
 
+def test_redis_stays_away_longer_than_a_lease(
+    local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller gets the answer once Redis is back; the booking stays, and is wasted in the end."""
+    away, looks = local_llm.redis_away(), list[float]()
+
+    def monotonic() -> float:
+        looks.append(1e9 * len(looks))
+        if len(looks) == 2:
+            away.__exit__(None, None, None)
+        return looks[-1]
+
+    def pause(_: float) -> None:
+        raise AssertionError("the time is over")
+
+    monkeypatch.setattr(paid_steps, "time", SimpleNamespace(monotonic=monotonic, sleep=pause))
+    local_llm.reply(lambda _: (away.__enter__(), "Done.")[1])
+    assert answer_of(generate.delay("x"))["text"] == "Done."
+    assert spent().reserved > 0
+    due = process_store().client.zrange(KEYS.bookings_due, 0, -1)
+    process_store().client.zadd(KEYS.bookings_due, dict.fromkeys(due, 0))
+    assert (spent().reserved, spent().paid) == (0, 0)
+    assert spent().wasted > 0
+
+
 def test_a_server_that_counts_nothing_costs_what_was_booked(
     local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
