@@ -259,7 +259,7 @@ def test_redis_goes_away_while_the_model_writes(
 def test_redis_stays_away_longer_than_a_lease(
     local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller gets the answer once Redis is back; the booking stays, and is wasted in the end."""
+    """The caller gets the answer once Redis is back; the booking stays, and is wasted later."""
     away, looks = local_llm.redis_away(), list[float]()
 
     def monotonic() -> float:
