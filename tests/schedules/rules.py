@@ -45,7 +45,7 @@ _FADES = (
         KEYS.text,
         KEYS.text_wanted,
         *(KEYS.step, KEYS.step_index, KEYS.step_bytes),
-        *(KEYS.spending, KEYS.savings, KEYS.paid_steps),
+        *(KEYS.spending, KEYS.savings, KEYS.paid_steps, KEYS.run_tokens),
     ),
     *(KEYS.webhooks_due, KEYS.webhook_event),
     *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.served, KEYS.presence, KEYS.last_take),
