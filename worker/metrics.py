@@ -16,7 +16,9 @@ RELEASES = Counter(
     "local_llm_jobs_released", "Jobs that went back without a result", ["cause"]
 )  # cause: outage, interrupted, yielded, retry, elsewhere, engine_died
 ROUTED = Counter(
-    "local_llm_routed", "Jobs of a route, by the model whose outcome it is and why", ["to", "reason"]
+    "local_llm_routed",
+    "Jobs of a route, by the model whose outcome it is and why",
+    ["to", "reason"],
 )  # to: local, remote; reason: docs/routing.md
 REAPED = Counter("local_llm_jobs_reaped", "Jobs taken from dead workers")
 UNKNOWN_ERRORS = Counter(
