@@ -117,7 +117,7 @@ class RoutedRun:
     def acquit(self) -> None:
         """See ProgramRun. What a remote model answers says nothing of the engine at home."""
         for one in self._tries:
-            one.steps.at_home.acquit()
+            (one.steps.home or one.steps).acquit()
 
     def fields(self, kind: Kind, request: JobRequest) -> Fields:
         """See ProgramRun."""

@@ -136,7 +136,7 @@ def test_what_is_free_does_leave(worker: WorkerProcess, houses: TwoHouses, kind:
 def test_a_model_that_leaves_is_refused_by_its_name(
     worker: WorkerProcess, houses: TwoHouses
 ) -> None:
-    """By an alias, too, and for kinds that stay; a tenant of `local_scopes` is as good as a word."""
+    """By an alias, too, and for kinds that stay; a tenant of `local_scopes` says as much."""
     kept: list[tuple[str, dict[str, Any]]] = [(kind, {"keep_local": True}) for kind in MAY_LEAVE]
     kept += [(kind, {"cache_scope": scope}) for kind in MAY_LEAVE for scope in ("hr", "hr/anna")]
     kept += [(kind, {}) for kind in ("summarize", "compress", "extract_parameters", "embed")]
@@ -224,8 +224,7 @@ def test_the_same_question_of_another_caller_leaves_alone(
 
 
 def test_of_a_context_only_its_summary_leaves(worker: WorkerProcess, houses: TwoHouses) -> None:
-    """1,500 tokens become as many as the caller says, 100 else; kept ones, and those of local
-    models, are read at home."""
+    """1,500 tokens become as many as the caller says, 100 else; of a kept one, nothing."""
     raw = "RAW tells of a day in Bern, and of no other one. " * 125
     for most, bound in ((None, 100), (40, 40)):
         before = len(houses.abroad.requests)
