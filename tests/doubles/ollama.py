@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from local_llm_service.worker.engine.ollama.abandoned import PROBE
+from local_llm_service.worker.engine.abandoned import PROBE
 from local_llm_service.worker.tokens.counting import is_counting
 from tests.doubles import serving
 from tests.doubles.serving import Heard, WireServer, chunk, plain, watched
@@ -45,6 +45,8 @@ class Script:
     tool_calls: tuple[tuple[str, dict[str, Any]], ...] = ()
     #: Of each chunk, as Ollama writes it; sent only where a request asks for it.
     logprobs: tuple[dict[str, Any], ...] = ()
+    #: Sent as the whole body of a 200, instead of all that.
+    raw: bytes | None = None
 
 
 #: The options of a request that names none, in Ollama 0.24 (api/types.go). `repeat_penalty` is the
@@ -204,6 +206,10 @@ class FakeOllama(WireServer):
             plain(writer, script.status, {"error": script.error})
             await writer.drain()
             return True
+        if script.raw is not None:
+            plain(writer, 200, script.raw)
+            await writer.drain()
+            return True
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"
@@ -323,7 +329,7 @@ def vector_of(text: str) -> list[float]:
 
 
 def is_probe(body: dict[str, Any]) -> bool:
-    """Whether a request only asks if a slot is free (engine/ollama/abandoned.py)."""
+    """Whether a request only asks if a slot is free (engine/abandoned.py)."""
     return [dict(one) for one in PROBE.messages] == body["messages"] and (
         body["options"]["num_predict"] == PROBE.max_tokens
     )

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from local_llm_service.testing.scripted_run import tokens
+from local_llm_service.worker.engine.abandoned import PROBE
+from local_llm_service.worker.tokens.counting import is_counting
 from tests.doubles import openai_errors as errors
 from tests.doubles.ollama import vector_of
 from tests.doubles.serving import Heard, Seen, WireServer, chunk, plain, watched
@@ -86,12 +88,16 @@ class Reply:
 @dataclass
 class OpenAiServer(WireServer):
     """The server; `requests` has those for chats, `embedded` for vectors, `asked` all other paths.
+    `probes` only ask whether a slot is free, `counted` only count a text: both take nothing that is
+    to be said.
 
     With an `api_key` it refuses others. It refuses a request that names an argument of `refuses`,
     as OpenAI does, and one whose prompt and answer are more than `context_tokens`, as vLLM does.
     """
 
     respond: Callable[[dict[str, Any]], Reply] = lambda _: Reply()
+    #: The same for vectors, where only `first_seconds`, `end` and an error count.
+    respond_to_texts: Callable[[dict[str, Any]], Reply] = lambda _: Reply()
     models: tuple[str, ...] = ("large",)
     api_key: str | None = None
     refuses: tuple[str, ...] = ()
@@ -101,6 +107,8 @@ class OpenAiServer(WireServer):
     #: What `/version` says; None: there is no such route, as at OpenAI.
     version: str | None = "0.11.2"
     requests: list[Seen] = field(default_factory=list)
+    probes: list[Seen] = field(default_factory=list)
+    counted: list[Seen] = field(default_factory=list)
     embedded: list[Seen] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     _to_say: deque[Reply] = field(default_factory=deque)
@@ -125,7 +133,7 @@ class OpenAiServer(WireServer):
             return await self._write(writer, *errors.wrong_key())
         if heard.path == CHAT:
             seen = Seen(heard.json(), time.monotonic(), heard.headers)
-            self.requests.append(seen)
+            self._kept_in(seen.body).append(seen)
             return await watched(seen, reader, self._chat(seen.body, writer))
         if heard.path == EMBEDDINGS:
             seen = Seen(heard.json(), time.monotonic(), heard.headers)
@@ -180,7 +188,16 @@ class OpenAiServer(WireServer):
             chunk(writer, content[start : start + size])
             await writer.drain()
 
+    def _kept_in(self, body: dict[str, Any]) -> list[Seen]:
+        """Where a request for a chat is kept."""
+        bound = body.get("max_tokens", body.get("max_completion_tokens", 0))
+        if [dict(one) for one in PROBE.messages] == body["messages"] and bound == PROBE.max_tokens:
+            return self.probes
+        return self.counted if is_counting(body["messages"], bound) else self.requests
+
     def _next(self, body: dict[str, Any]) -> Reply:
+        if self._kept_in(body) is not self.requests:
+            return Reply(("A",), finish_reason="length", prompt_tokens=prompt_tokens(body))
         with self._lock:
             said = self._to_say.popleft() if self._to_say else None
         reply = said or self.respond(body)
@@ -201,10 +218,12 @@ class OpenAiServer(WireServer):
 
     async def _vectors(self, body: dict[str, Any], writer: Any) -> bool:
         with self._lock:
-            reply = self._to_say.popleft() if self._to_say else Reply()
+            reply = self._to_say.popleft() if self._to_say else self.respond_to_texts(body)
         await asyncio.sleep(reply.first_seconds)
         if reply.end == "hang":
             await asyncio.sleep(3600)
+        if reply.end == "cut":
+            return False
         if reply.status != 200:
             return await self._write(writer, reply.status, reply.error, reply.headers)
         data = [

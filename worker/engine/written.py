@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -32,10 +33,16 @@ class TokenTimeouts:
         return self.first_seconds if prompt.tools else self.next_seconds
 
 
-async def next_within(items: AsyncIterator[T], seconds: float, which: str) -> T:
-    """The next of a stream. Raises StopAsyncIteration at its end, and EngineTimeout."""
+async def next_within(
+    items: AsyncIterator[T], seconds: float, which: str, *, since: float | None = None
+) -> T:
+    """The next of a stream, within `seconds` from `since` (monotonic) or from now on.
+
+    Raises StopAsyncIteration at its end, and EngineTimeout.
+    """
+    left = seconds if since is None else since + seconds - time.monotonic()
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(left):
             return await anext(items)
     except TimeoutError:
         raise EngineTimeout(f"no {which} token within {seconds:g} s") from None

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import httpx
 
+from local_llm_service.worker.engine.abandoned import PROBE, AbandonedPrompts, noting
 from local_llm_service.worker.engine.embedding import embed_texts
 from local_llm_service.worker.engine.engine_loop import PROBE_SECONDS, EngineLoop
-from local_llm_service.worker.engine.ollama.abandoned import PROBE, AbandonedPrompts, noting
 from local_llm_service.worker.engine.ollama.client import OllamaClient
 from local_llm_service.worker.engine.ollama.contexts import Contexts
 from local_llm_service.worker.engine.ollama.errors import FOREIGN, FormatRefused, translate
@@ -49,8 +49,7 @@ class OllamaEngine:
         self._client = OllamaClient(settings.ollama_host, connect_seconds=settings.connect_seconds)
         self._contexts = Contexts(self._client, settings.num_ctx)
         self._turns = ModelTurns(settings.ollama_max_loaded_models)
-        self._abandoned = AbandonedPrompts(self._slot_is_free)
-        self._tell_of_free_slot: Callable[[], None] = lambda: None
+        self._abandoned = AbandonedPrompts("Ollama", FOREIGN)
         #: As the server last said; None until it did. Presence asks every few seconds.
         self._version: str | None = None
         self._loop = EngineLoop()
@@ -114,14 +113,11 @@ class OllamaEngine:
 
     def on_free(self, tell: Callable[[], None]) -> None:
         """See Engine.on_free."""
-        self._tell_of_free_slot = tell
+        self._abandoned.on_free(tell)
 
     def close(self) -> None:
         """See Engine.close."""
         self._loop.close(self._disconnect)
-
-    def _slot_is_free(self) -> None:
-        self._tell_of_free_slot()
 
     async def _disconnect(self) -> None:
         await self._client.close()  # type: ignore[no-untyped-call]

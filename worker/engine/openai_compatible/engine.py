@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from local_llm_service.worker.engine.abandoned import PROBE, AbandonedPrompts
 from local_llm_service.worker.engine.embedding import Vectors, embed_texts
 from local_llm_service.worker.engine.engine_loop import PROBE_SECONDS, EngineLoop
 from local_llm_service.worker.engine.openai_compatible.address import Address
@@ -85,6 +86,7 @@ class OpenAiEngine:
         self._listing = Listing(self._client, leaves_the_house=entry.leaves_the_house)
         self._dialects: dict[str, Dialect] = {}
         self._counts = True
+        self._abandoned = AbandonedPrompts(self._called, (*FOREIGN, EngineTimeout))
         self._loop = EngineLoop()
 
     def complete(
@@ -149,11 +151,12 @@ class OpenAiEngine:
 
     @property
     def occupied(self) -> int:
-        """See Engine.occupied. These servers stop as soon as a connection is closed."""
-        return 0
+        """See Engine.occupied."""
+        return self._abandoned.count
 
     def on_free(self, tell: Callable[[], None]) -> None:
-        """See Engine.on_free: no slot is ever occupied."""
+        """See Engine.on_free."""
+        self._abandoned.on_free(tell)
 
     def notes(self) -> list[str]:
         """See Engine.notes."""
@@ -177,6 +180,9 @@ class OpenAiEngine:
     async def _models(self) -> list[Model]:
         there = await self._listing.models()
         names = [one.name for one in self._entry.models] or [one.name for one in there]
+        if there and not (self._entry.leaves_the_house or self._listing.is_llama_server):
+            # A server at home lists what it runs, and refuses all else.
+            names = [name for name in names if self._listing.find(name)]
         return [Model(name, "", 0, self._known_context(name)) for name in names]
 
     async def _context_tokens(self, model: str) -> int:
@@ -227,11 +233,22 @@ class OpenAiEngine:
     async def _send(
         self, body: dict[str, Any], prompt: Prompt, asked: _Try, feed: TextFeed
     ) -> Completion:
-        async with aclosing(self._client.stream(body)) as events:
-            read = await read_answer(events, prompt, self._timeouts, feed.send, self._called)
+        if self._listing.is_llama_server:
+            # Else it goes on with a prompt whose client has gone (tests/wire_openai).
+            body = {**body, "return_progress": True}
+        begun = asyncio.Event()
+        try:
+            async with aclosing(self._client.stream(body)) as events:
+                read = await read_answer(
+                    events, prompt, self._timeouts, feed.send, self._called, begun.set
+                )
+        except (asyncio.CancelledError, EngineTimeout):
+            if not (begun.is_set() or self._entry.leaves_the_house):
+                self._abandoned.probe(self._wait_for_slot(asked))
+            raise
         before = self._dialects.get(asked.model, Dialect())
         self._dialects[asked.model] = replace(before.and_also(asked.dialect), is_proven=True)
-        self._counts = read.counted
+        self._counts = read.counted or (self._counts and not read.ended)
         completion = replace(read.completion, model=read.completion.model or asked.name)
         limit = asked.dialect.most_tokens
         if not read.counted or completion.completion_tokens + _UNCOUNTED >= (
@@ -240,6 +257,13 @@ class OpenAiEngine:
             return completion
         used = completion.prompt_tokens + completion.completion_tokens
         return whole(completion, prompt, asked.room or self._known_context(asked.model) or used)
+
+    async def _wait_for_slot(self, asked: _Try) -> None:
+        """Ask a server at home for one token: it may go on with a prompt that nobody wants."""
+        body = chat_body(asked.name, PROBE, asked.dialect, most_tokens=1, form="")
+        async with aclosing(self._client.stream(body)) as events:
+            async for _ in events:
+                pass
 
     def _after(self, said: Said, asked: _Try, body: dict[str, Any]) -> _Try | None:
         """How to ask again after a refusal; None where that would not help.

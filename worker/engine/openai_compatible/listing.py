@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from local_llm_service.worker.engine.openai_compatible.client import Event, OpenAiClient
@@ -40,6 +40,7 @@ class Listed:
     name: str
     context_tokens: int | None = None
     trained_tokens: int | None = None
+    owner: str = ""
 
 
 @dataclass(slots=True)
@@ -118,22 +119,27 @@ class Listing:
             return
         if [one.name for one in found] != [one.name for one in self._last.models]:
             self._version = None  # it may be another server by now
+            self._last.models = found
             await self._ask_for_props(found)
         self._last = _Last([self._completed(one) for one in found], None, self._clock())
 
     async def _ask_for_props(self, found: list[Listed]) -> None:
-        """llama-server says in `/props` what context it runs with."""
+        """An older llama-server says only in `/props` what context it runs with."""
         self._props_tokens = None
-        if self._is_away or not any(one.trained_tokens for one in found):
-            return
-        said = await _or_nothing(self._client.at_root("props"))
-        settings = said.get("default_generation_settings")
-        self._props_tokens = count((settings or {}).get("n_ctx"))
+        if self.is_llama_server and not any(one.context_tokens for one in found):
+            said = await _or_nothing(self._client.at_root("props"))
+            settings = said.get("default_generation_settings")
+            self._props_tokens = count((settings or {}).get("n_ctx"))
 
     def _completed(self, one: Listed) -> Listed:
         if one.context_tokens is not None or self._props_tokens is None:
             return one
-        return Listed(one.name, self._props_tokens, one.trained_tokens)
+        return replace(one, context_tokens=self._props_tokens)
+
+    @property
+    def is_llama_server(self) -> bool:
+        """Whether it is llama.cpp's: it answers for whatever model, and can tell its progress."""
+        return any(one.owner == "llamacpp" for one in self.known)
 
     async def _told_version(self) -> str:
         told = (await _or_nothing(self._client.at_root("version"))).get("version")
@@ -164,4 +170,6 @@ def _listed(entry: dict[str, Any]) -> Listed:
     meta = meta if isinstance(meta, dict) else {}
     said = [count(entry.get(name)) for name in _CONTEXTS]
     context = next((one for one in [*said, count(meta.get("n_ctx"))] if one is not None), None)
-    return Listed(str(entry["id"]), context, count(meta.get("n_ctx_train")))
+    return Listed(
+        str(entry["id"]), context, count(meta.get("n_ctx_train")), str(entry.get("owned_by"))
+    )

@@ -16,7 +16,8 @@ _REFUSAL = re.compile(
     r"|longer than the model's context length|exceeds the available context size"
     r"|exceed(?:s|ed)? the configured limit|context the overflows|context length of only"
     r"|[Cc]ontext size has been exceeded|prompt is too long: \d|exceed context limit"
-    r"|exceeds the maximum number of tokens|input length exceeds|exceeds the maximum allowed length"
+    r"|is too large to process|exceeds the maximum number of tokens|input length exceeds"
+    r"|exceeds the maximum allowed length"
 )
 
 #: Numbers by their words, the more telling ones first. `tokens` are the prompt's own, `room` is the
@@ -40,6 +41,7 @@ _NUMBERS = tuple(
         r"prompt is too long: (?P<tokens>\d+) tokens > (?P<room>\d+)",
         r"context limit: (?P<tokens>\d+) \+ \d+ > (?P<room>\d+)",
         r"token count \((?P<tokens>\d+)\) exceeds .*? allowed \((?P<room>\d+)\)",
+        r"input \((?P<tokens>\d+) tokens\) is too large .*?batch size: (?P<room>\d+)",
         r"context length is (?P<room>\d+) tokens",
     )
 )

@@ -7,7 +7,7 @@ every server sends all three: what has a reason is whole, and what has none but 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -36,8 +36,11 @@ class _Answer:
     """What has come so far."""
 
     written: Written
+    on_begun: Callable[[], None]
     began_at: float = field(default_factory=time.monotonic)
     first_at: float | None = None
+    #: The last event had a token.
+    has_token: bool = False
     calls: ToolCallPieces = field(default_factory=ToolCallPieces)
     #: How thoughts, which are no part of the answer, repeat themselves.
     thoughts: Written = field(default_factory=Written)
@@ -48,6 +51,7 @@ class _Answer:
 
     def take(self, event: Event) -> str:
         """Keep what an event holds; returns its piece of the answer's text."""
+        self.has_token = False
         self.model = event.get("model") or self.model
         if isinstance(event.get("usage"), dict):
             self.usage = event["usage"]
@@ -55,10 +59,10 @@ class _Answer:
         choice = choices[0] if isinstance(choices, list) and choices else {}
         delta = choice.get("delta") or {}
         if self.calls.add(delta.get("tool_calls")) or delta.get("tool_calls"):
-            self._begin()
+            self._note_token()
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(thought, str) and thought:
-            self._begin()
+            self._note_token()
             self.thoughts.add(thought)
         self.refusal += delta.get("refusal") or ""
         self.finish_reason = choice.get("finish_reason") or self.finish_reason
@@ -66,13 +70,15 @@ class _Answer:
         text = delta.get("content")
         if not isinstance(text, str) or not text:
             return ""
-        self._begin()
+        self._note_token()
         self.written.add(text)
         return text
 
-    def _begin(self) -> None:
+    def _note_token(self) -> None:
+        self.has_token = True
         if self.first_at is None:
             self.first_at = time.monotonic()
+            self.on_begun()
 
     @property
     def has_begun(self) -> bool:
@@ -88,10 +94,14 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One answer, read. `counted`: the server said its tokens; else they are its pieces."""
+    """One answer, read. `counted`: the server said its tokens; else they are its pieces.
+
+    `ended`: the stream came to its end, so that a server which had not counted by then does not.
+    """
 
     completion: Completion
     counted: bool
+    ended: bool
 
 
 async def read_answer(
@@ -100,19 +110,23 @@ async def read_answer(
     timeouts: TokenTimeouts,
     on_text: TextSink,
     engine: str,
+    on_begun: Callable[[], None],
 ) -> Read:
     """Collect the events into a Completion.
 
-    Each piece of text goes to `on_text` as it comes, the one before a failure too.
+    Each piece of text goes to `on_text` as it comes, the one before a failure too. `on_begun` is
+    called at the first token. Only tokens count for the timeouts: no progress, no empty piece.
     Raises EngineTimeout, InvalidOutput (repetition, JSON without end, a refusal), StreamBroken (no
     end), InvalidRequest (the server gives no log probabilities), Refused (an error event), and what
     the stream raises.
     """
-    answer = _Answer(Written.for_prompt(prompt))
-    limit = timeouts.first_seconds
-    while True:
+    answer = _Answer(Written.for_prompt(prompt), on_begun)
+    limit, waited_since = timeouts.first_seconds, answer.began_at
+    while answer.finish_reason is None:
         try:
-            event = await next_within(events, limit, "next" if answer.has_begun else "first")
+            event = await next_within(
+                events, limit, "next" if answer.has_begun else "first", since=waited_since
+            )
         except StopAsyncIteration:
             break
         except ValueError:
@@ -120,29 +134,35 @@ async def read_answer(
                 raise
             raise StreamBroken(f"an event of {engine} broke off") from None
         if not event:  # [DONE]
-            answer.finish_reason = answer.finish_reason or _reason_without(answer, prompt)
+            answer.finish_reason = _reason_without(answer, prompt)
             await _read_to_end(events)
-            break
+            return _read(answer, prompt, engine, ended=True)
         if is_error(event):
             raise _midway(event, answer)
         text = answer.take(event)
         if text:
             on_text(text)
-        if answer.finish_reason is not None:
-            await _read_usage(events, answer)
-            break
-        answer.check(text)
-        if answer.has_begun:
-            limit = timeouts.then(prompt)
-    return _read(answer, prompt, engine)
+        if answer.finish_reason is None:
+            answer.check(text)
+        if answer.has_token:
+            limit, waited_since = timeouts.then(prompt), time.monotonic()
+    return _read(answer, prompt, engine, ended=await _read_usage(events, answer))
 
 
-async def _read_usage(events: AsyncGenerator[Event], answer: _Answer) -> None:
-    """Read on for the counts. What goes wrong now, the answer is whole all the same."""
-    with suppress(EngineTimeout, StopAsyncIteration, *FOREIGN):
+async def _read_usage(events: AsyncGenerator[Event], answer: _Answer) -> bool:
+    """Read on for the counts; whether that came to the end of the stream.
+
+    What goes wrong now, the answer is whole all the same.
+    """
+    try:
         while event := await next_within(events, USAGE_SECONDS, "last"):
             answer.take(event)
         await _read_to_end(events)
+    except StopAsyncIteration:
+        return True
+    except (EngineTimeout, *FOREIGN):  # type: ignore[misc]  # it cannot tell of what the tuple is
+        return False
+    return True
 
 
 async def _read_to_end(events: AsyncGenerator[Event]) -> None:
@@ -165,7 +185,7 @@ def _reason_without(answer: _Answer, prompt: Prompt) -> str:
     return "length" if written >= prompt.max_tokens else "stop"
 
 
-def _read(answer: _Answer, prompt: Prompt, engine: str) -> Read:
+def _read(answer: _Answer, prompt: Prompt, engine: str, *, ended: bool) -> Read:
     written, reason = answer.written, answer.finish_reason
     if reason is None or reason in _BROKEN:
         raise StreamBroken(f"the answer of {engine} ended half-way")
@@ -192,7 +212,7 @@ def _read(answer: _Answer, prompt: Prompt, engine: str) -> Read:
         tool_calls=_calls(answer),
         logprobs=tuple(written.logprobs),
     )
-    return Read(completion, counted)
+    return Read(completion, counted, ended)
 
 
 def _finish_reason(reason: str) -> Literal["stop", "length"]:
