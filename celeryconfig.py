@@ -38,7 +38,6 @@ worker_enable_prefetch_count_reduction = False
 # Celery would hold limited messages in memory, where neither a cancel nor a deadline reaches them.
 # A rate limit is refused, see celery_ext/rate_limits.py.
 worker_disable_rate_limits = True
-worker_concurrency = _settings.concurrency
 # Threads, as jobs wait for HTTP: a slot costs 0.03 MB, against 23 MB with processes. Our pool also
 # frees the slot after an error.
 worker_pool = "local_llm_service.worker.celery_ext.pool:TaskPool"
@@ -115,3 +114,12 @@ worker_hijack_root_logger = False  # `python -m worker` sets up the log
 worker_redirect_stdouts = False
 
 # No time limits here: the threads pool ignores them. The engine has timeouts of its own.
+
+
+def __getattr__(name: str) -> object:
+    """Celery reads `worker_concurrency` where a worker starts; no producer opens ENGINES_FILE."""
+    if name != "worker_concurrency":
+        raise AttributeError(name)
+    from local_llm_service.worker.fleet.fleet import concurrency_of
+
+    return concurrency_of(_settings)

@@ -8,7 +8,7 @@ from local_llm_service.producers.service import redis_url, workers
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
-from local_llm_service.worker.store.presence import Presence
+from local_llm_service.worker.store.presence import Presence, serves
 from local_llm_service.worker.store.states import JobRecord, JobState
 from local_llm_service.worker.store.store import process_store
 
@@ -29,9 +29,12 @@ def _parked(record: JobRecord, there: Sequence[Presence]) -> str:
     failing = [worker.name for worker in having if _asked(worker, record) in worker.failing]
     failed = record.failed_by.split()
     free = [one.name for one in having if one.name not in (*failing, *failed)]
+    away = [] if having else [name for worker in there for name in _away(worker, record)]
     text = f"waits for a worker with {asked}"
     if free:
         text += f": {', '.join(free)}"
+    elif away:
+        text += f": {', '.join(away)} does not answer"
     elif not having:
         text += f": none of the {len(there)} workers has it" if there else ": no worker is running"
     if failed:
@@ -47,4 +50,15 @@ def _asked(worker: Presence, record: JobRecord) -> str:
 
 
 def _has(worker: Presence, record: JobRecord) -> bool:
-    return _asked(worker, record) in {full_name(model.name) for model in worker.models}
+    return serves(worker, _asked(worker, record))
+
+
+def _away(worker: Presence, record: JobRecord) -> list[str]:
+    """The engines of a worker that had the model when they were last there."""
+    asked = _asked(worker, record)
+    means = {full_name(alias): full_name(model) for alias, model in worker.aliases.items()}
+    model = means.get(asked, asked)
+    away = [one for one in worker.engines if not one.reachable]
+    return [
+        f"engine {one.name} of {worker.name}" for one in away if model in map(full_name, one.models)
+    ]

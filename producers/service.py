@@ -13,7 +13,7 @@ from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
-from local_llm_service.worker.store.presence import Presence, read_all
+from local_llm_service.worker.store.presence import Presence, read_all, serves
 from local_llm_service.worker.store.progress import JobNow, Progress
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.stats import read_counts, stats_of
@@ -82,7 +82,7 @@ def health() -> dict[str, Any]:
                 include={
                     *("name", "slots", "running"),
                     *("ollama_version", "ollama_reachable", "closed_by", "failing", "reasons"),
-                    "notes",
+                    *("notes", "engines", "routes", "aliases"),
                 }
             )
             for worker in there
@@ -148,6 +148,32 @@ def counts() -> dict[str, int]:
         return read_counts(process_store())
 
 
+def spending() -> dict[str, dict[str, Any]]:
+    """What paid models have cost, by "day" and "month" (UTC), in whole nanodollars.
+
+    `paid` for completions, `wasted` on calls that brought none, `reserved` by those that run now;
+    `budget` is REMOTE_BUDGET_USD of this process and `left` the rest of it, None without one.
+    Raises BrokerUnreachable and InvalidSetting.
+    """
+    from local_llm_service.worker.fleet.remote_budget import RemoteBudget
+
+    text = lazy_settings().remote_budget_usd
+    budget = RemoteBudget() if text is None else RemoteBudget.read(text)
+    with reachable(redis_url()):
+        day, month = process_store().spending.spending()
+    return {
+        name: {
+            "period": seen.period,
+            "paid_nano_usd": seen.paid,
+            "wasted_nano_usd": seen.wasted,
+            "reserved_nano_usd": seen.reserved,
+            "budget_nano_usd": most,
+            "left_nano_usd": None if most is None else max(0, most - seen.committed),
+        }
+        for name, seen, most in (("day", day, budget.day), ("month", month, budget.month))
+    }
+
+
 def queues() -> list[dict[str, Any]]:
     """What is in each queue, most urgent first.
 
@@ -170,7 +196,6 @@ def queues() -> list[dict[str, Any]]:
 
 
 def _can_answer(worker: Presence) -> bool:
-    served = {full_name(model.name) for model in worker.models}
     takes_jobs = worker.ollama_reachable and not worker.closed_by
-    model = full_name(worker.model)
-    return takes_jobs and model in served and model not in worker.failing
+    is_failing = full_name(worker.model) in worker.failing
+    return takes_jobs and serves(worker, worker.model) and not is_failing

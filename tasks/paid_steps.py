@@ -28,9 +28,10 @@ from local_llm_service.worker.errors import (
     ModelMissing,
     OllamaBusy,
     OllamaUnreachable,
+    ServiceError,
     Unauthorized,
 )
-from local_llm_service.worker.fleet.price import Price, usd_of
+from local_llm_service.worker.fleet.price import Price, usd_of, usd_text
 from local_llm_service.worker.fleet.remote_budget import RemoteBudget
 from local_llm_service.worker.lease.in_flight import InFlightDelivery, Interrupted
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
@@ -190,7 +191,8 @@ def _texts_of(prompt: Prompt) -> list[str]:
 
 
 def _end_of(error: BaseException, *, has_text: bool) -> CallEnd:
-    if isinstance(error, _NOTHING_GENERATED) and not has_text:
+    is_refused = isinstance(error, _NOTHING_GENERATED) and not has_text
+    if is_refused or (isinstance(error, ServiceError) and not error.was_sent):
         return CallEnd.FREE
     if isinstance(error, Cancelled | DeadlineExceeded):
         return CallEnd.UNWANTED
@@ -209,13 +211,7 @@ def _refusal(booked: Booked, most: int, left: str) -> Exception:
             "Send the job again, or ask a local model.",
         )
     period = "today" if booked is Booked.DAY else "this month"
+    can_cost, is_left = usd_text(most), usd_text(int(left))
     return BudgetExceeded(
-        f"the call can cost {_usd(most)} USD, and REMOTE_BUDGET_USD leaves {_usd(int(left))} USD "
-        f"for {period}"
+        f"the call can cost {can_cost} USD, and REMOTE_BUDGET_USD leaves {is_left} USD for {period}"
     )
-
-
-def _usd(nano_usd: int) -> str:
-    """An amount for a person: no exponent, no zeros at its end."""
-    text = f"{usd_of(nano_usd):f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text

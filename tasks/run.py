@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import redis
@@ -255,7 +256,7 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         attempts=delivery.attempts,
         max_attempts=runtime.settings.max_attempts,
         base_seconds=runtime.settings.retry_base_seconds,
-        is_away=runtime.breaker.is_away,
+        is_away=partial(runtime.breaker.is_away, in_flight.model or runtime.settings.model_name),
     )
     if again is None:
         return False

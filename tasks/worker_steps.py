@@ -47,6 +47,7 @@ class WorkerSteps(EngineSteps):
         revision: str | None,
     ) -> None:
         """Without a `revision` of the model nothing is looked up or kept for others."""
+        model = runtime.fleet.own_name(model)
         super().__init__(runtime.engine, model, runtime.settings, runtime.tokens)
         self._kind, self._request, self._runtime, self._leads = kind, request, runtime, leads
         self._in_flight, self._delivery = in_flight, in_flight.delivery
@@ -104,7 +105,9 @@ class WorkerSteps(EngineSteps):
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
         """See EngineSteps."""
         self._is_answered = False
-        sent = engine_death.safer(prompt, self._delivery)
+        # Elsewhere no engine of ours dies, and a prompt that changed would be bought again.
+        leaves = self._runtime.fleet.leaves_the_house(self.model)
+        sent = prompt if leaves else engine_death.safer(prompt, self._delivery)
         self._is_as_said = self._is_as_said and sent is prompt
         remaining_seconds = self._wanted_for()
         known = self._kept.begin(sent, shared=shared)

@@ -1,4 +1,4 @@
-"""`python -m worker`: check the settings, Redis and Ollama, then run the Celery worker.
+"""`python -m worker`: check the settings, Redis and the engines, then run the Celery worker.
 
 `celery -A worker.app worker` starts the same worker without the checks. The options of Celery's
 worker (`--hostname`, `-Q`, ...) are passed on.
@@ -11,10 +11,11 @@ import os
 import sys
 
 from local_llm_service.worker.errors import InvalidSetting, ServiceError
+from local_llm_service.worker.fleet.fleet import Fleet, concurrency_of
 from local_llm_service.worker.log_lines import quote_log_lines
 from local_llm_service.worker.log_output import unblock_output
 from local_llm_service.worker.settings import Settings, get_settings
-from local_llm_service.worker.startup_checks import check_ollama, redis_conflict
+from local_llm_service.worker.startup_checks import check_engines, redis_conflict
 from local_llm_service.worker.store import keys
 
 try:
@@ -35,10 +36,11 @@ def main(arguments: list[str]) -> int:
     """
     try:
         settings = get_settings()
+        fleet, slots = Fleet.of(settings), concurrency_of(settings)
     except InvalidSetting as error:
         print(f"{error.message}. {error.hint}", file=sys.stderr)
         return EXIT_SETTINGS
-    _begin_log(settings)
+    _begin_log(settings, fleet, slots)
     try:
         conflict = redis_conflict(settings)
     except ServiceError as error:
@@ -47,7 +49,7 @@ def main(arguments: list[str]) -> int:
     if conflict is not None:
         print(f"{conflict}.", file=sys.stderr)
         return EXIT_SETTINGS
-    check_ollama(settings)
+    check_engines(settings)
     if settings.metrics_port and (problem := _serve_metrics(settings.metrics_port)):
         print(problem, file=sys.stderr)
         return EXIT_SETTINGS
@@ -67,7 +69,7 @@ def _serve_metrics(port: int) -> str | None:
     return None
 
 
-def _begin_log(settings: Settings) -> None:
+def _begin_log(settings: Settings, fleet: Fleet, slots: int) -> None:
     quote_log_lines()
     unblock_output()
     logging.basicConfig(
@@ -76,7 +78,9 @@ def _begin_log(settings: Settings) -> None:
     # httpx logs one line per request; our own lines say more and show no address.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logger.info("settings: %s", " ".join(f"{k}={v}" for k, v in settings.masked().items()))
-    logger.info("slots: %d", settings.concurrency)
+    logger.info("slots: %d", slots)
+    for engine in fleet.engines if settings.engines_file is not None else ():
+        logger.info("engine: %s", " ".join(f"{k}={v}" for k, v in engine.masked().items()))
 
 
 def _run_celery(settings: Settings, arguments: list[str]) -> int:

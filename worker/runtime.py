@@ -8,20 +8,21 @@ there). Two workers can live in one process.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import redis
 
 from local_llm_service.worker.engine import Engine
 from local_llm_service.worker.fleet.fleet import Fleet
-from local_llm_service.worker.intake.circuit_breaker import CircuitBreaker
+from local_llm_service.worker.intake.engine_breakers import EngineBreakers
 from local_llm_service.worker.intake.engine_deaths import EngineDeaths
 from local_llm_service.worker.intake.gate import Gate
 from local_llm_service.worker.intake.model_catalog import ModelCatalog
 from local_llm_service.worker.intake.publisher import Publisher
 from local_llm_service.worker.intake.served_models import ServedModels
 from local_llm_service.worker.lease.consumption import Consumption
-from local_llm_service.worker.lease.in_flight import InFlightDeliveries, Release
+from local_llm_service.worker.lease.in_flight import InFlightDeliveries, InFlightDelivery, Release
 from local_llm_service.worker.lease.isolation import Isolation
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.jobs import EngineDeath
@@ -47,7 +48,7 @@ class WorkerRuntime:
     engine: Engine
     gate: Gate
     catalog: ModelCatalog
-    breaker: CircuitBreaker
+    breaker: EngineBreakers
     in_flight: InFlightDeliveries = field(default_factory=InFlightDeliveries)
     consumption: Consumption = field(default_factory=Consumption)
     engine_deaths: EngineDeaths = field(default_factory=EngineDeaths)
@@ -58,12 +59,14 @@ class WorkerRuntime:
 
     def __post_init__(self) -> None:
         #: What its ENGINES_FILE says.
-        self.fleet = Fleet.of(self.settings)
+        self.fleet: Fleet = self.catalog.fleet
 
         def held() -> list[str]:
-            return [one.delivery.model for one in self.in_flight.all()]
+            return [one.model or one.delivery.model for one in self.in_flight.all()]
 
-        self.served = ServedModels(self.settings, self.catalog, self.gate, held)
+        self.served = ServedModels(self.settings, self.catalog, self.gate, self.breaker, held)
+        if self.settings.engines_file is not None:
+            self.in_flight.ended = self._ring_for
         #: What this worker may take, so that a suspect runs with nothing beside it.
         self.isolation = Isolation(self.in_flight, self.slots, lambda: self.engine.occupied)
         #: Writes the texts of streamed jobs.
@@ -96,7 +99,7 @@ class WorkerRuntime:
     ) -> WorkerRuntime:
         """Put the parts together without starting any of them."""
         gate, catalog = Gate(), ModelCatalog(settings, engine)
-        breaker = CircuitBreaker(engine, gate, catalog)
+        breaker = EngineBreakers(catalog.fleet, catalog.members, gate, catalog)
         return cls(name, slots, settings, store, engine, gate, catalog, breaker)
 
     def publisher(self) -> Publisher:
@@ -108,12 +111,19 @@ class WorkerRuntime:
             jobs=self._running_jobs,
             settings=self.settings,
             store=self.store,
-            engine=self.engine,
             gate=self.gate,
             catalog=self.catalog,
             served=self.served,
             breaker=self.breaker,
         )
+
+    def _ring_for(self, ended: InFlightDelivery) -> None:
+        """Look for a job of the model whose slot is free now: a wait that has begun without it
+        would go on for a second."""
+        model = self.served.meant_by(ended.model or ended.delivery.model)
+        if self.served.is_full(model, and_one_more=True):
+            with suppress(redis.RedisError):
+                self.store.jobs.ring_for_model(model)
 
     def _running_jobs(self) -> list[RunningJob]:
         return [

@@ -266,6 +266,11 @@ class Settings(BaseSettings):
         return _mask(self.ollama_host)
 
 
+def secret_of(variable: str) -> str | None:
+    """The API key in a variable that ENGINES_FILE names; None where it is empty or not set."""
+    return os.environ.get(variable, "").strip() or None
+
+
 def renamed_variables() -> dict[str, str]:
     """Old environment variables that are set and still read, each with its new name."""
     renamed = {"MAX_DELIVERIES": "MAX_CRASHES"}

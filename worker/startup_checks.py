@@ -1,12 +1,15 @@
-"""Checks of `python -m worker` before it starts: Redis, the other workers' settings, Ollama."""
+"""Checks of `python -m worker` before it starts: Redis, the other workers' settings, engines."""
 
 from __future__ import annotations
 
 import logging
 
 from local_llm_service.worker.engine import open_engine
+from local_llm_service.worker.engine.engines import members_of
+from local_llm_service.worker.engine.members import Member
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.fleet.fleet import Fleet
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.connection import reachable
 from local_llm_service.worker.store.eviction import dropping_policy, unsafe
@@ -56,23 +59,35 @@ def lease_conflict(settings: Settings, others: list[Presence]) -> str | None:
     )
 
 
-def check_ollama(settings: Settings) -> None:
-    """Log a warning for each problem; the worker starts anyway, as Ollama may come later."""
-    engine = open_engine(settings)
+def check_engines(settings: Settings) -> None:
+    """Log a warning for each problem; the worker starts anyway, as an engine may come later."""
+    engine, fleet = open_engine(settings), Fleet.of(settings)
     try:
-        engine.version()
-        served = {full_name(model.name) for model in engine.models()}
-        notes = engine.notes()
-    except ServiceError as error:
-        logger.warning("%s. %s", error.message, error.hint)
-        return
+        members = members_of(engine, fleet)
+        found = {one.name: _served_by(one) for one in members}
     finally:
         engine.close()
-    for note in notes:
-        logger.warning("%s.", note)
     name = settings.model_name
-    if full_name(name) not in served:
-        logger.warning("%s is not on this Ollama. Run `ollama pull %s`.", name, name)
+    model = fleet.own_name(name)
+    served = found.get(fleet.engine_of(model).name)
+    if served is not None and full_name(model) not in served:
+        if settings.engines_file is None:
+            logger.warning("%s is not on this Ollama. Run `ollama pull %s`.", name, name)
+        else:
+            logger.warning("MODEL_NAME %s is on no engine of ENGINES_FILE.", name)
+
+
+def _served_by(member: Member) -> set[str] | None:
+    """The full names of an engine's models; None where it does not answer. Logs what is wrong."""
+    where = "" if member.entry.kind == "ollama" else f"engine {member.name}: "
+    try:
+        said = member.look()
+    except ServiceError as error:
+        logger.warning("%s%s. %s", where, error.message, error.hint)
+        return None
+    for note in said.notes:
+        logger.warning("%s%s.", where, note)
+    return {full_name(model.name) for model in said.models}
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.dedupe.child import serve
-from tests.doubles.ollama import FakeOllama, Script, _plain
+from tests.doubles.ollama import FakeOllama, Script
+from tests.doubles.serving import plain
 
 TEXT = "The queue holds the question until a worker is free, and the answer is kept."
 
@@ -45,7 +46,7 @@ class Engine(FakeOllama):
             return await super()._play(script, body, writer)
         await asyncio.sleep(script.first_seconds)
         record = self._record(body, TEXT, done=True)
-        _plain(writer, 200, record | {"done_reason": "stop", "eval_count": 1})
+        plain(writer, 200, record | {"done_reason": "stop", "eval_count": 1})
         await writer.drain()
         return True
 

@@ -19,6 +19,7 @@ from local_llm_service.producers.cli import (
     keys,
     lint,
     look,
+    spending,
     webhooks,
 )
 from local_llm_service.producers.cli.output import Exit, fail, note, say
@@ -81,6 +82,7 @@ for command in (
     *jobs.COMMANDS,
     following.stream,
     *look.COMMANDS,
+    spending.spending,
     dead.dead,
     keys.keys,
     batch.batch,

@@ -107,15 +107,36 @@ def health(as_json: bool) -> Exit:
     else:
         say(f"{seen['status']}  model {seen['model']}  {len(seen['workers'])} worker(s)")
         for worker in seen["workers"]:
-            version = worker["ollama_version"]
-            ollama = server_name(version) if version else "Ollama not reachable"
-            ollama += "  draining" if "draining" in worker["closed_by"] else ""
-            say(f"  {worker['name']}  {worker['running']}/{worker['slots']} slots  {ollama}")
+            engines = worker["engines"]
+            told = _engine_of(worker) if len(engines) < 2 else f"{len(engines)} engines"
+            told += "  draining" if "draining" in worker["closed_by"] else ""
+            say(f"  {worker['name']}  {worker['running']}/{worker['slots']} slots  {told}")
+            for engine in engines if len(engines) > 1 else ():
+                say(f"    {_line_of(engine)}")
             for note in worker["notes"]:
                 say(f"    {note}")
         for reason in seen["reasons"]:
             say(f"  {reason}")
     return Exit.UNREACHABLE if seen["status"] == "down" else Exit.ANSWER
+
+
+def _engine_of(worker: dict[str, Any]) -> str:
+    """A worker's one engine, in words."""
+    version = worker["ollama_version"]
+    kinds = [engine["kind"] for engine in worker["engines"]]
+    if kinds and kinds[0] != "ollama":
+        return f"{kinds[0]} {version or 'not reachable'}"
+    return server_name(version) if version else "Ollama not reachable"
+
+
+def _line_of(engine: dict[str, Any]) -> str:
+    """One of several engines, in words."""
+    version, kind = engine["version"], engine["kind"]
+    name = server_name(version) if version and kind == "ollama" else f"{kind} {version or ''}"
+    away = "" if engine["reachable"] else "  not reachable"
+    leaves = "  leaves the house" if engine["leaves_the_house"] else ""
+    told = f"{engine['name']}  {engine['running']}/{engine['slots']} slots  {name.rstrip()}"
+    return f"{told}{away}{leaves}"
 
 
 @click.command()

@@ -11,9 +11,27 @@ class LiveAnswer(BaseModel):
     status: str
 
 
+class EngineHealth(BaseModel):
+    """One engine of a worker. `running` jobs hold one of its `slots`; `models` are those that jobs
+    may ask it for, or could when it was last there; `notes` is what an operator should know."""
+
+    name: str
+    kind: str = Field(description="`ollama` or `openai_compatible`.")
+    url: str
+    leaves_the_house: bool = Field(description="What is sent to it leaves one's own hardware.")
+    reachable: bool
+    version: str | None
+    slots: int
+    running: int
+    models: list[str]
+    notes: list[str]
+
+
 class WorkerHealth(BaseModel):
-    """One worker. `closed_by` says why it takes no jobs, `failing` which models its engine fails,
-    `reasons` why it cannot answer, `notes` what an operator should know."""
+    """One worker. `closed_by` says why it takes no jobs, `failing` which models its engines fail,
+    `reasons` why it cannot answer, `notes` what an operator should know. What is said of an Ollama
+    is said of the engine of the default model. `routes` and `aliases` are further names that calls
+    may give as `model`."""
 
     name: str
     slots: int
@@ -24,6 +42,9 @@ class WorkerHealth(BaseModel):
     failing: list[str]
     reasons: list[str]
     notes: list[str]
+    engines: list[EngineHealth]
+    routes: list[str]
+    aliases: dict[str, str]
 
 
 class HealthAnswer(BaseModel):

@@ -16,6 +16,7 @@ from local_llm_service.tasks.steps.whole_prompt import (
 from local_llm_service.worker.engine import Engine, open_engine
 from local_llm_service.worker.errors import ContextOverflow, DeadlineExceeded, InvalidOutput
 from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.fleet.fleet import Fleet
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings, get_settings
 from local_llm_service.worker.tokens.book import TokenBook
@@ -160,7 +161,8 @@ class DirectSteps(EngineSteps):
     """Without a worker: by an engine of this process, for nobody else."""
 
     def __init__(self, model: str, settings: Settings) -> None:
-        super().__init__(_direct_engine(), model, settings, _direct_book())
+        name = Fleet.of(settings).own_name(model)
+        super().__init__(_direct_engine(), name, settings, _direct_book())
         self._ends_at = time.monotonic() + settings.deadline_seconds
 
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:

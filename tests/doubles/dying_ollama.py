@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.doubles.ollama import FakeOllama, Script, _line, _plain
+from tests.doubles.ollama import FakeOllama, Script, _line
+from tests.doubles.serving import plain
 
 #: schema_crashes_runner_stream.json, and for its neighbours schema_crashes_runner_neighbour_*.json
 RUNNER_DIED = (
@@ -106,7 +107,7 @@ class DyingOllama(FakeOllama):
             _line(one.writer, {"error": RUNNER_DIED_MIDWAY})
             one.writer.write(b"0\r\n\r\n")
         else:
-            _plain(one.writer, 500, {"error": RUNNER_DIED})
+            plain(one.writer, 500, {"error": RUNNER_DIED})
         with contextlib.suppress(ConnectionError):
             await one.writer.drain()
         return True

@@ -103,12 +103,15 @@ def message(task_id: str, **more: bool) -> str:
     return json.dumps({"headers": headers, "properties": {"delivery_tag": f"tag-{task_id}"}})
 
 
-def ending(state: JobState = JobState.SUCCEEDED, error: str = "") -> Ending:
-    """An answer that is cached, or a failure."""
+def ending(
+    state: JobState = JobState.SUCCEEDED, error: str = "", *, settle_for_caller: bool = False
+) -> Ending:
+    """An answer that is cached, or a failure; of all who wait, or of the caller alone."""
     template = ResultTemplate("ia", ('{"task_id": ', ', "result": {', "}}"))
     text = ResultText('{"result": {', '"text": "Hello."', "}}", template)
     work = Work("computed", 3, 2, 0.1, cacheable=not error)
-    return Ending(state, error, SettleFor.EVERYONE, bool(error), text, work)
+    settle_for = SettleFor.CALLER if settle_for_caller else SettleFor.EVERYONE
+    return Ending(state, error, settle_for, bool(error), text, work)
 
 
 # --- what each script does ------------------------------------------------------------------

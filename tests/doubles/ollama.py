@@ -7,21 +7,19 @@ from the request body to a `Script` decides each answer.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import math
-import socket
-import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from local_llm_service.worker.engine.ollama.abandoned import PROBE
+from local_llm_service.worker.engine.abandoned import PROBE
 from local_llm_service.worker.tokens.counting import is_counting
-from tests.doubles.serving import cut_off
+from tests.doubles import serving
+from tests.doubles.serving import Heard, WireServer, chunk, plain, watched
 from tests.doubles.windows import tokens_read
 
 
@@ -68,13 +66,8 @@ MODIFIED_AT = "2026-11-22T11:40:23+00:00"
 
 
 @dataclass
-class Seen:
-    """One request as the server saw it; `closed_at` is set when the client hung up early."""
-
-    body: dict[str, Any]
-    began_at: float
-    finished: bool = False
-    closed_at: float | None = None
+class Seen(serving.Seen):
+    """One request as the server saw it."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -83,7 +76,7 @@ class Seen:
 
 
 @dataclass
-class FakeOllama:
+class FakeOllama(WireServer):
     """Starts with `with FakeOllama(respond) as server`; `server.host` is its OLLAMA_HOST.
 
     `seen` holds the requests of jobs, `embedded` those for vectors, `probes` those that only ask
@@ -102,7 +95,6 @@ class FakeOllama:
     models: tuple[str, ...] = ("fake:1b",)
     version: str = "0.33.0"
     digest: str = "ab" * 32
-    port: int = 0
     slots: int = 1000
     max_loaded: int = 1000
     trained: int = 131_072
@@ -118,61 +110,15 @@ class FakeOllama:
     managed: list[tuple[str, str, bytes]] = field(default_factory=list)
     _running: list[str] = field(default_factory=list)
 
-    def __enter__(self) -> FakeOllama:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
     @property
     def host(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Listen, on the same port as before if the server ran already."""
-        self._loop = asyncio.new_event_loop()
-        listening = socket.socket()
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", self.port))
-        self.port = listening.getsockname()[1]
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server = self._loop.run_until_complete(
-            asyncio.start_server(self._accept, sock=listening)
-        )
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Cut off every connection, as a killed server does."""
-        cut_off(self._server, self._loop, self._thread)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        # Go's server sets this too. asyncio does not set it on a socket that it was given, and
-        # each streamed answer on a kept connection would take 40 ms longer.
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._tasks.add(task)
-        try:
-            while await self._one(reader, writer):
-                pass
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            # Reset the connection, so that the client sees a break and not an orderly end.
-            with contextlib.suppress(OSError):
-                writer.transport.abort()
-
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        line, *headers = head.split("\r\n")
-        method, path, _ = line.split(" ")
-        sizes = [h.split(":")[1] for h in headers if h.lower().startswith("content-length")]
-        text = await reader.readexactly(int(sizes[0])) if sizes else b""
-        if "chunked" in head.lower():
-            text = await reader.readuntil(b"\r\n0\r\n\r\n")
+    async def answer(
+        self, heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """See WireServer."""
+        method, path, text = heard.method, heard.path, heard.content
         if path == "/api/chat":
             return await self._chat(json.loads(text), reader, writer)
         if path == "/api/embed":
@@ -187,7 +133,7 @@ class FakeOllama:
             answers[path] = self._shown()
         if self.loaded is not None:
             answers["/api/ps"] = {"models": [self._running_model(one) for one in self.loaded]}
-        _plain(writer, 200 if path in answers else 404, answers.get(path, {"error": "no route"}))
+        plain(writer, 200 if path in answers else 404, answers.get(path, {"error": "no route"}))
         await writer.drain()
         return True
 
@@ -206,7 +152,7 @@ class FakeOllama:
                 if isinstance(read, str)
                 else replace(script, prompt_tokens=read)
             )
-        return await self._watched(seen, reader, self._play(script, body, writer))
+        return await watched(seen, reader, self._play(script, body, writer))
 
     async def _manage(self, method: str, path: str, body: bytes, writer: Any) -> bool:
         """Remember what would change the models. A pull is told in lines, and fails for "nope"."""
@@ -222,7 +168,7 @@ class FakeOllama:
             is_there = b"nope" not in body
             _line(writer, {"status": "pulling manifest"})
             _line(writer, {"status": "success"} if is_there else {"error": "no such model"})
-            writer.write(b"0\r\n\r\n")
+            chunk(writer, b"")
         await writer.drain()
         return True
 
@@ -232,25 +178,7 @@ class FakeOllama:
         seen = Seen(body, time.monotonic())
         self.embedded.append(seen)
         script = self.respond_to_texts(body)
-        return await self._watched(seen, reader, self._in_turn(script, body, writer, self._vectors))
-
-    async def _watched(
-        self, seen: Seen, reader: asyncio.StreamReader, play: Coroutine[Any, Any, bool]
-    ) -> bool:
-        gone = asyncio.ensure_future(reader.read(1))
-        answer = asyncio.ensure_future(play)
-        try:
-            await asyncio.wait({gone, answer}, return_when=asyncio.FIRST_COMPLETED)
-            # The client has gone when its stream ends or a write fails.
-            if not answer.done() or isinstance(answer.exception(), ConnectionError):
-                seen.closed_at = time.monotonic()
-                return False
-            seen.finished = True
-            return answer.result() and not gone.done()
-        finally:
-            for task in (gone, answer):
-                task.cancel()
-            await asyncio.gather(gone, answer, return_exceptions=True)
+        return await watched(seen, reader, self._in_turn(script, body, writer, self._vectors))
 
     async def _play(self, script: Script, body: dict[str, Any], writer: Any) -> bool:
         return await self._in_turn(script, body, writer, self._stream)
@@ -273,17 +201,17 @@ class FakeOllama:
 
     async def _stream(self, script: Script, body: dict[str, Any], writer: Any) -> bool:
         if script.status != 200:
-            _plain(writer, script.status, {"error": script.error})
+            plain(writer, script.status, {"error": script.error})
             await writer.drain()
             return True
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"
         )
-        for place, chunk in enumerate(script.chunks):
+        for place, text in enumerate(script.chunks):
             if script.pause_seconds:
                 await asyncio.sleep(script.pause_seconds)
-            record = self._record(body, chunk, done=False)
+            record = self._record(body, text, done=False)
             if body.get("logprobs") and script.logprobs:
                 record["logprobs"] = [script.logprobs[place]]
             _line(writer, record)
@@ -304,7 +232,7 @@ class FakeOllama:
         if script.end == "cut":
             return False
         if script.status != 200:
-            _plain(writer, script.status, {"error": script.error})
+            plain(writer, script.status, {"error": script.error})
         else:
             given = body["input"]
             texts = [given] if isinstance(given, str) else given
@@ -315,7 +243,7 @@ class FakeOllama:
                 "load_duration": 1_000_000,
                 "prompt_eval_count": sum(len(text.split()) for text in texts),
             }
-            _plain(writer, 200, answer)
+            plain(writer, 200, answer)
         await writer.drain()
         return True
 
@@ -347,7 +275,7 @@ class FakeOllama:
                 },
             )
         if script.end != "cut":
-            writer.write(b"0\r\n\r\n")
+            chunk(writer, b"")
         await writer.drain()
         return script.end != "cut"
 
@@ -395,21 +323,11 @@ def vector_of(text: str) -> list[float]:
 
 
 def is_probe(body: dict[str, Any]) -> bool:
-    """Whether a request only asks if a slot is free (engine/ollama/abandoned.py)."""
+    """Whether a request only asks if a slot is free (engine/abandoned.py)."""
     return [dict(one) for one in PROBE.messages] == body["messages"] and (
         body["options"]["num_predict"] == PROBE.max_tokens
     )
 
 
-def _plain(writer: Any, status: int, body: dict[str, Any]) -> None:
-    text = json.dumps(body).encode()
-    writer.write(
-        f"HTTP/1.1 {status} X\r\nContent-Type: application/json; charset=utf-8\r\n"
-        f"Content-Length: {len(text)}\r\n\r\n".encode()
-        + text
-    )
-
-
 def _line(writer: Any, record: dict[str, Any]) -> None:
-    text = json.dumps(record).encode() + b"\n"
-    writer.write(f"{len(text):x}\r\n".encode() + text + b"\r\n")
+    chunk(writer, json.dumps(record).encode() + b"\n")

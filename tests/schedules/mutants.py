@@ -18,6 +18,7 @@ class Mutant:
     it. `schedule` was found by hypothesis and shortened.
 
     `rare`: it takes thousands of schedules to find it, so `make chaos` only plays the kept one.
+    `paid`: it shows where every model has a price.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Mutant:
     breaks: str
     schedule: str = ""
     rare: bool = False
+    paid: bool = False
 
     def texts(self) -> dict[str, str]:
         """The scripts that differ, by name. Raises LookupError when the line is not there once."""

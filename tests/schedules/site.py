@@ -50,6 +50,8 @@ class Site:
         #: The last look at Redis and the one before it; one Redis call lies between them.
         self.seen = self.before = Seen()
         self.after_step: Callable[[], None] = lambda: None
+        #: Is told of each generation before its model begins.
+        self.sent: Callable[[Generation], None] = lambda _: None
         self._numbers, self._digest = count(1), 1
         self._fault: AssertionError | None = None
         for _ in range(2):
@@ -162,6 +164,10 @@ class Site:
             generation.key = (job.kind, made.content, job.scope, worker.digest)
         self.running.append(generation)
         self.generations.append(generation)
+        try:
+            self.sent(generation)
+        except AssertionError as error:  # the service would catch it: tidy() raises it
+            self._fault = self._fault or error
         return generation
 
     # --- what is seen -----------------------------------------------------------------------

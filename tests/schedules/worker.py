@@ -87,7 +87,8 @@ class Worker:
         self.reaper = Reaper(settings, store, self.runtime.gate, partial(fail, self.runtime))
         self.model_wait = ModelWait(settings, store, partial(fail, self.runtime))
         # Its pauses are real time. A worker that may not take a job is one that lacks the model.
-        self.runtime.served.breakers.ended = lambda *_: None  # type: ignore[method-assign]
+        for breakers in self.runtime.served.breakers.values():
+            breakers.ended = lambda *_: None  # type: ignore[method-assign]
         # What is there of a text when its run ends is written then, in a call of the schedule.
         self.runtime.text_writer.plan = lambda _: None  # type: ignore[method-assign]
         self.heartbeat = LeaseHeartbeat(store, self.runtime.in_flight, settings.lease_seconds)

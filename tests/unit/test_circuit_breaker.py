@@ -12,6 +12,7 @@ from local_llm_service.worker.engine import Stoppable, TextSink
 from local_llm_service.worker.errors import OllamaUnreachable
 from local_llm_service.worker.intake import circuit_breaker
 from local_llm_service.worker.intake.circuit_breaker import CircuitBreaker
+from local_llm_service.worker.intake.engine_breakers import EngineBreakers
 from local_llm_service.worker.intake.gate import Gate, Reason
 from local_llm_service.worker.intake.model_catalog import ModelCatalog
 from local_llm_service.worker.prompt import Completion, Model, Prompt
@@ -78,7 +79,8 @@ def breaker(
     """A breaker that probes every few milliseconds."""
     monkeypatch.setattr(circuit_breaker, "FIRST_PROBE_SECONDS", 0.002)
     monkeypatch.setattr(circuit_breaker, "LONGEST_PAUSE_SECONDS", 0.01)
-    return CircuitBreaker(engine, gate, catalog)
+    breakers = EngineBreakers(catalog.fleet, catalog.members, gate, catalog)
+    return breakers._of_engine["ollama"]
 
 
 def test_an_engine_that_answers_does_not_trip_the_breaker(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local_llm_service.worker.engine.ollama.json_watch import JsonWatch, longest_text
+from local_llm_service.worker.engine.json_watch import JsonWatch, longest_text
 from local_llm_service.worker.prompt import JsonSchema
 
 ANY: JsonSchema = {"type": "object"}

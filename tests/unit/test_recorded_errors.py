@@ -11,8 +11,7 @@ import ollama
 import pytest
 
 from local_llm_service.worker import errors, metrics
-from local_llm_service.worker.engine import EngineDied
-from local_llm_service.worker.engine.ollama import unknown_words
+from local_llm_service.worker.engine import EngineDied, unknown_words
 from local_llm_service.worker.engine.ollama.errors import MIDWAY, FormatRefused, translate
 from local_llm_service.worker.errors import ServiceError
 

@@ -11,9 +11,10 @@ from typing import Any
 import ollama
 import pytest
 
+from local_llm_service.worker.engine.json_watch import MAX_WHITE_SPACE_RUN_CHARS
 from local_llm_service.worker.engine.ollama.client import ChatRecord
-from local_llm_service.worker.engine.ollama.json_watch import MAX_WHITE_SPACE_RUN_CHARS
-from local_llm_service.worker.engine.ollama.stream import TokenTimeouts, read_completion
+from local_llm_service.worker.engine.ollama.stream import read_completion
+from local_llm_service.worker.engine.written import TokenTimeouts
 from local_llm_service.worker.errors import (
     ContextOverflow,
     EngineTimeout,

@@ -109,7 +109,7 @@ class InProcessWorker:
                 self._stopped.wait(AWAY_SECONDS)
 
     def _wait_for_ring(self) -> None:
-        served = map(self._store.keys.bell_of, self._runtime.served.now() or ())
+        served = map(self._store.keys.bell_of, self._runtime.served.rings())
         self._store.client.brpop([self._store.keys.doorbell, *served], timeout=RING_SECONDS)
 
     def _run_next(self) -> bool:

@@ -176,7 +176,7 @@ class Channel(TextBodies, kombu_redis.Channel):
             return [keys_.doorbell]
         if not runtime.gate.is_open:
             return [keys_.end_bell]
-        return [keys_.doorbell, *map(keys_.bell_of, runtime.served.now() or ())]
+        return [keys_.doorbell, *map(keys_.bell_of, runtime.served.rings())]
 
     def _brpop_read(self, **options: Any) -> bool:
         """After a ring, or a second without one, take a message and deliver it.

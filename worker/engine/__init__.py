@@ -17,6 +17,7 @@ from local_llm_service.worker.engine.protocol import (
 )
 
 if TYPE_CHECKING:
+    from local_llm_service.worker.fleet.fleet import FleetEngine
     from local_llm_service.worker.settings import Settings
 
 __all__ = [
@@ -43,9 +44,27 @@ def engine_instead(
 
 
 def open_engine(settings: Settings) -> Engine:
-    """The engine that the settings name; it connects at the first call."""
+    """The engines that the settings name, as one; each connects at its first call.
+
+    Raises InvalidSetting where ENGINES_FILE is wrong.
+    """
     if _instead is not None:
         return _instead(settings)
+    from local_llm_service.worker.fleet.fleet import Fleet
+
+    fleet = Fleet.of(settings)
+    if settings.engines_file is None:
+        return _open_one(fleet.engines[0], settings)
+    from local_llm_service.worker.engine.engines import Engines
+
+    return Engines(fleet, lambda entry: _open_one(entry, settings))
+
+
+def _open_one(entry: FleetEngine, settings: Settings) -> Engine:
+    if entry.kind == "openai_compatible":
+        from local_llm_service.worker.engine.openai_compatible.engine import OpenAiEngine
+
+        return OpenAiEngine(entry, settings)
     from local_llm_service.worker.engine.ollama.engine import OllamaEngine
 
-    return OllamaEngine(settings)
+    return OllamaEngine(settings.model_copy(update={"ollama_host": entry.url}))

@@ -2,76 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.fleet.parts import (
+    EngineKind,
+    FleetEngine,
+    FleetModel,
+    FleetRoute,
+    is_cloud_model,
+)
 from local_llm_service.worker.fleet.price import Price
 from local_llm_service.worker.settings import Settings
 
-EngineKind = Literal["ollama", "openai_compatible"]
+__all__ = ["AUTO", "EngineKind", "Fleet", "FleetEngine", "FleetModel", "FleetRoute"]
 
 #: The route that is always there: without one of this name in the file it is the default model.
 AUTO = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class FleetModel:
-    """One model of an engine. `name` is the engine's own, `aliases` are callers' names for it.
-
-    `slots` bounds what runs of it at once, within the engine's; None: that alone. What the engine
-    cannot tell is said here: `context_tokens`, and a `revision`, changed by hand whenever the model
-    behind the name changes; without one, answers of an engine without digests are not cached.
-    """
-
-    name: str
-    aliases: tuple[str, ...] = ()
-    slots: int | None = None
-    context_tokens: int | None = None
-    revision: str | None = None
-    price: Price | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FleetEngine:
-    """One model server. Without `models` it serves all that it has.
-
-    `leaves_the_house`: what is sent to it leaves one's own hardware. `api_key` goes into no log.
-    """
-
-    name: str
-    kind: EngineKind
-    url: str
-    api_key: str | None = field(default=None, repr=False)
-    slots: int = 1
-    leaves_the_house: bool = False
-    models: tuple[FleetModel, ...] = ()
-
-    def model(self, name: str) -> FleetModel | None:
-        """The model that callers mean by a name or an alias; None if none is listed so."""
-        full = full_name(name)
-        for one in self.models:
-            if full in map(full_name, (one.name, *one.aliases)):
-                return one
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class FleetRoute:
-    """A choice between a local model and a remote one, by a name that callers give as `model`.
-
-    Without `remote` everything is local. A prompt whose score is `complex_from` or more goes to the
-    remote model at once; None: as the router says itself. With `cascade` a local answer that breaks
-    its contract is asked of the remote model; with `min_mean_logprob` also one whose mean
-    log-probability of a token is lower.
-    """
-
-    name: str
-    local: str
-    remote: str | None = None
-    complex_from: float | None = None
-    cascade: bool = True
-    min_mean_logprob: float | None = None
+#: CONCURRENCY's own bound.
+MOST_SLOTS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +34,11 @@ class Fleet:
 
     @classmethod
     def of(cls, settings: Settings) -> Fleet:
-        """The fleet that the settings name."""
-        engine = FleetEngine("ollama", "ollama", settings.ollama_host, slots=settings.concurrency)
-        return cls((engine,), (FleetRoute(AUTO, settings.model_name),))
+        """The fleet that the settings name; its file is read once in a process.
+
+        Raises InvalidSetting, which names each place of the file that is wrong, without its value.
+        """
+        return _fleet_of(settings)
 
     def route(self, model: str) -> FleetRoute | None:
         """The route of this name; None for a model's name."""
@@ -94,15 +46,71 @@ class Fleet:
         return next((one for one in self.routes if full_name(one.name) == full), None)
 
     def engine_of(self, model: str) -> FleetEngine:
-        """The engine that serves a model: the first that lists it, else one that lists none."""
+        """The engine that serves a model: the first that lists it, else the one that lists none."""
         listed = next((one for one in self.engines if one.model(model)), None)
         return listed or next((one for one in self.engines if not one.models), self.engines[0])
 
+    def own_name(self, model: str) -> str:
+        """The engine's own name of a model that is named so, or by an alias, or by a route."""
+        route = self.route(model)
+        name = model if route is None else route.local
+        found = self.engine_of(name).model(name)
+        return name if found is None else found.name
+
+    def model_of(self, name: str) -> str:
+        """The full name of the model that a name, an alias or a route means.
+
+        A route means its local model.
+        """
+        return full_name(self.own_name(name))
+
     def leaves_the_house(self, model: str) -> bool:
-        """Whether a prompt to this model leaves one's own hardware."""
-        return self.engine_of(model).leaves_the_house
+        """Whether a prompt to this model leaves one's own hardware.
+
+        An Ollama hands prompts to its cloud models on to its maker.
+        """
+        name = self.own_name(model)
+        return self.engine_of(name).leaves_the_house or is_cloud_model(name)
 
     def price(self, model: str) -> Price | None:
         """What a model's tokens cost; None for one that costs nothing but time."""
         found = self.engine_of(model).model(model)
         return None if found is None or found.price is None or found.price.is_free else found.price
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Callers' other names of models, each with the engine's own."""
+        listed = [model for engine in self.engines for model in engine.models]
+        return {alias: model.name for model in listed for alias in model.aliases}
+
+    @property
+    def slots(self) -> int:
+        """What all engines run at once."""
+        return min(MOST_SLOTS, sum(engine.slots for engine in self.engines))
+
+
+def concurrency_of(settings: Settings) -> int:
+    """The slots of a worker: CONCURRENCY, else those of all engines together.
+
+    Raises InvalidSetting.
+    """
+    if settings.engines_file is None or "concurrency" in settings.model_fields_set:
+        return settings.concurrency
+    return Fleet.of(settings).slots
+
+
+@lru_cache(maxsize=8)
+def _fleet_of(settings: Settings) -> Fleet:
+    if settings.engines_file is None:
+        engine = FleetEngine("ollama", "ollama", settings.ollama_host, slots=settings.concurrency)
+        return Fleet((engine,), (FleetRoute(AUTO, settings.model_name),))
+    from local_llm_service.worker.fleet.file_rules import read_fleet
+
+    found = read_fleet(settings.engines_file, settings)
+    fleet = Fleet(found.engines, found.routes, found.local_scopes)
+    if fleet.route(AUTO) is None and not fleet.leaves_the_house(settings.model_name):
+        # MODEL_NAME may name a route itself: that is what the default model means then.
+        route = fleet.route(settings.model_name) or FleetRoute(AUTO, settings.model_name)
+        auto = replace(route, name=AUTO)
+        fleet = replace(fleet, routes=(*fleet.routes, auto))
+    return fleet

@@ -31,3 +31,9 @@ class Price:
 def usd_of(nano_usd: int) -> Decimal:
     """Nanodollars as US dollars, exactly."""
     return Decimal(nano_usd) / NANO_PER_USD
+
+
+def usd_text(nano_usd: int) -> str:
+    """An amount for a person, exactly: no exponent, and no zeros at its end."""
+    text = f"{usd_of(nano_usd):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

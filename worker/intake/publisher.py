@@ -12,17 +12,20 @@ from collections.abc import Callable
 
 import redis
 
-from local_llm_service.worker.engine import Engine
-from local_llm_service.worker.errors import ServiceError
-from local_llm_service.worker.intake.circuit_breaker import CircuitBreaker
+from local_llm_service.worker.intake.engine_breakers import EngineBreakers
+from local_llm_service.worker.intake.engine_looks import EngineLooks
 from local_llm_service.worker.intake.gate import Gate
 from local_llm_service.worker.intake.model_catalog import ModelCatalog
 from local_llm_service.worker.intake.reasons import reasons_of
 from local_llm_service.worker.intake.served_models import ServedModels
-from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store import bounds, keys
-from local_llm_service.worker.store.presence import Presence, RunningJob, publish, server_name
+from local_llm_service.worker.store.presence import (
+    EnginePresence,
+    Presence,
+    RunningJob,
+    publish,
+)
 from local_llm_service.worker.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -43,16 +46,15 @@ class Publisher:
         jobs: Callable[[], list[RunningJob]],
         settings: Settings,
         store: Store,
-        engine: Engine,
         gate: Gate,
         catalog: ModelCatalog,
         served: ServedModels,
-        breaker: CircuitBreaker,
+        breaker: EngineBreakers,
     ) -> None:
         self._name, self._slots, self._running, self._jobs = name, slots, running, jobs
-        self._settings, self._store, self._engine = settings, store, engine
-        self._gate, self._catalog, self._breaker = gate, catalog, breaker
-        self._served = served
+        self._settings, self._store = settings, store
+        self._gate, self._catalog, self._served = gate, catalog, served
+        self._looks = EngineLooks(catalog, served, breaker)
         self._said = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
@@ -68,39 +70,51 @@ class Publisher:
         self._thread.join(timeout=10)
 
     def observe(self) -> Presence:
-        """Ask Ollama for its models and describe this worker."""
-        version: str | None = None
-        models: list[Model] = []
-        notes: list[str] = []
-        try:
-            version = self._engine.version()
-            models = self._engine.models()
-            self._catalog.note(models)
-            notes = self._engine.notes()
-            self._say_once(logging.INFO, f"{server_name(version)} answers")
-        except ServiceError as error:
-            self._say_once(logging.WARNING, f"{error.message}. {error.hint}")
-            self._catalog.note_away()
-            if version is None:
-                self._breaker.trip()
+        """Ask the engines for their models and describe this worker."""
+        looks = self._looks.all()
+        fleet, settings = self._catalog.fleet, self._settings
+        default = fleet.engine_of(fleet.own_name(settings.model_name)).name
+        shown = next(one.presence for one in looks if one.presence.name == default)
+        models = [model for one in looks for model in one.models]
         presence = Presence(
             name=self._name,
             slots=self._slots(),
             running=self._running(),
-            model=self._settings.model_name,
-            ollama_host=self._settings.masked_ollama_host,
-            ollama_version=version,
-            ollama_reachable=version is not None,
+            model=settings.model_name,
+            ollama_host=shown.url,
+            ollama_version=shown.version,
+            ollama_reachable=shown.reachable,
             closed_by=self._gate.reasons,
             failing=[model for model in self._served.failing() if model != keys.DEFAULT_MODEL],
-            lease_seconds=self._settings.lease_seconds,
-            cache_enabled=self._settings.enable_cache,
-            num_ctx=self._settings.num_ctx,
-            notes=notes,
+            lease_seconds=settings.lease_seconds,
+            cache_enabled=settings.enable_cache,
+            num_ctx=settings.num_ctx,
+            notes=self._notes([one.presence for one in looks]),
             models=models,
+            engines=[one.presence for one in looks],
+            routes=[route.name for route in fleet.routes],
+            aliases=fleet.aliases,
             jobs=self._jobs(),
         )
         return presence.model_copy(update={"reasons": reasons_of(presence)})
+
+    def _notes(self, engines: list[EnginePresence]) -> list[str]:
+        """What an operator should know; with several engines, of which of them."""
+        notes = list(engines[0].notes)
+        if len(engines) > 1:
+            notes = [f"engine {one.name}: {note}" for one in engines for note in one.notes]
+            notes += [
+                f"engine {one.name} does not answer at {one.url}: jobs for its models wait"
+                for one in engines
+                if not one.reachable
+            ]
+        if self._settings.enable_cache:
+            notes += [
+                f"answers of model {name!r} are not cached: its engine does not say when it "
+                "changes; set its revision in ENGINES_FILE, or MODEL_REVISION"
+                for name in self._catalog.without_revision()
+            ]
+        return notes
 
     def publish(self, presence: str) -> None:
         """Write a Presence as JSON; "" removes it. Raises redis-py's errors."""

@@ -171,6 +171,8 @@ class InFlightDeliveries:
         self._by_token: dict[str, InFlightDelivery] = {}
         #: Messages to put back as soon as Redis can be reached.
         self._to_release: list[Release] = []
+        #: Called with each delivery that has ended.
+        self.ended: Callable[[InFlightDelivery], None] = lambda _: None
 
     def __len__(self) -> int:
         return len(self._by_token)
@@ -197,7 +199,9 @@ class InFlightDeliveries:
     def end(self, token: str) -> None:
         """Remove a delivery whose message has its result or is no longer this worker's."""
         with self._lock:
-            self._by_token.pop(token, None)
+            ended = self._by_token.pop(token, None)
+        if ended is not None:
+            self.ended(ended)
 
     def all(self) -> list[InFlightDelivery]:
         """All in-flight deliveries, as a copy."""

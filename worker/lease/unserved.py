@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from local_llm_service.worker.errors import ModelFailed, ModelMissing, ServiceError
 from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.fleet.fleet import AUTO
 from local_llm_service.worker.intake.gate import Reason
 from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.presence import Presence
+from local_llm_service.worker.store.presence import Presence, serves
 from local_llm_service.worker.store.states import JobRecord
 
 
@@ -21,10 +22,16 @@ def unserved_error(record: JobRecord, workers: Iterable[Presence]) -> ServiceErr
     names = ", ".join(dict.fromkeys([*record.failed_by.split(), *failing]))
     if names:
         return ModelFailed(f"no live worker can run {asked}; its engine failed at {names}")
-    models = sorted({model.name for worker in there for model in worker.models})
+    models = sorted({name for worker in there for name in _names(worker)})
     pull = f"Run `ollama pull {model or 'MODEL_NAME'}` on a worker's host"
     use = f", or use one that is there: {', '.join(models)}." if models else "."
     return ModelMissing(f"no live worker has {asked}", pull + use)
+
+
+def _names(worker: Presence) -> list[str]:
+    """What callers may name; `auto` goes without saying."""
+    routes = [name for name in worker.routes if name != AUTO]
+    return [*(one.name for one in worker.models), *worker.aliases, *routes]
 
 
 def _model_of(record: JobRecord, workers: list[Presence]) -> str:
@@ -35,16 +42,12 @@ def _model_of(record: JobRecord, workers: list[Presence]) -> str:
     return defaults.pop() if len(defaults) == 1 else ""
 
 
-def _has(worker: Presence, model: str) -> bool:
-    return full_name(model) in {full_name(one.name) for one in worker.models}
-
-
 def can_be_run(record: JobRecord, workers: Iterable[Presence]) -> bool:
     """Whether a live worker serves the job's model, and its engine has not failed the job."""
     tried = record.failed_by.split()
     for worker in workers:
         model = worker.model if record.model == keys.DEFAULT_MODEL else record.model
-        fine = _has(worker, model) and full_name(model) not in worker.failing
+        fine = serves(worker, model) and full_name(model) not in worker.failing
         drains = Reason.DRAINING in worker.closed_by
         if fine and not drains and worker.name not in tried:
             return True

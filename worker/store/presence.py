@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.store import bounds, keys
 from local_llm_service.worker.store.calls import Calls, Command
@@ -49,8 +50,33 @@ class RunningJob(BaseModel):
     progress: Progress | None = None
 
 
+class EnginePresence(BaseModel):
+    """One engine of a worker: `slots` is what it runs at once, `running` how many jobs hold one.
+
+    `reachable`: it answered at the last look. `url` has no password. `models` are those that jobs
+    may ask it for, or could when it was last there. `notes` says in sentences what an operator should know.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    kind: str
+    url: str
+    leaves_the_house: bool
+    reachable: bool
+    version: str | None
+    slots: int
+    running: int
+    models: list[str] = []
+    notes: list[str] = []
+
+
 class Presence(BaseModel):
     """One worker: `slots` is its CONCURRENCY, `running` how many of them hold a job.
+
+    What is said of an Ollama is said of the engine that serves its default model; `engines` has
+    them all. `routes` are names that callers may give as `model` to let the worker choose, and
+    `aliases` other names of models, each with the model's own.
 
     `closed_by` says why it takes no jobs now ("ollama", "draining"); empty while it does.
     `failing` names the models whose jobs its engine fails, so that it takes one of them at a time.
@@ -76,8 +102,21 @@ class Presence(BaseModel):
     #: What an operator should know of this worker's model server, in sentences.
     notes: list[str] = []
     models: list[Model]
+    engines: list[EnginePresence] = []
+    routes: list[str] = []
+    aliases: dict[str, str] = {}
     #: What it holds now, the oldest first, RUNNING_JOBS_MOST at most.
     jobs: list[RunningJob] = []
+
+
+def serves(worker: Presence, name: str) -> bool:
+    """Whether a worker has the model that a name, an alias or a route means, as far as it says."""
+    there = {full_name(one.name) for one in worker.models}
+    full = full_name(name)
+    means = {full_name(alias): full_name(model) for alias, model in worker.aliases.items()}
+    return means.get(full, full) in there or (
+        full in map(full_name, worker.routes) and bool(worker.models)
+    )
 
 
 def workers(names: keys.Keys) -> Calls[list[Presence]]:

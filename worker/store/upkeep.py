@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from local_llm_service.worker.store.bounds import NUMBERS
 from local_llm_service.worker.store.scripts import Scripts
+
+#: How long a ring for a model stays, as in lua/shared/parking.lua.
+RING_SECONDS = 60
 
 
 class Upkeep:
@@ -62,3 +66,12 @@ class Upkeep:
     def give_up(self, task_id: str) -> bool:
         """Put a parked job back into its queue for any worker to fail it; False if it is not."""
         return bool(self._scripts.run("give_up", [task_id]))
+
+    def ring_for_model(self, model: str) -> None:
+        """Wake a worker that waits and serves a model, by its full name."""
+        bell = self._keys.bell_of(model)
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.lpush(bell, "1")
+            pipe.ltrim(bell, 0, NUMBERS["DOORBELL_MOST"] - 1)
+            pipe.expire(bell, RING_SECONDS)
+            pipe.execute()

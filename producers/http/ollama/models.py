@@ -20,6 +20,9 @@ from local_llm_service.worker.fingerprint import full_name
 #: Go's time of nothing.
 NO_TIME = "0001-01-01T00:00:00Z"
 
+#: The Ollama whose API this is, where no worker has one: docs/http.md is compared with it.
+SPOKEN = "0.24.0"
+
 Row = dict[str, Any]
 
 
@@ -53,9 +56,12 @@ async def ps(call: Call) -> Response:
 async def version(call: Call) -> Response:
     """The oldest Ollama that a worker has: what it can, all can. Raises OllamaUnreachable."""
     workers = (await call.service.health())["workers"]
-    versions = [one["ollama_version"] for one in workers if one["ollama_version"]]
-    if not versions:
+    told = [(one["kind"], one["version"]) for worker in workers for one in worker["engines"]]
+    # A worker of an earlier version names no engines.
+    told += [("ollama", worker["ollama_version"]) for worker in workers if not worker["engines"]]
+    if not any(version for _, version in told):
         raise _nobody()
+    versions = [version for kind, version in told if version and kind == "ollama"] or [SPOKEN]
     # A worker that takes this for its Ollama would ask itself: it looks for the header
     # (worker/engine/ollama/client.py).
     return json_reply({"version": oldest(versions)}, headers={"X-Local-LLM-Service": "http"})

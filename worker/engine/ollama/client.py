@@ -14,10 +14,13 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from ollama import AsyncClient, ChatResponse, EmbedResponse
 
+from local_llm_service.worker.engine.embedding import Vectors
 from local_llm_service.worker.engine.ollama.model_facts import facts_in
 from local_llm_service.worker.engine.ollama.tools import accepted
 from local_llm_service.worker.errors import OllamaUnreachable
 from local_llm_service.worker.prompt import ModelFacts, Prompt, Sampling
+
+NANOSECONDS = 1e9
 
 #: What HTTP of this service sends with its answer to a question for the version.
 OURS_HEADER = "x-local-llm-service"
@@ -87,7 +90,7 @@ class OllamaClient(AsyncClient):
             await self._request(ChatRecord, "POST", "/api/chat", json=body, stream=True),
         )
 
-    async def vectors(self, model: str, texts: Sequence[str], *, num_ctx: int) -> EmbedResponse:
+    async def vectors(self, model: str, texts: Sequence[str], *, num_ctx: int) -> Vectors:
         """One vector for each text. A text that is too long is refused, not cut."""
         body = {
             "model": model,
@@ -95,7 +98,14 @@ class OllamaClient(AsyncClient):
             "truncate": False,
             "options": {"num_ctx": num_ctx},
         }
-        return await self._request(EmbedResponse, "POST", "/api/embed", json=body)
+        said = await self._request(EmbedResponse, "POST", "/api/embed", json=body)
+        return Vectors(
+            vectors=said.embeddings,
+            model=said.model or "",
+            tokens=said.prompt_eval_count or 0,
+            load_seconds=(said.load_duration or 0) / NANOSECONDS,
+            seconds=(said.total_duration or 0) / NANOSECONDS,
+        )
 
     async def facts(self, model: str) -> ModelFacts:
         """What the model's file says."""

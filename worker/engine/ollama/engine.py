@@ -1,37 +1,31 @@
-"""The engine over Ollama: one asyncio loop in one thread serves all slots, which wait for it.
-
-Measured: closing a synchronous client from another thread did nothing for seconds; cancelling an
-asynchronous call closes the socket, and so stops the generation, in about a millisecond.
-"""
+"""The engine over Ollama: what is asked of it, in which form, and who waits for whom."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Any, TypeVar
 
 import httpx
 
-from local_llm_service.worker.engine.ollama.abandoned import PROBE, AbandonedPrompts, noting
+from local_llm_service.worker.engine.abandoned import PROBE, AbandonedPrompts, noting
+from local_llm_service.worker.engine.embedding import embed_texts
+from local_llm_service.worker.engine.engine_loop import PROBE_SECONDS, EngineLoop
 from local_llm_service.worker.engine.ollama.client import OllamaClient
 from local_llm_service.worker.engine.ollama.contexts import Contexts
-from local_llm_service.worker.engine.ollama.embedding import embed_texts
 from local_llm_service.worker.engine.ollama.errors import FOREIGN, FormatRefused, translate
 from local_llm_service.worker.engine.ollama.grammar import constraints
 from local_llm_service.worker.engine.ollama.model_turns import ModelTurns
 from local_llm_service.worker.engine.ollama.models import models_of
-from local_llm_service.worker.engine.ollama.stream import TokenTimeouts, read_completion
+from local_llm_service.worker.engine.ollama.stream import read_completion
 from local_llm_service.worker.engine.ollama.versions import concern
 from local_llm_service.worker.engine.protocol import Capabilities, Stoppable, TextSink
 from local_llm_service.worker.engine.text_feed import TextFeed
+from local_llm_service.worker.engine.written import TokenTimeouts
 from local_llm_service.worker.errors import (
-    DeadlineExceeded,
     EngineTimeout,
-    InternalError,
     ModelFailed,
     ModelMissing,
 )
@@ -41,8 +35,6 @@ from local_llm_service.worker.settings import Settings
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
-
-PROBE_SECONDS = 3.0
 
 
 class OllamaEngine:
@@ -57,13 +49,10 @@ class OllamaEngine:
         self._client = OllamaClient(settings.ollama_host, connect_seconds=settings.connect_seconds)
         self._contexts = Contexts(self._client, settings.num_ctx)
         self._turns = ModelTurns(settings.ollama_max_loaded_models)
-        self._abandoned = AbandonedPrompts(self._slot_is_free)
-        self._tell_of_free_slot: Callable[[], None] = lambda: None
+        self._abandoned = AbandonedPrompts("Ollama", FOREIGN)
         #: As the server last said; None until it did. Presence asks every few seconds.
         self._version: str | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
-        self._thread.start()
+        self._loop = EngineLoop()
 
     def complete(
         self,
@@ -78,7 +67,7 @@ class OllamaEngine:
         feed = TextFeed(on_text)
         formats = self._formats(prompt)  # here, because a large schema would hold up the loop
         try:
-            return self._call(
+            return self._loop.call(
                 lambda: self._answer(prompt, model, feed, formats), remaining_seconds, stoppable
             )
         finally:
@@ -93,31 +82,7 @@ class OllamaEngine:
         stoppable: Stoppable | None = None,
     ) -> Completion:
         """See Engine.embed. A stop closes the connection."""
-        return self._call(lambda: self._embed(texts, model), remaining_seconds, stoppable)
-
-    def _call(
-        self,
-        work: Callable[[], Coroutine[Any, Any, Completion]],
-        remaining_seconds: float,
-        stoppable: Stoppable | None,
-    ) -> Completion:
-        """Let the loop do `work` until it is done, stopped, or too late."""
-        if stoppable is not None and stoppable.reason is not None:
-            raise stoppable.reason  # before anything is sent
-        wanted_seconds = None if stoppable is None else stoppable.wanted_seconds
-        call = _Call(self._within(remaining_seconds, work, wanted_seconds))
-        future = self._submit(call.run())
-        if stoppable is not None:
-            # Not `future.cancel()`: that would end this call before the stream is closed.
-            stoppable.on_stop(lambda: self._later(call.stop))
-        try:
-            return future.result()
-        except CancelledError:
-            reason = None if stoppable is None else stoppable.reason
-            raise reason or InternalError("the engine was closed while a job ran") from None
-        finally:
-            if stoppable is not None:
-                stoppable.on_stop(None)
+        return self._loop.call(lambda: self._embed(texts, model), remaining_seconds, stoppable)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -126,16 +91,16 @@ class OllamaEngine:
 
     def context_tokens(self, model: str) -> int:
         """See Engine.context_tokens."""
-        return self._run(self._probe(self._contexts.num_ctx(model)))
+        return self._loop.run(self._probe(self._contexts.num_ctx(model)))
 
     def version(self) -> str:
         """See Engine.version."""
-        self._version = self._run(self._probe(self._client.version()))
+        self._version = self._loop.run(self._probe(self._client.version()))
         return self._version
 
     def models(self) -> list[Model]:
         """See Engine.models."""
-        return self._run(self._probe(models_of(self._client, self._contexts)))
+        return self._loop.run(self._probe(models_of(self._client, self._contexts)))
 
     @property
     def occupied(self) -> int:
@@ -144,36 +109,17 @@ class OllamaEngine:
 
     def notes(self) -> list[str]:
         """See Engine.notes."""
-        return self._run(self._notes())
+        return self._loop.run(self._notes())
 
     def on_free(self, tell: Callable[[], None]) -> None:
         """See Engine.on_free."""
-        self._tell_of_free_slot = tell
+        self._abandoned.on_free(tell)
 
     def close(self) -> None:
         """See Engine.close."""
-        self._run(self._shut_down())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._loop.close(self._disconnect)
 
-    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def _later(self, do: Callable[[], None]) -> None:
-        self._loop.call_soon_threadsafe(do)
-
-    def _slot_is_free(self) -> None:
-        self._tell_of_free_slot()
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._submit(work).result()
-
-    async def _shut_down(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+    async def _disconnect(self) -> None:
         await self._client.close()  # type: ignore[no-untyped-call]
 
     async def _notes(self) -> list[str]:
@@ -190,28 +136,6 @@ class OllamaEngine:
             raise translate(httpx.ConnectTimeout("probe"), host=host, model=model) from None
         except FOREIGN as error:
             raise translate(error, host=host, model=model) from None
-
-    async def _within(
-        self,
-        remaining_seconds: float,
-        work: Callable[[], Coroutine[Any, Any, Completion]],
-        wanted_seconds: Callable[[], float] | None,
-    ) -> Completion:
-        """Bound `work` by the caller's time, then by that of others who want the same answer."""
-        running = asyncio.ensure_future(work())
-        try:
-            while remaining_seconds > 0:
-                await asyncio.wait({running}, timeout=remaining_seconds)
-                if running.done():
-                    return running.result()
-                remaining_seconds = 0.0
-                if wanted_seconds is not None:
-                    remaining_seconds = await asyncio.to_thread(wanted_seconds)
-        finally:
-            running.cancel()
-            # The stream is closed before the slot is free.
-            await asyncio.gather(running, return_exceptions=True)
-        raise DeadlineExceeded("the deadline passed while the job was running")
 
     async def _answer(
         self, prompt: Prompt, model: str, feed: TextFeed, formats: list[dict[str, object]]
@@ -312,23 +236,3 @@ class OllamaEngine:
         if found[0] is not prompt.schema:
             logger.info("a JSON Schema goes out without what Ollama %s cannot take", self._version)
         return found
-
-
-class _Call:
-    """Work on the engine's loop that another thread may stop; it ends when the work has ended."""
-
-    def __init__(self, work: Coroutine[Any, Any, Completion]) -> None:
-        self._work = work
-        self._task: asyncio.Task[Completion] | None = None
-        self._stopped = False
-
-    async def run(self) -> Completion:
-        self._task = asyncio.ensure_future(self._work)
-        if self._stopped:
-            self._task.cancel()
-        return await self._task
-
-    def stop(self) -> None:
-        self._stopped = True
-        if self._task is not None:
-            self._task.cancel()

@@ -16,7 +16,7 @@ import httpx
 import ollama
 
 from local_llm_service.worker import errors
-from local_llm_service.worker.engine.ollama import unknown_words
+from local_llm_service.worker.engine import unknown_words
 from local_llm_service.worker.engine.protocol import EngineDied
 from local_llm_service.worker.errors import ServiceError
 

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
-from ollama import EmbedResponse
-
-from local_llm_service.worker.engine.ollama.stream import NANOSECONDS
 from local_llm_service.worker.errors import EngineTimeout, ModelFailed
 from local_llm_service.worker.prompt import Completion, Vector
 
 #: Texts of one request. Ollama runs as many at once as it has slots.
 AT_ONCE = 16
+#: A vector whose length is further from 1 is brought to it.
+_LENGTH_ERROR = 1e-3
 
-Ask = Callable[[Sequence[str]], Awaitable[EmbedResponse]]
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What a server returned for some texts, unchecked; `seconds` are all, loading included."""
+
+    vectors: Sequence[Vector]
+    model: str
+    tokens: int
+    load_seconds: float
+    seconds: float
 
 
-async def embed_texts(ask: Ask, texts: Sequence[str], most_seconds: float) -> Completion:
+Ask = Callable[[Sequence[str]], Awaitable[Vectors]]
+
+
+async def embed_texts(
+    ask: Ask, texts: Sequence[str], most_seconds: float, *, server: str = "Ollama"
+) -> Completion:
     """All vectors, in the order of the texts, as a completion without text.
 
     Each request may take `most_seconds`, with loading. Raises EngineTimeout, ModelFailed (the
@@ -32,10 +47,10 @@ async def embed_texts(ask: Ask, texts: Sequence[str], most_seconds: float) -> Co
                 answer = await ask(some)
         except TimeoutError:
             raise EngineTimeout(f"no vectors within {most_seconds:g} s") from None
-        vectors += _checked(answer, len(some))
-        model, tokens = answer.model or model, tokens + (answer.prompt_eval_count or 0)
-        load_seconds += (answer.load_duration or 0) / NANOSECONDS
-        seconds += (answer.total_duration or 0) / NANOSECONDS
+        vectors += _checked(answer.vectors, len(some), server)
+        model, tokens = answer.model or model, tokens + answer.tokens
+        load_seconds += answer.load_seconds
+        seconds += answer.seconds
     return Completion(
         text="",
         model=model,
@@ -49,9 +64,16 @@ async def embed_texts(ask: Ask, texts: Sequence[str], most_seconds: float) -> Co
     )
 
 
-def _checked(answer: EmbedResponse, count: int) -> Sequence[Vector]:
-    vectors = answer.embeddings
+def _checked(vectors: Sequence[Vector], count: int, server: str) -> Sequence[Vector]:
     sizes = {len(vector) for vector in vectors}
     if len(vectors) != count or len(sizes) != 1 or 0 in sizes:
-        raise ModelFailed("Ollama returned something else than one vector for each text")
-    return [list(vector) for vector in vectors]
+        raise ModelFailed(f"{server} returned something else than one vector for each text")
+    return [_of_length_1(vector) for vector in vectors]
+
+
+def _of_length_1(vector: Vector) -> list[float]:
+    """The vector in its direction; nearly all servers send it so, vLLM as its model says."""
+    length = math.hypot(*vector)
+    if length == 0 or abs(length - 1) < _LENGTH_ERROR:
+        return list(vector)
+    return [number / length for number in vector]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from local_llm_service.worker.engine.ollama.schema_references import schemas
+from local_llm_service.worker.engine.subschemas import schemas
 from local_llm_service.worker.prompt import JsonSchema
 
 #: A grammar allows white space between tokens without end; no real JSON has this much in a row.

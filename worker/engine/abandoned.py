@@ -1,9 +1,10 @@
-"""Prompts that nobody waits for any more and that Ollama still evaluates.
+"""Prompts that nobody waits for any more and that their server still evaluates.
 
 Ollama 0.24 evaluates a prompt to its end when its client has gone (recorded as
 client_disconnect_in_prompt): the next job got its first token after 143 s and 215 s, which counted
-as *its* wait. 0.33 stops at once. So after such an end the engine asks for one token; until that is
-there, the slot counts as occupied and takes no job.
+as *its* wait. 0.33 stops at once, and llama-server where it tells of its progress. So after such an
+end the engine asks for one token; until that is there, the slot counts as occupied and takes no
+job.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar, cast
 
-from local_llm_service.worker.engine.ollama.errors import FOREIGN
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.prompt import Prompt
 
@@ -30,18 +30,21 @@ LONG_SECONDS = 5.0
 
 
 class AbandonedPrompts:
-    """The probes under way; all on the engine's event loop, but for `count`.
+    """The probes under way; all on the engine's event loop, but for `count`."""
 
-    `on_free` is called each time that a slot is free again.
-    """
-
-    def __init__(self, on_free: Callable[[], None]) -> None:
-        self._on_free = on_free
+    def __init__(self, server: str, foreign: tuple[type[Exception], ...]) -> None:
+        """`server` is its name for the log; `foreign` are the errors by which it fails."""
+        self._server, self._foreign = server, foreign
+        self._on_free: Callable[[], None] = lambda: None
         self._since: dict[asyncio.Task[None], float] = {}
+
+    def on_free(self, tell: Callable[[], None]) -> None:
+        """Call `tell` each time that a slot is free again."""
+        self._on_free = tell
 
     @property
     def count(self) -> int:
-        """Slots that Ollama may still work in though no job uses them."""
+        """Slots that the server may still work in though no job uses them."""
         return len(self._since)
 
     @property
@@ -51,9 +54,10 @@ class AbandonedPrompts:
         if since is None:
             return []
         seconds, many = time.monotonic() - since, self.count
+        waits = "slot waits" if many == 1 else "slots wait"
         return [
-            f"{many} {'slot waits' if many == 1 else 'slots wait'} until Ollama has evaluated a "
-            f"prompt that nobody wants any more ({seconds:.0f} s so far)"
+            f"{many} {waits} until {self._server} has evaluated a prompt that nobody wants any "
+            f"more ({seconds:.0f} s so far)"
         ]
 
     def probe(self, ask: Coroutine[Any, Any, object]) -> None:
@@ -64,13 +68,13 @@ class AbandonedPrompts:
 
     async def _wait(self, ask: Coroutine[Any, Any, object]) -> None:
         # An error says that the server is gone, and its work with it; the breaker sees to the rest.
-        with suppress(ServiceError, *FOREIGN):
+        with suppress(ServiceError, *self._foreign):
             await ask
 
     def _free(self, task: asyncio.Task[None]) -> None:
         seconds = time.monotonic() - self._since.pop(task)
         if seconds > LONG_SECONDS:
-            logger.warning("Ollama evaluated an abandoned prompt for %.0f s", seconds)
+            logger.warning("%s evaluated an abandoned prompt for %.0f s", self._server, seconds)
         if not task.cancelled() and task.exception() is not None:
             logger.error("probe ended with %s", type(task.exception()).__name__)
         self._on_free()

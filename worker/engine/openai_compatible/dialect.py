@@ -1,0 +1,116 @@
+"""What one server makes of the arguments of a request for one model, learned from its refusals.
+
+A refused request costs nothing at a provider, but time: so what a server does not take is left out
+from then on, once it has answered without it. An argument whose absence nobody would notice, as a
+seed, goes; one that the answer depends on, as a text to stop at, is an error for the caller.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from local_llm_service.worker.engine.openai_compatible.said import Said
+from local_llm_service.worker.errors import InvalidRequest, ServiceError
+
+#: Of these OpenAI's API knows nothing; vLLM, SGLang, llama-server and LM Studio take them.
+EXTRAS: Final = frozenset({"top_k", "min_p", "repetition_penalty", "repeat_penalty"})
+#: What reasoning models do not take.
+_CHOICE: Final = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty"})
+#: What may be left out, with what goes at once: a server refuses one argument at a time, and hardly
+#: one takes half of a group.
+_DISPENSABLE: Final = (EXTRAS, _CHOICE, frozenset({"seed"}), frozenset({"stream_options"}))
+#: What the answer depends on, and what to say of a server that does not take it.
+_ESSENTIAL: Final = {
+    "stop": "stop: model {model!r} of engine {engine!r} takes no such texts to stop at",
+    "tools": "tools: model {model!r} of engine {engine!r} cannot choose by itself to call one",
+    "logprobs": "logprobs: model {model!r} of engine {engine!r} gives none",
+    "top_logprobs": "top_logprobs: model {model!r} of engine {engine!r} gives not so many",
+}
+#: The ways to ask for JSON, strictest first; "" leaves it to the prompt.
+FORMATS: Final = ("json_schema", "json_object", "")
+#: What stands before the name of an argument that a server does not take.
+_REFUSALS = re.compile(
+    r"(?:[Uu]nsupported (?:parameter|value)s?: '|[Uu]nrecognized request arguments? supplied: "
+    r"|[Uu]nknown (?:parameter|argument|field)s?: ?['\"`]?|[Uu]nexpected keyword argument '"
+    r"|not support (?:the )?parameters?: [\[{]?['\"`]?|[Uu]nsupported_parameter.*?'"
+    r"|does not support (?:the )?['\"`]?)(?P<name>[a-z_]+)"
+)
+#: How a type of error, or a word of it, says that an argument is unknown. OpenAI's o-series: 403.
+_UNKNOWN = re.compile(
+    r"extra_forbidden|unsupported_|unknown_parameter|[Nn]ot (?:supported|permitted|allowed)"
+)
+#: A refusal of this way to ask for JSON, whatever the schema.
+_FORMAT_TYPE = re.compile(
+    r"response_format'?(?: of|\.)? ?type|response_format[`'\"]? is not supported"
+)
+_ANSWER_LIMIT = re.compile(r"supports at most (\d+) completion tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How to ask for one model.
+
+    `refused` are arguments that are left out, `bound` is the name of the one that bounds the
+    answer, `most_tokens` the longest answer that the model gives, `format` the first of FORMATS
+    that the server takes at all. `is_proven`: it has answered a request with all others.
+    """
+
+    refused: frozenset[str] = frozenset()
+    bound: str = "max_tokens"
+    most_tokens: int | None = None
+    format: str = FORMATS[0]
+    is_proven: bool = False
+
+    def without(self, said: Said, sent: Mapping[str, Any]) -> Dialect | None:
+        """The dialect after a refusal of `sent`; None if that was about something else."""
+        name = _refused_name(said)
+        if limit := _ANSWER_LIMIT.search(said.words):
+            return replace(self, most_tokens=int(limit[1])) if self.most_tokens is None else None
+        if name == "max_tokens" and self.bound == name and "max_completion_tokens" in said.words:
+            return replace(self, bound="max_completion_tokens")
+        if "response_format" in sent and _FORMAT_TYPE.search(said.words):
+            return replace(self, format=looser(sent["response_format"]["type"]))
+        for group in _DISPENSABLE:
+            if name in group and name in sent:
+                return replace(self, refused=self.refused | group)
+        unsure = EXTRAS & sent.keys()
+        if unsure and not self.is_proven and said.status in (400, 422):
+            return replace(self, refused=self.refused | unsure)
+        return None
+
+    def and_also(self, other: Dialect) -> Dialect:
+        """What both have learned, where another call has learned something meanwhile."""
+        return replace(
+            self,
+            refused=self.refused | other.refused,
+            bound=max(self.bound, other.bound, key=len),
+            most_tokens=self.most_tokens or other.most_tokens,
+            format=max(self.format, other.format, key=FORMATS.index),
+            is_proven=self.is_proven or other.is_proven,
+        )
+
+
+def looser(form: str) -> str:
+    """The next way to ask for JSON."""
+    place = FORMATS.index(form) + 1
+    return FORMATS[min(place, len(FORMATS) - 1)]
+
+
+def essential(said: Said, sent: Mapping[str, Any], model: str, engine: str) -> ServiceError | None:
+    """The caller's error where a server refuses what the answer depends on."""
+    name = _refused_name(said) if said.status in (400, 403, 422) else ""
+    if name not in _ESSENTIAL or name not in sent:
+        return None
+    text = _ESSENTIAL[name].format(model=model, engine=engine)
+    return InvalidRequest(text, "Ask without it, or ask another model.")
+
+
+def _refused_name(said: Said) -> str:
+    """The argument that a refusal is about, or nothing."""
+    if said.param and (_UNKNOWN.search(said.all) or said.param.split(".")[0] in _ESSENTIAL):
+        return said.param.split(".")[0].split("[")[0]
+    found = _REFUSALS.search(said.words)
+    return "" if found is None else found["name"]

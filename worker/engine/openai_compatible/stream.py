@@ -1,0 +1,223 @@
+"""Reads one streamed answer of `/v1/chat/completions` to its end, or says how it failed.
+
+An answer ends with a chunk that has a `finish_reason`, one with `usage`, and `data: [DONE]`. Not
+every server sends all three: what has a reason is whole, and what has none but `[DONE]` too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from local_llm_service.worker.engine.openai_compatible.client import Event
+from local_llm_service.worker.engine.openai_compatible.errors import FOREIGN, Refused
+from local_llm_service.worker.engine.openai_compatible.said import MIDWAY, Said, count, is_error
+from local_llm_service.worker.engine.openai_compatible.tool_calls import ToolCallPieces
+from local_llm_service.worker.engine.protocol import TextSink
+from local_llm_service.worker.engine.written import TokenTimeouts, Written, next_within
+from local_llm_service.worker.errors import EngineTimeout, InvalidOutput, StreamBroken
+from local_llm_service.worker.prompt import Completion, Prompt
+
+#: More chunks in a row that are equal but for white space, and the model is lost. Ollama's own
+#: guard has this limit; these servers have none.
+REPEATED_CHUNKS: Final = 30
+#: How long to wait for the counts once the answer has ended.
+USAGE_SECONDS: Final = 5.0
+_FILTERED: Final = "Ask in other words, or ask another model."
+_LENGTH: Final = ("length", "max_tokens", "max_output_tokens", "model_length")
+_BROKEN: Final = ("abort", "error", "cancelled", "insufficient_system_resource")
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What has come so far."""
+
+    written: Written
+    on_begun: Callable[[], None]
+    began_at: float = field(default_factory=time.monotonic)
+    first_at: float | None = None
+    #: The last event had a token.
+    has_token: bool = False
+    calls: ToolCallPieces = field(default_factory=ToolCallPieces)
+    #: How thoughts, which are no part of the answer, repeat themselves.
+    thoughts: Written = field(default_factory=Written)
+    refusal: str = ""
+    model: str = ""
+    finish_reason: str | None = None
+    usage: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, event: Event) -> str:
+        """Keep what an event holds; returns its piece of the answer's text."""
+        self.has_token = False
+        self.model = event.get("model") or self.model
+        if isinstance(event.get("usage"), dict):
+            self.usage = event["usage"]
+        choices = event.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else {}
+        delta = choice.get("delta") or {}
+        if self.calls.add(delta.get("tool_calls")) or delta.get("tool_calls"):
+            self._note_token()
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(thought, str) and thought:
+            self._note_token()
+            self.thoughts.add(thought)
+        self.refusal += delta.get("refusal") or ""
+        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        self.written.logprobs += _logprobs(choice)
+        text = delta.get("content")
+        if not isinstance(text, str) or not text:
+            return ""
+        self._note_token()
+        self.written.add(text)
+        return text
+
+    def _note_token(self) -> None:
+        self.has_token = True
+        if self.first_at is None:
+            self.first_at = time.monotonic()
+            self.on_begun()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a token has come."""
+        return self.first_at is not None
+
+    def check(self, text: str) -> None:
+        """Raise InvalidOutput for what has no end."""
+        if max(self.written.repeats, self.thoughts.repeats) > REPEATED_CHUNKS:
+            raise self.written.repeated()
+        self.written.check_json(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One answer, read. `counted`: the server said its tokens; else they are its pieces."""
+
+    completion: Completion
+    counted: bool
+
+
+async def read_answer(
+    events: AsyncGenerator[Event],
+    prompt: Prompt,
+    timeouts: TokenTimeouts,
+    on_text: TextSink,
+    engine: str,
+    on_begun: Callable[[], None],
+) -> Read:
+    """Collect the events into a Completion.
+
+    Each piece of text goes to `on_text` as it comes, the one before a failure too. `on_begun` is
+    called at the first token. Only tokens count for the timeouts: no progress, no empty piece.
+    Raises EngineTimeout, InvalidOutput (repetition, JSON without end, a refusal), StreamBroken (no
+    end), InvalidRequest (the server gives no log probabilities), Refused (an error event), and what
+    the stream raises.
+    """
+    answer = _Answer(Written.for_prompt(prompt), on_begun)
+    limit, waited_since = timeouts.first_seconds, answer.began_at
+    while answer.finish_reason is None:
+        try:
+            event = await next_within(
+                events, limit, "next" if answer.has_begun else "first", since=waited_since
+            )
+        except StopAsyncIteration:
+            break
+        except ValueError:
+            if not answer.has_begun:
+                raise
+            raise StreamBroken(f"an event of {engine} broke off") from None
+        if not event:  # [DONE]
+            answer.finish_reason = _reason_without(answer, prompt)
+            await _read_to_end(events)
+            return _read(answer, prompt, engine)
+        if is_error(event):
+            raise _midway(event, answer)
+        text = answer.take(event)
+        if text:
+            on_text(text)
+        if answer.finish_reason is None:
+            answer.check(text)
+        if answer.has_token:
+            limit, waited_since = timeouts.then(prompt), time.monotonic()
+    await _read_usage(events, answer)
+    return _read(answer, prompt, engine)
+
+
+async def _read_usage(events: AsyncGenerator[Event], answer: _Answer) -> None:
+    """Read on for the counts. What goes wrong now, the answer is whole all the same."""
+    with suppress(EngineTimeout, StopAsyncIteration, *FOREIGN):
+        while event := await next_within(events, USAGE_SECONDS, "last"):
+            answer.take(event)
+        await _read_to_end(events)
+
+
+async def _read_to_end(events: AsyncGenerator[Event]) -> None:
+    """Read the body to its end, so that its connection can serve the next request."""
+    with suppress(EngineTimeout, StopAsyncIteration, *FOREIGN):
+        await next_within(events, 0.2, "last")
+
+
+def _midway(event: Event, answer: _Answer) -> Refused:
+    """The error in an event. Before the first token it is like one instead of an answer."""
+    said = Said.of(MIDWAY, event)
+    if not answer.has_begun and said.code.isdecimal() and 400 <= int(said.code) < 600:
+        said = Said.of(int(said.code), event)
+    return Refused(said)
+
+
+def _reason_without(answer: _Answer, prompt: Prompt) -> str:
+    """The reason of an answer that ended in order and says none."""
+    written = count(answer.usage.get("completion_tokens")) or len(answer.written.chunks)
+    return "length" if written >= prompt.max_tokens else "stop"
+
+
+def _read(answer: _Answer, prompt: Prompt, engine: str) -> Read:
+    written, reason = answer.written, answer.finish_reason
+    if reason is None or reason in _BROKEN:
+        raise StreamBroken(f"the answer of {engine} ended half-way")
+    if reason == "content_filter":
+        raise written.stopped(f"the content filter of {engine} held the answer back", _FILTERED)
+    if answer.refusal and not written.chunks:
+        written.add(answer.refusal)
+        raise written.stopped("the model refused to answer", _FILTERED)
+    written.check_logprobs(prompt, "Ask without them, or ask another model.")
+    counted = count(answer.usage.get("prompt_tokens")) is not None
+    now = time.monotonic()
+    first_at = answer.first_at or now
+    completion = Completion(
+        text=written.text,
+        model=answer.model,
+        finish_reason=_finish_reason(reason),
+        prompt_tokens=count(answer.usage.get("prompt_tokens")) or 0,
+        completion_tokens=(
+            count(answer.usage.get("completion_tokens")) or 0 if counted else len(written.chunks)
+        ),
+        load_seconds=0.0,
+        prompt_seconds=first_at - answer.began_at,
+        generation_seconds=now - first_at,
+        tool_calls=_calls(answer),
+        logprobs=tuple(written.logprobs),
+    )
+    return Read(completion, counted)
+
+
+def _finish_reason(reason: str) -> Literal["stop", "length"]:
+    return "length" if reason in _LENGTH else "stop"
+
+
+def _calls(answer: _Answer) -> tuple[Any, ...]:
+    try:
+        return tuple(answer.calls.made())
+    except ValueError:
+        error: InvalidOutput = answer.written.stopped("the arguments of a call are no JSON object")
+    raise error
+
+
+def _logprobs(choice: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each token's entry, with the members that ours have."""
+    found = (choice.get("logprobs") or {}).get("content")
+    names = ("token", "logprob", "bytes", "top_logprobs")
+    return [{name: one.get(name) for name in names} for one in found or ()]
