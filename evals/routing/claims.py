@@ -65,7 +65,8 @@ def claims_table(results: Results, order: Order) -> str:
             markdown(["claim", "said", "measured here (95 %)", ""], rows),
             "",
             f"{len(pairs.ours)} distinct queries, at {order.price.prompt_usd} USD for a million "
-            f"tokens read and {order.price.completion_usd} USD for a million written. The share "
+            f"tokens read and {order.price.completion_usd} USD for a million written "
+            f"({order.price_from}). The share "
             "that stays is what the router is told to let stay, so the first two say nothing "
             "without the answers' quality.",
             "",

@@ -38,6 +38,7 @@ class Order:
     """How the route and its calls are set up; all of it is part of a record's version."""
 
     price: Price
+    price_from: str = "as given"
     complex_from: float | None = None
     cascade: bool = True
     router: str | None = None
