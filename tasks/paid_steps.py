@@ -28,6 +28,7 @@ from local_llm_service.worker.errors import (
     ModelMissing,
     OllamaBusy,
     OllamaUnreachable,
+    ServiceError,
     Unauthorized,
 )
 from local_llm_service.worker.fleet.price import Price, usd_of, usd_text
@@ -190,7 +191,8 @@ def _texts_of(prompt: Prompt) -> list[str]:
 
 
 def _end_of(error: BaseException, *, has_text: bool) -> CallEnd:
-    if isinstance(error, _NOTHING_GENERATED) and not has_text:
+    is_refused = isinstance(error, _NOTHING_GENERATED) and not has_text
+    if is_refused or (isinstance(error, ServiceError) and not error.was_sent):
         return CallEnd.FREE
     if isinstance(error, Cancelled | DeadlineExceeded):
         return CallEnd.UNWANTED

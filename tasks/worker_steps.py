@@ -21,7 +21,7 @@ from local_llm_service.tasks.spoken_texts import SpokenTexts
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
 from local_llm_service.tasks.text_vectors import all_vectors
 from local_llm_service.worker.engine import TextSink
-from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
+from local_llm_service.worker.errors import DeadlineExceeded, ModelMissing, ServiceError
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lease.in_flight import InFlightDelivery, Writing
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
@@ -131,6 +131,17 @@ class WorkerSteps(EngineSteps):
         self._kept.done(completion)
         self._is_answered = True
         return completion
+
+    @property
+    def at_home(self) -> EngineSteps:
+        """See Steps. Raises ModelMissing where all that there is leaves the house."""
+        found = super().at_home
+        if self._runtime.fleet.leaves_the_house(found.model):
+            raise ModelMissing(
+                "context: no model at home can make it short",
+                "Give the worker a local model and a route `auto` in ENGINES_FILE.",
+            )
+        return found
 
     def tell(self, prompt: Prompt, text: str) -> None:
         """See EngineSteps."""

@@ -52,6 +52,10 @@ class ServiceError(Exception):
     retryable: ClassVar[bool] = False
     default_hint: ClassVar[str] = ""
 
+    #: False where an engine's call ended before anything was sent to a model server, as in a wait
+    #: for a slot: it has cost nothing. For the worker alone.
+    was_sent: bool = True
+
     def __init__(self, message: str = "", hint: str | None = None) -> None:
         self.message = message
         self.hint = self.default_hint if hint is None else hint

@@ -13,7 +13,8 @@ from local_llm_service.tasks.steps.whole_prompt import (
     SMALLEST_WINDOW,
     WholePrompt,
 )
-from local_llm_service.worker.engine import Engine, open_engine
+from local_llm_service.worker.engine import Capabilities, Engine, open_engine
+from local_llm_service.worker.engine.engines import capabilities_of
 from local_llm_service.worker.errors import (
     ContextOverflow,
     DeadlineExceeded,
@@ -87,9 +88,14 @@ class EngineSteps(ABC):
             raise
         self.spent.add_step(completion, asks_again=self._asks_again(prompt))
         self._whole_prompt(prompt, completion)
-        if len(completion.text) >= LESSON_CHARACTERS and not completion.tool_calls:
+        if self._teaches(completion):
             self._learn(completion.text, completion.completion_tokens)
         return completion
+
+    @property
+    def promised(self) -> Capabilities:
+        """What the engine of this model promises."""
+        return capabilities_of(self.engine, self.model)
 
     def embed(self, texts: ToEmbed) -> Completion:
         """See Steps."""
@@ -98,7 +104,10 @@ class EngineSteps(ABC):
         return completion
 
     def count(self, text: str) -> int:
-        """See Steps."""
+        """See Steps. Where a count would cost money, or tell nothing, it is what the text can have
+        at most."""
+        if not self.promised.counts_cheaply:
+            return self.most_tokens(text)
         return self._counts.count(text)
 
     def most_tokens(self, text: str) -> int:
@@ -125,14 +134,29 @@ class EngineSteps(ABC):
         return completion.prompt_tokens
 
     def _whole_prompt(self, prompt: Prompt, completion: Completion) -> None:
-        """Raise ContextOverflow if the model did not read all of the prompt, or learn from it."""
+        """Raise ContextOverflow if the model did not read all of the prompt, or learn from it.
+
+        A suspicion is verified by counting. Where that costs money, or tells nothing, there is
+        none: what may be true of a good answer is no reason to throw it away.
+        """
+        if not self.promised.counts:
+            return
         is_short = sum(len(one["content"]) for one in prompt.messages) < SHORT_CHARACTERS
         if is_short and completion.prompt_tokens + completion.completion_tokens <= SMALLEST_WINDOW:
             return
-        check = WholePrompt(self.tokens, self._counts, self._evaluated)
-        check.check(prompt, completion, self.context_tokens)
+        if self.promised.counts_cheaply:
+            check = WholePrompt(self.tokens, self._counts, self._evaluated)
+            check.check(prompt, completion, self.context_tokens)
         if not (is_short or prompt.tools):  # of tools the model reads more than the messages
             self._learn(_text_of(prompt), completion.prompt_tokens)
+
+    def _teaches(self, completion: Completion) -> bool:
+        """Whether an answer tells how many tokens a text has. That of a model which thinks first
+        has more tokens than its text."""
+        if len(completion.text) < LESSON_CHARACTERS or completion.tool_calls:
+            return False
+        is_all = completion.completion_tokens <= self.most_tokens(completion.text)
+        return self.promised.counts and is_all
 
     def _taught_by(self, error: ContextOverflow, prompt: Prompt) -> ContextOverflow:
         """The error with both numbers; what it says of the prompt's tokens is learned."""

@@ -1,4 +1,4 @@
-"""Engines without a server, for tests of what stands above several: they answer, hold, or are away."""
+"""Engines without a server, for tests of what stands above several: they answer, or are away."""
 
 from __future__ import annotations
 

@@ -96,6 +96,8 @@ class OpenAiServer(WireServer):
     """
 
     respond: Callable[[dict[str, Any]], Reply] = lambda _: Reply()
+    #: The same for vectors, where only `first_seconds`, `end` and an error count.
+    respond_to_texts: Callable[[dict[str, Any]], Reply] = lambda _: Reply()
     models: tuple[str, ...] = ("large",)
     api_key: str | None = None
     refuses: tuple[str, ...] = ()
@@ -216,10 +218,12 @@ class OpenAiServer(WireServer):
 
     async def _vectors(self, body: dict[str, Any], writer: Any) -> bool:
         with self._lock:
-            reply = self._to_say.popleft() if self._to_say else Reply()
+            reply = self._to_say.popleft() if self._to_say else self.respond_to_texts(body)
         await asyncio.sleep(reply.first_seconds)
         if reply.end == "hang":
             await asyncio.sleep(3600)
+        if reply.end == "cut":
+            return False
         if reply.status != 200:
             return await self._write(writer, reply.status, reply.error, reply.headers)
         data = [

@@ -17,11 +17,13 @@ import pytest
 import redis
 
 from tests.schedules.mutants import MUTANTS, Mutant
+from tests.schedules.paid_mutants import PAID_MUTANTS
 from tests.schedules.stage import Stage, stage
 
-FEW = 40
+FEW, FEW_PAID = 40, 25
 SCHEDULES = int(os.environ.get("SCHEDULES", "0"))
-_BY_NAME = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+_ALL_MUTANTS = (*MUTANTS, *PAID_MUTANTS)
+_BY_NAME = pytest.mark.parametrize("mutant", _ALL_MUTANTS, ids=lambda mutant: mutant.name)
 
 Say = Callable[[str], None]
 
@@ -50,24 +52,29 @@ def tell_all(say: Say, there: Stage, began: float) -> None:
     say("calls: " + ", ".join(f"{word} {times}" for word, times in seen.most_common()))
 
 
-def test_no_schedule_has_a_fault(redis_client: redis.Redis, say: Say) -> None:
+@pytest.mark.parametrize(("few", "paid"), [(FEW, False), (FEW_PAID, True)], ids=["free", "paid"])
+def test_no_schedule_has_a_fault(
+    redis_client: redis.Redis, say: Say, few: int, *, paid: bool
+) -> None:
     """A fault is reported with the shortest schedule that shows it; `python -m tests.schedules
     play` replays it call by call."""
     began = time.monotonic()
-    with stage(redis_client) as there:
-        found = there.search(SCHEDULES or FEW, derandomize=not SCHEDULES)
+    with stage(redis_client, paid=paid) as there:
+        found = there.search(SCHEDULES or few, derandomize=not SCHEDULES)
         tell_all(say, there, began)
         if found is not None:
             short = there.shorten(found)
             pytest.fail(f"{there.fault(short)}\n{short}")
-    assert there.tally.schedules >= (SCHEDULES or FEW)
+    assert there.tally.schedules >= (SCHEDULES or few)
 
 
 def test_the_kept_schedules_have_no_fault(redis_client: redis.Redis) -> None:
     """The shipped scripts pass the schedules that find mutants."""
-    with stage(redis_client) as there:
-        for mutant in MUTANTS:
-            assert there.fault(mutant.schedule) == "", mutant.name
+    for paid in (False, True):
+        with stage(redis_client, paid=paid) as there:
+            for mutant in _ALL_MUTANTS:
+                if mutant.paid == paid:
+                    assert there.fault(mutant.schedule) == "", mutant.name
 
 
 def test_a_caller_of_a_chain_that_dies_before_its_message_is_put(
@@ -81,7 +88,7 @@ def test_a_caller_of_a_chain_that_dies_before_its_message_is_put(
 @_BY_NAME
 def test_the_kept_schedule_finds_the_mutant(redis_client: redis.Redis, mutant: Mutant) -> None:
     """A script with one changed line breaks a rule, and its schedule shows that."""
-    with stage(redis_client, mutant.texts()) as there:
+    with stage(redis_client, mutant.texts(), paid=mutant.paid) as there:
         assert there.fault(mutant.schedule), f"not found: {mutant.breaks}"
     redis_client.flushall()  # the fault may be a key that is left behind
 

@@ -1,4 +1,5 @@
-"""`python -m tests.schedules play "ask 0 0, step -1 0"` shows every Redis call and the fault;
+"""`python -m tests.schedules play "ask 0 0, step -1 0"` shows every Redis call and the fault,
+`play-paid` the same where every model has a price;
 `find [words of a mutant's name]` searches for a schedule that finds the mutant and shortens it."""
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from local_llm_service.worker.embedded.processes.redis_process import RedisProce
 from tests.conftest import REDIS_PORT
 from tests.schedules import actors
 from tests.schedules.moves import Moves
-from tests.schedules.mutants import MUTANTS
+from tests.schedules.mutants import MUTANTS, Mutant
+from tests.schedules.paid_mutants import PAID_MUTANTS
 from tests.schedules.stage import stage
 
 #: Two mutants take more than a thousand at times.
@@ -23,16 +25,17 @@ def main(what: str, words: str) -> int:
     """Play or find; return the exit code, which is 1 when a mutant is not found."""
     with RedisProcess(port=REDIS_PORT) as server:
         client = redis.Redis.from_url(server.url, decode_responses=True)
-        if what == "play":
-            play(client, words)
+        if what.startswith("play"):
+            play(client, words, paid=what == "play-paid")
             return 0
-        wanted = [mutant for mutant in MUTANTS if words in mutant.name and not mutant.rare]
-        found = [find(client, mutant.texts(), mutant.name) for mutant in wanted]
+        known = (*MUTANTS, *PAID_MUTANTS)
+        wanted = [mutant for mutant in known if words in mutant.name and not mutant.rare]
+        found = [find(client, mutant) for mutant in wanted]
         print(f"{sum(found)} of {len(found)} mutants found")
         return 0 if all(found) else 1
 
 
-def play(client: redis.Redis, schedule: str) -> None:
+def play(client: redis.Redis, schedule: str, *, paid: bool) -> None:
     """Play a schedule and print its moves, its calls and its fault."""
     note, move = actors.Calls.note, Moves.play
 
@@ -48,15 +51,15 @@ def play(client: redis.Redis, schedule: str) -> None:
         return move(self, word, *numbers)
 
     actors.Calls.note, Moves.play = shown_note, shown_move  # type: ignore[method-assign]
-    with stage(client) as there:
+    with stage(client, paid=paid) as there:
         print(there.fault(schedule) or "nothing is wrong")
 
 
-def find(client: redis.Redis, texts: dict[str, str], name: str) -> bool:
+def find(client: redis.Redis, mutant: Mutant) -> bool:
     """Search for a schedule with a fault and print it, shortened; return whether there is one."""
-    with stage(client, texts) as there:
+    with stage(client, mutant.texts(), paid=mutant.paid) as there:
         found = there.search(MOST_SCHEDULES, derandomize=False)
-        print(f"{name}: {there.tally.schedules} schedules", flush=True)
+        print(f"{mutant.name}: {there.tally.schedules} schedules", flush=True)
         if found is not None:
             short = there.shorten(found)
             print(f"    {short}\n    {there.fault(short)}", flush=True)

@@ -18,6 +18,7 @@ class Mutant:
     it. `schedule` was found by hypothesis and shortened.
 
     `rare`: it takes thousands of schedules to find it, so `make chaos` only plays the kept one.
+    `paid`: it shows where every model has a price.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Mutant:
     breaks: str
     schedule: str = ""
     rare: bool = False
+    paid: bool = False
 
     def texts(self) -> dict[str, str]:
         """The scripts that differ, by name. Raises LookupError when the line is not there once."""
@@ -148,10 +150,42 @@ MUTANTS = (
     Mutant(
         "joined jobs are not counted",
         "shared/fan_out",
-        "  count_joined(tally, ending)\n",
+        "  count_joined(tally, ending, now)\n",
         "",
         "hits, misses and joined are fewer than the jobs that ended",
         "ask 0 0, ask 0 0",
+    ),
+    Mutant(
+        "an end is not in the ledger",
+        "shared/counts",
+        "  enter_ends(outcomes[origin], 1, ending, now)\n",
+        "",
+        "the ledger holds fewer jobs than ended",
+        "ask 0 0",
+    ),
+    Mutant(
+        "tokens of a step are entered twice",
+        "shared/run_tokens",
+        "kept and cjson.decode(kept) or {0, 0, 0, 0}",
+        "{0, 0, 0, 0}",
+        "the ledger holds more tokens than models made",
+        "ask 6 2",
+    ),
+    Mutant(
+        "what a run made that had lost its lease is not in the ledger",
+        "settle",
+        "  enter_made(savings, token, 'left', now)\n",
+        "",
+        "the ledger holds fewer tokens than models made",
+        "ask 0 0, step -1 0, take 4, step 3 2, expire 3, chore 4 4, step -1 0, finish 1 1",
+    ),
+    Mutant(
+        "what a job made that was given back is not in the ledger",
+        "release",
+        "enter_made(savings, token, 'left', now)\n",
+        "",
+        "the ledger holds fewer tokens than models made",
+        "ask 6 5, step -1 0, take 3, step -1 0, expire 0, chore 1 4, step -1 0, finish 0 1",
     ),
     Mutant(
         "a caller's cancel stops the others' work",

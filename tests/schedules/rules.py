@@ -12,9 +12,11 @@ from local_llm_service.tasks.engine_death import LEAST_DEATHS
 from local_llm_service.worker.engine import EngineDied
 from local_llm_service.worker.store.bounds import NUMBERS
 from local_llm_service.worker.store.keys import Keys
+from tests.schedules import ledger
 from tests.schedules.engine import Generation, Made, number_of
 from tests.schedules.jobs import Job
 from tests.schedules.look import Seen
+from tests.schedules.money import Money
 from tests.schedules.rest import come_to_rest, let_deadlines_pass
 from tests.schedules.site import Site
 
@@ -38,10 +40,12 @@ _FADES = (
         KEYS.cache_index,
         KEYS.cache_bytes,
         KEYS.stats,
+        *(KEYS.savings, KEYS.run_tokens),
         KEYS.dead_letter_bytes,
         KEYS.text,
         KEYS.text_wanted,
         *(KEYS.step, KEYS.step_index, KEYS.step_bytes),
+        *(KEYS.spending, KEYS.savings, KEYS.paid_steps, KEYS.run_tokens),
     ),
     *(KEYS.webhooks_due, KEYS.webhook_event),
     *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.served, KEYS.presence, KEYS.last_take),
@@ -58,6 +62,9 @@ class Rules:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._first: dict[str, str] = {}
+        self._money = Money(site) if site.settings.remote_budget_usd else None
+        if self._money is not None:
+            site.sent = self._money.sent
 
     # --- after every step -------------------------------------------------------------------
 
@@ -73,6 +80,8 @@ class Rules:
         self._only_a_run_under_way_writes()
         self._makes_room_and_comes_next()
         self._next_run_knows_of_steps()
+        if self._money is not None:
+            self._money.after_step()
         for one in self._site.running:
             if one.key is not None:
                 self._runs_for_a_caller(one)
@@ -267,8 +276,11 @@ class Rules:
         self._own_steps_go_with_the_result()
         let_deadlines_pass(site)
         self._webhooks_are_told_once()
+        if self._money is not None:
+            self._money.at_the_end()
         self._nothing_is_left()
         self._all_are_counted()
+        ledger.check(site, self._first)
 
     def _no_job_is_lost(self) -> None:
         for job in self._site.jobs.values():
@@ -295,12 +307,13 @@ class Rules:
         by = self._site.jobs[made.job]
         assert job.is_like(by), f"{job} got an answer of {by}"
         assert made.digest >= job.oldest_digest, f"{job} got an answer of an older model: {made}"
-        if answer["origin"] == "computed":
+        is_bought = self._money is not None and job.shares and by.shares
+        if answer["origin"] == "computed" and not is_bought:  # what one leader bought is the next's
             assert made.job == job.id, f"{job} got the answer computed for {by}"
         else:
             assert job.shares, f"{job} got an answer of {by}"
             assert by.shares, f"{job} got an answer of {by}"
-            assert answer["origin"] in ("cached", "joined")
+            assert answer["origin"] in ("cached", "joined", "computed" if is_bought else "")
 
     def _was_passed_on(self, job: Job) -> bool:
         """Whether some worker's engine has failed the job."""
@@ -317,6 +330,8 @@ class Rules:
             or self._deaths(job) >= LEAST_DEATHS
             or self._deaths(head) >= LEAST_DEATHS,
             "ModelMissing": site.lacked,
+            # Two calls for it were cut off.
+            "BudgetExceeded": self._money is not None and self._money.ended["wasted"] >= 2,
             # Also once the workers whose engines had failed it, with whatever, are the only ones.
             "ModelFailed": any(
                 self._failed(one, "model_failed") or self._was_passed_on(one) for one in (job, head)

@@ -42,6 +42,7 @@ class Site:
         self.workers: list[Worker] = []
         self.running: list[Generation] = []
         self.made: dict[int, Made] = {}
+        self.generations: list[Generation] = []
         #: Whether a worker ever lacked the model.
         self.lacked = False
         #: The failed generations, each with the code of its error.
@@ -49,6 +50,8 @@ class Site:
         #: The last look at Redis and the one before it; one Redis call lies between them.
         self.seen = self.before = Seen()
         self.after_step: Callable[[], None] = lambda: None
+        #: Is told of each generation before its model begins.
+        self.sent: Callable[[Generation], None] = lambda _: None
         self._numbers, self._digest = count(1), 1
         self._fault: AssertionError | None = None
         for _ in range(2):
@@ -160,6 +163,11 @@ class Site:
         if job.shares and shares:
             generation.key = (job.kind, made.content, job.scope, worker.digest)
         self.running.append(generation)
+        self.generations.append(generation)
+        try:
+            self.sent(generation)
+        except AssertionError as error:  # the service would catch it: tidy() raises it
+            self._fault = self._fault or error
         return generation
 
     # --- what is seen -----------------------------------------------------------------------

@@ -13,6 +13,7 @@ import redis
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from local_llm_service.worker.fleet.fleet import Fleet
 from local_llm_service.worker.key_prefix import DEFAULT_PREFIX
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store import scripts as scripts_module
@@ -21,6 +22,7 @@ from local_llm_service.worker.store.store import process_store
 from tests.schedules.actors import Calls, stops_before_calls
 from tests.schedules.look import Glass
 from tests.schedules.machine import Schedules, Tally
+from tests.schedules.money import PRICE
 from tests.schedules.moves import Moves
 from tests.schedules.rules import Rules
 from tests.schedules.site import SETTINGS, Site
@@ -103,9 +105,14 @@ class Stage:
 
 
 @contextmanager
-def stage(client: redis.Redis, texts: dict[str, str] | None = None) -> Iterator[Stage]:
-    """A stage with the shipped scripts, or with `texts` in their place."""
-    config = Settings(**SETTINGS, model_name="fake:1b")  # type: ignore[arg-type]
+def stage(
+    client: redis.Redis, texts: dict[str, str] | None = None, *, paid: bool = False
+) -> Iterator[Stage]:
+    """A stage with the shipped scripts, or with `texts` in their place. `paid`: every model has a
+    price, and the rules of money hold, too."""
+    config = Settings(  # type: ignore[arg-type]
+        **SETTINGS, model_name="fake:1b", remote_budget_usd="unlimited" if paid else None
+    )
     shipped = {
         file.stem: script_text(file.stem, DEFAULT_PREFIX) for file in DIRECTORY.glob("*.lua")
     }
@@ -121,7 +128,8 @@ def stage(client: redis.Redis, texts: dict[str, str] | None = None) -> Iterator[
         scripts = process_store().scripts
         for name in given:
             calls.scripts[client.script_load(given[name])] = name
-        with many_workers(config), stops_before_calls(scripts.client, calls):
+        price = mock.patch.object(Fleet, "price", return_value=PRICE if paid else None)
+        with many_workers(config), price, stops_before_calls(scripts.client, calls):
             there = Stage(client, calls, config)
             try:
                 yield there

@@ -103,7 +103,7 @@ def test_a_call_waits_for_the_slot_of_its_model(wait_until: WaitUntil) -> None:
 
 def test_all_models_of_an_engine_share_its_slots(wait_until: WaitUntil) -> None:
     """Also with the prompts that it still evaluates though nobody waits for them."""
-    engines, home, away = still_fleet()
+    engines, home, _away = still_fleet()
     told: list[int] = []
     engines.on_free(lambda: told.append(1))
     home.occupied = 2

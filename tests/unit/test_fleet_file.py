@@ -85,10 +85,12 @@ def test_a_good_file(read: Read) -> None:
     assert not fleet.leaves_the_house("auto")
     assert (fleet.own_name("big"), fleet.model_of("auto")) == ("large", "small:1b")
     price = fleet.price("large")
-    assert price is not None and price.prompt_usd == Decimal("0.15")
+    assert price is not None
+    assert price.prompt_usd == Decimal("0.15")
     assert (fleet.local_scopes, fleet.aliases) == (frozenset({"hr"}), {"big": "large"})
     assert away.slots_of("large") == 3
-    assert KEY not in repr(fleet) and KEY not in str(away.masked())
+    assert KEY not in repr(fleet)
+    assert KEY not in str(away.masked())
 
 
 def test_the_pages_own_file_is_read(read: Read) -> None:
@@ -118,9 +120,11 @@ def test_auto_is_there_without_being_named(read: Read) -> None:
     """As the default model, or as the route that MODEL_NAME names; not where that model leaves."""
     content = changed("routes", 0, "name", to="smart")
     route = read(content, model_name="small:1b").route("auto")
-    assert route is not None and (route.local, route.remote) == ("small:1b", None)
+    assert route is not None
+    assert (route.local, route.remote) == ("small:1b", None)
     route = read(content, model_name="smart").route("auto")
-    assert route is not None and (route.local, route.remote) == ("small:1b", "big")
+    assert route is not None
+    assert (route.local, route.remote) == ("small:1b", "big")
     assert read(content, model_name="big").route("auto") is None
     without = Fleet.of(Settings(model_name="small:1b"))
     assert [(one.name, one.local) for one in without.routes] == [("auto", "small:1b")]
@@ -191,9 +195,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("content", "said"), WRONG, ids=[said[:60] for _, said in WRONG])
-def test_a_mistake_is_named_with_its_place(
-    read: Read, content: dict[str, Any], said: str
-) -> None:
+def test_a_mistake_is_named_with_its_place(read: Read, content: dict[str, Any], said: str) -> None:
     """In one line, which says what is right and shows no value."""
     with pytest.raises(InvalidSetting) as caught:
         read(content)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from local_llm_service.worker.engine.protocol import Stoppable
-from local_llm_service.worker.errors import DeadlineExceeded
+from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
 from local_llm_service.worker.fleet.parts import FleetEngine
 
 
@@ -31,7 +31,8 @@ class EngineSlots:
         """Hold a slot for one call with `model`, by its own name; yields the seconds that are left.
 
         Raises DeadlineExceeded when the caller's time, and that of others who want the same
-        answer, is over before a slot is free, and the stoppable's reason after a stop.
+        answer, is over before a slot is free, and the stoppable's reason after a stop; of both
+        `was_sent` is False.
         """
         ends_at = self._take(model, time.monotonic() + remaining_seconds, stoppable)
         try:
@@ -56,6 +57,9 @@ class EngineSlots:
                 if seconds <= 0:
                     raise DeadlineExceeded("the deadline passed while the job waited for a slot")
                 ends_at = time.monotonic() + seconds
+        except ServiceError as error:
+            error.was_sent = False
+            raise
         finally:
             if stoppable is not None:
                 stoppable.on_stop(None)

@@ -50,14 +50,16 @@ def read_fleet(path: str, settings: Settings) -> FileFleet:
     entries = read_entries(path)
     problems = [
         *_names_problems(entries),
-        *(one for at, entry in enumerate(entries.engines) for one in _engine_problems(at, entry)),
+        *(
+            one
+            for at, entry in enumerate(entries.engines)
+            for one in _engine_problems(at, entry, settings)
+        ),
         *_together_problems(entries, settings),
         *_route_problems(entries),
     ]
     if problems:
         raise wrong(path, problems)
-    if _has_paid(entries):
-        RemoteBudget.of(settings)  # raises where it cannot be read
     engines = tuple(_engine(path, at, one, settings) for at, one in enumerate(entries.engines))
     routes = tuple(
         FleetRoute(one.name, one.local, one.remote, one.complex_from, one.cascade,
@@ -87,7 +89,7 @@ def _names_problems(entries: FileEntries) -> Iterator[str]:
         taken.add(full_name(route.name))
 
 
-def _engine_problems(at: int, engine: EngineEntry) -> Iterator[str]:
+def _engine_problems(at: int, engine: EngineEntry, settings: Settings) -> Iterator[str]:
     place = place_of("engines", at)
     leaves = _leaves(engine)
     if leaves is None:
@@ -113,11 +115,13 @@ def _engine_problems(at: int, engine: EngineEntry) -> Iterator[str]:
         if slots > (engine.slots or slots):
             yield f"{place}.model_slots: a model has more slots than its engine"
     for number, model in enumerate(engine.models):
-        for problem in _model_problems(engine, model, leaves=bool(leaves)):
+        for problem in _model_problems(engine, model, settings, leaves=bool(leaves)):
             yield f"{place}.models[{number}].{problem}"
 
 
-def _model_problems(engine: EngineEntry, model: ModelEntry, *, leaves: bool) -> Iterator[str]:
+def _model_problems(
+    engine: EngineEntry, model: ModelEntry, settings: Settings, *, leaves: bool
+) -> Iterator[str]:
     if model.slots is not None and model.slots > (engine.slots or model.slots):
         yield "slots: a model has more slots than its engine"
     if engine.kind == "ollama" and model.context_tokens is not None:
@@ -125,7 +129,7 @@ def _model_problems(engine: EngineEntry, model: ModelEntry, *, leaves: bool) -> 
     both = (model.prompt_usd, model.completion_usd)
     if model.price is not None and both != (None, None):
         yield "price: give this, or prompt_usd and completion_usd, not both"
-    elif model.price is not None and price_of(model.price) is None:
+    elif model.price is not None and _price(model, settings) is None:
         yield "price: the table of prices has no such model; give prompt_usd and completion_usd"
     elif None in both and both != (None, None):
         yield "prompt_usd and completion_usd: give both"
@@ -148,15 +152,25 @@ def _together_problems(entries: FileEntries, settings: Settings) -> Iterator[str
             f"{place_of('engines', at, 'models')}: list its models; only one engine of a file may "
             "serve whatever it has"
         )
-    if _has_paid(entries) and settings.remote_budget_usd is None:
+    if _has_paid(entries, settings):
+        yield from _budget_problems(settings)
+
+
+def _budget_problems(settings: Settings) -> Iterator[str]:
+    if settings.remote_budget_usd is None:
         yield (
             "engines: a model has a price, so set REMOTE_BUDGET_USD, for example to "
             "5/day,100/month, or to unlimited"
         )
+        return
+    try:
+        RemoteBudget.of(settings)
+    except InvalidSetting as error:
+        yield f"engines: a model has a price, and {error.message}"
 
 
-def _has_paid(entries: FileEntries) -> bool:
-    prices = [_price(model) for engine in entries.engines for model in engine.models]
+def _has_paid(entries: FileEntries, settings: Settings) -> bool:
+    prices = [_price(model, settings) for engine in entries.engines for model in engine.models]
     return any(price is not None and not price.is_free for price in prices)
 
 
@@ -206,9 +220,9 @@ def _is_at_home(url: str) -> bool:
     return address.is_loopback or address.is_private or address.is_link_local
 
 
-def _price(model: ModelEntry) -> Price | None:
+def _price(model: ModelEntry, settings: Settings) -> Price | None:
     if model.price is not None:
-        return price_of(model.price)
+        return price_of(model.price, settings.prices_file)
     if model.prompt_usd is None or model.completion_usd is None:
         return None
     return Price(model.prompt_usd, model.completion_usd)
@@ -227,19 +241,19 @@ def _engine(path: str, at: int, entry: EngineEntry, settings: Settings) -> Fleet
         api_key=_key(path, at, entry),
         slots=entry.slots or max(default, *most, 1),
         leaves_the_house=leaves,
-        models=tuple(_model(one) for one in entry.models),
+        models=tuple(_model(one, settings) for one in entry.models),
         model_slots=tuple((full_name(name), n) for name, n in entry.model_slots.items()),
     )
 
 
-def _model(entry: ModelEntry) -> FleetModel:
+def _model(entry: ModelEntry, settings: Settings) -> FleetModel:
     return FleetModel(
         entry.name,
         tuple(entry.aliases),
         entry.slots,
         entry.context_tokens,
         entry.revision,
-        _price(entry),
+        _price(entry, settings),
     )
 
 

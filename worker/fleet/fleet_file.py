@@ -34,7 +34,7 @@ MOST_BYTES = 1_048_576
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\s\x00-\x1f]+$")]
 Slots = Annotated[int, Field(ge=1, le=256)]
 #: A file's numbers arrive as int or Decimal, so that 0.15 is just that.
-Usd = Annotated[Decimal, Field(strict=False, ge=0, le=1_000_000)]
+Usd = Annotated[Decimal, Field(strict=False, ge=0, le=1_000_000, decimal_places=6)]
 Number = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 
 

@@ -46,8 +46,8 @@ class RemoteBudget:
             found = _PART.fullmatch(part.strip())
             if found is None or found["period"] in limits or Decimal(found["usd"]) > MOST_USD:
                 raise InvalidSetting(
-                    "setting REMOTE_BUDGET_USD: not an amount a day, a month, or both "
-                    f"(at most {MOST_USD} US dollars each, 9 decimals)",
+                    "setting REMOTE_BUDGET_USD: must be like 5/day, 100/month, 5/day,100/month, or "
+                    f"unlimited; at most {MOST_USD} US dollars each, with 9 decimals at most",
                     _HINT,
                 )
             limits[found["period"]] = int(Decimal(found["usd"]) * NANO_PER_USD)

@@ -54,7 +54,8 @@ class EnginePresence(BaseModel):
     """One engine of a worker: `slots` is what it runs at once, `running` how many jobs hold one.
 
     `reachable`: it answered at the last look. `url` has no password. `models` are those that jobs
-    may ask it for, or could when it was last there. `notes` says in sentences what an operator should know.
+    may ask it for, or could when it was last there. `notes` says in sentences what an operator
+    should know.
     """
 
     model_config = ConfigDict(extra="ignore")
