@@ -160,7 +160,9 @@ async def _read_usage(events: AsyncGenerator[Event], answer: _Answer) -> bool:
         await _read_to_end(events)
     except StopAsyncIteration:
         return True
-    except (EngineTimeout, *FOREIGN):  # type: ignore[misc]  # it cannot tell of what the tuple is
+    except EngineTimeout:
+        return False
+    except FOREIGN:
         return False
     return True
 
