@@ -80,14 +80,23 @@ class Asks:
         system_prompt: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
+        context: str | None = None,
+        max_context_tokens: int | None = None,
         **options: Unpack[Options],
     ) -> Ask[GenerateAnswer]:
-        """Free text for a prompt."""
+        """Free text for a prompt; with a `context`, an answer from that.
+
+        A context is made short for the prompt where it does not fit, where it has more than
+        `max_context_tokens`, and before a model that leaves the house is asked. That is done on
+        one's own hardware; the answer's `context` says what it has saved.
+        """
         own = {
             "prompt": prompt,
             "system_prompt": system_prompt,
             "max_tokens": max_tokens,
             "temperature": temperature,
+            "context": context,
+            "max_context_tokens": max_context_tokens,
         }
         return Ask("generate", GenerateAnswer, own, options)
 

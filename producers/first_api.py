@@ -41,14 +41,18 @@ class LocalLLMService:
         max_tokens: int | None = None,
         temperature: float | None = None,
         system_prompt: str | None = None,
+        context: str | None = None,
+        max_context_tokens: int | None = None,
         **options: Unpack[Options],
     ) -> str:
-        """The text that the model writes for a prompt."""
+        """The text that the model writes for a prompt; with a `context`, an answer from that."""
         asked = self._client.generate(
             prompt,
             system_prompt=system_prompt,
             max_tokens=max_tokens,
             temperature=temperature,
+            context=context,
+            max_context_tokens=max_context_tokens,
             **options,
         )
         return (await _answer(asked)).text

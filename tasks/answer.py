@@ -8,6 +8,9 @@ from typing import Any, ClassVar, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict
 
+#: Fields that an answer is without where there is nothing to say.
+NOT_SAID_BY_ALL = frozenset({"context", "keep_local", "route"})
+
 
 class _Part(BaseModel):
     # Built at first use: `from tasks import ...` stays light.
@@ -53,8 +56,10 @@ class Answer(_Part):
 
     `origin`: "computed" by this job, "cached", or "joined" to an identical job. `finish_reason`
     "length": the model was stopped at the caller's own budget of tokens; "unchanged": the input
-    fitted as it was. `route` is there where the service chose the model. Each kind names in CONTENT
-    the field that holds its result, a text unless CONTENT_IS_JSON or `text_in` says more.
+    fitted as it was. `route` is there where the service chose the model, `keep_local` where the
+    call had to stay on one's own hardware: what is made of the answer then stays there, too. Each
+    kind names in CONTENT the field that holds its result, a text unless CONTENT_IS_JSON or
+    `text_in` says more.
     """
 
     CONTENT: ClassVar[str]
@@ -68,6 +73,7 @@ class Answer(_Part):
     usage: Usage
     timings: Timings
     route: Route | None = None
+    keep_local: bool = False
 
     @classmethod
     def is_content(cls, content: Any) -> bool:
@@ -89,6 +95,13 @@ def is_answer(value: object) -> TypeGuard[dict[str, Any]]:
         and {"task_id", "kind", "origin"} <= value.keys()
         and _class_of(value) is not None
     )
+
+
+def keeps_local(value: object) -> bool:
+    """Whether a plain value is an answer that is to stay on one's own hardware, or holds one."""
+    if isinstance(value, list):
+        return any(is_answer(one) and one.get("keep_local") is True for one in value)
+    return is_answer(value) and value.get("keep_local") is True
 
 
 def text_of(answer: Mapping[str, Any], *, indent: int | None = None) -> str:

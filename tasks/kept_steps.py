@@ -88,6 +88,16 @@ class KeptSteps:
         if self._step is not None:
             self._step.completion = completion
 
+    def keep(self) -> None:
+        """Keep the step that is done now, as the next one is asked of another engine.
+
+        Raises as `begin`.
+        """
+        before = self._step
+        if before is not None and before.completion is not None:
+            following = _Step(before.number + 1, before.prompt)
+            self._pause(before, following, may_be_known=False)
+
     def paid_name(self) -> str:
         """The name within `place` of the step that was begun, should it be bought: no task id is in
         it, as another job of the group may go on with the work."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local_llm_service.tasks.answer import Timings, Usage
+from local_llm_service.tasks.answer import NOT_SAID_BY_ALL, Timings, Usage
 from local_llm_service.tasks.kind import JobTask, Kind
 from local_llm_service.tasks.program_run import ProgramRun
 from local_llm_service.tasks.request import JobRequest
@@ -60,8 +60,8 @@ def do_work(
         last_text=last_text,
         model=full_name(run.model),
         route=run.route_name,
-        answer_prompt_tokens=spent.prompt_tokens,
-        answer_completion_tokens=spent.completion_tokens,
+        answer_prompt_tokens=spent.answer_prompt_tokens,
+        answer_completion_tokens=spent.answer_completion_tokens,
         wasted_prompt_tokens=wasted.prompt_tokens,
         wasted_completion_tokens=wasted.completion_tokens,
     )
@@ -89,9 +89,7 @@ def _compose(
         **own,
     )
     composed = answer.model_dump(mode="json")
-    if run.route is None:
-        del composed["route"]
-    return composed
+    return {name: one for name, one in composed.items() if one or name not in NOT_SAID_BY_ALL}
 
 
 def _kept(text: str) -> str:

@@ -47,14 +47,17 @@ class ProgramRun(Protocol):
 
 
 class OneModelRun:
-    """A run by the model that the caller names, or by the default one. See ProgramRun."""
+    """A run by one model: the caller's, the default one, or that of a route which has no choice.
 
-    route: Route | None = None
-    route_name = ""
+    See ProgramRun.
+    """
+
     is_repeatable = True
 
-    def __init__(self, ask: EngineSteps) -> None:
-        self._ask = ask
+    def __init__(self, ask: EngineSteps, route_name: str = "", reason: str = "") -> None:
+        """With the name of a route, `reason` says why it has no choice."""
+        self._ask, self.route_name = ask, route_name
+        self.route = Route(chosen=ask.model, reason=reason) if route_name else None
         self.wasted = Spent()
 
     def fields(self, kind: Kind, request: JobRequest) -> Mapping[str, object]:

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from local_llm_service.tasks.answer import is_answer, text_of
+from local_llm_service.tasks.answer import is_answer, keeps_local, text_of
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.store.bounds import LONGEST_DEADLINE_SECONDS
 
@@ -157,7 +157,8 @@ def parse(
 ) -> R:
     """Bind a call's arguments to a request and validate it.
 
-    Raises InvalidRequest, which names each wrong field with its limit, but no value.
+    What is made of an answer that had to stay on one's own hardware has to stay there, too. Raises
+    InvalidRequest, which names each wrong field with its limit, but no value.
     """
     positional = dict(zip(request.POSITIONAL, args or (), strict=False))
     given = dict(kwargs or {})
@@ -168,6 +169,8 @@ def parse(
         )
     if twice := positional.keys() & given.keys():
         raise InvalidRequest(f"{min(twice)}: given twice, by position and by name")
+    if any(map(keeps_local, (*positional.values(), *given.values()))):
+        given["keep_local"] = True
     try:
         return request.model_validate(positional | given, context=limits)
     except ValidationError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from local_llm_service.worker.engine import EngineDied
-from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.errors import OllamaBusy, ServiceError
 from local_llm_service.worker.lease.in_flight import Interrupted, Yielded
 
 #: The longest pause between two tries of a job.
@@ -39,7 +39,8 @@ def decide(
 
     A shutdown, room made for a more urgent job, an outage of the engine (`is_away`, called only if
     it matters) or its death does not count as a try; tasks/engine_death.py has counted a death
-    already. The pause doubles from `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to 1.5.
+    already. The pause doubles from `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to 1.5; an
+    engine that says when to ask again is not asked before, within the same bound.
     """
     if isinstance(error, Yielded):
         return Retry("yielded")
@@ -55,4 +56,8 @@ def decide(
     if attempts + 1 >= max_attempts:
         return None
     pause = min(base_seconds * 2**attempts, MAX_PAUSE_SECONDS) * random.uniform(0.5, 1.5)
+    if isinstance(error, OllamaBusy) and error.retry_after_seconds is not None:
+        # Not all at once: many jobs were told the same.
+        wanted = min(error.retry_after_seconds, MAX_PAUSE_SECONDS) * random.uniform(1.0, 1.2)
+        pause = max(pause, wanted)
     return Retry("retry", pause, counts=True)

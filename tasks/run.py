@@ -23,12 +23,16 @@ from local_llm_service.tasks.kind import JobTask
 from local_llm_service.tasks.outcome import Outcome, do_work, unexpected
 from local_llm_service.tasks.program_run import OneModelRun, ProgramRun
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.routing import reasons
+from local_llm_service.tasks.routing.choice import known_by
+from local_llm_service.tasks.routing.policy import MAY_LEAVE, home_of, why_local
+from local_llm_service.tasks.routing.routed_run import Parts, RoutedRun
+from local_llm_service.tasks.spoken_texts import SpokenTexts
 from local_llm_service.tasks.steps.engine_steps import DirectSteps
 from local_llm_service.tasks.worker_steps import WorkerSteps
 from local_llm_service.worker import metrics
 from local_llm_service.worker.celery_ext.result_format import NO_TIMINGS
 from local_llm_service.worker.errors import (
-    BudgetExceeded,
     Cancelled,
     CrashedTooOften,
     DeadlineExceeded,
@@ -44,8 +48,6 @@ from local_llm_service.worker.store.outcomes import Claim, SharedAnswer, SharedF
 from local_llm_service.worker.store.savings import tenant_of
 
 logger = logging.getLogger(__name__)
-
-_QUEUE_IT = "Send it through the queue (`.delay()` or a client), or ask a local model."
 
 
 def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,12 +85,13 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
 def _run_directly(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
     settings, request = get_settings(), job.parse(args, kwargs)
     model = request.model or settings.model_name
-    fleet = Fleet.of(settings)
-    route = fleet.route(model)
-    if fleet.price(model) is not None:
-        raise BudgetExceeded("a direct call books nothing, so it asks no paid model", _QUEUE_IT)
-    ask = DirectSteps(model if route is None else route.local, settings)
-    return do_work(job, request, OneModelRun(ask), queued_seconds=None)
+    route = Fleet.of(settings).route(model)
+    if route is None:
+        direct = OneModelRun(DirectSteps(model, settings))
+    else:
+        reason = reasons.DIRECT if route.remote else reasons.NO_REMOTE
+        direct = OneModelRun(DirectSteps(route.local, settings), route.name, reason)
+    return do_work(job, request, direct, queued_seconds=None)
 
 
 class _Run:
@@ -109,10 +112,10 @@ class _Run:
         """
         self._check_delivery()
         request = self._job.parse(args, kwargs)
+        runtime = self._runtime
         self._in_flight.tenant = tenant_of(request.cache_scope)
-        settings = self._runtime.settings
-        model = full_name(request.model or settings.model_name)
-        revision = self._runtime.catalog.revision(model) if request.cache else None
+        model = full_name(request.model or runtime.settings.model_name)
+        revision = runtime.catalog.revision(model) if request.cache else None
         shared = self._claim(request, model, revision)
         if shared is not None:
             return shared
@@ -121,25 +124,55 @@ class _Run:
             queued_seconds = self._delivery.queued_seconds
             outcome = do_work(self._job, request, run, queued_seconds=queued_seconds)
         run.acquit()
+        if isinstance(outcome.result, dict) and why_local(MAY_LEAVE[0], request, runtime.fleet):
+            outcome.result["keep_local"] = True  # for what a chain makes of it
         in_flight = self._in_flight
+        in_flight.model = full_name(run.model)  # that whose outcome it is
+        if run.route is not None:
+            to = "remote" if runtime.fleet.leaves_the_house(run.model) else "local"
+            metrics.ROUTED.labels(to, run.route.reason).inc()
         work = replace(outcome.work, tenant=in_flight.tenant, run_tokens=in_flight.run_tokens)
         outcome = replace(outcome, work=work)
         # A model that was pulled again in the meantime is a different one.
-        if revision is None or self._runtime.catalog.revision(model) != revision:
+        if revision is None or runtime.catalog.revision(model) != revision:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
         return self._end_canvas(outcome) if self._canvas else outcome
 
     def _program_run(self, request: JobRequest, revision: str | None) -> ProgramRun:
-        ask = WorkerSteps(
-            self._kind,
-            request,
-            self._runtime,
-            self._in_flight,
-            model=request.model or self._runtime.settings.model_name,
-            leads=self._leads,
-            revision=revision,
-        )
-        return OneModelRun(ask)
+        """The run by the model that the call names, or by those of its route.
+
+        Raises InvalidRequest for a model that must not get what is asked.
+        """
+        runtime, leads = self._runtime, self._leads
+        texts = SpokenTexts(request, runtime, self._in_flight, leads)
+
+        def steps_of(model: str, revision: str | None) -> WorkerSteps:
+            return WorkerSteps(
+                self._kind,
+                request,
+                runtime,
+                self._in_flight,
+                model=model,
+                leads=leads,
+                revision=revision,
+                texts=texts,
+            )
+
+        def of_route(model: str) -> WorkerSteps:
+            caches = request.cache
+            return steps_of(model, runtime.catalog.revision(full_name(model)) if caches else None)
+
+        model = request.model or runtime.settings.model_name
+        route = runtime.fleet.route(model)
+        if route is None:
+            steps = steps_of(model, revision)
+            if (home := home_of(model, request, runtime.fleet)) is not None:
+                steps.home = of_route(home)
+            return OneModelRun(steps)
+        if route.remote is None:
+            return OneModelRun(of_route(route.local), route.name, reasons.NO_REMOTE)
+        known = known_by(runtime)
+        return RoutedRun(route, Parts(runtime.fleet, known, of_route, runtime.without_logprobs))
 
     def _check_delivery(self) -> None:
         delivery, settings = self._delivery, self._runtime.settings

@@ -7,22 +7,21 @@ readers while it is written.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property, partial
 
 from local_llm_service.tasks import engine_death
 from local_llm_service.tasks.admission import text_name
-from local_llm_service.tasks.json_answers.extraction import NotJson, extracted
 from local_llm_service.tasks.kept_steps import KeptSteps
 from local_llm_service.tasks.kind import Kind
 from local_llm_service.tasks.paid_steps import PaidSteps, texts_name
 from local_llm_service.tasks.request import JobRequest
+from local_llm_service.tasks.routing.policy import check_may_get
+from local_llm_service.tasks.spoken_texts import SpokenTexts
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
 from local_llm_service.tasks.text_vectors import all_vectors
-from local_llm_service.tasks.texts.held_back import in_sentences
 from local_llm_service.worker.engine import TextSink
-from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
+from local_llm_service.worker.errors import DeadlineExceeded, ModelMissing, ServiceError
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lease.in_flight import InFlightDelivery, Writing
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
@@ -45,8 +44,14 @@ class WorkerSteps(EngineSteps):
         model: str,
         leads: str,
         revision: str | None,
+        texts: SpokenTexts | None = None,
     ) -> None:
-        """Without a `revision` of the model nothing is looked up or kept for others."""
+        """Without a `revision` of the model nothing is looked up or kept for others. `texts` are
+        those of the delivery, where it has other steps beside these.
+
+        Raises InvalidRequest for a model that must not get the job's prompts.
+        """
+        check_may_get(model, kind.name, request, runtime.fleet)
         model = runtime.fleet.own_name(model)
         super().__init__(runtime.engine, model, runtime.settings, runtime.tokens)
         self._kind, self._request, self._runtime, self._leads = kind, request, runtime, leads
@@ -55,9 +60,8 @@ class WorkerSteps(EngineSteps):
         self._kept = KeptSteps(
             request, runtime, in_flight, model=self.model, revision=revision, leads=leads
         )
+        self._texts = texts or SpokenTexts(request, runtime, in_flight, leads)
         self._paid = self._paid_steps()
-        #: Texts for readers, so far.
-        self._texts = 0
         #: The engine has answered what it was asked last, and all was asked as the kind says it.
         self._is_answered, self._is_as_said = False, True
         in_flight.kind, in_flight.model = kind.name, full_name(self.model)
@@ -113,7 +117,7 @@ class WorkerSteps(EngineSteps):
         known = self._kept.begin(sent, shared=shared)
         if known is None and self._paid is not None:
             known = self._paid.begin(sent, self._kept.paid_name())
-        with self._written(sent) as readers:
+        with self._texts.written(sent) as readers:
             if known is not None:
                 _counted(self._in_flight.writing, readers)(known.text)
                 return known
@@ -129,6 +133,30 @@ class WorkerSteps(EngineSteps):
         self._kept.done(completion)
         self._is_answered = True
         return completion
+
+    @property
+    def at_home(self) -> EngineSteps:
+        """See Steps. Raises ModelMissing where all that there is leaves the house."""
+        found = super().at_home
+        if self._runtime.fleet.leaves_the_house(found.model):
+            raise ModelMissing(
+                "context: no model at home can make it short",
+                "Give the worker a local model and a route `auto` in ENGINES_FILE.",
+            )
+        return found
+
+    def tell(self, prompt: Prompt, text: str) -> None:
+        """See EngineSteps."""
+        self._texts.tell(prompt, text)
+
+    def keep(self) -> None:
+        """See Steps."""
+        self._kept.keep()
+
+    def prompt_nano_usd(self, tokens: int) -> int:
+        """See Steps."""
+        price = self._runtime.fleet.price(self.model)
+        return 0 if price is None else price.nano_usd(tokens, 0)
 
     def progress(self, done: int, total: int, phase: str) -> None:
         """See Steps."""
@@ -187,7 +215,13 @@ class WorkerSteps(EngineSteps):
         return completion
 
     def _noted(self, ask: Callable[[], Completion]) -> Completion:
-        """Ask the engine, and note how it did."""
+        """Ask the engine, and note how it did.
+
+        No prompt reaches an engine but through here. So the policy is asked again, whoever made
+        these steps: what must not leave the house, does not.
+        """
+        check_may_get(self.model, self._kind.name, self._request, self._runtime.fleet)
+        self._in_flight.model = full_name(self.model)
         model, served, began_at = self.model, self._runtime.served, time.monotonic()
         writing, tokens = self._in_flight.writing, self._in_flight.run_tokens
         pieces = writing.pieces
@@ -201,48 +235,6 @@ class WorkerSteps(EngineSteps):
         tokens.add(full_name(model), completion.prompt_tokens, completion.completion_tokens)
         served.ended(model, None, began_at)
         return completion
-
-    @contextmanager
-    def _written(self, prompt: Prompt) -> Iterator[TextSink | None]:
-        """Where the engine's text goes: to readers, when one of those who wait wants it.
-
-        It is all there before the job's result is. Nobody else can want the text of a job that
-        shares nothing.
-        """
-        if not prompt.spoken or not (self._request.stream or self._leads):
-            yield None
-            return
-        delivery = self._delivery
-        number, self._texts = self._texts, self._texts + 1
-        text = self._runtime.text_writer.open(delivery.task_id, delivery.token, self._leads, number)
-        self._in_flight.on_text_wanted(text.want)
-        if self._request.stream:
-            text.want()
-        pieces: list[str] = []
-
-        def take(piece: str) -> None:
-            pieces.append(piece)
-            text.add(piece)
-
-        try:
-            yield in_sentences(text.add) if prompt.in_sentences else take
-        except BaseException:  # whatever ends the work: no reader takes the rest for all
-            text.end(is_complete=False)
-            raise
-        text.end(is_complete=_is_answer(prompt, "".join(pieces)))
-
-
-def _is_answer(prompt: Prompt, text: str) -> bool:
-    """Whether an answer holds just what was written, so that readers need not look at it.
-
-    Of sentences it may leave one out, and what stands around JSON is cut away.
-    """
-    if prompt.in_sentences or prompt.schema is None:
-        return not prompt.in_sentences
-    try:
-        return extracted(text).text == text.strip()
-    except NotJson:
-        return False
 
 
 def _counted(writing: Writing, readers: TextSink | None) -> TextSink:

@@ -14,6 +14,7 @@ from local_llm_service.worker.errors import InvalidSetting, ServiceError
 from local_llm_service.worker.fleet.fleet import Fleet, concurrency_of
 from local_llm_service.worker.log_lines import quote_log_lines
 from local_llm_service.worker.log_output import unblock_output
+from local_llm_service.worker.router import router_of
 from local_llm_service.worker.settings import Settings, get_settings
 from local_llm_service.worker.startup_checks import check_engines, redis_conflict
 from local_llm_service.worker.store import keys
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> int:
     """
     try:
         settings = get_settings()
+        router_of(settings)
         fleet, slots = Fleet.of(settings), concurrency_of(settings)
     except InvalidSetting as error:
         print(f"{error.message}. {error.hint}", file=sys.stderr)

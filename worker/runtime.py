@@ -57,6 +57,9 @@ class WorkerRuntime:
     #: Lets what follows a result be done now: celery_ext/afterwork.py.
     nudge_afterwork: Callable[[], None] = _nothing
 
+    #: Models that gave no log-probabilities when they were asked for some.
+    without_logprobs: set[str] = field(default_factory=set)
+
     def __post_init__(self) -> None:
         #: What its ENGINES_FILE says.
         self.fleet: Fleet = self.catalog.fleet

@@ -16,7 +16,7 @@ import click
 
 from local_llm_service import tasks
 from local_llm_service.producers.cli.output import Exit, note, say, show_json
-from local_llm_service.producers.cli.reading import read_json
+from local_llm_service.producers.cli.reading import read_json, read_text
 from local_llm_service.producers.cli.waiting import obstacle
 from local_llm_service.tasks.job import KINDS
 from local_llm_service.tasks.kind import Kind
@@ -35,6 +35,9 @@ Decorator = Callable[[Command], Command]
 _SHORT = {"extract_parameters": "extract", "structured_output": "structured"}
 #: The arguments of kinds that are JSON, given as files.
 _FILES = ("schema", "function_schema", "tools", "response_format")
+#: Those that are long texts.
+_TEXTS = ("context",)
+_SAME = "The same for all lines."
 #: Options that make the order and are no arguments of the kind.
 _OF_THE_RUN = (
     *("inputs", "output", "ledger", "window", "retry_errors", "max_failures", "until", "between"),
@@ -63,6 +66,8 @@ _OPTIONS: tuple[Decorator, ...] = (
     click.option("--deadline-seconds", type=float, help="Give up a job after this many seconds."),
     click.option("--cache/--no-cache", default=None, help="Use earlier answers  [default: cache]"),
     click.option("--cache-scope", help="Share cached answers only within this scope."),
+    click.option("--keep-local", is_flag=True, default=None,
+                 help="Let no word leave your own hardware."),
     click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
 )  # fmt: skip
 
@@ -119,6 +124,9 @@ def _order(kind: str, given: dict[str, Any]) -> Order:
     for name in _FILES:
         if name in own:
             own[name] = read_json(own[name])
+    for name in _TEXTS:
+        if name in own:
+            own[name] = read_text(own[name])
     return Order(
         Plan(kind, own, given["id_field"], bool(given["ordered"])),
         given["inputs"],
@@ -214,9 +222,12 @@ def _options_of(kind: Kind) -> list[Decorator]:
             help_ = "JSON file; default: the line's own."
             found.append(click.option(f"--{word}", given_name, metavar="FILE", help=help_))
             continue
+        if given_name in _TEXTS:
+            found.append(click.option(f"--{word}", given_name, metavar="FILE", help=_SAME))
+            continue
         default = field.get_default(call_default_factory=True, validated_data={})
         is_set = default not in (None, [])
-        help_ = f"The same for all lines.{f'  [default: {default}]' if is_set else ''}"
+        help_ = f"{_SAME}{f'  [default: {default}]' if is_set else ''}"
         if (of := _type_of(field.annotation)) is bool:
             words = f"--{word}/--no-{word}"
             found.append(click.option(words, given_name, default=None, help=help_))

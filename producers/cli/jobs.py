@@ -47,7 +47,9 @@ _OPTIONS = (
     click.option("--deadline-seconds", type=float, help="Give up after this many seconds."),
     _with_default(JobRequest, "cache", "Use earlier answers."),
     click.option("--cache-scope", help="Share cached answers only within this scope."),
-)
+    click.option("--keep-local", is_flag=True, default=None,
+                 help="Let no word leave your own hardware."),
+)  # fmt: skip
 _WAITING = (
     click.option(
         "--stream", is_flag=True, help="Print the text as it comes; Ctrl-C cancels the job."
@@ -104,9 +106,10 @@ def _finish(job: Job[Any], stream: bool, no_wait: bool, timeout: float, as_json:
 
 
 @_kind
-def _generate(prompt: str, **options: Any) -> Job[Any]:
+def _generate(prompt: str, context: str | None, **options: Any) -> Job[Any]:
     """Write free text for PROMPT (- reads it from stdin)."""
-    return Client().generate(read_argument(prompt), **options)
+    text = None if context is None else read_text(context)
+    return Client().generate(read_argument(prompt), context=text, **options)
 
 
 @_kind
@@ -187,6 +190,10 @@ COMMANDS = (
         click.option("--system-prompt", help="Instruction to the model, before the prompt."),
         _with_default(GenerateRequest, "max_tokens", "Longest answer, in tokens.", type=int),
         _with_default(GenerateRequest, "temperature", "0 (most likely) to 2 (wild).", type=float),
+        click.option("--context", metavar="FILE", help="The text to answer from."),
+        click.option(
+            "--max-context-tokens", type=int, help="Make a longer one short, for the prompt."
+        ),
     ),
     _command(
         "summarize",

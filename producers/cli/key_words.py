@@ -63,6 +63,7 @@ def described(key: ApiKey) -> dict[str, Any]:
         "rate": str(key.rate) if key.rate else None,
         "concurrency": key.concurrency or None,
         "streams": key.streams or None,
+        "keep_local": key.keep_local,
         "created": _written(key.created_ms),
         "expires": _written(key.expires_ms),
         "state": _state(key),
@@ -84,6 +85,7 @@ def line_of(key: ApiKey) -> str:
     shown = described(key)
     words = ("tenant", "ceiling", "rate", "concurrency", "streams", "expires")
     parts = [f"{word} {shown[word]}" for word in words if shown[word] is not None]
+    parts += ["kept local"] if key.keep_local else []
     return "  ".join([key.name, shown["state"], *parts])
 
 

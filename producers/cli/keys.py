@@ -52,6 +52,7 @@ def keys() -> None:
 @click.option("--concurrency", type=click.IntRange(1, 1000), help="Jobs at once.")
 @click.option("--streams", type=click.IntRange(1, 100_000), help="Open streams at once.")
 @click.option("--expires", type=TIME, help="When: 90d from now, or 2027-01-31.")
+@click.option("--keep-local", is_flag=True, help="No word of its jobs leaves your own hardware.")
 @_FILE
 @_JSON
 def add(
@@ -62,6 +63,7 @@ def add(
     concurrency: int | None,
     streams: int | None,
     expires: int | None,
+    keep_local: bool,
     path: str | None,
     as_json: bool,
 ) -> Exit:
@@ -69,7 +71,7 @@ def add(
     made = ApiKey(
         name=name, tenant=tenant or name, ceiling=ceiling, rate=rate,
         concurrency=concurrency or 0, streams=streams or 0,
-        created_ms=now_ms(), expires_ms=expires,
+        created_ms=now_ms(), expires_ms=expires, keep_local=keep_local,
     )  # fmt: skip
     made, text = made.with_new_secret(now_ms())
 

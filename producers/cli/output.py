@@ -78,6 +78,13 @@ def numbers(answer: dict[str, Any]) -> str:
         f"{seconds:.1f} s",
         f"{timings['queued_seconds'] or 0:.1f} s in the queue",
     ]
+    if route := answer.get("route"):
+        parts += [f"route: {route['reason']}"]
+        parts += [f"{one['model']} before: {one['reason']}" for one in route["tried"]]
+    if use := answer.get("context"):
+        parts.append(f"context of {use['tokens']} tokens sent as {use['sent_tokens']}")
+        if use["saved_usd"] > 0:
+            parts.append(f"{use['saved_usd']:.6f} USD saved")
     if "tokens_saved" in answer:
         saved = answer["tokens_saved"]
         parts.append(f"{saved} tokens saved" if saved >= 0 else f"{-saved} tokens more than before")

@@ -14,6 +14,7 @@ from local_llm_service.producers.http.call import Call, ClientGone
 from local_llm_service.producers.http.callers.concurrency import counted
 from local_llm_service.producers.http.full_queue import estimate_wait
 from local_llm_service.producers.http.known_models import check_model
+from local_llm_service.producers.http.locality import kept_local, stays_local
 from local_llm_service.producers.http.reading import as_object
 from local_llm_service.producers.job_core import JobCore, task_of
 from local_llm_service.worker.errors import (
@@ -207,9 +208,9 @@ def _deadline_seconds(asked: Asked, settings: Settings) -> float:
 
 
 def _limited(call: Call, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that the caller's tenant and ceiling change. Raises Forbidden."""
+    """The options that the caller changes: tenant, ceiling, what stays local. Raises Forbidden."""
     caller = call.caller
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = kept_local(given, stays_local(call))
     named = given.get("priority")
     if named in PRIORITIES and caller.at_most(named) != named:
         raise Forbidden(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from local_llm_service.tasks.steps.spent import Spent
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 
 
@@ -29,6 +30,14 @@ class Steps(Protocol):
     @property
     def steps(self) -> int:
         """How many completions the job has had so far; counts are none."""
+
+    @property
+    def spent(self) -> Spent:
+        """What the steps have cost so far, counts too."""
+
+    @property
+    def at_home(self) -> Steps:
+        """The same job's steps on one's own hardware: these, where they do not leave it."""
 
     def __call__(self, prompt: Prompt, *, shared: bool = False) -> Completion:
         """Run one step. `shared`: another job may have run the same one, so look for it first.
@@ -57,6 +66,12 @@ class Steps(Protocol):
         It is the same in every run of a job, so that one which sizes its prompts by it finds its
         steps again; only a prompt that the engine refuses raises it.
         """
+
+    def keep(self) -> None:
+        """Keep the last step now, for a job that runs again: the next one is not asked here."""
+
+    def prompt_nano_usd(self, tokens: int) -> int:
+        """What so many tokens of a prompt cost, nanodollars; 0 where nothing is paid."""
 
     def progress(self, done: int, total: int, phase: str) -> None:
         """Say how far the job is, in steps; `phase` says in one word what it does."""

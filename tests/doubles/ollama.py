@@ -45,6 +45,8 @@ class Script:
     tool_calls: tuple[tuple[str, dict[str, Any]], ...] = ()
     #: Of each chunk, as Ollama writes it; sent only where a request asks for it.
     logprobs: tuple[dict[str, Any], ...] = ()
+    #: Sent as the whole body of a 200, instead of all that.
+    raw: bytes | None = None
 
 
 #: The options of a request that names none, in Ollama 0.24 (api/types.go). `repeat_penalty` is the
@@ -202,6 +204,10 @@ class FakeOllama(WireServer):
     async def _stream(self, script: Script, body: dict[str, Any], writer: Any) -> bool:
         if script.status != 200:
             plain(writer, script.status, {"error": script.error})
+            await writer.drain()
+            return True
+        if script.raw is not None:
+            plain(writer, 200, script.raw)
             await writer.drain()
             return True
         writer.write(

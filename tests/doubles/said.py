@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
+from local_llm_service.tasks.steps.spent import Spent
 from local_llm_service.testing.scripted_run import tokens
-from local_llm_service.worker.engine import Engine
+from local_llm_service.worker.engine import Capabilities, Engine
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.tokens.book import TokenBook
@@ -34,6 +35,13 @@ class Said(EngineSteps):
         self.prompts: list[Prompt] = []
         self.shared: list[bool] = []
         self.told: list[tuple[int, int, str]] = []
+        #: How often the last step was to be kept at once; what a token of a prompt costs.
+        self.kept, self.nano_usd = 0, 0
+
+    @property
+    def promised(self) -> Capabilities:
+        """See EngineSteps."""
+        return Capabilities()
 
     @property
     def context_tokens(self) -> int:
@@ -65,6 +73,14 @@ class Said(EngineSteps):
         """See Steps."""
         self.told.append((done, total, phase))
 
+    def keep(self) -> None:
+        """See Steps."""
+        self.kept += 1
+
+    def prompt_nano_usd(self, tokens: int) -> int:
+        """See Steps."""
+        return tokens * self.nano_usd
+
 
 def read_by(kind: Any, request: Any, *completions: Completion) -> Mapping[str, Any]:
     """The kind's own fields of the answer to a request, when the model says this, and insists."""
@@ -92,6 +108,11 @@ class _UntilAsked:
 
     def __init__(self, max_output_tokens: int) -> None:
         self.max_output_tokens = max_output_tokens
+        self.spent = Spent()
+
+    @property
+    def at_home(self) -> _UntilAsked:
+        return self
 
     def __call__(self, prompt: Prompt, *, shared: bool = False) -> Completion:
         raise _Asked(prompt)
@@ -103,6 +124,12 @@ class _UntilAsked:
         return len(text)
 
     most_tokens = likely_tokens = count
+
+    def keep(self) -> None:
+        pass
+
+    def prompt_nano_usd(self, tokens: int) -> int:
+        return 0
 
     def progress(self, done: int, total: int, phase: str) -> None:
         pass

@@ -40,14 +40,15 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
 def test_the_life_of_a_key(where: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Made, listed, rotated, revoked, dropped; made again once revoked."""
     given = ("--tenant", "acme", "--ceiling", "normal", "--rate", "60/m", "--concurrency", "8")
-    code, made = run(capsys, "add", "web", *given, "--streams", "5", "--expires", "90d", *where)
+    code, made = run(capsys, "add", "web", *given, "--streams", "5", "--expires", "90d",
+                     "--keep-local", *where)  # fmt: skip
     assert code == Exit.ANSWER
     assert made.pop("key").startswith(f"llm_{made['id']}_")
     _, [listed] = run(capsys, "list", *where)
     assert listed == made
     assert listed | {"created": "", "expires": "", "id": ""} == {
         "name": "web", "tenant": "acme", "ceiling": "normal", "rate": "60/m", "concurrency": 8,
-        "streams": 5, "state": "active", "created": "", "expires": "", "id": "",
+        "streams": 5, "keep_local": True, "state": "active", "created": "", "expires": "", "id": "",
     }  # fmt: skip
     code, told = run(capsys, "add", "web", *where)
     assert (code, told["error"]["message"]) == (2, "NAME: there is a key of this name")

@@ -213,6 +213,8 @@ FIELDS: dict[str, dict[str, tuple[Values, Callable[[Any], Values]]]] = {
         "system_prompt": (st.none() | TEXT, lambda text: st.none() | altered_text(text or "")),
         "max_tokens": among(TOKENS),
         "temperature": among(st.sampled_from([0.0, 1.0, 2.0]) | st.floats(0, 2)),
+        "context": (TEXT, altered_text),
+        "max_context_tokens": among(st.none() | TOKENS),
     },
     "summarize": {
         "keep_local": among(st.booleans()),

@@ -23,6 +23,7 @@ LINES = "".join(f"Line {number} tells of day {number}.\n" for number in range(37
 NOTE = "It rains on the day that this line tells of, and nobody who was there minds it much."
 #: Calls that take several steps in a small context, beside the one of SAMPLES.
 LONG: dict[str, dict[str, Any]] = {
+    "generate": {"prompt": "Which day?", "context": LINES, "max_context_tokens": 60},
     "summarize": {"context": LINES, "question": "Which day?", "max_summary_tokens": 60},
     "compress": {
         "messages": [{"role": "user", "content": LINES}, {"role": "assistant", "content": "Fine."}],
@@ -36,6 +37,7 @@ PINNED: dict[str, dict[int, str]] = {
     "generate": {
         1: "faf06b1159362e0f6d9fedb669ac11842194a72833877febe7d8490e5e504859",
         2: "7aa1edd79534e713b85beb286650180760951ba4356758fc3989cd352f2cb433",
+        3: "4ccbe2a566d4a8d5923ae6e9c4b594391c3b673f2ad77eba2e15bd347284551c",
     },
     "summarize": {
         1: "9f0cef1dabf633bf7dca9a9cacd70f2f7fcf6dad274f5e092f7a0af557bf3f7e",
@@ -91,7 +93,6 @@ def digest(prompts: list[Prompt]) -> str:
 def test_a_run_has_the_prompts_that_follow_the_first() -> None:
     """Else the next test would pin less than it says."""
     counted = {task.kind.name: len(prompts_of(task)) for task in KINDS if task.kind.name != "embed"}
-    assert counted.pop("generate") == 1
     assert min(counted.values()) >= 3, counted
 
 

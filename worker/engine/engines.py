@@ -136,6 +136,11 @@ def members_of(engine: Engine, fleet: Fleet) -> tuple[Member, ...]:
     return (Member(fleet.engines[0], engine),)
 
 
+def capabilities_of(engine: Engine, model: str) -> Capabilities:
+    """What the engine of a model promises, by any of its names."""
+    return (engine.of(model) if isinstance(engine, Engines) else engine).capabilities
+
+
 def _names(entry: FleetEngine) -> list[str]:
     return [model.names[0] for model in entry.models]
 

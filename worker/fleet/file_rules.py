@@ -6,6 +6,7 @@ Every problem is found before any is told, so that an operator corrects the file
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -50,7 +51,11 @@ def read_fleet(path: str, settings: Settings) -> FileFleet:
     entries = read_entries(path)
     problems = [
         *_names_problems(entries),
-        *(one for at, entry in enumerate(entries.engines) for one in _engine_problems(at, entry)),
+        *(
+            one
+            for at, entry in enumerate(entries.engines)
+            for one in _engine_problems(at, entry, settings)
+        ),
         *_together_problems(entries, settings),
         *_route_problems(entries),
     ]
@@ -85,7 +90,7 @@ def _names_problems(entries: FileEntries) -> Iterator[str]:
         taken.add(full_name(route.name))
 
 
-def _engine_problems(at: int, engine: EngineEntry) -> Iterator[str]:
+def _engine_problems(at: int, engine: EngineEntry, settings: Settings) -> Iterator[str]:
     place = place_of("engines", at)
     leaves = _leaves(engine)
     if leaves is None:
@@ -95,8 +100,10 @@ def _engine_problems(at: int, engine: EngineEntry) -> Iterator[str]:
         )
     if engine.api_key_env is not None and engine.api_key_file is not None:
         yield f"{place}.api_key_file: give this or api_key_env, not both"
-    if engine.api_key_env is not None and secret_of(engine.api_key_env) is None:
-        yield f"{place}.api_key_env: the variable is not set"
+    if engine.api_key_env is not None and not _is_key(secret_of(engine.api_key_env) or ""):
+        yield f"{place}.api_key_env: the variable is not set, or holds no key"
+    if leaves and not _is_at_home(engine.url) and not engine.url.lower().startswith("https:"):
+        yield f"{place}.url: must begin with https://, as prompts and key go through the Internet"
     if engine.kind == "ollama" and (engine.api_key_env or engine.api_key_file):
         yield f"{place}.api_key_env: an Ollama takes no key"
     if leaves and not engine.models:
@@ -111,11 +118,13 @@ def _engine_problems(at: int, engine: EngineEntry) -> Iterator[str]:
         if slots > (engine.slots or slots):
             yield f"{place}.model_slots: a model has more slots than its engine"
     for number, model in enumerate(engine.models):
-        for problem in _model_problems(engine, model, leaves=bool(leaves)):
+        for problem in _model_problems(engine, model, settings, leaves=bool(leaves)):
             yield f"{place}.models[{number}].{problem}"
 
 
-def _model_problems(engine: EngineEntry, model: ModelEntry, *, leaves: bool) -> Iterator[str]:
+def _model_problems(
+    engine: EngineEntry, model: ModelEntry, settings: Settings, *, leaves: bool
+) -> Iterator[str]:
     if model.slots is not None and model.slots > (engine.slots or model.slots):
         yield "slots: a model has more slots than its engine"
     if engine.kind == "ollama" and model.context_tokens is not None:
@@ -123,7 +132,7 @@ def _model_problems(engine: EngineEntry, model: ModelEntry, *, leaves: bool) -> 
     both = (model.prompt_usd, model.completion_usd)
     if model.price is not None and both != (None, None):
         yield "price: give this, or prompt_usd and completion_usd, not both"
-    elif model.price is not None and price_of(model.price) is None:
+    elif model.price is not None and _price(model, settings) is None:
         yield "price: the table of prices has no such model; give prompt_usd and completion_usd"
     elif None in both and both != (None, None):
         yield "prompt_usd and completion_usd: give both"
@@ -146,13 +155,7 @@ def _together_problems(entries: FileEntries, settings: Settings) -> Iterator[str
             f"{place_of('engines', at, 'models')}: list its models; only one engine of a file may "
             "serve whatever it has"
         )
-    paid = [
-        model
-        for engine in entries.engines
-        for model in engine.models
-        if (price := _price(model)) is not None and not price.is_free
-    ]
-    if paid:
+    if _has_paid(entries, settings):
         yield from _budget_problems(settings)
 
 
@@ -167,6 +170,11 @@ def _budget_problems(settings: Settings) -> Iterator[str]:
         RemoteBudget.of(settings)
     except InvalidSetting as error:
         yield f"engines: a model has a price, and {error.message}"
+
+
+def _has_paid(entries: FileEntries, settings: Settings) -> bool:
+    prices = [_price(model, settings) for engine in entries.engines for model in engine.models]
+    return any(price is not None and not price.is_free for price in prices)
 
 
 def _route_problems(entries: FileEntries) -> Iterator[str]:
@@ -210,14 +218,16 @@ def _is_at_home(url: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
+        if re.fullmatch(r"\d+|0x[0-9a-f]+", host):
+            return False  # an address in one number
         home = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
         return "." not in host or host.endswith(home)
     return address.is_loopback or address.is_private or address.is_link_local
 
 
-def _price(model: ModelEntry) -> Price | None:
+def _price(model: ModelEntry, settings: Settings) -> Price | None:
     if model.price is not None:
-        return price_of(model.price)
+        return price_of(model.price, settings.prices_file)
     if model.prompt_usd is None or model.completion_usd is None:
         return None
     return Price(model.prompt_usd, model.completion_usd)
@@ -236,19 +246,19 @@ def _engine(path: str, at: int, entry: EngineEntry, settings: Settings) -> Fleet
         api_key=_key(path, at, entry),
         slots=entry.slots or max(default, *most, 1),
         leaves_the_house=leaves,
-        models=tuple(_model(one) for one in entry.models),
+        models=tuple(_model(one, settings) for one in entry.models),
         model_slots=tuple((full_name(name), n) for name, n in entry.model_slots.items()),
     )
 
 
-def _model(entry: ModelEntry) -> FleetModel:
+def _model(entry: ModelEntry, settings: Settings) -> FleetModel:
     return FleetModel(
         entry.name,
         tuple(entry.aliases),
         entry.slots,
         entry.context_tokens,
         entry.revision,
-        _price(entry),
+        _price(entry, settings),
     )
 
 
@@ -259,6 +269,11 @@ def _key(path: str, at: int, entry: EngineEntry) -> str | None:
         return None
     place = place_of("engines", at, "api_key_file")
     key = read_text(entry.api_key_file, place, named_in=path).strip()
-    if not key or any(character.isspace() for character in key):
-        raise InvalidSetting(*wrong(path, [f"{place}: must hold one key and nothing else"]).args)
+    if not _is_key(key):
+        raise wrong(path, [f"{place}: must hold one key and nothing else"])
     return key
+
+
+def _is_key(text: str) -> bool:
+    """Whether a header can hold it."""
+    return bool(re.fullmatch(r"[!-~]+", text))

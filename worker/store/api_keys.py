@@ -65,7 +65,8 @@ class ApiKey(BaseModel):
     """One key. Without a secret it has been revoked. Times are ms since 1970.
 
     `ceiling` is the most urgent queue that it may use; `concurrency` its jobs at once, 0 for no
-    bound; `streams` its open streams, 0 for STREAMS_PER_KEY.
+    bound; `streams` its open streams, 0 for STREAMS_PER_KEY. With `keep_local` no word of its jobs
+    leaves one's own hardware.
     """
 
     # What a newer version has added is not for this one.
@@ -79,6 +80,7 @@ class ApiKey(BaseModel):
     streams: Annotated[int, Field(ge=0, le=100_000)] = 0
     created_ms: int = 0
     expires_ms: int | None = None
+    keep_local: bool = False
     secrets: list[Secret] = []
 
     @property

@@ -30,6 +30,7 @@ from local_llm_service.producers.http.batches.record import (
     window_seconds,
 )
 from local_llm_service.producers.http.call import Call
+from local_llm_service.producers.http.locality import stays_local
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.replies import json_reply
 from local_llm_service.worker.errors import InvalidRequest, QueueFull
@@ -63,6 +64,7 @@ async def create(call: Call) -> Response:
         output_seconds=KEPT_SECONDS if kept is None else kept.seconds,
         metadata=body.metadata,
         webhook=body.webhook,
+        keep_local=stays_local(call),
         folder=await asyncio.to_thread(disk_of(call).folder_id, make=True),
     )
     record = await _begin(call, batch, Progress())

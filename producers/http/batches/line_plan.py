@@ -15,6 +15,7 @@ from local_llm_service.producers.batch.records import LineJob
 from local_llm_service.producers.http.asking import Asked, scope_of
 from local_llm_service.producers.http.batches.endpoints import ENDPOINTS
 from local_llm_service.producers.http.batches.record import Definition
+from local_llm_service.producers.http.locality import kept_local
 from local_llm_service.producers.http.openai.chat_reply import Facts
 from local_llm_service.producers.http.problems import problem_of
 from local_llm_service.producers.http.reading import as_object, strict_json
@@ -99,6 +100,7 @@ class LinePlan:
         for name in ("stream", "task_id"):
             found.pop(name, None)
         found["priority"] = "low"
+        found |= kept_local(found, self.batch.keep_local)
         if self.batch.tenant is not None:
             found["cache_scope"] = scope_of(self.batch.tenant, found.get("cache_scope"))
         if self.batch.expires_at is not None:

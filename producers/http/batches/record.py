@@ -40,7 +40,8 @@ class Definition:
     """What a batch is; only `retries` and `expires_at` change, when failed lines go again.
 
     `tenant` is the cache scope of its lines, `tag` begins their ids. Times are Unix seconds;
-    `expires_at` None: it has no end but its lines' own deadlines. The ids of output and errors are
+    `expires_at` None: it has no end but its lines' own deadlines. `keep_local`: no word of a line
+    leaves one's own hardware. The ids of output and errors are
     those that the files will have. `output_seconds`: how long they are kept. `folder`: which
     FILES_DIR has its files.
     """
@@ -60,6 +61,7 @@ class Definition:
     webhook: str | None = field(default=None, repr=False)
     retries: int = 0
     folder: str = ""
+    keep_local: bool = False
 
     def text(self) -> str:
         """As JSON."""

@@ -19,7 +19,8 @@ _TAGGED = re.compile(rf"[0-9a-f]{{10}}-{_UUID.pattern}")
 class Caller:
     """Who sends a request. `ceiling`: the most urgent queue that it may use.
 
-    `tenant` is None where no key is needed. 0 stands for no limit.
+    `tenant` is None where no key is needed. 0 stands for no limit. With `keep_local` no word of its
+    jobs leaves one's own hardware, whatever they say.
     """
 
     tenant: str | None = None
@@ -27,6 +28,7 @@ class Caller:
     ceiling: Priority = "high"
     concurrency: int = 0
     streams: int = 0
+    keep_local: bool = False
 
     @cached_property
     def tag(self) -> str:

@@ -92,7 +92,7 @@ def caller_from(record: str) -> Caller | None:
     key = ApiKey.of(record)
     if key is None:
         return None
-    return Caller(key.tenant, key.key_id, key.ceiling, key.concurrency, key.streams)
+    return Caller(key.tenant, key.key_id, key.ceiling, key.concurrency, key.streams, key.keep_local)
 
 
 def rate_limited(message: str, retry_after_seconds: float) -> RateLimited:

@@ -41,6 +41,7 @@ class JobBody(BaseModel):
     cache: bool | None = None
     cache_scope: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     deadline_seconds: Annotated[float, Field(gt=0, le=LONGEST_DEADLINE_SECONDS)] | None = None
+    keep_local: bool | None = Field(None, description="Let no word leave one's own hardware")
     stream: bool | None = Field(None, description="Let the text be read while it is written")
     webhook: str | None = Field(None, description="The URL that is told of the job's end")
 

@@ -26,6 +26,7 @@ from local_llm_service.producers.http.jobs.prefer import (
     idempotency_key,
     preference_of,
 )
+from local_llm_service.producers.http.locality import kept_local, stays_local
 from local_llm_service.producers.http.replies import answer_headers, json_reply
 from local_llm_service.worker.errors import IdempotencyMismatch, NotReady, ServiceError
 from local_llm_service.worker.store.idempotency import claim_key
@@ -43,6 +44,7 @@ async def once(call: Call, asked: Asked, webhook: str | None = None) -> AsyncJob
     key = idempotency_key(call)
     if key is None:
         return await submit(call, asked, webhook=webhook)
+    asked = Asked(asked.kind, asked.arguments | kept_local(asked.arguments, stays_local(call)))
     task_id, digest = call.caller.new_id(key), digest_of(asked, webhook)
     seconds = kept_seconds(asked, call.service.settings)
     claim = claim_key(call.service.store.keys, task_id, digest, seconds)

@@ -67,13 +67,22 @@ Think = Annotated[Any, BeforeValidator(_no_thinking)]
 
 
 class Body(BaseModel):
-    """What all have. `keep_alive` is taken without effect: workers decide what stays loaded."""
+    """What all have. `keep_alive` is taken without effect: workers decide what stays loaded.
+
+    `keep_local` is the service's own; clients that can only send `options` send it there.
+    """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     model: ModelName
     options: Options | None = None
     keep_alive: KeepAlive = None
+    keep_local: bool | None = None
+
+    @property
+    def stays_local(self) -> bool:
+        """Whether no word of it may leave one's own hardware."""
+        return bool(self.keep_local or self.given.keep_local)
 
     @property
     def given(self) -> Options:

@@ -17,8 +17,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 MOST_NAMES = 20
 
 
-def choices(call: Call) -> dict[str, Any]:
-    """Options by headers, as the body's members are Ollama's own.
+def choices(call: Call, body: Body) -> dict[str, Any]:
+    """Options by headers, as the body's members are Ollama's own but for `keep_local`.
 
     `X-Priority` chooses the queue; without it a call goes to the normal one, or to the key's
     ceiling below that. `Cache-Control: no-cache` asks for a new answer. Raises InvalidRequest.
@@ -32,7 +32,8 @@ def choices(call: Call) -> dict[str, Any]:
         )
     wanted = (call.header("cache-control") or "").lower()
     is_fresh = "no-cache" in wanted or "no-store" in wanted
-    return {"priority": priority} | ({"cache": False} if is_fresh else {})
+    kept = {"keep_local": True} if body.stays_local else {}
+    return {"priority": priority, **kept} | ({"cache": False} if is_fresh else {})
 
 
 def left_out(body: Body) -> dict[str, str]:

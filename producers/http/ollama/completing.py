@@ -66,7 +66,7 @@ async def _reply(
     call: Call, body: ChatBody | GenerateBody, records: Records, asked: Asked
 ) -> Response:
     await check(call.service, body)
-    asked = Asked(asked.kind, asked.arguments | choices(call))
+    asked = Asked(asked.kind, asked.arguments | choices(call, body))
     with in_words_of(words_of(body)):
         if body.is_streamed:
             return await _streamed(call, records, await stream(call, asked), left_out(body))

@@ -60,6 +60,9 @@ class Options(BaseModel):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
 
+    #: The service's own: see Body.
+    keep_local: bool | None = None
+
     # Done at one value alone.
     repeat_last_n: Annotated[Whole | None, _only(64)] = None
     typical_p: Annotated[float | None, _only(1)] = None

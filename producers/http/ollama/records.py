@@ -24,7 +24,8 @@ def rfc3339(nanoseconds: int) -> str:
 class Records:
     """The records of one call, which began when this was made.
 
-    `model` is the name that the caller gave. `in_message`: the text is in a message.
+    `model` is the name that the caller gave; where that is a route's, `route` in the last record
+    says which model has answered. `in_message`: the text is in a message.
     """
 
     model: str
@@ -66,6 +67,7 @@ class Records:
 
     def _end(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         usage, timings = answer["usage"], answer["timings"]
+        route = {"route": answer["route"]} if answer.get("route") else {}
         return {
             "done": True,
             "done_reason": "length" if answer["finish_reason"] == "length" else "stop",
@@ -75,6 +77,7 @@ class Records:
             "prompt_eval_duration": _nanoseconds(timings["prompt_seconds"]),
             "eval_count": usage["completion_tokens"],
             "eval_duration": _nanoseconds(timings["generation_seconds"]),
+            **route,
         }
 
     def passed(self) -> int:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from local_llm_service.tasks.answer import Route
+
 
 class Call(BaseModel):
     """A call that a model makes."""
@@ -36,6 +38,7 @@ class _Reply(BaseModel):
     prompt_eval_duration: int | None = None
     eval_count: int | None = None
     eval_duration: int | None = None
+    route: Route | None = None
 
 
 class ChatReply(_Reply):

@@ -52,7 +52,7 @@ async def _vectors(
     call: Call, body: EmbedBody | EmbeddingsBody, texts: str | list[str], dimensions: int | None
 ) -> Vectors:
     await check(call.service, body)
-    options: dict[str, Any] = {"model": body.model, **choices(call)}
+    options: dict[str, Any] = {"model": body.model, **choices(call, body)}
     if dimensions:
         options["dimensions"] = dimensions
     return await vectors_of(call, texts, options)

@@ -40,6 +40,7 @@ class OurOptions(_Sent):
     cache: bool | None = None
     cache_scope: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     deadline_seconds: Annotated[float, Field(gt=0, le=LONGEST_DEADLINE_SECONDS)] | None = None
+    keep_local: bool | None = Field(None, description="Let no word leave one's own hardware")
     user: str | None = None
     metadata: dict[str, str] | None = None
 

@@ -113,5 +113,10 @@ def fingerprint_of(model: str, facts: Facts) -> str | None:
 
 
 def local_of(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of the job: our own member of OpenAI's objects."""
-    return {name: answer[name] for name in ("task_id", "origin", "timings")}
+    """What is known of the job: our own member of OpenAI's objects.
+
+    `route` is there where the service chose the model, `keep_local` where nothing was to leave.
+    """
+    names = ("task_id", "origin", "timings")
+    found = {name: answer[name] for name in names}
+    return found | {name: answer[name] for name in ("route", "keep_local") if answer.get(name)}

@@ -63,6 +63,7 @@ class ChatChunks:
         yield self._chunk([_choice({"content": piece})])
 
     def end(self, answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        self._shared["model"] = answer["model"]  # of a route, the one that has answered
         for place, call in enumerate(calls_of(answer["message"])):
             yield self._chunk([_choice({"tool_calls": [{"index": place, **call}]})])
         last = _choice({}, answer["finish_reason"], logprobs_of(answer))

@@ -121,6 +121,7 @@ class TextChunks:
         yield self._chunk([_choice(piece)])
 
     def end(self, answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        self._shared["model"] = answer["model"]  # of a route, the one that has answered
         yield self._chunk([_choice("", 0, answer)]) | {"local": local_of(answer)}
         if self._with_usage:
             yield self._chunk([]) | {"usage": usage_of(answer["usage"])}

@@ -20,7 +20,9 @@ from local_llm_service.tasks.request import JobRequest, Priority
 from local_llm_service.worker.errors import InvalidRequest
 
 #: Options of every kind that a body may hold beside OpenAI's members (`extra_body` of the client).
-OUR_OPTIONS: Final = frozenset({"model", "priority", "cache", "cache_scope", "deadline_seconds"})
+OUR_OPTIONS: Final = frozenset(
+    {"model", "priority", "cache", "cache_scope", "deadline_seconds", "keep_local"}
+)
 #: Members that say nothing about the answer: who asks, what is kept of it, how fast it comes.
 SAY_NOTHING: Final = frozenset(
     {

@@ -106,6 +106,7 @@ def _arguments(request: ResponseRequest, items: Sequence[Mapping[str, Any]]) -> 
         "deadline_seconds": request.deadline_seconds or _window(request),
         "cache": request.cache,
         "cache_scope": request.cache_scope,
+        "keep_local": request.keep_local,
     }
 
 

@@ -47,13 +47,14 @@ class CompactRequest(BaseModel):
     deadline_seconds: float | None = None
     cache: bool | None = None
     cache_scope: str | None = None
+    keep_local: bool | None = None
 
 
 async def compact(call: Call) -> Response:
     """Compress a conversation."""
     request = await call.read(CompactRequest)
     await check_model(call.service, request.model)
-    before = await conversation_of(call, request.previous_response_id)
+    before, is_kept = await conversation_of(call, request.previous_response_id)
     own = [] if request.input is None and before else items_of(request.input)
     messages = messages_of([*before, *own], request.instructions)
     names = ("model", "target_tokens", "deadline_seconds", "cache", "cache_scope")
@@ -63,6 +64,8 @@ async def compact(call: Call) -> Response:
         given = {"keep_last": 0} | {
             name: value for name, value in options.items() if value is not None
         }
+        if is_kept or request.keep_local is not None:
+            given["keep_local"] = is_kept or request.keep_local
         given["priority"] = priority_of(request.priority, request.service_tier, call.caller)
         found = await answer(call, Asked("compress", {"messages": messages, **given}))
     return json_reply(_object(found), headers=await answer_headers(call, found))

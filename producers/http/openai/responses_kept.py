@@ -40,13 +40,14 @@ from local_llm_service.worker.errors import (
 from local_llm_service.worker.store import responses as stored
 
 
-async def conversation_of(call: Call, response_id: str | None) -> list[dict[str, Any]]:
-    """The items up to the answer of a response that a new one continues.
+async def conversation_of(call: Call, response_id: str | None) -> tuple[list[dict[str, Any]], bool]:
+    """The items up to the answer of a response that a new one continues, and whether these have to
+    stay on one's own hardware.
 
     Raises InvalidRequest where it is not there, or has no answer.
     """
     if response_id is None:
-        return []
+        return [], False
     try:
         facts, job = await kept_response(call, response_id)
         answer = await plain_answer(call, job, 0)
@@ -65,7 +66,8 @@ async def conversation_of(call: Call, response_id: str | None) -> list[dict[str,
         raise InvalidRequest(
             "previous_response_id: has no answer, as it has failed", "Continue an earlier one."
         ) from None
-    return [*facts.items, *as_input(output_of(facts.task_id, answer))]
+    items = [*facts.items, *as_input(output_of(facts.task_id, answer))]
+    return items, answer.get("keep_local") is True
 
 
 async def submitted(call: Call, ask: ResponseAsk, facts: ResponseFacts) -> AsyncJob[Any]:

@@ -95,6 +95,7 @@ class ResponseRequest(BaseModel):
     deadline_seconds: float | None = None
     cache: bool | None = None
     cache_scope: str | None = None
+    keep_local: bool | None = None
     webhook: str | None = None
 
 

@@ -60,7 +60,9 @@ CANCEL_SECONDS = 2.0
 async def create(call: Call) -> Response:
     """Ask for a response: at once, streamed, or in the background."""
     request = checked(ResponseRequest, refuse(as_object(await call.json())))
-    before = await conversation_of(call, request.previous_response_id)
+    before, is_kept = await conversation_of(call, request.previous_response_id)
+    if is_kept:  # so is what continues it
+        request = request.model_copy(update={"keep_local": True})
     ask = ask_of(request, call.caller, before)
     facts = ResponseFacts(call.caller.new_id(), int(time()), ask.echo, ask.items)
     facts.echo["model"] = request.model or await default_model(call.service)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from local_llm_service.producers.http.openai.bodies import ToolCall
-from local_llm_service.tasks.answer import Timings
+from local_llm_service.tasks.answer import Route, Timings
 
 
 class _Said(BaseModel):
@@ -20,6 +20,8 @@ class Local(_Said):
     task_id: str
     origin: Literal["computed", "cached", "joined"]
     timings: Timings
+    route: Route | None = None
+    keep_local: bool = False
 
 
 class Usage(_Said):
@@ -106,13 +108,16 @@ class Completion(_Whole):
 
 
 class LocalModel(_Said):
-    """What this service knows of a model beside OpenAI's members."""
+    """What this service knows of a model beside OpenAI's members: of a route, next to nothing."""
 
     default: bool
     context_tokens: int | None
     size_bytes: int
     digest: str
     workers: int
+    leaves_the_house: bool
+    alias_of: str | None = None
+    is_route: bool = False
 
 
 class Model(_Said):

@@ -248,7 +248,7 @@ class OpenAiEngine:
             raise
         before = self._dialects.get(asked.model, Dialect())
         self._dialects[asked.model] = replace(before.and_also(asked.dialect), is_proven=True)
-        self._counts = read.counted
+        self._counts = read.counted or (self._counts and not read.ended)
         completion = replace(read.completion, model=read.completion.model or asked.name)
         limit = asked.dialect.most_tokens
         if not read.counted or completion.completion_tokens + _UNCOUNTED >= (

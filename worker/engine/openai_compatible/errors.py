@@ -51,6 +51,7 @@ _TRANSPORT: tuple[tuple[type[Exception], type[ServiceError], str, str], ...] = (
      "Check HTTPS_PROXY and NO_PROXY of the worker."),
     (httpx.UnsupportedProtocol, errors.OllamaUnreachable, "{engine} has no URL", _URL),
     (httpx.InvalidURL, errors.OllamaUnreachable, "{engine} has no URL", _URL),
+    (SSEError, errors.ModelFailed, "{engine} does not stream its answers", _URL),
     (httpx.TimeoutException, errors.EngineTimeout, "{engine} did not take the request", _LOG),
     # The request was sent: whatever cuts the connection now may have died of it.
     (httpx.TransportError, EngineDied, "the connection to {engine} broke off", _BROKEN),
@@ -58,7 +59,6 @@ _TRANSPORT: tuple[tuple[type[Exception], type[ServiceError], str, str], ...] = (
     (httpx.HTTPError, errors.StreamBroken, "the exchange with {engine} failed", _BROKEN),
     # What aiohttp raises and the transport does not turn into an error of httpx.
     (aiohttp.ClientError, EngineDied, "the connection to {engine} broke off", _BROKEN),
-    (SSEError, errors.ModelFailed, "{engine} does not stream its answers", _URL),
     (ValueError, errors.ModelFailed, "{engine} does not speak the API of `/v1`", _URL),
 )  # fmt: skip
 

@@ -94,10 +94,14 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One answer, read. `counted`: the server said its tokens; else they are its pieces."""
+    """One answer, read. `counted`: the server said its tokens; else they are its pieces.
+
+    `ended`: the stream came to its end, so that a server which had not counted by then does not.
+    """
 
     completion: Completion
     counted: bool
+    ended: bool
 
 
 async def read_answer(
@@ -132,7 +136,7 @@ async def read_answer(
         if not event:  # [DONE]
             answer.finish_reason = _reason_without(answer, prompt)
             await _read_to_end(events)
-            return _read(answer, prompt, engine)
+            return _read(answer, prompt, engine, ended=True)
         if is_error(event):
             raise _midway(event, answer)
         text = answer.take(event)
@@ -142,16 +146,25 @@ async def read_answer(
             answer.check(text)
         if answer.has_token:
             limit, waited_since = timeouts.then(prompt), time.monotonic()
-    await _read_usage(events, answer)
-    return _read(answer, prompt, engine)
+    return _read(answer, prompt, engine, ended=await _read_usage(events, answer))
 
 
-async def _read_usage(events: AsyncGenerator[Event], answer: _Answer) -> None:
-    """Read on for the counts. What goes wrong now, the answer is whole all the same."""
-    with suppress(EngineTimeout, StopAsyncIteration, *FOREIGN):
+async def _read_usage(events: AsyncGenerator[Event], answer: _Answer) -> bool:
+    """Read on for the counts; whether that came to the end of the stream.
+
+    What goes wrong now, the answer is whole all the same.
+    """
+    try:
         while event := await next_within(events, USAGE_SECONDS, "last"):
             answer.take(event)
         await _read_to_end(events)
+    except StopAsyncIteration:
+        return True
+    except EngineTimeout:
+        return False
+    except FOREIGN:
+        return False
+    return True
 
 
 async def _read_to_end(events: AsyncGenerator[Event]) -> None:
@@ -174,7 +187,7 @@ def _reason_without(answer: _Answer, prompt: Prompt) -> str:
     return "length" if written >= prompt.max_tokens else "stop"
 
 
-def _read(answer: _Answer, prompt: Prompt, engine: str) -> Read:
+def _read(answer: _Answer, prompt: Prompt, engine: str, *, ended: bool) -> Read:
     written, reason = answer.written, answer.finish_reason
     if reason is None or reason in _BROKEN:
         raise StreamBroken(f"the answer of {engine} ended half-way")
@@ -201,7 +214,7 @@ def _read(answer: _Answer, prompt: Prompt, engine: str) -> Read:
         tool_calls=_calls(answer),
         logprobs=tuple(written.logprobs),
     )
-    return Read(completion, counted)
+    return Read(completion, counted, ended)
 
 
 def _finish_reason(reason: str) -> Literal["stop", "length"]:
