@@ -29,7 +29,7 @@ from local_llm_service.worker.engine.openai_compatible.notes import notes_of
 from local_llm_service.worker.engine.openai_compatible.overflow import Overflow
 from local_llm_service.worker.engine.openai_compatible.patience import Patience
 from local_llm_service.worker.engine.openai_compatible.request import chat_body, wants_format
-from local_llm_service.worker.engine.openai_compatible.said import Said
+from local_llm_service.worker.engine.openai_compatible.said import MIDWAY, Said
 from local_llm_service.worker.engine.openai_compatible.stream import read_answer
 from local_llm_service.worker.engine.openai_compatible.vectors import vectors_body, vectors_in
 from local_llm_service.worker.engine.protocol import Capabilities, Stoppable, TextSink
@@ -270,17 +270,13 @@ class OpenAiEngine:
 
         Raises InvalidRequest for what the answer depends on and the server does not take.
         """
-        if said.status not in (400, 403, 422):
-            return None
         overflow = Overflow.of(said)
         if overflow is not None:
-            room = overflow.room_for_answer
             # Like Ollama's engine: an answer may be short, whatever it was allowed.
-            return (
-                replace(asked, most_tokens=room, room=overflow.room)
-                if (0 < room < asked.most_tokens)
-                else None
-            )
+            room = 0 if said.status == MIDWAY else overflow.room_for_answer(asked.most_tokens)
+            return replace(asked, most_tokens=room, room=overflow.room) if room else None
+        if said.status not in (400, 403, 422):
+            return None
         if error := essential(said, body, asked.model, self._entry.name):
             raise error
         if dialect := asked.dialect.without(said, body):

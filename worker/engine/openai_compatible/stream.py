@@ -41,6 +41,8 @@ class _Answer:
     first_at: float | None = None
     #: The last event had a token.
     has_token: bool = False
+    #: There was a piece of an answer, though it may have been an empty one.
+    has_choice: bool = False
     calls: ToolCallPieces = field(default_factory=ToolCallPieces)
     #: How thoughts, which are no part of the answer, repeat themselves.
     thoughts: Written = field(default_factory=Written)
@@ -58,6 +60,7 @@ class _Answer:
         choices = event.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else {}
         delta = choice.get("delta") or {}
+        self.has_choice = self.has_choice or bool(choice)
         if self.calls.add(delta.get("tool_calls")) or delta.get("tool_calls"):
             self._note_token()
         thought = delta.get("reasoning_content") or delta.get("reasoning")
@@ -176,13 +179,16 @@ async def _read_to_end(events: AsyncGenerator[Event]) -> None:
 def _midway(event: Event, answer: _Answer) -> Refused:
     """The error in an event. Before the first token it is like one instead of an answer."""
     said = Said.of(MIDWAY, event)
-    if not answer.has_begun and said.code.isdecimal() and 400 <= int(said.code) < 600:
-        said = Said.of(int(said.code), event)
-    return Refused(said)
+    if answer.has_begun:
+        return Refused(said)
+    is_status = said.code.isdecimal() and 400 <= int(said.code) < 600
+    return Refused(Said.of(int(said.code) if is_status else 500, event))
 
 
-def _reason_without(answer: _Answer, prompt: Prompt) -> str:
-    """The reason of an answer that ended in order and says none."""
+def _reason_without(answer: _Answer, prompt: Prompt) -> str | None:
+    """The reason of an answer that ended in order and says none; None where there was no answer."""
+    if not answer.has_choice:
+        return None
     written = count(answer.usage.get("completion_tokens")) or len(answer.written.chunks)
     return "length" if written >= prompt.max_tokens else "stop"
 
