@@ -76,7 +76,7 @@ def _evaluate(given: Given, here: Site) -> str:
         settings = settings_of(one.worker, given.num_ctx)
         subject = Subject(here.model, digest, engine, context_of(settings))
         limit = given.limit if given.limit is not None else one.limit
-        done.append(_one_set(given, here, one, chosen(items, limit), subject, settings))
+        done.append(one_set(given, here, one, chosen(items, limit), subject, settings))
     asked = [one for one in done if one.by_place]
     left_out += [f"- {one.one.name}: not asked yet" for one in done if not one.by_place]
     head = f"Model {here.model} ({digest[:12]}), Ollama {engine}; made by `python -m evals`."
@@ -84,7 +84,7 @@ def _evaluate(given: Given, here: Site) -> str:
     return "\n".join([*parts, *(["## Left out", "", *left_out] if left_out else [])])
 
 
-def _one_set(
+def one_set(
     given: Given,
     here: Site,
     one: EvalSet,
@@ -92,6 +92,7 @@ def _one_set(
     subject: Subject,
     settings: Mapping[str, str],
 ) -> Results:
+    """Ask what no record answers, unless only the tables are wanted; all that is known then."""
     kept = Records(given.records / f"{one.name}.jsonl", subject, one)
     if given.report:
         return Results.of(one, items, kept.look())

@@ -1,7 +1,7 @@
 """The callers' side: the typed client, the state of the service, and the command line.
 
 `from tasks import ...` is enough for Celery users; this package adds typed answers, `models()`,
-`health()`, `status()`, `progress()`, `stats()`, `usage()` and `queues()`.
+`routes()`, `health()`, `status()`, `progress()`, `stats()`, `usage()` and `queues()`.
 """
 
 if __name__ == "producers":  # in a checkout: the short name, see src/local_llm_service/_checkout.py
@@ -21,6 +21,7 @@ from local_llm_service.producers.service import (
     models,
     progress,
     queues,
+    routes,
     stats,
     status,
     usage,
@@ -36,6 +37,7 @@ __all__ = [
     "models",
     "progress",
     "queues",
+    "routes",
     "stats",
     "status",
     "usage",

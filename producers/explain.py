@@ -8,7 +8,7 @@ from local_llm_service.producers.service import redis_url, workers
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
-from local_llm_service.worker.store.presence import Presence, away_engine, serves
+from local_llm_service.worker.store.presence import Presence, away_engine, fails, serves
 from local_llm_service.worker.store.states import JobRecord, JobState
 from local_llm_service.worker.store.store import process_store
 
@@ -26,7 +26,7 @@ def _parked(record: JobRecord, there: Sequence[Presence]) -> str:
     is_default = record.model == keys.DEFAULT_MODEL
     asked = "the workers' default model" if is_default else f"model {record.model!r}"
     having = [worker for worker in there if _has(worker, record)]
-    failing = [worker.name for worker in having if _asked(worker, record) in worker.failing]
+    failing = [worker.name for worker in having if fails(worker, _asked(worker, record))]
     failed = record.failed_by.split()
     free = [one.name for one in having if one.name not in (*failing, *failed)]
     away = [] if having else [name for worker in there for name in _away(worker, record)]

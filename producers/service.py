@@ -13,7 +13,7 @@ from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
-from local_llm_service.worker.store.presence import Presence, read_all, serves
+from local_llm_service.worker.store.presence import Presence, fails, read_all, serves
 from local_llm_service.worker.store.progress import JobNow, Progress
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.stats import read_counts, stats_of
@@ -37,7 +37,9 @@ def workers() -> list[Presence]:
 def models() -> list[dict[str, Any]]:
     """The models that workers can run now, by name, with the workers that have each.
 
-    `default` marks the MODEL_NAME of at least one of them. `num_ctx` is the smallest context with
+    `default` marks the MODEL_NAME of at least one of them. `aliases` are other names that calls may
+    give; `leaves_the_house`: what is sent to it leaves one's own hardware, with at least one of
+    them. `num_ctx` is the smallest context with
     which one of them runs it, tokens; None where only workers of an earlier version have it.
     `loaded` is None where none of them has it in memory. Raises BrokerUnreachable.
     """
@@ -45,13 +47,36 @@ def models() -> list[dict[str, Any]]:
     for worker in workers():
         for model in worker.models:
             own: dict[str, Any] = {"num_ctx": None, "default": False, "workers": []}
+            own |= {"aliases": [], "leaves_the_house": False}
             entry = found.setdefault(model.name, {**asdict(model), **own})
             entry["workers"].append(worker.name)
+            entry["aliases"] = sorted({*entry["aliases"], *_aliases_of(worker, model.name)})
+            entry["leaves_the_house"] |= _leaves(worker, model.name)
             sizes = (entry["num_ctx"], worker.num_ctx, worker.num_ctx and model.context_tokens)
             entry["loaded"] = entry["loaded"] or (model.loaded and asdict(model.loaded))
             entry["num_ctx"] = min((one for one in sizes if one is not None), default=None)
             entry["default"] |= full_name(model.name) == full_name(worker.model)
     return [found[name] for name in sorted(found)]
+
+
+def routes() -> list[str]:
+    """The names that calls may give as `model` to let a worker choose, as "auto".
+
+    Raises BrokerUnreachable.
+    """
+    return sorted({name for worker in workers() for name in worker.routes})
+
+
+def _aliases_of(worker: Presence, model: str) -> list[str]:
+    full = full_name(model)
+    return [alias for alias, name in worker.aliases.items() if full_name(name) == full]
+
+
+def _leaves(worker: Presence, model: str) -> bool:
+    full = full_name(model)
+    return any(
+        one.leaves_the_house and full in map(full_name, one.models) for one in worker.engines
+    )
 
 
 def health() -> dict[str, Any]:
@@ -197,5 +222,4 @@ def queues() -> list[dict[str, Any]]:
 
 def _can_answer(worker: Presence) -> bool:
     takes_jobs = worker.ollama_reachable and not worker.closed_by
-    is_failing = full_name(worker.model) in worker.failing
-    return takes_jobs and serves(worker, worker.model) and not is_failing
+    return takes_jobs and serves(worker, worker.model) and not fails(worker, worker.model)

@@ -128,6 +128,9 @@ class _Run:
             outcome.result["keep_local"] = True  # for what a chain makes of it
         in_flight = self._in_flight
         in_flight.model = full_name(run.model)  # that whose outcome it is
+        if run.route is not None:
+            to = "remote" if runtime.fleet.leaves_the_house(run.model) else "local"
+            metrics.ROUTED.labels(to, run.route.reason).inc()
         work = replace(outcome.work, tenant=in_flight.tenant, run_tokens=in_flight.run_tokens)
         outcome = replace(outcome, work=work)
         # A model that was pulled again in the meantime is a different one.

@@ -21,7 +21,7 @@ from local_llm_service.tasks.spoken_texts import SpokenTexts
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
 from local_llm_service.tasks.text_vectors import all_vectors
 from local_llm_service.worker.engine import TextSink
-from local_llm_service.worker.errors import DeadlineExceeded, ServiceError
+from local_llm_service.worker.errors import DeadlineExceeded, ModelMissing, ServiceError
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lease.in_flight import InFlightDelivery, Writing
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
@@ -109,7 +109,9 @@ class WorkerSteps(EngineSteps):
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
         """See EngineSteps."""
         self._is_answered = False
-        sent = engine_death.safer(prompt, self._delivery)
+        # Elsewhere no engine of ours dies, and a prompt that changed would be bought again.
+        leaves = self._runtime.fleet.leaves_the_house(self.model)
+        sent = prompt if leaves else engine_death.safer(prompt, self._delivery)
         self._is_as_said = self._is_as_said and sent is prompt
         remaining_seconds = self._wanted_for()
         known = self._kept.begin(sent, shared=shared)
@@ -131,6 +133,17 @@ class WorkerSteps(EngineSteps):
         self._kept.done(completion)
         self._is_answered = True
         return completion
+
+    @property
+    def at_home(self) -> EngineSteps:
+        """See Steps. Raises ModelMissing where all that there is leaves the house."""
+        found = super().at_home
+        if self._runtime.fleet.leaves_the_house(found.model):
+            raise ModelMissing(
+                "context: no model at home can make it short",
+                "Give the worker a local model and a route `auto` in ENGINES_FILE.",
+            )
+        return found
 
     def tell(self, prompt: Prompt, text: str) -> None:
         """See EngineSteps."""

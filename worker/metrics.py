@@ -15,6 +15,11 @@ JOBS = Counter("local_llm_jobs_ended", "Jobs that ended in this worker", ["kind"
 RELEASES = Counter(
     "local_llm_jobs_released", "Jobs that went back without a result", ["cause"]
 )  # cause: outage, interrupted, yielded, retry, elsewhere, engine_died
+ROUTED = Counter(
+    "local_llm_routed",
+    "Jobs of a route, by the model whose outcome it is and why",
+    ["to", "reason"],
+)  # to: local, remote; reason: docs/routing.md
 REAPED = Counter("local_llm_jobs_reaped", "Jobs taken from dead workers")
 UNKNOWN_ERRORS = Counter(
     "local_llm_ollama_unknown_errors", "Errors of Ollama in words that are not known", ["kind"]

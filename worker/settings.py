@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         pattern=r"^[\w.]+:\w+$",
         description="`module:function` that tells simple prompts from complex ones",
     )
+    router_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What `local-llm route fit` wrote, for a fitted ROUTER",
+    )
     remote_budget_usd: str | None = Field(
         default=None,
         description="What paid models may cost, e.g. `5/day,100/month`, or `unlimited`",

@@ -46,6 +46,13 @@ AFTERWORK_POINTS = {
     "taken": ("store.afterwork", "Afterwork", "take_afterwork", "after"),
     "counted": ("store.afterwork", "Afterwork", "end_afterwork", "before"),
 }
+#: The same around the money of a paid call: booked and not sent, received and not kept, kept and
+#: not settled.
+MONEY_POINTS = {
+    "booked": ("store.spending", "SpendingStore", "book", "after"),
+    "received": ("store.spending", "SpendingStore", "buy", "before"),
+    "bought": ("store.spending", "SpendingStore", "buy", "after"),
+}
 
 
 def main() -> int:
@@ -75,7 +82,7 @@ def poison_log(directory: Path) -> Path:
 
 
 def _wrap(point: str) -> None:
-    module, owner, name, when = (POINTS | AFTERWORK_POINTS)[point]
+    module, owner, name, when = (POINTS | AFTERWORK_POINTS | MONEY_POINTS)[point]
     place = getattr(importlib.import_module(f"local_llm_service.worker.{module}"), owner)
     original: Callable[..., Any] = getattr(place, name)
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 from benchmarks.chaos.prompts import Ask
@@ -31,6 +32,8 @@ class Submitter:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self.all: list[Submitted] = []
+        #: Further arguments of every call.
+        self.more: dict[str, Any] = {}
 
     @property
     def accepted(self) -> list[Submitted]:
@@ -47,7 +50,8 @@ class Submitter:
         began, error = time.monotonic(), ""
         try:
             tasks.generate.apply_async(
-                kwargs={"prompt": ask.prompt, "priority": priority}, task_id=ask.job
+                kwargs={"prompt": ask.prompt, "priority": priority, **self.more},
+                task_id=ask.job,
             )
         except ServiceError as raised:
             error = raised.code

@@ -46,15 +46,15 @@ def parse(names: Sequence[str], words: Sequence[str] | None = None) -> Given:
         parser.error("--limit: 1 or more")
     if missing := [folder for folder in given.data if not folder.is_dir()]:
         parser.error(f"--data: {missing[0]} is no folder")
-    if given.out is not None and (given.out.is_dir() or not given.out.parent.is_dir()):
-        parser.error(f"--out: {given.out} cannot be written")  # known before hours have passed
+    if given.out is not None and not can_be_written(given.out):
+        parser.error(f"--out: {given.out} cannot be written")
     given_prices = given.price_in is not None, given.price_out is not None, bool(given.volume)
     if any(given_prices) and not all(given_prices):
         parser.error("--price-in, --price-out and --volume go together")
     volumes = dict(_volume(parser, one) for one in given.volume)
     return Given(
         model=given.model,
-        ollama=_address(given.ollama),
+        ollama=address(given.ollama),
         sets=[name for name in names if name in given.set or not given.set],
         limit=given.limit,
         out=given.out,
@@ -67,7 +67,12 @@ def parse(names: Sequence[str], words: Sequence[str] | None = None) -> Given:
     )
 
 
-def _address(host: str | None) -> str | None:
+def can_be_written(path: Path) -> bool:
+    """Whether a file may stand here, which is to be known before hours have passed."""
+    return path.parent.is_dir() and not path.is_dir()
+
+
+def address(host: str | None) -> str | None:
     """An address as OLLAMA_HOST has it, also without http://."""
     return host if host is None or "://" in host else f"http://{host}"
 

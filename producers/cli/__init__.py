@@ -19,6 +19,7 @@ from local_llm_service.producers.cli import (
     keys,
     lint,
     look,
+    route,
     spending,
     webhooks,
 )
@@ -89,6 +90,7 @@ for command in (
     serve,
     webhooks.webhooks,
     lint.lint,
+    route.route,
 ):
     cli.add_command(command)
 

@@ -92,9 +92,18 @@ def models(as_json: bool) -> Exit:
     if as_json:
         show_json(found)
     for model in () if as_json else found:
-        default = "  (default)" if model["default"] else ""
-        say(f"{model['name']}  {model['size_bytes'] / 1e9:.1f} GB{default}")
+        say("  ".join([model["name"], *_words_of(model)]))
+    for route in () if as_json else service.routes():
+        say(f"{route}  (route)")
     return Exit.ANSWER if found else Exit.UNREACHABLE
+
+
+def _words_of(model: dict[str, Any]) -> list[str]:
+    """What there is to say of a model. Only what is here has a size."""
+    found = [f"{model['size_bytes'] / 1e9:.1f} GB"] if model["size_bytes"] else []
+    found += [f"also {', '.join(model['aliases'])}"] if model["aliases"] else []
+    found += ["leaves the house"] if model["leaves_the_house"] else []
+    return [*found, *(["(default)"] if model["default"] else [])]
 
 
 @click.command()

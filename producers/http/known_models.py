@@ -16,14 +16,13 @@ from local_llm_service.worker.store.keys import Keys
 
 
 async def check_model(service: HttpService, name: Any) -> None:
-    """Raise ModelMissing for a model that no worker has or has had.
+    """Raise ModelMissing for a model, an alias or a route that no worker has or has had.
 
     Raises BrokerUnreachable. None is the default model; what is no name, the kind refuses.
     """
     if not isinstance(name, str) or not name:
         return
-    there = await service.models_by_name()
-    if not there or full_name(name) in there:
+    if not await service.models() or await service.named(name) is not None:
         return
     if not await service.drive(_was_served(service.store.keys, full_name(name))):
         raise ModelMissing(

@@ -27,6 +27,12 @@ T = TypeVar("T")
 
 Model = dict[str, Any]
 
+#: What is said of a route: nothing, as nobody knows which model it will be.
+_ROUTE: Model = {
+    **{"digest": "", "size_bytes": 0, "context_tokens": None, "modified_at": None, "facts": None},
+    **{"loaded": None, "num_ctx": None, "default": False, "aliases": [], "is_route": True},
+    "leaves_the_house": False,
+}
 #: What workers publish is read again after so long.
 LOOK_SECONDS = 1.0
 #: An answer that is there waits no longer for its model's digest.
@@ -60,11 +66,41 @@ class HttpService:
 
     async def models(self) -> list[Model]:
         """`producers.models()`, at most LOOK_SECONDS old. Raises BrokerUnreachable."""
-        return list((await self.models_by_name()).values())
+        rows = (await self.models_by_name()).values()
+        return list({row["name"]: row for row in rows}.values())
 
     async def models_by_name(self) -> Mapping[str, Model]:
-        """The same by full name, with the tag. Raises BrokerUnreachable."""
+        """The same by full name, with the tag, and by each alias. Raises BrokerUnreachable."""
         return await self._models.read()
+
+    async def nameable(self) -> list[Model]:
+        """All that a call may name: the models, their aliases, then the routes, each as a row.
+
+        The row of an alias is its model's, with `alias_of`; that of a route, with `is_route`, has
+        nothing of a model's. Raises BrokerUnreachable.
+        """
+        models = await self.models()
+        aliases = [_alias(row, alias) for row in models for alias in row["aliases"]]
+        return [*models, *aliases, *(await self._routes()).values()]
+
+    async def named(self, name: str) -> Model | None:
+        """One of these, by its name with or without its tag; None where no worker has it now."""
+        full = full_name(name)
+        row = (await self.models_by_name()).get(full)
+        if row is None:
+            return (await self._routes()).get(full)
+        return row if full == full_name(row["name"]) else _alias(row, name)
+
+    async def _routes(self) -> Mapping[str, Model]:
+        """A row for each route, by full name."""
+        workers: dict[str, list[str]] = {}
+        for worker in await self.workers():
+            for name in worker.routes:
+                workers.setdefault(name, []).append(worker.name)
+        return {
+            full_name(name): {**_ROUTE, "name": name, "workers": workers[name]}
+            for name in sorted(workers)
+        }
 
     async def digest_of(self, model: str) -> str | None:
         """The digest of a model, by any of its names, at most LOOK_SECONDS old.
@@ -77,7 +113,7 @@ class HttpService:
                 async with asyncio.timeout(DIGEST_SECONDS):
                     models = await self._models.read()
         found = (models or {}).get(full_name(model))
-        return None if found is None else str(found["digest"])
+        return None if found is None else str(found["digest"]) or None
 
     async def workers(self) -> list[Presence]:
         """What workers say of themselves, read LOOK_SECONDS ago at most.
@@ -95,8 +131,14 @@ class HttpService:
         await self.client.close()
 
 
+def _alias(row: Model, alias: str) -> Model:
+    return {**row, "name": alias, "alias_of": row["name"], "aliases": [], "default": False}
+
+
 def _models_by_name() -> dict[str, Model]:
-    return {full_name(one["name"]): one for one in producers.models()}
+    models = producers.models()
+    by_alias = {full_name(alias): one for one in models for alias in one["aliases"]}
+    return by_alias | {full_name(one["name"]): one for one in models}
 
 
 class _Recent(Generic[T]):

@@ -60,7 +60,8 @@ class HealthAnswer(BaseModel):
 
 
 class ModelNow(BaseModel):
-    """A model that workers can run now. `default`: the MODEL_NAME of at least one of them."""
+    """A model that workers can run now. `default`: the MODEL_NAME of at least one of them.
+    `aliases`: other names that calls may give it."""
 
     name: str
     digest: str
@@ -68,6 +69,8 @@ class ModelNow(BaseModel):
     context_tokens: int | None
     default: bool
     workers: list[str]
+    aliases: list[str]
+    leaves_the_house: bool = Field(description="What is sent to it leaves one's own hardware.")
 
 
 class ModelsAnswer(BaseModel):

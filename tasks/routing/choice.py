@@ -12,6 +12,7 @@ from local_llm_service.tasks.routing.asked import Asked
 from local_llm_service.tasks.routing.complexity import Verdict
 from local_llm_service.tasks.routing.fit import is_too_long, lacking
 from local_llm_service.worker.engine import Capabilities
+from local_llm_service.worker.engine.engines import capabilities_of
 from local_llm_service.worker.fleet.fleet import FleetRoute
 from local_llm_service.worker.router import Router, router_of
 from local_llm_service.worker.runtime import WorkerRuntime
@@ -41,14 +42,9 @@ class Known:
 
 def known_by(runtime: WorkerRuntime) -> Known:
     """What a worker knows."""
-    fleet, members = runtime.fleet, {one.name: one for one in runtime.catalog.members}
-
-    def capabilities_of(model: str) -> Capabilities:
-        return members[fleet.engine_of(fleet.own_name(model)).name].engine.capabilities
-
     return Known(
         context_tokens=runtime.engine.context_tokens,
-        capabilities_of=capabilities_of,
+        capabilities_of=lambda model: capabilities_of(runtime.engine, model),
         is_up=runtime.served.is_up,
         router=lambda: router_of(runtime.settings),
     )

@@ -60,7 +60,7 @@ class Model(Said):
 
     def acquit(self) -> None:
         """See EngineSteps."""
-        self.acquittals += 1
+        self.acquittals += bool(self.prompts)
 
 
 class House:

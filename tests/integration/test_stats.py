@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,16 +40,21 @@ def test_before_the_first_job_all_is_zero(redis_client: redis.Redis) -> None:
     }
 
 
-def test_each_job_counts_once_by_its_origin(start_worker: StartWorker, ollama: FakeOllama) -> None:
+def test_each_job_counts_once_by_its_origin(
+    start_worker: StartWorker, ollama: FakeOllama, tmp_path: Path
+) -> None:
     """One job is computed, two join, one is cached; each has the cost of a paid model."""
     ollama.respond = lambda _: Script(first_seconds=0.5, prompt_tokens=100)
     start_worker(CONCURRENCY="2")
     for result in [tasks.generate.delay("same") for _ in range(3)]:
         result.get(timeout=20)
     tasks.generate.delay("same").get(timeout=5)
-    seen: dict[str, Any] = json.loads(
-        cli("--json", GPT4_PROMPT_USD="1000", GPT4_COMPLETION_USD="10000")
+    prices = tmp_path / "prices.toml"
+    prices.write_text(
+        '[[price]]\nmodel = "gpt-4o"\nprompt_usd = 1000\ncompletion_usd = 10000\n'
+        'source = "a test"\nas_of = "2026-11"\n'
     )
+    seen: dict[str, Any] = json.loads(cli("--json", PRICES_FILE=str(prices)))
     latency = seen.pop("avg_latency_ms")
     assert 300 < latency < 5000, "three jobs of 0.5 s and one of 0 s"
     assert seen == {

@@ -36,6 +36,8 @@ class Generation:
         self.made, self.in_flight, self.worker, self.actor = made, in_flight, worker, actor
         self.outcome: str | ServiceError | None = None
         self.stopping = False
+        #: The model has answered.
+        self.is_finished = False
         #: Its single-flight group as its worker sees it; None for a job that shares nothing.
         self.key: Any = None
 
@@ -112,6 +114,7 @@ class Engine:
                     raise generation.outcome
                 if generation.outcome == "finish":
                     completion = _completion(generation.made)
+                    generation.is_finished = True
                     if on_text is not None:
                         on_text(completion.text)
                     return completion

@@ -12,6 +12,7 @@ from local_llm_service.tasks.engine_death import LEAST_DEATHS
 from local_llm_service.worker.engine import EngineDied
 from local_llm_service.worker.store.bounds import NUMBERS
 from local_llm_service.worker.store.keys import Keys
+from tests.schedules import ledger
 from tests.schedules.engine import Generation, Made, number_of
 from tests.schedules.jobs import Job
 from tests.schedules.look import Seen
@@ -43,7 +44,7 @@ _FADES = (
         KEYS.text,
         KEYS.text_wanted,
         *(KEYS.step, KEYS.step_index, KEYS.step_bytes),
-        *(KEYS.spending, KEYS.savings, KEYS.paid_steps),
+        *(KEYS.spending, KEYS.savings, KEYS.paid_steps, KEYS.run_tokens),
     ),
     *(KEYS.webhooks_due, KEYS.webhook_event),
     *(KEYS.catalog, KEYS.catalog_until, KEYS.consensus, KEYS.served, KEYS.presence, KEYS.last_take),
@@ -278,6 +279,7 @@ class Rules:
             self._money.at_the_end()
         self._nothing_is_left()
         self._all_are_counted()
+        ledger.check(site, self._first)
 
     def _no_job_is_lost(self) -> None:
         for job in self._site.jobs.values():

@@ -42,6 +42,7 @@ class Site:
         self.workers: list[Worker] = []
         self.running: list[Generation] = []
         self.made: dict[int, Made] = {}
+        self.generations: list[Generation] = []
         #: Whether a worker ever lacked the model.
         self.lacked = False
         #: The failed generations, each with the code of its error.
@@ -162,6 +163,7 @@ class Site:
         if job.shares and shares:
             generation.key = (job.kind, made.content, job.scope, worker.digest)
         self.running.append(generation)
+        self.generations.append(generation)
         try:
             self.sent(generation)
         except AssertionError as error:  # the service would catch it: tidy() raises it

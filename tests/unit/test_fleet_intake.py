@@ -105,7 +105,8 @@ def test_a_route_goes_on_where_its_remote_model_is(intake: Intake, wait_until: W
     for began_at in (1e9, 2e9, 3e9):
         intake.served.ended("small:1b", ModelFailed("broken"), began_at)
     assert intake.now() == ["tiny:1b", *EVERYTHING[2:]]
-    assert intake.served.failing() == ["small:1b", "*"]
+    assert intake.served.failing() == ["small:1b"]
+    assert json.loads(intake.served.table())["failing"] == ["small:1b", "*"]
 
 
 def test_the_gate_closes_only_while_all_are_away(intake: Intake, wait_until: WaitUntil) -> None:

@@ -310,7 +310,7 @@ def test_the_command_line_page_names_every_command_and_option() -> None:
     """What --help shows, the page explains."""
     page = (DOCS / "command-line.md").read_text()
     groups = [one for one in cli.commands.values() if isinstance(one, click.Group)]
-    assert {group.name for group in groups} == {"dead", "batch", "keys", "webhooks"}
+    assert {group.name for group in groups} == {"dead", "batch", "keys", "route", "webhooks"}
     commands = [*cli.commands.values(), *(c for group in groups for c in group.commands.values())]
     words = {str(command.name) for command in commands} | {
         option.opts[-1]

@@ -23,6 +23,7 @@ from local_llm_service.worker.errors import (
     BrokerUnreachable,
     BudgetExceeded,
     Cancelled,
+    DeadlineExceeded,
     EngineTimeout,
     ModelFailed,
     ModelMissing,
@@ -104,6 +105,22 @@ def test_where_nothing_was_generated_nothing_is_spent(
     with pytest.raises(error):
         answer_of(generate.delay("x"))
     assert len(local_llm.prompts) == times
+    assert spent().committed == 0
+
+
+def test_a_call_that_ended_in_a_wait_for_its_slot_costs_nothing(
+    local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the same error after it was sent would."""
+
+    def waited(*_: Any, **__: Any) -> Completion:
+        error = DeadlineExceeded("the deadline passed while the job waited for a slot")
+        error.was_sent = False
+        raise error
+
+    monkeypatch.setattr(ScriptedEngine, "complete", waited)
+    with pytest.raises(DeadlineExceeded):
+        answer_of(generate.delay("x"))
     assert spent().committed == 0
 
 

@@ -63,6 +63,7 @@ def test_the_extras_pin_the_same_as_the_files() -> None:
     assert set(extras["embedded"]) == set(lines("requirements-embedded.txt"))
     host = {*extras["worker"], *extras["flower"], *extras["batch"], *extras["http"]}
     assert host <= set(lines("requirements.txt"))
+    assert set(extras["route"]) <= set(lines("requirements-dev.txt"))
     testing = pins([one for one in extras["testing"] if "==" in one])
     assert testing.items() <= {**pins(lines("requirements.txt")), **DEV}.items()
     clients = {Requirement(line).name for line in PROJECT["dependencies"]}

@@ -27,6 +27,7 @@ VARIABLES: dict[str, tuple[Any, str, Any]] = {
     "ENGINES_FILE": (None, "engines.toml", "engines.toml"),
     "MODEL_REVISION": (None, "2026-11", "2026-11"),
     "ROUTER": ("local_llm_service.tasks.routing.complexity:classify", "ours:route", "ours:route"),
+    "ROUTER_FILE": (None, "router.json", "router.json"),
     "REMOTE_BUDGET_USD": (None, "5/day", "5/day"),
     "OLLAMA_NUM_PARALLEL": (1, "3", 3),
     "OLLAMA_MAX_LOADED_MODELS": (0, "2", 2),

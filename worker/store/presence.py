@@ -124,6 +124,11 @@ def away_engine(worker: Presence, name: str) -> EnginePresence | None:
     return next((one for one in away if model in map(full_name, one.models)), None)
 
 
+def fails(worker: Presence, name: str) -> bool:
+    """Whether its engine fails the model that a name or an alias means."""
+    return _meant_by(worker, name) in worker.failing
+
+
 def _meant_by(worker: Presence, name: str) -> str:
     means = {full_name(alias): full_name(model) for alias, model in worker.aliases.items()}
     return means.get(full_name(name), full_name(name))

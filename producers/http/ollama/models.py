@@ -15,7 +15,6 @@ from local_llm_service.producers.http.ollama.bodies import ShowBody
 from local_llm_service.producers.http.replies import json_reply
 from local_llm_service.producers.http.service import HttpService
 from local_llm_service.worker.errors import InvalidRequest, ModelMissing, OllamaUnreachable
-from local_llm_service.worker.fingerprint import full_name
 
 #: Go's time of nothing.
 NO_TIME = "0001-01-01T00:00:00Z"
@@ -33,7 +32,7 @@ async def running(_: Call) -> Response:
 
 async def tags(call: Call) -> Response:
     """All models."""
-    return json_reply({"models": [listed(row) for row in await call.service.models()]})
+    return json_reply({"models": [listed(row) for row in await call.service.nameable()]})
 
 
 async def show(call: Call) -> Response:
@@ -68,8 +67,8 @@ async def version(call: Call) -> Response:
 
 
 async def known(service: HttpService, model: str) -> Row | None:
-    """A model by its name with or without its tag; None where no worker has it now."""
-    return (await service.models_by_name()).get(full_name(model))
+    """A model, an alias or a route, with or without its tag; None where no worker has it now."""
+    return await service.named(model)
 
 
 async def there(service: HttpService, model: str) -> Row:

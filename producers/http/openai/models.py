@@ -13,23 +13,25 @@ from local_llm_service.producers.http.openai.schemas import Model, ModelList
 from local_llm_service.producers.http.operations import Operation
 from local_llm_service.producers.http.replies import json_reply
 from local_llm_service.worker.errors import ModelMissing
-from local_llm_service.worker.fingerprint import full_name
 
 
 def model_object(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The object `model` of one of `producers.models()`."""
+    """The object `model` of a row of `HttpService.nameable()`."""
     owner, _, _ = model["name"].rpartition("/")
+    more = {name: model[name] for name in ("alias_of", "is_route") if name in model}
     return {
         "id": model["name"],
         "object": "model",
         "created": _unix(model.get("modified_at")),
-        "owned_by": owner or "library",
+        "owned_by": "local-llm" if "is_route" in model else owner or "library",
         "local": {
             "default": model["default"],
             "context_tokens": model["context_tokens"],
             "size_bytes": model["size_bytes"],
             "digest": model["digest"],
             "workers": len(model["workers"]),
+            "leaves_the_house": model["leaves_the_house"],
+            **more,
         },
     }
 
@@ -43,15 +45,14 @@ def _unix(moment: Any) -> int:
 
 
 async def list_models(call: Call) -> Response:
-    """All models, by name."""
-    models = [model_object(one) for one in await call.service.models()]
+    """All models, by name; then their aliases, then routes."""
+    models = [model_object(one) for one in await call.service.nameable()]
     return json_reply({"object": "list", "data": models})
 
 
 async def retrieve_model(call: Call) -> Response:
     """One model; its name may hold "/" and ":", and stands for the tag "latest" without one."""
-    models = await call.service.models_by_name()
-    found = models.get(full_name(call.request.path_params["model"]))
+    found = await call.service.named(call.request.path_params["model"])
     if found is None:
         raise ModelMissing("model: no worker has it", "Ask for one that GET /v1/models names.")
     return json_reply(model_object(found))

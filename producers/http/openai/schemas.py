@@ -108,13 +108,16 @@ class Completion(_Whole):
 
 
 class LocalModel(_Said):
-    """What this service knows of a model beside OpenAI's members."""
+    """What this service knows of a model beside OpenAI's members: of a route, next to nothing."""
 
     default: bool
     context_tokens: int | None
     size_bytes: int
     digest: str
     workers: int
+    leaves_the_house: bool
+    alias_of: str | None = None
+    is_route: bool = False
 
 
 class Model(_Said):

@@ -23,16 +23,6 @@ local function mark_ended(record, token, ending, webhook, now)
   end
 end
 
--- Lets a job that runs go on for the others in its group, as its own caller has a result. Its
--- delivery stays: the worker generates on, under the same token.
--- uses: WAITERS, keep_until, latest_deadline, leave_backlog
-local function leave_running(id, record, fingerprint, ending, now)
-  leave_backlog(id)
-  redis.call('HSET', record, 'caller_left', '1')
-  redis.call('ZREM', WAITERS .. fingerprint, id)
-  keep_until(record, latest_deadline(fingerprint) + ending.kept_seconds * 1000, now)
-end
-
 -- Removes a job's message from wherever it is held, parked or deferred, what watches over it, and
 -- its own steps.
 -- uses: DEADLINES, DEFERRED, DEFERRED_MESSAGES, UNANSWERED, drop_own_steps, end_delivery

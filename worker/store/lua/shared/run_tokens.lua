@@ -32,10 +32,10 @@ local function enter_ends(outcome, jobs, ending, now)
 end
 
 -- Enters the tokens that engines read and wrote in one run, by model, as far as that has not been
--- done: a run says them again with each of its steps. `how` they are to stand there when it is done:
--- "answered" says itself what was wasted; "failed" wasted all; "left" wasted what no step was kept
--- of; "noted" has wasted nothing yet. After the last call of a run nothing is remembered. Counts of
--- the whole service never go back, as Prometheus reads them.
+-- done: a run says them again with each of its steps. `how` they are to stand there when it is
+-- done: "answered" says itself what was wasted; "failed" wasted all; "left" wasted what no step was
+-- kept of; "noted" has wasted nothing yet. After the last call of a run nothing is remembered.
+-- Counts of the whole service never go back, as Prometheus reads them.
 -- uses: DEADLINES, RUN_TOKENS, RUN_TOKENS_SECONDS, count, enter_in_row, row_of
 local function enter_made(savings, token, how, now, is_last)
   if not next(savings.made or {}) then return end

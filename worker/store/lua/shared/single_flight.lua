@@ -63,6 +63,16 @@ local function share_steps(id, job)
   if kept then share_count(job.fingerprint, id, 'kept_steps', kept) end
 end
 
+-- Lets a job that runs go on for the others in its group, as its own caller has a result. Its
+-- delivery stays: the worker generates on, under the same token.
+-- uses: WAITERS, keep_until, latest_deadline, leave_backlog
+local function leave_running(id, record, fingerprint, ending, now)
+  leave_backlog(id)
+  redis.call('HSET', record, 'caller_left', '1')
+  redis.call('ZREM', WAITERS .. fingerprint, id)
+  keep_until(record, latest_deadline(fingerprint) + ending.kept_seconds * 1000, now)
+end
+
 -- Takes a job out of its group. The last waiter stops a leader whose own caller is gone.
 -- uses: CANCEL_CHANNEL, FOLLOWERS, JOB_RECORD, WAITERS, leader_of, leave_fan_out, others_wait, read
 local function detach(fingerprint, id)

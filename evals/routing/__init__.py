@@ -1,0 +1,1 @@
+"""`python -m evals routing`: what a route does with one's own log, beside what was once claimed."""
