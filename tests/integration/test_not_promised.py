@@ -118,7 +118,8 @@ def test_a_prompt_that_the_server_cuts_is_found_out(start: Start, server: OpenAi
 
 def test_a_prompt_that_is_too_long_for_a_silent_server(start: Start, server: OpenAiServer) -> None:
     """LM Studio answers it in order and without a word (lm_studio_silent_overflow)."""
-    start(NUM_CTX="2048", MAX_OUTPUT_TOKENS="100")
+    server.facts = {"max_model_len": 2048}
+    start()
     with pytest.raises(ContextOverflow):
         ask_long(server, Reply(chunks=(), prompt_tokens=3009, completion_tokens=0))
 
