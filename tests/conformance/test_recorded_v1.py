@@ -68,7 +68,7 @@ def prompt_of(body: dict[str, Any]) -> Prompt:
     schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
     return Prompt(
         ({"role": "user", "content": "x"},),
-        body.get("max_tokens") or 100_000,
+        max(1, body.get("max_tokens", 100_000)),
         schema=schema,
         tools=tuple(body.get("tools", ())),
         top_logprobs=body.get("top_logprobs"),
@@ -81,8 +81,10 @@ def replayed(response: dict[str, Any]) -> Iterator[Engine]:
     with Replay(response) as server:
         entry = FleetEngine("replay", "openai_compatible", f"{server.host}/v1")
         engine = OpenAiEngine(entry, Settings(retry_base_seconds=0.05))
-        yield engine
-        engine.close()
+        try:
+            yield engine
+        finally:
+            engine.close()
 
 
 def whole_text(response: dict[str, Any]) -> tuple[str, list[Any], dict[str, Any]]:
@@ -145,7 +147,7 @@ def test_a_documented_shape_is_read(name: str) -> None:
     with replayed(found["response"]) as engine:
         try:
             completion = engine.complete(
-                prompt_of({"max_tokens": expected.get("max_tokens")}),
+                prompt_of({"max_tokens": expected.get("max_tokens", 100)}),
                 model="m",
                 remaining_seconds=30,
             )

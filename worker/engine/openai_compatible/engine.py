@@ -36,6 +36,7 @@ from local_llm_service.worker.engine.protocol import Capabilities, Stoppable, Te
 from local_llm_service.worker.engine.text_feed import TextFeed
 from local_llm_service.worker.engine.written import TokenTimeouts, whole
 from local_llm_service.worker.errors import (
+    ContextOverflow,
     EngineTimeout,
     OllamaUnreachable,
     ServiceError,
@@ -247,13 +248,14 @@ class OpenAiEngine:
         self._dialects[asked.model] = replace(before.and_also(asked.dialect), is_proven=True)
         self._counts = read.counted or (self._counts and not read.ended)
         completion = replace(read.completion, model=read.completion.model or asked.name)
-        limit = asked.dialect.most_tokens
+        limit, room = asked.dialect.most_tokens, asked.room or self._known_context(asked.model)
+        _check_not_refused(completion, room)
         if not read.counted or completion.completion_tokens + _UNCOUNTED >= (
             limit or prompt.max_tokens
         ):
             return completion
         used = completion.prompt_tokens + completion.completion_tokens
-        return whole(completion, prompt, asked.room or self._known_context(asked.model) or used)
+        return whole(completion, prompt, room or used)
 
     async def _wait_for_slot(self, asked: _Try) -> None:
         """Ask a server at home for one token: it may go on with a prompt that nobody wants."""
@@ -312,3 +314,11 @@ class OpenAiEngine:
         if isinstance(ours, OllamaUnreachable | StreamBroken | EngineTimeout):
             self._listing.doubt()
         return ours
+
+
+def _check_not_refused(completion: Completion, room: int | None) -> None:
+    """Raise ContextOverflow for a refusal without a word: LM Studio answers a prompt that is longer
+    than its context in order, with counts and no text (shapes/lm_studio_silent_overflow)."""
+    is_empty = not (completion.text or completion.tool_calls)
+    if is_empty and room is not None and completion.prompt_tokens > room:
+        raise ContextOverflow.of(ContextOverflow.REFUSED, completion.prompt_tokens, room)
