@@ -190,6 +190,26 @@ def test_a_login_in_the_url_is_sent_as_one_and_masked(
     assert "pass" not in str(found.value.args)
 
 
+@pytest.mark.parametrize(("leaves", "heard"), [(True, 1), (False, 0)])
+def test_only_what_leaves_the_house_goes_through_the_proxy(
+    server: OpenAiServer,
+    open_engine: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    leaves: bool,
+    heard: int,
+) -> None:
+    """A proxy is asked for the whole URL; a prompt that stays at home must not pass one."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
+    engine = open_engine(
+        {"connect_seconds": 0.2}, url="http://engine.invalid/v1", leaves_the_house=leaves
+    )
+    with pytest.raises(ServiceError):
+        ask(engine)
+    assert server.asked == ["http://engine.invalid/v1/chat/completions"] * heard
+
+
 def test_no_redirect_is_followed(server: OpenAiServer, open_engine: Open) -> None:
     """The key would go with it."""
     with OpenAiServer() as elsewhere:
