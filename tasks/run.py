@@ -114,7 +114,9 @@ class _Run:
         request = self._job.parse(args, kwargs)
         runtime = self._runtime
         self._in_flight.tenant = tenant_of(request.cache_scope)
-        model = full_name(request.model or runtime.settings.model_name)
+        asked_for = request.model or runtime.settings.model_name
+        route, model = runtime.fleet.route(asked_for), full_name(asked_for)
+        self._in_flight.route = "" if route is None else route.name
         revision = runtime.catalog.revision(model) if request.cache else None
         shared = self._claim(request, model, revision)
         if shared is not None:
@@ -134,6 +136,7 @@ class _Run:
         work = replace(
             outcome.work,
             model=runtime.fleet.model_of(run.model),
+            route=in_flight.route,
             tenant=in_flight.tenant,
             run_tokens=in_flight.run_tokens,
         )
