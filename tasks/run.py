@@ -76,7 +76,9 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
             raise Ignore
         if isinstance(outcome.result, ServiceError) and outcome.work.origin == "computed":
             outcome = replace(outcome, result=pass_on(outcome.result, runtime, in_flight))
-        in_flight.work = outcome.work  # the result backend stores and counts it
+        # The result backend stores and counts it. What another has done has its row already.
+        is_own = outcome.work.origin == "computed"
+        in_flight.work = in_flight.entered(outcome.work) if is_own else outcome.work
     if isinstance(outcome.result, Exception):
         raise outcome.result from None
     return outcome.result
@@ -133,14 +135,8 @@ class _Run:
         if run.route is not None:
             to = "remote" if runtime.fleet.leaves_the_house(run.model) else "local"
             metrics.ROUTED.labels(to, run.route.reason).inc()
-        work = replace(
-            outcome.work,
-            model=runtime.fleet.model_of(run.model),
-            route=in_flight.route,
-            tenant=in_flight.tenant,
-            run_tokens=in_flight.run_tokens,
-        )
-        outcome = replace(outcome, work=work)
+        work = replace(outcome.work, model=runtime.fleet.model_of(run.model))
+        outcome = replace(outcome, work=in_flight.entered(work))
         # A model that was pulled again in the meantime is a different one.
         if revision is None or runtime.catalog.revision(model) != revision:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))

@@ -126,7 +126,11 @@ class InFlightDelivery:
     @property
     def work_so_far(self) -> Work:
         """What was done for the job, for the savings ledger, where it has no outcome yet."""
-        return Work(route=self.route, tenant=self.tenant, run_tokens=self.run_tokens)
+        return self.entered(Work())
+
+    def entered(self, work: Work) -> Work:
+        """This work with what the savings ledger has to know of its run."""
+        return replace(work, route=self.route, tenant=self.tenant, run_tokens=self.run_tokens)
 
     def request_stop(self, reason: ServiceError) -> None:
         """Stop the work with `reason`; only the first reason counts. Returns at once."""
