@@ -10,7 +10,17 @@ from evals.frame.bootstrap import Comparison, Interval, compare
 from evals.frame.eval_set import OURS, Score
 from evals.frame.records import Record
 from evals.frame.tables import Results, markdown
-from evals.routing.route_set import ALL_PAID, AT_HOME, CONTEXT, ESCALATED, LOST, USD, Order
+from evals.routing.route_set import (
+    ALL_PAID,
+    AT_HOME,
+    CONTEXT,
+    ESCALATED,
+    LEDGER,
+    LOST,
+    TOKENS_LOST,
+    USD,
+    Order,
+)
 
 #: What the first service said of itself, without a way to check it.
 CLAIMED_LOCAL, CLAIMED_CHEAPER = 0.60, 0.74
@@ -65,7 +75,8 @@ def claims_table(results: Results, order: Order) -> str:
             markdown(["claim", "said", "measured here (95 %)", ""], rows),
             "",
             f"{len(pairs.ours)} distinct queries, at {order.price.prompt_usd} USD for a million "
-            f"tokens read and {order.price.completion_usd} USD for a million written. The share "
+            f"tokens read and {order.price.completion_usd} USD for a million written "
+            f"({order.price_from}). The share "
             "that stays is what the router is told to let stay, so the first two say nothing "
             "without the answers' quality.",
             "",
@@ -90,7 +101,7 @@ def _context_row(pairs: _Pairs) -> list[str]:
     """Of the queries with a context that went out."""
     what = "context less, where it goes out"
     sent = [one.outcome.scores[CONTEXT.name] for one in pairs.ours]
-    sent = [one for one in sent if one.of]
+    sent = [one for one in sent if one.points]
     if not sent:
         return [what, _SAID_CONTEXT, "none went out", "not measured"]
     before, after = (
@@ -107,14 +118,18 @@ def _details(pairs: _Pairs, results: Results, order: Order) -> str:
     ours = [one.outcome for one in pairs.ours]
     again = sum(one.scores[ESCALATED.name].points for one in ours)
     lost = sum(one.scores[LOST.name].points for one in ours)
-    usd = sum(one.scores[USD.name].points for one in ours)
+    usd, entered, tokens = (
+        sum(one.scores[measure.name].points for one in ours)
+        for measure in (USD, LEDGER, TOKENS_LOST)
+    )
     all_usd = sum(one.outcome.scores[USD.name].points for one in pairs.paid)
     failures = Counter(one.outcome.failure for one in results.of_side(OURS) if one.outcome.failure)
     rows = [
-        ["billed by the simulated paid model", f"{usd:.6f} USD of {all_usd:.6f}"],
+        ["billed by the simulated paid model", f"{usd / 1000:.6f} USD of {all_usd / 1000:.6f}"],
+        ["the same in the savings ledger", f"{entered / 1000:.6f} USD"],
         ["budget", order.budget],
         ["asked again of the paid model", f"{again:.0f} of {len(ours)}"],
-        ["time of local tries that were not taken", f"{lost:.1f} s"],
+        ["time of local tries that were not taken", f"{lost:.1f} s, {tokens:.0f} tokens"],
         ["failed", ", ".join(f"{code} {n}" for code, n in sorted(failures.items())) or "none"],
     ]
     reasons = Counter(one.text for one in ours)

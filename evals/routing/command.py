@@ -11,7 +11,9 @@ from pathlib import Path
 from evals.frame.command import RESULTS, ROOT, Given, address, can_be_written
 from evals.routing.log import LogUnusable, Query, read_log
 from evals.routing.route_set import Order
+from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.fleet.price import Price
+from local_llm_service.worker.fleet.prices import compared
 from local_llm_service.worker.settings import Settings
 
 EXAMPLE_LOG = ROOT / "evals" / "data" / "routing.jsonl"
@@ -33,7 +35,7 @@ def parse(words: Sequence[str]) -> Asked:
     """Read the command line and the files it names; exits with 2 for what is wrong."""
     parser = _parser()
     given = parser.parse_args(words)
-    prices = [_usd(parser, given.price_in), _usd(parser, given.price_out)]
+    price, price_from = _price(parser, given)
     if given.out is not None and not can_be_written(given.out):
         parser.error(f"--out: {given.out} cannot be written")
     if given.labels_out is not None and not can_be_written(given.labels_out):
@@ -54,7 +56,8 @@ def parse(words: Sequence[str]) -> Asked:
     if given.labels is not None and not labelled:
         parser.error(f"--labels: {given.labels} has no line with complex, or with local_right")
     order = Order(
-        Price(*prices),
+        price,
+        price_from,
         given.complex_from,
         not given.no_cascade,
         given.router,
@@ -77,6 +80,19 @@ def parse(words: Sequence[str]) -> Asked:
     return Asked(log, labelled, order, frame, given.offline, given.labels_out)
 
 
+def _price(parser: argparse.ArgumentParser, given: argparse.Namespace) -> tuple[Price, str]:
+    """What a paid model costs, and who says so."""
+    if (given.price_in is None) != (given.price_out is None):
+        parser.error("--price-in and --price-out go together")
+    if given.price_in is not None:
+        return Price(_usd(parser, given.price_in), _usd(parser, given.price_out)), "as given"
+    try:
+        row = compared(given.paid_model, given.prices_file)
+    except InvalidSetting as error:
+        parser.error(f"--paid-model: {error.message}. {error.hint}")
+    return row.price, row.from_where
+
+
 def _usd(parser: argparse.ArgumentParser, text: str) -> Decimal:
     try:
         usd = Decimal(text)
@@ -93,7 +109,6 @@ def _parser() -> argparse.ArgumentParser:
         description="What a route does with a log of yours: a real local model, a simulated paid "
         "one, and your prices. Start it again to go on where it stopped.",
     )
-    fields = Settings.model_fields
     add = parser.add_argument
     add("log", nargs="?", type=Path, default=EXAMPLE_LOG, metavar="LOG",
         help="JSONL of queries; default: sixty invented ones")  # fmt: skip
@@ -101,10 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--offline", action="store_true", help="ask no model: only the tables of labels")
     add("--labels-out", type=Path, metavar="FILE",
         help="write labels for `local-llm route fit`: what the local model got wrong")  # fmt: skip
-    add("--price-in", default=str(fields["gpt4_prompt_usd"].default), metavar="USD",
-        help="of a million tokens read; default: that of GPT4_PROMPT_USD")  # fmt: skip
-    add("--price-out", default=str(fields["gpt4_completion_usd"].default), metavar="USD",
-        help="of a million tokens written; default: that of GPT4_COMPLETION_USD")  # fmt: skip
+    add("--paid-model", default=Settings.model_fields["compare_model"].default, metavar="NAME",
+        help="whose price, of the table of prices; default: %(default)s")  # fmt: skip
+    add("--prices-file", metavar="FILE", help="your own table, as PRICES_FILE")
+    add("--price-in", metavar="USD", help="of a million tokens read, with --price-out")
+    add("--price-out", metavar="USD", help="of a million tokens written")
     add("--budget", default="unlimited", metavar="USD", help="as REMOTE_BUDGET_USD: 5/day")
     add("--complex-from", type=float, metavar="SCORE", help="the route's; default: the router's")
     add("--no-cascade", action="store_true", help="the local answer is taken as it is")

@@ -28,7 +28,9 @@ from evals.routing.route_set import (
     AT_HOME,
     CONTEXT,
     ESCALATED,
+    LEDGER,
     LOST,
+    TOKENS_LOST,
     USD,
     Order,
     route_set,
@@ -194,14 +196,16 @@ def by_last_letter(prompt: str) -> Any:
     ("words", "said"),
     [
         (["none.jsonl"], "No such file"),
-        (["--price-in", "cheap"], "US dollars"),
-        (["--price-out", "-1"], "US dollars"),
+        (["--price-in", "cheap", "--price-out", "1"], "US dollars"),
+        (["--price-in", "1", "--price-out", "-1"], "US dollars"),
+        (["--price-in", "1"], "go together"),
+        (["--paid-model", "nobodys"], "no price of 'nobodys' is known"),
         (["--complex-from", "2"], "from 0 to 1"),
         (["--limit", "0"], "1 or more"),
         (["--router-file", "none.json"], "is no file"),
         (["--out", "/none/report.md"], "cannot be written"),
     ],
-    ids=lambda given: given[0] if isinstance(given, list) else "",
+    ids=range(9),
 )
 def test_bad_words_end_with_2(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
@@ -222,6 +226,8 @@ def outcome(at_home: bool, usd: float, sent: tuple[float, float] = (0, 0)) -> Ou
             CONTEXT.name: Score(*sent),
             ESCALATED.name: Score(0.0),
             LOST.name: Score(0.0),
+            LEDGER.name: Score(usd),
+            TOKENS_LOST.name: Score(0.0),
         },
         Spent(10, 5, 1.0),
         "simple prompt" if at_home else "complex prompt",
