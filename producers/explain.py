@@ -8,7 +8,7 @@ from local_llm_service.producers.service import redis_url, workers
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
-from local_llm_service.worker.store.presence import Presence, serves
+from local_llm_service.worker.store.presence import Presence, away_engine, fails, serves
 from local_llm_service.worker.store.states import JobRecord, JobState
 from local_llm_service.worker.store.store import process_store
 
@@ -26,7 +26,7 @@ def _parked(record: JobRecord, there: Sequence[Presence]) -> str:
     is_default = record.model == keys.DEFAULT_MODEL
     asked = "the workers' default model" if is_default else f"model {record.model!r}"
     having = [worker for worker in there if _has(worker, record)]
-    failing = [worker.name for worker in having if _asked(worker, record) in worker.failing]
+    failing = [worker.name for worker in having if fails(worker, _asked(worker, record))]
     failed = record.failed_by.split()
     free = [one.name for one in having if one.name not in (*failing, *failed)]
     away = [] if having else [name for worker in there for name in _away(worker, record)]
@@ -54,11 +54,6 @@ def _has(worker: Presence, record: JobRecord) -> bool:
 
 
 def _away(worker: Presence, record: JobRecord) -> list[str]:
-    """The engines of a worker that had the model when they were last there."""
-    asked = _asked(worker, record)
-    means = {full_name(alias): full_name(model) for alias, model in worker.aliases.items()}
-    model = means.get(asked, asked)
-    away = [one for one in worker.engines if not one.reachable]
-    return [
-        f"engine {one.name} of {worker.name}" for one in away if model in map(full_name, one.models)
-    ]
+    """The engine of a worker that had the model when it was last there, in words."""
+    engine = away_engine(worker, _asked(worker, record))
+    return [] if engine is None else [f"engine {engine.name} of {worker.name}"]

@@ -13,7 +13,7 @@ from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.lazy_settings import lazy_settings
 from local_llm_service.worker.store import keys
 from local_llm_service.worker.store.connection import reachable
-from local_llm_service.worker.store.presence import Presence, read_all, serves
+from local_llm_service.worker.store.presence import Presence, fails, read_all, serves
 from local_llm_service.worker.store.progress import JobNow, Progress
 from local_llm_service.worker.store.states import JobState
 from local_llm_service.worker.store.stats import read_counts, stats_of
@@ -222,5 +222,4 @@ def queues() -> list[dict[str, Any]]:
 
 def _can_answer(worker: Presence) -> bool:
     takes_jobs = worker.ollama_reachable and not worker.closed_by
-    is_failing = full_name(worker.model) in worker.failing
-    return takes_jobs and serves(worker, worker.model) and not is_failing
+    return takes_jobs and serves(worker, worker.model) and not fails(worker, worker.model)

@@ -75,6 +75,11 @@ class Answer(_Part):
     route: Route | None = None
     keep_local: bool = False
 
+    def plain(self) -> dict[str, Any]:
+        """The answer as Celery's result has it: JSON, without what there is nothing to say of."""
+        found = self.model_dump(mode="json")
+        return {name: one for name, one in found.items() if one or name not in NOT_SAID_BY_ALL}
+
     @classmethod
     def is_content(cls, content: Any) -> bool:
         """Whether a value can be what the field CONTENT holds."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local_llm_service.tasks.answer import NOT_SAID_BY_ALL, Timings, Usage
+from local_llm_service.tasks.answer import Timings, Usage
 from local_llm_service.tasks.kind import JobTask, Kind
 from local_llm_service.tasks.program_run import ProgramRun
 from local_llm_service.tasks.request import JobRequest
@@ -88,8 +88,7 @@ def _compose(
         route=run.route,
         **own,
     )
-    composed = answer.model_dump(mode="json")
-    return {name: one for name, one in composed.items() if one or name not in NOT_SAID_BY_ALL}
+    return answer.plain()
 
 
 def _kept(text: str) -> str:

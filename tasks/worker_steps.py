@@ -109,7 +109,9 @@ class WorkerSteps(EngineSteps):
     def complete(self, prompt: Prompt, *, shared: bool) -> Completion:
         """See EngineSteps."""
         self._is_answered = False
-        sent = engine_death.safer(prompt, self._delivery)
+        # Elsewhere no engine of ours dies, and a prompt that changed would be bought again.
+        leaves = self._runtime.fleet.leaves_the_house(self.model)
+        sent = prompt if leaves else engine_death.safer(prompt, self._delivery)
         self._is_as_said = self._is_as_said and sent is prompt
         remaining_seconds = self._wanted_for()
         known = self._kept.begin(sent, shared=shared)

@@ -34,6 +34,10 @@ REMOTE_BUDGET_LEFT = Gauge(
 IN_FLIGHT = Gauge("local_llm_jobs_in_flight", "Jobs that this worker holds now")
 GATE_OPEN = Gauge("local_llm_gate_open", "1 while this worker takes jobs")
 BREAKER_CLOSED = Gauge("local_llm_breaker_closed", "1 while Ollama counts as reachable")
+ENGINE_REACHABLE = Gauge(
+    "local_llm_engine_reachable", "1 while this engine counts as reachable", ["engine"]
+)
+ENGINE_JOBS = Gauge("local_llm_engine_jobs", "Jobs that hold a slot of this engine now", ["engine"])
 
 
 def watch(
@@ -43,6 +47,12 @@ def watch(
     IN_FLIGHT.set_function(lambda: float(in_flight()))
     GATE_OPEN.set_function(lambda: float(gate_open()))
     BREAKER_CLOSED.set_function(lambda: float(breaker_closed()))
+
+
+def watch_engine(name: str, is_reachable: Callable[[], bool], jobs: Callable[[], int]) -> None:
+    """Let the gauges of one engine, by its name in the fleet, read these functions."""
+    ENGINE_REACHABLE.labels(name).set_function(lambda: float(is_reachable()))
+    ENGINE_JOBS.labels(name).set_function(lambda: float(jobs()))
 
 
 def serve(port: int) -> None:

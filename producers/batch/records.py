@@ -145,7 +145,7 @@ class Records:
         number, custom_id = line_job.entry.number, str(line_job.entry.custom_id)
         self._open.discard(custom_id)
         self._ledger.answer(number)
-        plain = answer.model_dump(mode="json")
+        plain = answer.plain()
         row = {**plain, "custom_id": custom_id, "task_id": line_job.task_id}
         self._writing.add(number, row, self._form.answered(line_job, plain))
         self._answered.append(line_job.task_id)

@@ -92,7 +92,7 @@ class _Printer:
             line["text"] = event.text
         line["offset"] = event.offset
         if event.answer is not None:
-            line["answer"] = event.answer.model_dump(mode="json")
+            line["answer"] = event.answer.plain()
         if (error := event.error) is not None:
             line["error"] = {"code": error.code, "message": error.message, "hint": error.hint}
         return line

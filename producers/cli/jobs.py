@@ -101,7 +101,7 @@ def _finish(job: Job[Any], stream: bool, no_wait: bool, timeout: float, as_json:
         raise  # not the job's failure
     except ServiceError as error:
         return fail(error, as_json, Exit.JOB_FAILED)
-    show_answer(answer.model_dump(mode="json"), as_json)
+    show_answer(answer.plain(), as_json)
     return Exit.ANSWER
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     BrokerUnsafe,
+    BudgetExceeded,
     Cancelled,
     ContextOverflow,
     CrashedTooOften,
@@ -85,6 +86,7 @@ TABLE: Mapping[type[ServiceError], Row] = {
     Cancelled: Row(410, _BAD, retry=False),
     RateLimited: Row(429, "rate_limit_error", retry=True, retry_after=1),
     QueueFull: Row(429, "rate_limit_error", retry=True, retry_after=10),
+    BudgetExceeded: Row(429, "insufficient_quota", "insufficient_quota", retry=False),
     BrokerUnreachable: Row(503, retry=True, retry_after=5),
     BrokerUnsafe: Row(503, retry=False),
     OllamaUnreachable: Row(503, retry=True, retry_after=10),

@@ -20,10 +20,8 @@ def why_local(kind: str, request: JobRequest, fleet: Fleet) -> str:
         return f"{kind} stays local"
     if request.keep_local:
         return "keep_local"
-    scope = request.cache_scope
-    if scope is not None and (
-        scope in fleet.local_scopes or scope.partition("/")[0] in fleet.local_scopes
-    ):
+    within = f"{request.cache_scope or ''}/"
+    if any(within.startswith(f"{one}/") for one in fleet.local_scopes):
         return "keep_local of its cache_scope"
     return ""
 

@@ -117,8 +117,7 @@ class RoutedRun:
     def acquit(self) -> None:
         """See ProgramRun. What a remote model answers says nothing of the engine at home."""
         for one in self._tries:
-            if one.model == self._route.local:
-                one.steps.acquit()
+            (one.steps.home or one.steps).acquit()
 
     def fields(self, kind: Kind, request: JobRequest) -> Fields:
         """See ProgramRun."""

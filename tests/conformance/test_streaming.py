@@ -66,11 +66,12 @@ def test_the_text_before_a_break_is_handed_out(
     assert len(scripted.heard()) == 1  # a broken answer is repeated by who asked, not here
 
 
+@pytest.mark.parametrize("end", ["cut", "silent", "error"])
 def test_a_break_before_the_first_piece_hands_out_nothing(
-    scripted: Scripted, engine: Engine
+    scripted: Scripted, engine: Engine, end: str
 ) -> None:
-    """The next call is answered."""
-    scripted.play(Scene(pieces=(), end="cut"))
+    """It is no empty answer, and the next call is answered."""
+    scripted.play(Scene(pieces=(), end=end))  # type: ignore[arg-type]
     heard: list[str] = []
     with pytest.raises(StreamBroken):
         ask(engine, scripted, on_text=heard.append)

@@ -106,6 +106,8 @@ class OpenAiServer(WireServer):
     facts: dict[str, Any] = field(default_factory=lambda: {"max_model_len": 131_072})
     #: What `/version` says; None: there is no such route, as at OpenAI.
     version: str | None = "0.11.2"
+    #: The status of `/v1/models`; None: it never answers.
+    listed_status: int | None = 200
     requests: list[Seen] = field(default_factory=list)
     probes: list[Seen] = field(default_factory=list)
     counted: list[Seen] = field(default_factory=list)
@@ -141,7 +143,10 @@ class OpenAiServer(WireServer):
             return await watched(seen, reader, self._vectors(seen.body, writer))
         self.asked.append(heard.path)
         if heard.path == MODELS:
-            return await self._write(writer, 200, self._listed())
+            if self.listed_status is None:
+                await asyncio.sleep(3600)
+            body = self._listed() if self.listed_status == 200 else {"detail": "Not so"}
+            return await self._write(writer, self.listed_status or 200, body)
         if heard.path == VERSION and self.version is not None:
             return await self._write(writer, 200, {"version": self.version})
         return await self._write(writer, 404, {"detail": "Not Found"})

@@ -8,7 +8,7 @@ from typing import Any, cast
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
 from local_llm_service.tasks.steps.spent import Spent
 from local_llm_service.testing.scripted_run import tokens
-from local_llm_service.worker.engine import Engine
+from local_llm_service.worker.engine import Capabilities, Engine
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.tokens.book import TokenBook
@@ -37,6 +37,11 @@ class Said(EngineSteps):
         self.told: list[tuple[int, int, str]] = []
         #: How often the last step was to be kept at once; what a token of a prompt costs.
         self.kept, self.nano_usd = 0, 0
+
+    @property
+    def promised(self) -> Capabilities:
+        """See EngineSteps."""
+        return Capabilities()
 
     @property
     def context_tokens(self) -> int:

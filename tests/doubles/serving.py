@@ -49,6 +49,8 @@ class WireServer(ABC):
     """Starts with `with ... as server`; afterwards the port is free for it to start again."""
 
     port: int = field(default=0, kw_only=True)
+    #: How many connections have been made.
+    connections: int = field(default=0, kw_only=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -85,6 +87,7 @@ class WireServer(ABC):
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self.connections += 1
         # Go's server sets this too. asyncio does not set it on a socket that it was given, and
         # each streamed answer on a kept connection would take 40 ms longer.
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

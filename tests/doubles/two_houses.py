@@ -19,6 +19,7 @@ _BAD_JSON = "The city is, as far as I know"
 #: What a prompt can make of the model at home, by a word in it.
 TROUBLES: Mapping[str, Script] = {
     "FINE": Script(words(ANSWER)),
+    "SLOWLY": Script(words(ANSWER), pause_seconds=0.4),
     "BREAKS": Script(words(_BAD_JSON)),
     "EMPTY": Script(("",)),
     "CUT": Script(words(_BAD_JSON), done_reason="length"),

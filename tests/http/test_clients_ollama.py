@@ -171,7 +171,7 @@ def test_texts_are_parted_by_their_length_too(client: ollama.Client, local_llm: 
 
 
 def test_models_are_those_of_the_workers(client: ollama.Client, http: HttpSite) -> None:
-    assert [model.model for model in client.list().models] == [MODEL]
+    assert [model.model for model in client.list().models] == [MODEL, "auto"]
     shown = client.show(MODEL)
     assert shown.modelinfo == {"general.architecture": "unknown", "unknown.context_length": 8192}
     assert client.ps().models == []

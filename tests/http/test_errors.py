@@ -37,6 +37,7 @@ ROWS: list[tuple[type[ServiceError], int, str, str, bool, bool]] = [
     (errors.QueueFull, 429, LIMIT, "queue_full", True, True),
     (errors.InternalError, 500, API, "internal_error", False, False),
     (errors.InvalidSetting, 500, API, "invalid_setting", False, False),
+    (errors.BudgetExceeded, 429, "insufficient_quota", "insufficient_quota", False, False),
     (errors.InvalidOutput, 502, API, "invalid_output", False, False),
     (errors.ModelFailed, 502, API, "model_failed", False, False),
     (errors.CrashedTooOften, 502, API, "crashed_too_often", False, False),

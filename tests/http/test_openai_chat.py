@@ -136,7 +136,7 @@ def test_names_of_models_have_a_tag(http: HttpSite, local_llm: LocalLLM) -> None
     """`a` is `a:latest`, and "/" belongs to the name."""
     local_llm.add_model("hf.co/someone/a:latest")
     client = http.openai()
-    wait_until(lambda: len(client.models.list().data) == 2, "the model is there")
+    wait_until(lambda: len(client.models.list().data) == 3, "the model is there, and the route")
     model = client.models.retrieve("hf.co/someone/a")
     assert (model.id, model.owned_by, model.object) == (
         "hf.co/someone/a:latest", "hf.co/someone", "model",

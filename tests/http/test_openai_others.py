@@ -133,6 +133,7 @@ def test_a_model_as_openais_object() -> None:
         "context_tokens": 8192,
         "default": True,
         "workers": ["a", "b"],
+        "leaves_the_house": False,
     }
     assert model_object(model)["created"] == 0
     told = model_object({**model, "modified_at": "2026-11-22T12:13:11.190350556Z"})

@@ -244,7 +244,7 @@ def test_entries_hold_no_prompt(local_llm: LocalLLM) -> None:
     [key] = keys_here(f"{KEYS.cache}*")
     entry = str(here().get(key))
     assert "private" not in key + entry
-    members = json.loads("{" + entry.split(" ", 2)[2] + "}")
+    members = json.loads("{" + entry.split(" ", 6)[6] + "}")
     assert members["text"] == "Hello."
     assert not {"task_id", "origin", "timings"} & members.keys()
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socketserver
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from local_llm_service.worker.engine.ollama.engine import OllamaEngine
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.prompt import Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings
+from tests.doubles.replay import Replay
 
 WIRE = Path(__file__).parents[1] / "wire"
 DIED = "died"
@@ -95,67 +94,13 @@ def end_of(name: str) -> str:
     return "" if response["status"] == 200 else "model_failed"
 
 
-class Replay(socketserver.ThreadingTCPServer):
-    """Answers each request with one recording."""
-
-    allow_reuse_address = daemon_threads = True
-
-    def __init__(self, name: str) -> None:
-        self.response = response_of(name)
-        super().__init__(("127.0.0.1", 0), Handler)
-
-
-class Handler(socketserver.StreamRequestHandler):
-    """One connection."""
-
-    server: Replay
-
-    def handle(self) -> None:
-        """Read a request and write the recorded bytes of its answer."""
-        while self._read():
-            response = self.server.response
-            if response["status"] is None:
-                return  # closed without a byte
-            self._head(response)
-            if response.get("lines"):
-                for line in response["lines"]:
-                    text = line.encode() + b"\n"
-                    self.wfile.write(f"{len(text):x}\r\n".encode() + text + b"\r\n")
-                if not response["body_properly_ended"]:
-                    return
-                self.wfile.write(b"0\r\n\r\n")
-            else:
-                self.wfile.write(response["body_text"].encode())
-
-    def _read(self) -> bool:
-        size = 0
-        for line in iter(self.rfile.readline, b"\r\n"):
-            if not line:
-                return False
-            if line.lower().startswith(b"content-length:"):
-                size = int(line.split(b":")[1])
-        return bool(self.rfile.read(size))
-
-    def _head(self, response: dict[str, Any]) -> None:
-        kind = {key.lower(): value for key, value in response["headers"]}["content-type"]
-        length = len((response.get("body_text") or "").encode())
-        body = (
-            "Transfer-Encoding: chunked" if response.get("lines") else f"Content-Length: {length}"
-        )
-        head = f"HTTP/1.1 {response['status']} {response.get('reason', 'X')}\r\n"
-        self.wfile.write(f"{head}Content-Type: {kind}\r\n{body}\r\n\r\n".encode())
-
-
 @pytest.fixture
 def engine(request: pytest.FixtureRequest) -> Iterator[OllamaEngine]:
     """An engine that talks to the recording that the test names."""
-    with Replay(request.param) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        host = f"http://127.0.0.1:{server.server_address[1]}"
-        made = OllamaEngine(Settings(ollama_host=host, model_name="smollm2:135m"))
+    with Replay(response_of(request.param)) as server:
+        made = OllamaEngine(Settings(ollama_host=server.host, model_name="smollm2:135m"))
         yield made
         made.close()
-        server.shutdown()
 
 
 def test_both_versions_were_recorded() -> None:

@@ -20,7 +20,7 @@ from tests.schedules.mutants import MUTANTS, Mutant
 from tests.schedules.paid_mutants import PAID_MUTANTS
 from tests.schedules.stage import Stage, stage
 
-FEW, FEW_PAID = 40, 25
+FEW, FEW_PAID = 40, 15
 SCHEDULES = int(os.environ.get("SCHEDULES", "0"))
 _ALL_MUTANTS = (*MUTANTS, *PAID_MUTANTS)
 _BY_NAME = pytest.mark.parametrize("mutant", _ALL_MUTANTS, ids=lambda mutant: mutant.name)

@@ -168,6 +168,20 @@ def test_the_next_leader_of_a_group_finds_what_the_last_one_bought(
     assert not redis_client.exists(f"{KEYS.paid_steps}print")
 
 
+def test_a_run_that_could_not_ask_for_its_group_finds_what_the_group_bought(site: Site) -> None:
+    """And the other way round: Redis was away for a moment, and its place was its task id."""
+    spending = site.store.spending
+    site.ask("print")
+    held = site.start("print", Claim.LEAD)
+    for place, other in (("print", held.task_id), (held.task_id, "print")):
+        one = booking(held, place=place, step=place)
+        spending.book(one, held.token, None, None)
+        spending.buy(one, 5, f"bought for {place}")
+        again = booking(held, place=other, step=place)
+        found = spending.book(again, held.token, None, None)
+        assert found == (Booked.BOUGHT, f"bought for {place}")
+
+
 def test_who_does_not_hold_the_job_books_nothing(site: Site) -> None:
     """Nor does a job that was cancelled."""
     task_id = site.ask()

@@ -25,6 +25,11 @@ def taken_port() -> Iterator[str]:
     [
         ([], {"OLLAMA_HOST": "foo:bar:baz"}, "setting OLLAMA_HOST: must be a host"),
         ([], {"REDIS_URL": "foo"}, "setting REDIS_URL: must be a URL"),
+        (
+            [],
+            {"ENGINES_FILE": "/nowhere/engines.toml"},
+            "ENGINES_FILE /nowhere/engines.toml: the file: cannot be read: No such file",
+        ),
         (["-Q", "mine"], {}, "Queues here: llm.high,llm.normal,llm.low."),
         (["--nonsense"], {}, "No such option '--nonsense'"),
     ],

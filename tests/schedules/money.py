@@ -42,6 +42,10 @@ class Money:
         self._site, self._books = site, _Books()
         #: Closed bookings by what became of them: paid, wasted, free.
         self.ended = Counter[str]()
+        #: Place and step of what was paid, until its work is over.
+        self._paid = set[tuple[str, str]]()
+        #: The booking of each generation, by its number.
+        self._nonces = dict[int, str]()
 
     # --- after every step -------------------------------------------------------------------
 
@@ -52,12 +56,19 @@ class Money:
         assert now.sums["reserved"] == now.reserved, f"{now.sums} for {now.open}"
         gone = [one for nonce, one in before.open.items() if nonce not in now.open]
         self._ends_are_right(gone, now.sums - before.sums)
+        places = {place for place, _ in self._paid}
+        over = {one for one in places if not self._site.glass.client.exists(_steps(one))}
+        self._paid = {one for one in self._paid if one[0] not in over}
+        for one in self._site.open:
+            if self._holds(one) is not None:
+                assert self._nonces.get(one.made.number) in now.open, f"{one.made} lost its booking"
 
     def _ends_are_right(self, gone: list[dict[str, Any]], more: Counter[str]) -> None:
         """What was booked is paid, wasted or free, each once."""
         if more["paid"]:
             assert (more["paid"], len(gone)) == (COST, 1), f"{more} for {gone}"
             self.ended["paid"] += 1
+            self._paid.add((gone[0]["place"], gone[0]["step"]))
         elif more["wasted"]:
             booked = sum(int(one["nano_usd"]) for one in gone)
             assert more["wasted"] == booked, f"{more} for {gone}"
@@ -67,18 +78,23 @@ class Money:
 
     def sent(self, one: Generation) -> None:
         """Nothing is sent without a booking, nor for what is there."""
-        client, job = self._site.glass.client, one.made.job
-        record: dict[str, str] = client.hgetall(KEYS.job(job))  # type: ignore[assignment]
-        if record.get("token") != one.in_flight.delivery.token or "cancelled" in record:
+        record = self._holds(one)
+        if record is None:
             return  # another worker may go on with its work
-        places, booked = {record.get("fingerprint"), job}, self._read().open.values()
+        places, booked = {record.get("fingerprint"), one.made.job}, self._read().open.values()
         mine = [booking for booking in booked if booking["place"] in places]
         assert len(mine) == 1, f"{one.made} is sent under {mine}"
         place, step = mine[0]["place"], mine[0]["step"]
-        known: dict[str, str] = client.hgetall(f"{KEYS.paid_steps}{place}")  # type: ignore[assignment]
-        assert f"bought:{step}" not in known, f"{one.made} is bought twice"
-        cuts = int(known.get(f"cuts:{step}", 0))
-        assert cuts <= 1, f"{one.made} was cut off {cuts} times"
+        self._nonces[one.made.number] = mine[0]["nonce"]
+        assert (place, step) not in self._paid, f"{one.made} is bought twice"
+        cuts = self._site.glass.client.hget(_steps(place), f"cuts:{step}")
+        assert int(str(cuts or 0)) <= 1, f"{one.made} was cut off {cuts} times"
+
+    def _holds(self, one: Generation) -> dict[str, str] | None:
+        """The record of a generation's job, if its worker holds that and nobody cancelled it."""
+        record: dict[str, str] = self._site.glass.client.hgetall(KEYS.job(one.made.job))  # type: ignore[assignment]
+        is_held = record.get("token") == one.in_flight.delivery.token
+        return record if is_held and "cancelled" not in record else None
 
     # --- at the end -------------------------------------------------------------------------
 
@@ -114,3 +130,7 @@ class Money:
             amounts = client.hgetall(key)
             sums.update({str(name): int(number) for name, number in amounts.items()})  # type: ignore[union-attr]
         return _Books({one["nonce"]: one for one in bookings}, sums)
+
+
+def _steps(place: str) -> str:
+    return f"{KEYS.paid_steps}{place}"

@@ -40,7 +40,6 @@ _FADES = (
         KEYS.cache_index,
         KEYS.cache_bytes,
         KEYS.stats,
-        *(KEYS.savings, KEYS.run_tokens),
         KEYS.dead_letter_bytes,
         KEYS.text,
         KEYS.text_wanted,

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from local_llm_service import tasks
 from local_llm_service.tasks.steps import engine_steps
 from local_llm_service.tasks.steps.engine_steps import DirectSteps
+from local_llm_service.worker.engine import Capabilities
 from local_llm_service.worker.errors import DeadlineExceeded
+from local_llm_service.worker.fleet.fleet import Fleet, FleetEngine, FleetRoute
 from local_llm_service.worker.prompt import Completion, Message, Prompt
 from local_llm_service.worker.settings import Settings
 
@@ -18,6 +21,8 @@ PROMPT = Prompt((Message(role="user", content="Hi"),), 5)
 class SlowEngine:
     """Each answer takes 40 s on the clock; the engine itself says that it took none, as it does
     not count how long a prompt waited for it."""
+
+    capabilities = Capabilities()
 
     def __init__(self) -> None:
         self.now, self.remaining = 1000.0, list[float]()
@@ -44,3 +49,17 @@ def test_the_steps_of_a_direct_call_share_its_deadline(monkeypatch: pytest.Monke
     assert engine.remaining == [100, 60, 20]
     with pytest.raises(DeadlineExceeded):
         ask(PROMPT)
+
+
+@pytest.mark.parametrize(
+    ("remote", "reason"), [(None, "no remote in the route"), ("far", "a direct call stays local")]
+)
+def test_a_direct_call_of_a_route_stays_local(
+    monkeypatch: pytest.MonkeyPatch, remote: str | None, reason: str
+) -> None:
+    """And says so, as any answer of a route does."""
+    fleet = Fleet((FleetEngine("here", "ollama", "u"),), (FleetRoute("auto", "m", remote),))
+    monkeypatch.setattr(engine_steps, "_direct_engine", SlowEngine)
+    monkeypatch.setattr(Fleet, "of", lambda _: fleet)
+    route = tasks.generate("Hi", model="auto")["route"]
+    assert route == {"chosen": "m", "reason": reason, "tried": []}

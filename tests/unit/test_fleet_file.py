@@ -142,6 +142,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (changed(*AWAY, "name", to="home"), "engines[1].name: another engine has this name"),
     (changed(*ENGINE, "kind", to="tgi"), "engines[0].kind: Input should be 'ollama' or"),
     (changed(*ENGINE, "url", to="http://"), "engines[0].url: must be a host, host:port or a URL"),
+    (changed(*ENGINE, "url", to="http://h:1/?key=x"), "engines[0].url: must end with its path"),
+    (changed(*AWAY, "url", to="api.example.com"), "engines[1].url: must be a URL, for example"),
+    (changed(*AWAY, "url", to="http://api.example.com"), "engines[1].url: must begin with https"),
+    (changed(*ENGINE, "url", to="http://134744072"), "engines[0].leaves_the_house: must be true"),
+    (changed(*ENGINE, "url", to="http://8.8.8.8"), "engines[0].leaves_the_house: must be true"),
+    (changed(*ENGINE, "url", to="h.example.com"), "engines[0].leaves_the_house: must be true"),
     (changed(*ENGINE, "slots", to="2"), "engines[0].slots: Input should be a valid integer"),
     (changed(*ENGINE, "slots", to=0), "engines[0].slots: Input should be greater than"),
     (changed(*ENGINE, "slots", to=True), "engines[0].slots: Input should be a valid integer"),
@@ -219,6 +225,7 @@ def test_all_mistakes_are_told_at_once(read: Read) -> None:
         ("engines = [", "a.toml", "cannot be read as TOML (at"),
         ('{"engines": [}', "a.json", "cannot be read as JSON (at line 1, column 14)"),
         ('{"engines": NaN}', "a.json", "cannot be read as JSON"),
+        ('{"engines": [], "engines": []}', "a.json", "one word twice in an object"),
         ("[" * 100_000, "a.json", "cannot be read as JSON"),
         ("[]", "a.json", "the file: Input should be"),
         ("", "a.yaml", "its name must end in .toml or .json"),
@@ -258,6 +265,40 @@ def test_a_key_of_a_file(read: Read, tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match=r"engines\[1\]\.api_key_file: must hold one key") as c:
         read(content, "other.json")
     assert KEY not in repr(c.value)
+
+
+def test_a_price_of_the_table(read: Read, tmp_path: Path) -> None:
+    """By the model's name there, ours or the operator's; a name that it has not is told."""
+    content = changed(*MODEL, "prompt_usd")
+    del content["engines"][1]["models"][0]["completion_usd"]
+    content["engines"][1]["models"][0]["price"] = "mine"
+    with pytest.raises(InvalidSetting, match=r"models\[0\]\.price: the table of prices has no"):
+        read(content)
+    (tmp_path / "prices.toml").write_text(
+        "[[price]]\nmodel = 'mine'\nprompt_usd = 1\ncompletion_usd = 2\n"
+        "source = 'a letter'\nas_of = '2026-11'\n"
+    )
+    prices_file = str(tmp_path / "prices.toml")
+    price = read(content, "priced.json", prices_file=prices_file).price("big")
+    assert price is not None
+    assert price.completion_usd == 2
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "10.1.2.3", "192.168.0.9", "[::1]", "[fd00::1]", "ollama", "gpu.local"]
+)
+def test_hosts_at_home(read: Read, host: str) -> None:
+    """They need not say that nothing leaves the house; they may say that something does."""
+    content = changed(*ENGINE, "url", to=f"http://{host}:8000")
+    assert not read(content).engines[0].leaves_the_house
+
+
+def test_a_key_that_no_header_can_hold(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would fail at the first call."""
+    for key in ("two words", "schlüssel"):
+        monkeypatch.setenv("AWAY_KEY", key)
+        with pytest.raises(InvalidSetting, match=r"api_key_env: the variable is not set, or holds"):
+            read(GOOD)
 
 
 def test_paid_models_need_a_budget(read: Read) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -105,7 +106,8 @@ def test_a_route_goes_on_where_its_remote_model_is(intake: Intake, wait_until: W
     for began_at in (1e9, 2e9, 3e9):
         intake.served.ended("small:1b", ModelFailed("broken"), began_at)
     assert intake.now() == ["tiny:1b", *EVERYTHING[2:]]
-    assert intake.served.failing() == ["small:1b", "*"]
+    assert intake.served.failing() == ["small:1b"]
+    assert json.loads(intake.served.table())["failing"] == ["small:1b", "*"]
 
 
 def test_the_gate_closes_only_while_all_are_away(intake: Intake, wait_until: WaitUntil) -> None:
@@ -165,7 +167,7 @@ def test_revisions(intake: Intake) -> None:
     assert Intake(enable_cache=False).catalog.revision("small:1b") is None
 
 
-def test_a_routes_revision_is_all_that_decides(intake: Intake) -> None:
+def test_a_routes_revision_is_all_that_decides(intake: Intake, tmp_path: Path) -> None:
     """Another threshold, another router, another model: another route."""
     seen = {intake.catalog.revision("auto"), intake.catalog.revision("local")}
     routes = [
@@ -176,9 +178,12 @@ def test_a_routes_revision_is_all_that_decides(intake: Intake) -> None:
     for route in routes:
         seen.add(Intake(replace(FLEET, routes=(route,))).catalog.revision("auto"))
     seen.add(Intake(router="mine:classify").catalog.revision("auto"))
+    for name in ("one", "other"):
+        (tmp_path / name).write_text(name)
+        seen.add(Intake(router_file=str(tmp_path / name)).catalog.revision("auto"))
     seen.add(Intake(replace(FLEET, local_scopes=frozenset({"hr"}))).catalog.revision("auto"))
     assert None not in seen
-    assert len(seen) == 7
+    assert len(seen) == 9
     assert Intake().catalog.revision("auto") == intake.catalog.revision("auto")
 
 

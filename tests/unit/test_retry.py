@@ -10,6 +10,7 @@ from local_llm_service.tasks.retry import MAX_PAUSE_SECONDS, Retry, decide
 from local_llm_service.worker.errors import (
     EngineTimeout,
     InvalidOutput,
+    OllamaBusy,
     OllamaUnreachable,
     ServiceError,
     StreamBroken,
@@ -82,3 +83,20 @@ def test_pauses_double_with_jitter_up_to_a_limit() -> None:
         assert min(pauses) >= expected * 0.5
         assert max(pauses) <= expected * 1.5
         assert len(pauses) > 100, "there is jitter"
+
+
+@pytest.mark.parametrize(
+    ("said", "least", "most"), [(10.0, 10.0, 12.0), (3600.0, 30.0, 36.0), (0.0, 0.5, 1.5)]
+)
+def test_a_busy_engine_is_not_asked_before_it_wants(said: float, least: float, most: float) -> None:
+    """Within the limit of any pause, and not by all jobs at the same moment."""
+    error = OllamaBusy("busy")
+    error.retry_after_seconds = said
+    pauses = set()
+    for _ in range(100):
+        again = after(error)
+        assert again is not None
+        assert again.counts
+        pauses.add(again.delay_seconds)
+    assert least <= min(pauses) <= max(pauses) <= most
+    assert len(pauses) > 50

@@ -128,6 +128,9 @@ def test_what_the_local_engine_lacks(
     plain = House([GOOD], [], capabilities=capabilities)
     plain.ask("chat", messages=HI)
     assert plain.sent == [LOCAL]
+    neither = House([GOOD], [], capabilities=capabilities, remote_capabilities=capabilities)
+    neither.ask("chat", messages=HI, **options)
+    assert neither.sent == [LOCAL]
 
 
 def test_a_local_model_that_refuses_tools() -> None:

@@ -14,6 +14,7 @@ from local_llm_service.tasks.steps.counts import TokenCounts
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
 from local_llm_service.testing.scripted_engine import ScriptedEngine
 from local_llm_service.testing.scripted_run import Scripted, tokens
+from local_llm_service.worker.engine import Capabilities
 from local_llm_service.worker.errors import ContextOverflow
 from local_llm_service.worker.prompt import Completion, Message, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings
@@ -36,6 +37,12 @@ class Server(ScriptedEngine):
         self.context = WINDOW
         self.trims, self.says_nothing = trims, False
         self.drops = self.fills = self.shifts = False
+        self.promised = Capabilities()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See Engine.capabilities."""
+        return self.promised
 
     def complete(self, prompt: Prompt, **call: object) -> Completion:  # type: ignore[override]
         """See ScriptedEngine."""
@@ -284,3 +291,34 @@ def test_an_answer_that_went_past_the_window_is_an_overflow(asked: int, said: in
     server.context_tokens = lambda _: WINDOW  # type: ignore[method-assign]
     with pytest.raises(ContextOverflow, match="730 tokens, room for 512"):
         Asking(server)(prompt(words(asked), max_tokens=700))
+
+
+@pytest.mark.parametrize("promised", [
+    Capabilities(counts_cheaply=False), Capabilities(counts=False, counts_cheaply=False)
+])  # fmt: skip
+def test_no_prompt_is_sent_just_to_be_counted_where_that_costs_money(
+    promised: Capabilities,
+) -> None:
+    """Neither to count a text, nor to see whether a prompt was cut: a bound has to do."""
+    server = Server()
+    server.promised, server.cuts, server.fills = promised, True, True
+    ask = Asking(server)
+    assert ask.count("one two three") == ask.most_tokens("one two three")
+    assert ask(prompt(words(700))).text
+    assert len(server.asked) == 1
+    assert server.counted == []
+
+
+def test_an_answer_with_thoughts_teaches_no_count() -> None:
+    """Its tokens are those of the thoughts, too: the next text would look too long."""
+    ask = Asking(Server())
+    thinking = Completion("m " * 150, "m", "stop", 30, 5000, 0, 0, 0)
+    assert not ask._teaches(thinking)
+    assert ask._teaches(dataclasses.replace(thinking, completion_tokens=150))
+
+
+def test_an_engine_that_does_not_count_teaches_nothing() -> None:
+    """Pieces of text are no tokens."""
+    server = Server()
+    server.promised = Capabilities(counts=False, counts_cheaply=False)
+    assert not Asking(server)._teaches(Completion("m " * 150, "m", "stop", 0, 150, 0, 0, 0))

@@ -87,6 +87,12 @@ class LeaseStep(bootsteps.StartStopStep):
             gate_open=lambda: gate.is_open,
             breaker_closed=lambda: Reason.OLLAMA not in gate.reasons,
         )
+        for engine in runtime.fleet.engines:
+            metrics.watch_engine(
+                engine.name,
+                partial(runtime.breaker.is_reachable, engine.name),
+                partial(runtime.served.running, engine.name),
+            )
         # Celery counts for the whole process: connected once, however many workers it has.
         signals.task_success.connect(_count_success)
         signals.task_failure.connect(_count_failure)

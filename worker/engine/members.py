@@ -70,8 +70,11 @@ class Member:
             self._said = None
 
     def known_models(self) -> list[Model]:
-        """Its models; those of an engine elsewhere as `look` knows them. Raises as that."""
-        return list(self.look().models) if self.entry.leaves_the_house else self.models()
+        """Its models now; those of an engine elsewhere as it last told them. Raises as `look`."""
+        if not self.entry.leaves_the_house:
+            return self.models()
+        said = self._said
+        return list((said or self.look()).models)
 
     def models(self) -> list[Model]:
         """Those of its models that jobs may ask it for, with what the fleet says of them."""

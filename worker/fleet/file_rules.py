@@ -6,6 +6,7 @@ Every problem is found before any is told, so that an operator corrects the file
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -99,8 +100,10 @@ def _engine_problems(at: int, engine: EngineEntry, settings: Settings) -> Iterat
         )
     if engine.api_key_env is not None and engine.api_key_file is not None:
         yield f"{place}.api_key_file: give this or api_key_env, not both"
-    if engine.api_key_env is not None and secret_of(engine.api_key_env) is None:
-        yield f"{place}.api_key_env: the variable is not set"
+    if engine.api_key_env is not None and not _is_key(secret_of(engine.api_key_env) or ""):
+        yield f"{place}.api_key_env: the variable is not set, or holds no key"
+    if leaves and not _is_at_home(engine.url) and not engine.url.lower().startswith("https:"):
+        yield f"{place}.url: must begin with https://, as prompts and key go through the Internet"
     if engine.kind == "ollama" and (engine.api_key_env or engine.api_key_file):
         yield f"{place}.api_key_env: an Ollama takes no key"
     if leaves and not engine.models:
@@ -215,6 +218,8 @@ def _is_at_home(url: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
+        if re.fullmatch(r"\d+|0x[0-9a-f]+", host):
+            return False  # an address in one number
         home = (".local", ".localhost", ".internal", ".lan", ".home.arpa")
         return "." not in host or host.endswith(home)
     return address.is_loopback or address.is_private or address.is_link_local
@@ -264,6 +269,11 @@ def _key(path: str, at: int, entry: EngineEntry) -> str | None:
         return None
     place = place_of("engines", at, "api_key_file")
     key = read_text(entry.api_key_file, place, named_in=path).strip()
-    if not key or any(character.isspace() for character in key):
-        raise InvalidSetting(*wrong(path, [f"{place}: must hold one key and nothing else"]).args)
+    if not _is_key(key):
+        raise wrong(path, [f"{place}: must hold one key and nothing else"])
     return key
+
+
+def _is_key(text: str) -> bool:
+    """Whether a header can hold it."""
+    return bool(re.fullmatch(r"[!-~]+", text))

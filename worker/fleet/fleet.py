@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from local_llm_service.worker.fingerprint import full_name
@@ -31,6 +31,25 @@ class Fleet:
     engines: tuple[FleetEngine, ...]
     routes: tuple[FleetRoute, ...]
     local_scopes: frozenset[str] = frozenset()
+    #: By full name: the routes, and the listed models with their engines. Every job asks.
+    _routes: dict[str, FleetRoute] = field(init=False, repr=False, compare=False)
+    _listed: dict[str, tuple[FleetEngine, FleetModel]] = field(
+        init=False, repr=False, compare=False
+    )
+    #: The engine of what nobody lists.
+    _other: FleetEngine = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        routes = {full_name(one.name): one for one in reversed(self.routes)}
+        listed = {
+            name: (engine, model)
+            for engine in reversed(self.engines)
+            for model in reversed(engine.models)
+            for name in model.names
+        }
+        other = next((one for one in self.engines if not one.models), self.engines[0])
+        for name, value in (("_routes", routes), ("_listed", listed), ("_other", other)):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of(cls, settings: Settings) -> Fleet:
@@ -42,20 +61,19 @@ class Fleet:
 
     def route(self, model: str) -> FleetRoute | None:
         """The route of this name; None for a model's name."""
-        full = full_name(model)
-        return next((one for one in self.routes if full_name(one.name) == full), None)
+        return self._routes.get(full_name(model))
 
     def engine_of(self, model: str) -> FleetEngine:
         """The engine that serves a model: the first that lists it, else the one that lists none."""
-        listed = next((one for one in self.engines if one.model(model)), None)
-        return listed or next((one for one in self.engines if not one.models), self.engines[0])
+        listed = self._listed.get(full_name(model))
+        return self._other if listed is None else listed[0]
 
     def own_name(self, model: str) -> str:
         """The engine's own name of a model that is named so, or by an alias, or by a route."""
         route = self.route(model)
         name = model if route is None else route.local
-        found = self.engine_of(name).model(name)
-        return name if found is None else found.name
+        listed = self._listed.get(full_name(name))
+        return name if listed is None else listed[1].name
 
     def model_of(self, name: str) -> str:
         """The full name of the model that a name, an alias or a route means.
@@ -74,8 +92,9 @@ class Fleet:
 
     def price(self, model: str) -> Price | None:
         """What a model's tokens cost; None for one that costs nothing but time."""
-        found = self.engine_of(model).model(model)
-        return None if found is None or found.price is None or found.price.is_free else found.price
+        listed = self._listed.get(full_name(model))
+        price = None if listed is None else listed[1].price
+        return None if price is None or price.is_free else price
 
     @property
     def aliases(self) -> dict[str, str]:

@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -79,8 +80,14 @@ class EngineEntry(_Entry):
 
     @field_validator("url")
     @classmethod
-    def _is_a_url(cls, url: str) -> str:
-        return check_ollama_host(url).rstrip("/")
+    def _is_a_url(cls, url: str, info: ValidationInfo) -> str:
+        has_scheme = re.match(r"https?://", url, re.IGNORECASE)
+        if info.data.get("kind") == "openai_compatible" and not has_scheme:
+            raise ValueError("must be a URL, for example https://api.openai.com/v1")
+        found = check_ollama_host(url).rstrip("/")
+        if "?" in found or "#" in found:
+            raise ValueError("must end with its path")
+        return found
 
     @field_validator("model_slots", mode="before")
     @classmethod
@@ -167,10 +174,12 @@ def _parsed(path: str) -> Any:
     suffix = Path(path).suffix.lower()
     if suffix not in (".toml", ".json"):
         raise wrong(path, ["the file: its name must end in .toml or .json"])
-    text = read_text(path, ENGINES_FILE_PLACE)
+    text = read_text(path, "the file")
     try:
         if suffix == ".json":
-            return json.loads(text, parse_float=Decimal, parse_constant=_no_number)
+            return json.loads(
+                text, parse_float=Decimal, parse_constant=_no_number, object_pairs_hook=_once
+            )
         return tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"at line \d+, column \d+|at end of document", str(error))
@@ -178,7 +187,7 @@ def _parsed(path: str) -> Any:
     except json.JSONDecodeError as error:
         where = f" (at line {error.lineno}, column {error.colno})"
     except (ValueError, RecursionError):
-        where = ""
+        where = " (NaN, Infinity, or one word twice in an object)"
     raise wrong(path, [f"the file: cannot be read as {suffix[1:].upper()}{where}"])
 
 
@@ -186,7 +195,12 @@ def _no_number(_: str) -> None:
     raise ValueError("NaN and Infinity are no JSON")
 
 
-ENGINES_FILE_PLACE = "the file"
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose words stand there once, as TOML has it: the last would count, unseen."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a word stands there twice")
+    return found
 
 
 def read_text(path: str, place: str, *, named_in: str | None = None) -> str:

@@ -37,9 +37,13 @@ class EngineBreakers:
         entry = self._fleet.engine_of(self._fleet.own_name(model))
         return self._of_engine[entry.name].is_away()
 
+    def is_reachable(self, engine: str) -> bool:
+        """Whether the engine of this name counts as reachable, as far as it is known."""
+        return engine not in self.away
+
     def leaves(self, member: Member) -> bool:
         """See WhoIsAway."""
-        self._catalog.note_away(member.name)
+        self._catalog.note_away(member.name, is_probed=True)
         with self._lock:
             is_new = member.name not in self.away
             self.away |= {member.name}
@@ -51,6 +55,7 @@ class EngineBreakers:
 
     def returns(self, member: Member) -> None:
         """See WhoIsAway."""
+        self._catalog.note_back(member.name)
         with self._lock:
             self.away -= {member.name}
             self._gate.open(Reason.OLLAMA)

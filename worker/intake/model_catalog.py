@@ -47,6 +47,8 @@ class ModelCatalog:
         self._of_name = {one.name: one for one in self.members}
         self._lock = threading.Lock()
         self._seen: dict[str, _Seen] = {}
+        #: Engines that their breakers probe: no job is to wait for another look at them.
+        self._probed: set[str] = set()
         self._names: tuple[str, ...] | None = None
         #: Set when something has changed, for whoever publishes it.
         self.changed = threading.Event()
@@ -65,16 +67,24 @@ class ModelCatalog:
             there = [self._seen[one.name] for one in self.members if one.name in self._seen]
             self._names = tuple(name for seen in there for name in seen.revisions)
 
-    def note_away(self, engine: str = "") -> None:
+    def note_away(self, engine: str = "", *, is_probed: bool = False) -> None:
         """Record that an engine does not answer; it may come back with other models.
 
-        Until then no model can be pulled, and callers can go on using old answers.
+        Until then no model can be pulled, and callers can go on using old answers. One that
+        `is_probed` is not asked before `note_back`.
         """
         member = self._of_name.get(engine, self.members[0])
         with self._lock:
+            if is_probed:
+                self._probed.add(member.name)
             seen = self._seen.get(member.name)
             if seen is not None:
                 self._seen[member.name] = _Seen(seen.revisions, time.monotonic() - FRESH_SECONDS)
+
+    def note_back(self, engine: str) -> None:
+        """Record that an engine answers again."""
+        with self._lock:
+            self._probed.discard(engine)
 
     def look(self) -> None:
         """Ask all engines for their models now; one that does not answer changes nothing."""
@@ -101,7 +111,9 @@ class ModelCatalog:
         route = self.fleet.route(model)
         for name in (model,) if route is None else filter(None, (route.local, route.remote)):
             member = self._of_name[self.fleet.engine_of(name).name]
-            if not self._is_fresh(member) and not self._look_at(member):
+            if self._is_fresh(member):
+                continue
+            if member.name in self._probed or not self._look_at(member):
                 return None
         with self._lock:
             return self._known(model)

@@ -19,7 +19,7 @@ from local_llm_service.worker.intake.model_catalog import ModelCatalog
 from local_llm_service.worker.intake.reasons import reasons_of
 from local_llm_service.worker.intake.served_models import ServedModels
 from local_llm_service.worker.settings import Settings
-from local_llm_service.worker.store import bounds, keys
+from local_llm_service.worker.store import bounds
 from local_llm_service.worker.store.presence import (
     EnginePresence,
     Presence,
@@ -85,7 +85,7 @@ class Publisher:
             ollama_version=shown.version,
             ollama_reachable=shown.reachable,
             closed_by=self._gate.reasons,
-            failing=[model for model in self._served.failing() if model != keys.DEFAULT_MODEL],
+            failing=self._served.failing(),
             lease_seconds=settings.lease_seconds,
             cache_enabled=settings.enable_cache,
             num_ctx=settings.num_ctx,

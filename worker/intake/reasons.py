@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.intake.gate import Reason
-from local_llm_service.worker.store.presence import Presence, serves
+from local_llm_service.worker.store.presence import Presence, fails, serves
 
 
 def reasons_of(presence: Presence) -> list[str]:
@@ -20,7 +19,7 @@ def reasons_of(presence: Presence) -> list[str]:
         pull = f"run `ollama pull {model}`" if is_ollama else "check MODEL_NAME and ENGINES_FILE"
         the = "the Ollama" if is_ollama else "the engine"
         found.append(f"model {model!r} is not on {the} at {host}: {pull}")
-    elif full_name(model) in presence.failing:
+    elif fails(presence, model):
         log = "the log of `ollama serve`" if is_ollama else "its log"
         the = "the Ollama" if is_ollama else "the engine"
         found.append(f"{the} at {host} fails jobs with model {model!r}: see {log}")

@@ -109,16 +109,14 @@ class ServedModels:
         self.breakers[self._fleet.engine_of(name).name].ended(name, error, began_at)
 
     def failing(self) -> list[str]:
-        """The models that their engines fail; DEFAULT_MODEL with the default."""
+        """The models that their engines fail."""
         found: list[str] = []
         for member in self._catalog.members:
             names = self._catalog.names_of(member.name)
             breakers = self.breakers[member.name]
             breakers.keep_only(names)
             found += breakers.failing(names)
-        failing = [route for route in self._fleet.routes if self._fails(route, found)]
-        routes = [full_name(route.name) for route in failing]
-        return self._with_default([*found, *self._also(found), *routes]) if found else []
+        return found
 
     def _fails(self, route: FleetRoute, failing: Collection[str]) -> bool:
         """Whether all models of a route are among these."""
@@ -133,7 +131,10 @@ class ServedModels:
         """
         drains = Reason.DRAINING in self._gate.reasons
         served = [] if drains else self._with_others(list(self._catalog.names() or ()))
-        return json.dumps({**self._catalog.table(), "serves": served, "failing": self.failing()})
+        failing = self.failing()
+        routes = [full_name(one.name) for one in self._fleet.routes if self._fails(one, failing)]
+        names = self._with_default([*failing, *self._also(failing), *routes])
+        return json.dumps({**self._catalog.table(), "serves": served, "failing": names})
 
     def _busy(self) -> list[str]:
         """The model of each job in flight, by its full name."""

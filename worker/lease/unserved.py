@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from local_llm_service.worker.errors import ModelFailed, ModelMissing, ServiceError
-from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.fleet.fleet import AUTO
 from local_llm_service.worker.intake.gate import Reason
 from local_llm_service.worker.store import keys
-from local_llm_service.worker.store.presence import Presence, serves
+from local_llm_service.worker.store.presence import Presence, away_engine, fails, serves
 from local_llm_service.worker.store.states import JobRecord
 
 
@@ -18,7 +17,7 @@ def unserved_error(record: JobRecord, workers: Iterable[Presence]) -> ServiceErr
     there = sorted(workers, key=lambda worker: worker.name)
     model = _model_of(record, there)
     asked = f"model {model!r}" if model else "the default model of the workers"
-    failing = [one.name for one in there if full_name(model or one.model) in one.failing]
+    failing = [one.name for one in there if fails(one, model or one.model)]
     names = ", ".join(dict.fromkeys([*record.failed_by.split(), *failing]))
     if names:
         return ModelFailed(f"no live worker can run {asked}; its engine failed at {names}")
@@ -43,11 +42,15 @@ def _model_of(record: JobRecord, workers: list[Presence]) -> str:
 
 
 def can_be_run(record: JobRecord, workers: Iterable[Presence]) -> bool:
-    """Whether a live worker serves the job's model, and its engine has not failed the job."""
+    """Whether a live worker serves the job's model, and its engine has not failed the job.
+
+    An engine that does not answer now counts: its jobs wait for it.
+    """
     tried = record.failed_by.split()
     for worker in workers:
         model = worker.model if record.model == keys.DEFAULT_MODEL else record.model
-        fine = serves(worker, model) and full_name(model) not in worker.failing
+        has = serves(worker, model) or away_engine(worker, model) is not None
+        fine = has and not fails(worker, model)
         drains = Reason.DRAINING in worker.closed_by
         if fine and not drains and worker.name not in tried:
             return True

@@ -112,12 +112,26 @@ class Presence(BaseModel):
 
 def serves(worker: Presence, name: str) -> bool:
     """Whether a worker has the model that a name, an alias or a route means, as far as it says."""
-    there = {full_name(one.name) for one in worker.models}
-    full = full_name(name)
+    if full_name(name) in map(full_name, worker.routes):
+        return bool(worker.models)
+    return _meant_by(worker, name) in {full_name(one.name) for one in worker.models}
+
+
+def away_engine(worker: Presence, name: str) -> EnginePresence | None:
+    """The engine of a worker that does not answer now, and had the model when it did."""
+    model = _meant_by(worker, name)
+    away = (one for one in worker.engines if not one.reachable)
+    return next((one for one in away if model in map(full_name, one.models)), None)
+
+
+def fails(worker: Presence, name: str) -> bool:
+    """Whether its engine fails the model that a name or an alias means."""
+    return _meant_by(worker, name) in worker.failing
+
+
+def _meant_by(worker: Presence, name: str) -> str:
     means = {full_name(alias): full_name(model) for alias, model in worker.aliases.items()}
-    return means.get(full, full) in there or (
-        full in map(full_name, worker.routes) and bool(worker.models)
-    )
+    return means.get(full_name(name), full_name(name))
 
 
 def workers(names: keys.Keys) -> Calls[list[Presence]]:

@@ -64,7 +64,7 @@ def _told(call: Call, event: News) -> bytes:
     if event.type == "restart":
         return _event("restart", {}, event.offset)
     if event.type == "end" and event.answer is not None:
-        answer = event.answer.model_dump(mode="json")
+        answer = event.answer.plain()
         return _event("done", {"answer": answer}, event.offset + _END)
     error = error_of(event)
     if isinstance(error, ShuttingDown):  # the job goes on; the reader comes back, to another one

@@ -119,7 +119,7 @@ async def _lines(
 
 def _ending(answer: Answer, records: Records) -> Iterator[dict[str, Any]]:
     """What comes after the text: calls and log probabilities, which come with the answer."""
-    found = answer.model_dump(mode="json")
+    found = answer.plain()
     if found["logprobs"] or calls_in(found):
         yield records.piece("", calls_in(found), found["logprobs"] or ())
     yield records.last(found)

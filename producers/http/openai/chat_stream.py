@@ -103,7 +103,7 @@ async def written(
             elif event.answer is None:
                 error = error_of(event)
             else:
-                answer = event.answer.model_dump(mode="json")
+                answer = event.answer.plain()
                 error = _differs("".join(given), answer)
                 for chunk in chunks.end(answer) if error is None else ():
                     yield _event(chunk)

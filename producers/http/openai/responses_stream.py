@@ -163,7 +163,7 @@ async def _said(
         new = await told.text(one)
         return iter(()) if new is None else writer.text(*new)
     if one.answer is not None:
-        return writer.end(one.answer.model_dump(mode="json"))
+        return writer.end(one.answer.plain())
     return writer.fail(await _own_error(call, job, one))
 
 

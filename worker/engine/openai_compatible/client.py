@@ -53,10 +53,10 @@ class OpenAiClient:
                     max_connections=0,
                     keepalive_expiry=_KEPT_AWAY if entry.leaves_the_house else _KEPT_AT_HOME,
                 ),
-                trust_env=False,
+                trust_env=True,  # SSL_CERT_FILE and SSL_CERT_DIR, and no more than that
                 proxy=proxy,
             ),
-            trust_env=False,  # neither proxies nor ~/.netrc but as said above
+            trust_env=False,  # no ~/.netrc
             follow_redirects=False,  # the key must not go elsewhere
         )
 

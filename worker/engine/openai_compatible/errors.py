@@ -27,6 +27,7 @@ from local_llm_service.worker.errors import ServiceError
 _START = "Start it, or correct its `url` in ENGINES_FILE."
 _URL = "Correct the `url` of this engine in ENGINES_FILE: it must lead to `/v1`."
 _KEY = "Check the `api_key` of this engine in ENGINES_FILE, and what it may use."
+_CERTIFICATE = "Name the authority that has signed it in SSL_CERT_FILE of the worker."
 _BILL = "Look into the account at the provider, or ask a local model."
 _MODEL = "Name a model that this engine has, or correct its `models` in ENGINES_FILE."
 _LOG = "Look into the log of this engine; ask it the same by hand."
@@ -51,6 +52,7 @@ _TRANSPORT: tuple[tuple[type[Exception], type[ServiceError], str, str], ...] = (
      "Check HTTPS_PROXY and NO_PROXY of the worker."),
     (httpx.UnsupportedProtocol, errors.OllamaUnreachable, "{engine} has no URL", _URL),
     (httpx.InvalidURL, errors.OllamaUnreachable, "{engine} has no URL", _URL),
+    (SSEError, errors.ModelFailed, "{engine} does not stream its answers", _URL),
     (httpx.TimeoutException, errors.EngineTimeout, "{engine} did not take the request", _LOG),
     # The request was sent: whatever cuts the connection now may have died of it.
     (httpx.TransportError, EngineDied, "the connection to {engine} broke off", _BROKEN),
@@ -58,7 +60,6 @@ _TRANSPORT: tuple[tuple[type[Exception], type[ServiceError], str, str], ...] = (
     (httpx.HTTPError, errors.StreamBroken, "the exchange with {engine} failed", _BROKEN),
     # What aiohttp raises and the transport does not turn into an error of httpx.
     (aiohttp.ClientError, EngineDied, "the connection to {engine} broke off", _BROKEN),
-    (SSEError, errors.ModelFailed, "{engine} does not stream its answers", _URL),
     (ValueError, errors.ModelFailed, "{engine} does not speak the API of `/v1`", _URL),
 )  # fmt: skip
 
@@ -125,6 +126,10 @@ class Translator:
             return error
         if isinstance(error, Refused):
             return self._refused(error, model)
+        if isinstance(error.__cause__, aiohttp.ClientSSLError):
+            return errors.OllamaUnreachable(
+                f"the certificate of {self.engine} is not one to trust", _CERTIFICATE
+            )
         if _was_cut_off(error):
             return self._of(EngineDied, f"the connection to {self.engine} broke off", _BROKEN)
         for kind, ours, text, hint in _TRANSPORT:

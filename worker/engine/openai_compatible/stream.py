@@ -24,6 +24,8 @@ from local_llm_service.worker.prompt import Completion, Prompt
 #: More chunks in a row that are equal but for white space, and the model is lost. Ollama's own
 #: guard has this limit; these servers have none.
 REPEATED_CHUNKS: Final = 30
+#: So many pieces more than tokens were allowed, and the server does not keep to its bound.
+UNBOUNDED_CHUNKS: Final = 64
 #: How long to wait for the counts once the answer has ended.
 USAGE_SECONDS: Final = 5.0
 _FILTERED: Final = "Ask in other words, or ask another model."
@@ -41,6 +43,8 @@ class _Answer:
     first_at: float | None = None
     #: The last event had a token.
     has_token: bool = False
+    #: There was a piece of an answer, though it may have been an empty one.
+    has_choice: bool = False
     calls: ToolCallPieces = field(default_factory=ToolCallPieces)
     #: How thoughts, which are no part of the answer, repeat themselves.
     thoughts: Written = field(default_factory=Written)
@@ -58,6 +62,7 @@ class _Answer:
         choices = event.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else {}
         delta = choice.get("delta") or {}
+        self.has_choice = self.has_choice or bool(choice)
         if self.calls.add(delta.get("tool_calls")) or delta.get("tool_calls"):
             self._note_token()
         thought = delta.get("reasoning_content") or delta.get("reasoning")
@@ -85,8 +90,10 @@ class _Answer:
         """Whether a token has come."""
         return self.first_at is not None
 
-    def check(self, text: str) -> None:
+    def check(self, text: str, most_tokens: int) -> None:
         """Raise InvalidOutput for what has no end."""
+        if len(self.written.chunks) > most_tokens + UNBOUNDED_CHUNKS:
+            raise self.written.stopped("the engine goes on after the tokens that it was allowed")
         if max(self.written.repeats, self.thoughts.repeats) > REPEATED_CHUNKS:
             raise self.written.repeated()
         self.written.check_json(text)
@@ -143,7 +150,7 @@ async def read_answer(
         if text:
             on_text(text)
         if answer.finish_reason is None:
-            answer.check(text)
+            answer.check(text, prompt.max_tokens)
         if answer.has_token:
             limit, waited_since = timeouts.then(prompt), time.monotonic()
     return _read(answer, prompt, engine, ended=await _read_usage(events, answer))
@@ -160,7 +167,9 @@ async def _read_usage(events: AsyncGenerator[Event], answer: _Answer) -> bool:
         await _read_to_end(events)
     except StopAsyncIteration:
         return True
-    except (EngineTimeout, *FOREIGN):  # type: ignore[misc]  # it cannot tell of what the tuple is
+    except EngineTimeout:
+        return False
+    except FOREIGN:
         return False
     return True
 
@@ -174,13 +183,16 @@ async def _read_to_end(events: AsyncGenerator[Event]) -> None:
 def _midway(event: Event, answer: _Answer) -> Refused:
     """The error in an event. Before the first token it is like one instead of an answer."""
     said = Said.of(MIDWAY, event)
-    if not answer.has_begun and said.code.isdecimal() and 400 <= int(said.code) < 600:
-        said = Said.of(int(said.code), event)
-    return Refused(said)
+    if answer.has_begun:
+        return Refused(said)
+    is_status = said.code.isdecimal() and 400 <= int(said.code) < 600
+    return Refused(Said.of(int(said.code) if is_status else 500, event))
 
 
-def _reason_without(answer: _Answer, prompt: Prompt) -> str:
-    """The reason of an answer that ended in order and says none."""
+def _reason_without(answer: _Answer, prompt: Prompt) -> str | None:
+    """The reason of an answer that ended in order and says none; None where there was no answer."""
+    if not answer.has_choice:
+        return None
     written = count(answer.usage.get("completion_tokens")) or len(answer.written.chunks)
     return "length" if written >= prompt.max_tokens else "stop"
 

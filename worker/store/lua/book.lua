@@ -20,11 +20,14 @@ local row = ARGV[9]
 local name, now = booking_name(place, step), clock()
 local day = utc_day(now)
 
-local job = read(JOB_RECORD .. id, 'token', 'cancelled')
+local job = read(JOB_RECORD .. id, 'token', 'cancelled', 'fingerprint')
 if job.token ~= token then return {'lost', ''} end
 if job.cancelled then return {'cancelled', ''} end
-local bought = redis.call('HGET', PAID_STEPS .. place, 'bought:' .. step)
-if bought then return {'bought', bought} end
+-- A run that could not ask for its group, as Redis was away, had another place.
+for _, one in ipairs({place, id, job.fingerprint}) do
+  local bought = redis.call('HGET', PAID_STEPS .. one, 'bought:' .. step)
+  if bought then return {'bought', bought} end
+end
 
 sweep_bookings(now)
 local open = open_booking(name)
