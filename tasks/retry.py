@@ -42,10 +42,10 @@ def decide(
 
     A shutdown, room made for a more urgent job, an outage of the engine (`is_away`, called only if
     it matters) or its death does not count as a try; tasks/engine_death.py has counted a death
-    already. After an outage the job waits in its queue for the engine; where it would be taken again
-    at once all the same (`comes_back`), as a route is served by either of its engines, it waits
-    AWAY_SECONDS. Else the pause doubles from `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to 1.5; an
-    engine that says when to ask again is not asked before, within the same bound.
+    already. After an outage the job waits in its queue. Where it would be taken again
+    at once all the same (`comes_back`: a route is served by either of its engines), it pauses for
+    AWAY_SECONDS. All other pauses double from `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to
+    1.5; an engine that says when to ask again is not asked before, within the same bound.
     """
     if isinstance(error, Yielded):
         return Retry("yielded")
