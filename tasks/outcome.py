@@ -51,8 +51,7 @@ def do_work(
             last_text = _kept(error.text)
     except Exception as error:  # noqa: BLE001  # an edge: a foreign error may quote the prompt
         result = unexpected(job, error)
-    is_kept = is_whole and run.keeps_contract
-    spent, wasted = run.spent, run.wasted
+    spent, wasted, is_kept = run.spent, run.wasted, is_whole and run.keeps_contract
     work = Work(
         prompt_tokens=spent.prompt_tokens,
         completion_tokens=spent.completion_tokens,
