@@ -39,7 +39,7 @@ def do_work(
     What its steps have cost counts all the same.
     """
     kind: Kind = job.kind
-    cacheable, last_text = False, ""
+    is_whole, cacheable, last_text = False, False, ""
     result: dict[str, Any] | Exception
     try:
         result = _compose(job, run.fields(kind, request), run, queued_seconds)
@@ -60,8 +60,9 @@ def do_work(
         last_text=last_text,
         model=full_name(run.model),
         route=run.route_name,
-        answer_prompt_tokens=spent.answer_prompt_tokens,
-        answer_completion_tokens=spent.answer_completion_tokens,
+        # A paid model is compared only for an answer that kept its contract.
+        answer_prompt_tokens=spent.answer_prompt_tokens if is_whole else 0,
+        answer_completion_tokens=spent.answer_completion_tokens if is_whole else 0,
         wasted_prompt_tokens=wasted.prompt_tokens,
         wasted_completion_tokens=wasted.completion_tokens,
     )

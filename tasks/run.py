@@ -131,7 +131,12 @@ class _Run:
         if run.route is not None:
             to = "remote" if runtime.fleet.leaves_the_house(run.model) else "local"
             metrics.ROUTED.labels(to, run.route.reason).inc()
-        work = replace(outcome.work, tenant=in_flight.tenant, run_tokens=in_flight.run_tokens)
+        work = replace(
+            outcome.work,
+            model=runtime.fleet.model_of(run.model),
+            tenant=in_flight.tenant,
+            run_tokens=in_flight.run_tokens,
+        )
         outcome = replace(outcome, work=work)
         # A model that was pulled again in the meantime is a different one.
         if revision is None or runtime.catalog.revision(model) != revision:

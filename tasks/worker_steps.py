@@ -75,7 +75,7 @@ class WorkerSteps(EngineSteps):
         asked_for = request.model or runtime.settings.model_name
         route = runtime.fleet.route(asked_for)
         row = row_of(
-            full_name(self.model),
+            runtime.fleet.model_of(self.model),
             tenant_of(request.cache_scope),
             "" if route is None else route.name,
         )
@@ -224,15 +224,15 @@ class WorkerSteps(EngineSteps):
         self._in_flight.model = full_name(self.model)
         model, served, began_at = self.model, self._runtime.served, time.monotonic()
         writing, tokens = self._in_flight.writing, self._in_flight.run_tokens
-        pieces = writing.pieces
+        pieces, named = writing.pieces, self._runtime.fleet.model_of(model)
         try:
             completion = ask()
         except ServiceError as error:
             if written := getattr(error, "tokens", 0) or writing.pieces - pieces:
-                tokens.add(full_name(model), 0, written)  # nobody says how long the prompt was
+                tokens.add(named, 0, written)  # nobody says how long the prompt was
             served.ended(model, error, began_at)
             raise
-        tokens.add(full_name(model), completion.prompt_tokens, completion.completion_tokens)
+        tokens.add(named, completion.prompt_tokens, completion.completion_tokens)
         served.ended(model, None, began_at)
         return completion
 

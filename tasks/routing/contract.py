@@ -51,7 +51,8 @@ def _is_cut(fields: Mapping[str, object], prompt: Prompt, completion: Completion
 
     Text that ends at the caller's own budget is what was asked for, and so is JSON that may be cut.
     """
-    is_cut = completion.finish_reason == "length"
-    if fields.get("finish_reason") == "length" and (not is_cut or "data" in fields):
+    if fields.get("finish_reason") == "length":
         return True
-    return is_cut and 0 < completion.completion_tokens < prompt.max_tokens
+    return completion.finish_reason == "length" and (
+        0 < completion.completion_tokens < prompt.max_tokens
+    )

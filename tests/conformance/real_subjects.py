@@ -18,6 +18,7 @@ from tests.conformance.subject import Subject
 from tests.doubles.llama_server import MODEL, LlamaServer
 
 ROOM = 512
+MOST_TOKENS = 256
 #: A server that has used no CPU for so long writes nothing.
 QUIET_SECONDS = 0.3
 
@@ -28,18 +29,19 @@ class EmbeddedOllama(Subject):
     name = "embedded"
     model, embeds = TOOLS_NAME, EMBED_NAME
 
-    def __init__(self, servers: ExitStack) -> None:
-        self._server = servers.enter_context(OllamaProcess(env={"OLLAMA_NUM_PARALLEL": "1"}))
+    def __init__(self, servers: ExitStack, room: int = ROOM) -> None:
+        self.server = servers.enter_context(OllamaProcess(env={"OLLAMA_NUM_PARALLEL": "1"}))
+        self._room = room
         self._burnt, self._since = 0, 0.0
 
     def engine(self, **settings: Any) -> Engine:
         """See Subject."""
-        given = {"num_ctx": ROOM, "max_output_tokens": 256, **settings}
-        return OllamaEngine(Settings(ollama_host=self._server.host, model_name=self.model, **given))
+        given = {"num_ctx": self._room, "max_output_tokens": MOST_TOKENS, **settings}
+        return OllamaEngine(Settings(ollama_host=self.server.host, model_name=self.model, **given))
 
     def at_work(self) -> bool:
         """See Subject: whether its processes have used the CPU of late."""
-        burnt, now = _ticks(self._server.pid), time.monotonic()
+        burnt, now = _ticks(self.server.pid), time.monotonic()
         if burnt != self._burnt:
             self._burnt, self._since = burnt, now
         return now - self._since < QUIET_SECONDS
@@ -53,18 +55,24 @@ class LlamaV1(Subject):
     checks_models = False
     key = "sk-llama-0123456789"
 
-    def __init__(self, servers: ExitStack) -> None:
-        self._server = servers.enter_context(LlamaServer(context_tokens=ROOM, api_key=self.key))
+    def __init__(self, servers: ExitStack, room: int = ROOM) -> None:
+        self.server = servers.enter_context(LlamaServer(context_tokens=room, api_key=self.key))
+        self._room = room
 
     def engine(self, **settings: Any) -> Engine:
         """See Subject."""
-        entry = FleetEngine(self.name, "openai_compatible", self._server.url, self.key)
-        given = {"num_ctx": ROOM, "max_output_tokens": 256, "model_name": self.model, **settings}
+        entry = FleetEngine(self.name, "openai_compatible", self.server.url, self.key)
+        given = {
+            "num_ctx": self._room,
+            "max_output_tokens": MOST_TOKENS,
+            "model_name": self.model,
+            **settings,
+        }
         return OpenAiEngine(entry, Settings(**given))
 
     def at_work(self) -> bool:
         """See Subject."""
-        return self._server.busy_slots() > 0
+        return self.server.busy_slots() > 0
 
 
 def _ticks(pid: int) -> int:

@@ -79,6 +79,7 @@ class House:
         up: tuple[str, ...] = (LOCAL, REMOTE),
         contexts: Mapping[str, int] | None = None,
         capabilities: Capabilities | None = None,
+        remote_capabilities: Capabilities | None = None,
         local_scopes: frozenset[str] = frozenset(),
         remote: str | None = REMOTE,
         **route: Any,
@@ -94,7 +95,10 @@ class House:
             local_scopes,
         )
         sizes = {LOCAL: 8192, REMOTE: 128_000, **(contexts or {})}
-        of = {LOCAL: capabilities or Capabilities(), REMOTE: Capabilities()}
+        of = {
+            LOCAL: capabilities or Capabilities(),
+            REMOTE: remote_capabilities or Capabilities(),
+        }
         self.known = Known(sizes.__getitem__, of.__getitem__, up.__contains__, lambda: router)
         self.run = RoutedRun(self.fleet.routes[0], Parts(self.fleet, self.known, self._steps_of))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from local_llm_service.tasks.steps.engine_steps import EngineSteps
@@ -12,6 +13,12 @@ from local_llm_service.worker.engine import Capabilities, Engine
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.tokens.book import TokenBook
+
+
+@lru_cache
+def _settings(max_output_tokens: int) -> Settings:
+    """Reading the environment takes a millisecond."""
+    return Settings(max_output_tokens=max_output_tokens)
 
 
 class Said(EngineSteps):
@@ -27,7 +34,7 @@ class Said(EngineSteps):
         max_output_tokens: int = 2048,
         again: bool = False,
     ) -> None:
-        settings = Settings(max_output_tokens=max_output_tokens)
+        settings = _settings(max_output_tokens)
         super().__init__(cast(Engine, None), "m", settings, TokenBook())
         self._completions, self._context_tokens = list(completions), context_tokens
         self._again = again

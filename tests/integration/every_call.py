@@ -114,6 +114,7 @@ def calls() -> dict[str, Callable[[], object]]:
         "local-llm health": command("health"),
         "local-llm queues": command("queues"),
         "local-llm stats": command("stats"),
+        "local-llm spending": command("spending"),
         "local-llm dead list": command("dead", "list"),
         "local-llm dead show": command("dead", "show", "1"),
         "local-llm dead replay": command("dead", "replay", "1"),

@@ -126,7 +126,7 @@ def test_an_engine_that_is_away_closes_only_itself(
 
     wait_until(is_shown_away, "health shows it")
     assert health()["status"] == "healthy"
-    assert any("engine other does not answer" in note for note in health()["workers"][0]["notes"])
+    assert any("engine other is away" in note for note in health()["workers"][0]["notes"])
     for one in waits:
         wait_until(lambda one=one: status(one.id) is JobState.PARKED, "it waits")
     assert "does not answer" in str(explain(waits[0].id))

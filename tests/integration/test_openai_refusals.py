@@ -143,3 +143,24 @@ def test_a_model_has_its_own_name_at_the_server(server: OpenAiServer, open_engin
     for name in ("gpt", "gpt:latest", "large"):
         engine.complete(PROMPT, model=name, remaining_seconds=5)
     assert {one.body["model"] for one in server.requests} == {"large"}
+
+
+def test_a_server_that_is_always_busy_is_left_in_the_end(
+    server: OpenAiServer, open_engine: Open
+) -> None:
+    """As busy, however short the moments are for which it asks."""
+    busy = Reply.fault(said.rate_limited(), ("retry-after-ms", "1"))
+    server.respond = lambda _: busy
+    with pytest.raises(OllamaBusy):
+        ask(open_engine())
+    assert 5 < len(server.requests) < 15
+
+
+def test_a_server_that_refuses_whatever_it_is_sent_is_asked_a_few_times(
+    server: OpenAiServer, open_engine: Open
+) -> None:
+    """Each refusal teaches something, until nothing is left to leave out."""
+    server.respond = lambda body: Reply.fault(said.unsupported(list(body)[-1]))
+    with pytest.raises(ModelFailed):
+        ask(open_engine())
+    assert len(server.requests) < 10

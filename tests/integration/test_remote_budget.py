@@ -44,7 +44,8 @@ def engines_file(tmp_path: Path, server: OpenAiServer, ollama: Any) -> str:
         **{"leaves_the_house": True, "models": [large]},
     }
     path = tmp_path / "engines.json"
-    path.write_text(json.dumps({"engines": [home, elsewhere]}))
+    smart = {"name": "smart", "local": "fake:1b", "remote": "large", "complex_from": 0.0}
+    path.write_text(json.dumps({"engines": [home, elsewhere], "routes": [smart]}))
     return str(path)
 
 
@@ -84,6 +85,10 @@ def test_two_hundred_calls_on_a_budget_for_ten_while_workers_die(
     assert found["answer"] + found["budget_exceeded"] == 200
     with pytest.raises(BudgetExceeded, match="leaves 0 USD for today"):
         ask(201).get(timeout=20)
+    routed = tasks.generate.delay("hard", model="smart", max_tokens=TOKENS).get(timeout=20)
+    assert routed["route"]["chosen"] == "fake:1b"
+    assert routed["route"]["reason"] == "remote is over budget, so local"
+    assert len(server.requests) == 10
     assert not redis_client.exists(KEYS.bookings)
 
 

@@ -97,9 +97,17 @@ def test_json_that_was_made_short_goes_to_the_remote_model() -> None:
     house = House([cut, wrote('{"city": "R"}')], [wrote('{"city": "Rome"}')])
     house.ask("structured_output", prompt="Where?", schema=PLACE)
     assert house.told()[2] == [(LOCAL, "was cut")]
-    whole = House([wrote('{"city": "I\'m sorry, I can\'t help with that."}')], [])
-    whole.ask("structured_output", prompt="Where?", schema=PLACE)
+    whole = House([wrote("\"I'm sorry, I can't help with that.\"")], [])
+    whole.ask("structured_output", prompt="Say no.", schema={"type": "string"})
     assert whole.sent == [LOCAL]
+
+
+def test_json_that_a_caller_allows_to_be_cut_is_an_answer() -> None:
+    """At the caller's own budget, as OpenAI's clients expect it."""
+    options: dict[str, Any] = {"response_format": {"type": "json_object"}, "allow_cut_json": True}
+    house = House([wrote('{"city": "Ro', finish_reason="length")], [])
+    house.ask("chat", messages=HI, max_tokens=20, **options)
+    assert house.sent == [LOCAL]
 
 
 def test_a_call_of_a_tool_is_an_answer_without_words() -> None:
@@ -281,6 +289,7 @@ def test_who_is_known_to_be_away_is_not_asked() -> None:
     nobody = House([OllamaUnreachable("here")], [OllamaUnreachable("there")], up=())
     with pytest.raises(OllamaUnreachable, match="here"):
         nobody.generate()
+    assert nobody.sent == [LOCAL, REMOTE]
 
 
 def test_only_the_engine_at_home_is_acquitted() -> None:

@@ -129,7 +129,8 @@ def test_a_prompt_that_fits_leaves_room_for_an_answer(error: tuple[int, Any]) ->
     """Then the answer that was asked for is too long, not the prompt."""
     overflow = Overflow.of(Said.of(*error))
     assert overflow is not None
-    assert overflow.room_for_answer == 100
+    assert overflow.room_for_answer(200) == 100
+    assert overflow.room_for_answer(100) == 0, "that was asked for"
 
 
 def test_an_overflow_without_numbers_is_one_all_the_same() -> None:

@@ -307,3 +307,11 @@ def test_a_text_may_hold_any_character() -> None:
     text = "a\u2028b\u2029c\x85d\u0000e🙂"
     assert read(Reply((text,))).completion.text == text
     assert json.loads(json.dumps(text)) == text
+
+
+def test_a_server_that_keeps_to_no_bound_is_stopped() -> None:
+    """What it writes may cost money, which was booked for the tokens that were asked for."""
+    endless = Stream([piece(f" {number}") for number in range(200)])
+    with pytest.raises(InvalidOutput, match="goes on after the tokens"):
+        read(endless, prompt(max_tokens=20))
+    assert len(endless.heard) < 100

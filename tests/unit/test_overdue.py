@@ -14,7 +14,7 @@ from local_llm_service.worker.errors import Cancelled, DeadlineExceeded
 from local_llm_service.worker.lease import overdue
 from local_llm_service.worker.lease.in_flight import InFlightDeliveries, InFlightDelivery
 from local_llm_service.worker.lease.overdue import Overdue
-from local_llm_service.worker.store.outcomes import Delivery
+from local_llm_service.worker.store.outcomes import Delivery, Work
 
 
 class Clock:
@@ -35,7 +35,7 @@ class Releases:
         self.released: list[str] = []
         self.error: redis.RedisError | None = None
 
-    def release(self, task_id: str, token: str) -> bool:
+    def release(self, task_id: str, token: str, *, work: Work) -> bool:
         """See Jobs.release."""
         if self.error is not None:
             raise self.error

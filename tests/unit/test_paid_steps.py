@@ -25,6 +25,7 @@ from local_llm_service.worker.errors import (
     Cancelled,
     DeadlineExceeded,
     EngineTimeout,
+    InvalidRequest,
     ModelFailed,
     ModelMissing,
     OllamaBusy,
@@ -255,6 +256,31 @@ def test_redis_goes_away_while_the_model_writes(
     assert (spent().reserved, spent().wasted) == (0, 0)
 
 
+def test_redis_stays_away_longer_than_a_lease(
+    local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller gets the answer once Redis is back; the booking stays, and is wasted later."""
+    away, looks = local_llm.redis_away(), list[float]()
+
+    def monotonic() -> float:
+        looks.append(1e9 * len(looks))
+        if len(looks) == 2:
+            away.__exit__(None, None, None)
+        return looks[-1]
+
+    def pause(_: float) -> None:
+        raise AssertionError("the time is over")
+
+    monkeypatch.setattr(paid_steps, "time", SimpleNamespace(monotonic=monotonic, sleep=pause))
+    local_llm.reply(lambda _: (away.__enter__(), "Done.")[1])
+    assert answer_of(generate.delay("x"))["text"] == "Done."
+    assert spent().reserved > 0
+    due = process_store().client.zrange(KEYS.bookings_due, 0, -1)
+    process_store().client.zadd(KEYS.bookings_due, dict.fromkeys(due, 0))
+    assert (spent().reserved, spent().paid) == (0, 0)
+    assert spent().wasted > 0
+
+
 def test_a_server_that_counts_nothing_costs_what_was_booked(
     local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +309,6 @@ def test_vectors_are_booked_too(local_llm: LocalLLM) -> None:
 
 def test_a_direct_call_asks_no_paid_model(local_llm: LocalLLM) -> None:
     """There is nothing that it could be booked in."""
-    with pytest.raises(BudgetExceeded, match="a direct call"):
+    with pytest.raises(InvalidRequest, match="a direct call"):
         generate("x")
     assert local_llm.prompts == []

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from local_llm_service.tasks import generate
 from local_llm_service.tasks.routing.complexity import Verdict
+from local_llm_service.testing.local_llm import LocalLLM
+from local_llm_service.worker import metrics
 from local_llm_service.worker.engine import Capabilities
 from local_llm_service.worker.errors import (
     ContextOverflow,
@@ -128,6 +131,9 @@ def test_what_the_local_engine_lacks(
     plain = House([GOOD], [], capabilities=capabilities)
     plain.ask("chat", messages=HI)
     assert plain.sent == [LOCAL]
+    neither = House([GOOD], [], capabilities=capabilities, remote_capabilities=capabilities)
+    neither.ask("chat", messages=HI, **options)
+    assert neither.sent == [LOCAL]
 
 
 def test_a_local_model_that_refuses_tools() -> None:
@@ -190,3 +196,19 @@ def test_a_router_that_raises_means_local_and_says_no_word_of_the_prompt(
     assert house.told()[1] == "the router failed, so local"
     assert "ValueError" in caplog.text
     assert "secret" not in caplog.text
+
+
+# --- in a worker --------------------------------------------------------------------------------
+
+
+def test_a_route_without_a_choice_is_answered_told_and_counted(local_llm: LocalLLM) -> None:
+    """As a call that names the model is, with the reason beside it; an answer of the latter has
+    none."""
+    counter = metrics.ROUTED.labels("local", "no remote in the route")._value
+    before = counter.get()
+    answer = generate.delay("Why?", model="auto").get(timeout=10)
+    assert answer["route"]["reason"] == "no remote in the route"
+    assert answer["route"]["chosen"] == answer["model"]
+    assert counter.get() == before + 1
+    assert "route" not in generate.delay("Why?", model=answer["model"]).get(timeout=10)
+    assert counter.get() == before + 1

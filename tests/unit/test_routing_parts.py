@@ -6,7 +6,7 @@ import ast
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,18 +16,24 @@ from local_llm_service.tasks.request import parse
 from local_llm_service.tasks.routing.asked import Asked
 from local_llm_service.tasks.routing.complexity import Verdict
 from local_llm_service.tasks.routing.contract import flaw_of, mean_logprob
-from local_llm_service.tasks.routing.fit import is_too_long
+from local_llm_service.tasks.routing.fit import is_too_long, tokens_of
 from local_llm_service.tasks.routing.policy import check_may_get, home_of
 from local_llm_service.tasks.routing.refusals import PATTERNS, is_refusal
 from local_llm_service.tasks.routing.repetition import ends_in_a_loop
+from local_llm_service.tasks.routing.trial import Trial
 from local_llm_service.tasks.steps.engine_steps import DirectSteps
 from local_llm_service.tasks.steps.spent import Spent
+from local_llm_service.tasks.worker_steps import WorkerSteps
+from local_llm_service.worker.engine import Capabilities
 from local_llm_service.worker.errors import InvalidRequest, InvalidSetting, OllamaUnreachable
 from local_llm_service.worker.fleet.fleet import Fleet, FleetEngine, FleetModel
 from local_llm_service.worker.fleet.price import Price
-from local_llm_service.worker.prompt import Message, Prompt
+from local_llm_service.worker.lease.in_flight import InFlightDelivery
+from local_llm_service.worker.prompt import Completion, Message, Prompt
 from local_llm_service.worker.router import router_of
 from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.store.outcomes import Delivery
+from local_llm_service.worker.tokens.book import TokenBook
 from tests.doubles.house import LIMITS, LOCAL, REMOTE, House, wrote
 from tests.doubles.said import Said
 
@@ -131,8 +137,8 @@ def test_only_a_prompt_that_is_far_too_long_is_called_so() -> None:
     def away() -> int:
         raise OllamaUnreachable("away")
 
-    def tokens(text: str) -> int:
-        return len(text) // 4
+    def tokens() -> float:
+        return 25_000.0
 
     asked = Asked("x", ("x" * 100_000,))
     assert is_too_long(asked, tokens, lambda: 8192)
@@ -141,17 +147,26 @@ def test_only_a_prompt_that_is_far_too_long_is_called_so() -> None:
     assert not is_too_long(Asked("x", ("x" * 4000,)), tokens, away)
 
 
-def test_a_long_text_is_measured_by_samples() -> None:
-    """Its middle and end count as its beginning does."""
+@pytest.mark.parametrize("messages", [1, 2, 10, 1000])
+def test_a_long_prompt_is_measured_by_windows_over_all_of_it(messages: int) -> None:
+    """Its middle and end count as its beginning does, and no more is read of many messages."""
     seen: list[int] = []
 
-    def tokens(text: str) -> int:
+    def likely(text: str) -> int:
         seen.append(len(text))
         return text.count("y")
 
-    text = "x" * 200_000 + "y" * 200_000
-    assert is_too_long(Asked("", ("", text)), tokens, lambda: 90_000)
-    assert seen == [3000]
+    half = max(1, messages // 2)
+    texts = ("",) + ("x" * (200_000 // half),) * half + ("y" * (200_000 // half),) * half
+    assert tokens_of(texts, likely) == pytest.approx(200_000, rel=0.15)
+    assert seen[0] <= 960
+    assert len(seen) == 1
+
+
+def test_a_short_prompt_is_measured_whole() -> None:
+    """And none has no tokens."""
+    assert tokens_of(("ab", "", "c"), len) == 3
+    assert tokens_of((), len) == 0
 
 
 # --- the router ---------------------------------------------------------------------------------
@@ -239,6 +254,57 @@ def test_a_direct_call_asks_nobody_who_is_paid_or_far(
     monkeypatch.setattr(Fleet, "of", lambda _: Fleet((engine,), ()))
     with pytest.raises(InvalidRequest, match="direct call"):
         DirectSteps(REMOTE, Settings())
+
+
+class _Engine:
+    """It notes what it gets."""
+
+    capabilities = Capabilities()
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+
+    def complete(self, _: Prompt, *, model: str, **__: Any) -> Completion:
+        """See Engine."""
+        self.got.append(model)
+        return wrote("Hello.")
+
+
+def test_steps_that_a_fault_has_turned_to_a_remote_model_send_nothing() -> None:
+    """The policy is asked when they are made, and again before each prompt that they send."""
+    engine, settings, fleet = _Engine(), Settings(), House().fleet
+    notes = SimpleNamespace(ended=lambda *_: None, revision=lambda _: None)
+    runtime: Any = SimpleNamespace(
+        engine=engine,
+        settings=settings,
+        tokens=TokenBook(),
+        fleet=fleet,
+        catalog=notes,
+        served=notes,
+    )
+    message = ("llm.high", "", "id", "tag", "token", 0, 60_000, 0, 0, 0, 0, "auto", 0, 0)
+    in_flight = InFlightDelivery(Delivery.of(message))
+    kind, request = tasks.generate.kind, call(keep_local=True)
+
+    def steps_of(model: str) -> WorkerSteps:
+        return WorkerSteps(kind, request, runtime, in_flight, model=model, leads="", revision=None)
+
+    with pytest.raises(InvalidRequest, match="leave the house"):
+        steps_of(REMOTE)
+    steps_of(LOCAL)(ASKED)
+    turned = steps_of(LOCAL)
+    turned.model = REMOTE
+    with pytest.raises(InvalidRequest, match="leave the house"):
+        turned(ASKED)
+    assert engine.got == [LOCAL]
+
+
+def test_a_trial_hides_what_only_the_route_has_asked_for() -> None:
+    """Its program sees the completion as it would be without."""
+    trial = Trial(Said(wrote("Hm.", -1.0)), is_held_back=True, logprobs=True)
+    assert trial(ASKED).logprobs == ()
+    assert trial.completion is not None
+    assert mean_logprob(trial.completion.logprobs) == -1.0
 
 
 def _asks_an_engine(node: ast.AST) -> bool:

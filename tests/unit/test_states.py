@@ -37,6 +37,7 @@ FOUND = {
     "failed_by": "w1 w2",
     "given_up": "1",
     "stream": "1",
+    "tenant": "a",
     "done": "3",
     "total": "12",
     "phase": "reading",
@@ -61,6 +62,7 @@ def test_a_record_is_read_with_its_types() -> None:
     assert record.to_end is record.cancel_requested is record.caller_left is True
     assert record.given_up is record.stream is True
     assert (record.model, record.failed_by) == ("big:7b", "w1 w2")
+    assert record.tenant == "a"
     assert (record.token, record.settled, record.error) == ("17", "17", "timeout")
     assert (record.done, record.total, record.phase) == (3, 12, "reading")
     assert (record.kept_steps, record.yields) == (3, 1)
@@ -92,7 +94,7 @@ def test_a_missing_hash_gives_no_record() -> None:
 
 def test_fields_of_a_newer_version_are_ignored() -> None:
     """Workers of two versions share a Redis while one version replaces the other."""
-    record = JobRecord.of({"state": "dreaming", "kind": "chat", "tenant": "x"})
+    record = JobRecord.of({"state": "dreaming", "kind": "chat", "rank": "x"})
     assert record == JobRecord(kind="chat", state=JobState.UNKNOWN)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
+from pathlib import Path
 
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.fleet.fleet import Fleet
@@ -36,10 +38,22 @@ def route_revision(
     settings: Settings, fleet: Fleet, route: FleetRoute, local: str, remote: str | None
 ) -> str:
     """The revisions of a route's models, and all that decides which of them answers."""
-    how = [route.complex_from, route.cascade, route.min_mean_logprob, settings.router]
+    fitted = _content(settings.router_file)
+    how = [route.complex_from, route.cascade, route.min_mean_logprob, settings.router, fitted]
     models = [fleet.model_of(route.local), local, route.remote and fleet.model_of(route.remote)]
     scopes = sorted(fleet.local_scopes)
     return f"{_digest([*models, remote, *how, scopes])}/route"
+
+
+@lru_cache(maxsize=4)
+def _content(path: str | None) -> str:
+    """A digest of what ROUTER_FILE holds; a worker reads it once, too."""
+    if path is None:
+        return ""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return path
 
 
 def _digest(parts: list[object]) -> str:

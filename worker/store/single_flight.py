@@ -13,6 +13,7 @@ followers go back to their queues, and the next that starts leads.
 from __future__ import annotations
 
 import json
+import re
 from typing import NamedTuple
 
 from local_llm_service.worker.store.outcomes import Claim, SharedAnswer, SharedFailure, Work
@@ -73,16 +74,24 @@ class SingleFlight:
         self._scripts.run("detach", [task_id, token])
 
 
+#: What outcome_entry of lua/shared/ending.lua writes: tokens, what it took, the text. A version
+#: before the savings ledger writes two numbers and the text, which begins with a quote or a brace.
+_ENTRY = re.compile(r"(\d+) (\d+) (?:(\d+) (\d+) (\S*) (\S*) )?(.*)", re.DOTALL | re.ASCII)
+
+
 def _read(entry: str, origin: str) -> tuple[Work, str]:
-    """Read what outcome_entry of lua/shared/ending.lua writes: what it took, and its text."""
-    prompt, completion, paid_prompt, paid_completion, model, route, text = entry.split(" ", 6)
+    """What an outcome took, and its text."""
+    found = _ENTRY.fullmatch(entry)
+    if found is None:
+        raise ValueError("an outcome that no version writes")
+    prompt, completion, paid_prompt, paid_completion, model, route, text = found.groups("")
     work = Work(
         origin,
         int(prompt),
         int(completion),
         model=model,
         route=route,
-        answer_prompt_tokens=int(paid_prompt),
-        answer_completion_tokens=int(paid_completion),
+        answer_prompt_tokens=int(paid_prompt or 0),
+        answer_completion_tokens=int(paid_completion or 0),
     )
     return work, text

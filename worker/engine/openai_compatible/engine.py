@@ -29,15 +29,15 @@ from local_llm_service.worker.engine.openai_compatible.notes import notes_of
 from local_llm_service.worker.engine.openai_compatible.overflow import Overflow
 from local_llm_service.worker.engine.openai_compatible.patience import Patience
 from local_llm_service.worker.engine.openai_compatible.request import chat_body, wants_format
-from local_llm_service.worker.engine.openai_compatible.said import Said
+from local_llm_service.worker.engine.openai_compatible.said import MIDWAY, Said
 from local_llm_service.worker.engine.openai_compatible.stream import read_answer
 from local_llm_service.worker.engine.openai_compatible.vectors import vectors_body, vectors_in
 from local_llm_service.worker.engine.protocol import Capabilities, Stoppable, TextSink
 from local_llm_service.worker.engine.text_feed import TextFeed
 from local_llm_service.worker.engine.written import TokenTimeouts, whole
 from local_llm_service.worker.errors import (
+    ContextOverflow,
     EngineTimeout,
-    ModelFailed,
     OllamaUnreachable,
     ServiceError,
     StreamBroken,
@@ -50,9 +50,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-#: Requests for one answer, those that are refused among them.
+#: Forms of a request that are tried for one answer.
 _MOST_TRIES = 8
-_REFUSED_HINT = "Look into the log of this engine; ask it the same by hand."
 #: Some servers do not count the last token.
 _UNCOUNTED = 1
 
@@ -214,21 +213,20 @@ class OpenAiEngine:
         form = dialect.format if wants_format(prompt) else ""
         most = min(prompt.max_tokens, dialect.most_tokens or prompt.max_tokens)
         asked = _Try(model, self._name_of(model), dialect, form, most)
-        patience = Patience(ends_at)
-        for _ in range(_MOST_TRIES):
+        patience, tries = Patience(ends_at), 0
+        while True:
             body = chat_body(
                 asked.name, prompt, asked.dialect, most_tokens=asked.most_tokens, form=asked.form
             )
             try:
                 return await self._send(body, prompt, asked, feed)
             except Refused as refused:
-                again = self._after(refused.said, asked, body)
+                again = self._after(refused.said, asked, body) if tries < _MOST_TRIES else None
                 if again is None and not await patience.waited(refused.retry_after_seconds):
                     raise self._ours(refused, model) from None
-                asked = again or asked
+                asked, tries = again or asked, tries + 1
             except FOREIGN as error:
                 raise self._ours(error, model) from None
-        raise ModelFailed(f"{self._called} refused every form of the request", _REFUSED_HINT)
 
     async def _send(
         self, body: dict[str, Any], prompt: Prompt, asked: _Try, feed: TextFeed
@@ -250,13 +248,14 @@ class OpenAiEngine:
         self._dialects[asked.model] = replace(before.and_also(asked.dialect), is_proven=True)
         self._counts = read.counted or (self._counts and not read.ended)
         completion = replace(read.completion, model=read.completion.model or asked.name)
-        limit = asked.dialect.most_tokens
+        limit, room = asked.dialect.most_tokens, asked.room or self._known_context(asked.model)
+        _check_not_refused(completion, room)
         if not read.counted or completion.completion_tokens + _UNCOUNTED >= (
             limit or prompt.max_tokens
         ):
             return completion
         used = completion.prompt_tokens + completion.completion_tokens
-        return whole(completion, prompt, asked.room or self._known_context(asked.model) or used)
+        return whole(completion, prompt, room or used)
 
     async def _wait_for_slot(self, asked: _Try) -> None:
         """Ask a server at home for one token: it may go on with a prompt that nobody wants."""
@@ -270,17 +269,13 @@ class OpenAiEngine:
 
         Raises InvalidRequest for what the answer depends on and the server does not take.
         """
-        if said.status not in (400, 403, 422):
-            return None
         overflow = Overflow.of(said)
         if overflow is not None:
-            room = overflow.room_for_answer
             # Like Ollama's engine: an answer may be short, whatever it was allowed.
-            return (
-                replace(asked, most_tokens=room, room=overflow.room)
-                if (0 < room < asked.most_tokens)
-                else None
-            )
+            room = 0 if said.status == MIDWAY else overflow.room_for_answer(asked.most_tokens)
+            return replace(asked, most_tokens=room, room=overflow.room) if room else None
+        if said.status not in (400, 403, 422):
+            return None
         if error := essential(said, body, asked.model, self._entry.name):
             raise error
         if dialect := asked.dialect.without(said, body):
@@ -319,3 +314,11 @@ class OpenAiEngine:
         if isinstance(ours, OllamaUnreachable | StreamBroken | EngineTimeout):
             self._listing.doubt()
         return ours
+
+
+def _check_not_refused(completion: Completion, room: int | None) -> None:
+    """Raise ContextOverflow for a refusal without a word: LM Studio answers a prompt that is longer
+    than its context in order, with counts and no text (shapes/lm_studio_silent_overflow)."""
+    is_empty = not (completion.text or completion.tool_calls)
+    if is_empty and room is not None and completion.prompt_tokens > room:
+        raise ContextOverflow.of(ContextOverflow.REFUSED, completion.prompt_tokens, room)

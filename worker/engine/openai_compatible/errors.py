@@ -19,6 +19,7 @@ from httpx_sse import SSEError
 
 from local_llm_service.worker import errors
 from local_llm_service.worker.engine import unknown_words
+from local_llm_service.worker.engine.cut_off import was_cut_off
 from local_llm_service.worker.engine.openai_compatible.overflow import Overflow
 from local_llm_service.worker.engine.openai_compatible.said import MIDWAY, Said
 from local_llm_service.worker.engine.protocol import EngineDied
@@ -27,6 +28,7 @@ from local_llm_service.worker.errors import ServiceError
 _START = "Start it, or correct its `url` in ENGINES_FILE."
 _URL = "Correct the `url` of this engine in ENGINES_FILE: it must lead to `/v1`."
 _KEY = "Check the `api_key` of this engine in ENGINES_FILE, and what it may use."
+_CERTIFICATE = "Name the authority that has signed it in SSL_CERT_FILE of the worker."
 _BILL = "Look into the account at the provider, or ask a local model."
 _MODEL = "Name a model that this engine has, or correct its `models` in ENGINES_FILE."
 _LOG = "Look into the log of this engine; ask it the same by hand."
@@ -125,7 +127,11 @@ class Translator:
             return error
         if isinstance(error, Refused):
             return self._refused(error, model)
-        if _was_cut_off(error):
+        if isinstance(error.__cause__, aiohttp.ClientSSLError):
+            return errors.OllamaUnreachable(
+                f"the certificate of {self.engine} is not one to trust", _CERTIFICATE
+            )
+        if was_cut_off(error):
             return self._of(EngineDied, f"the connection to {self.engine} broke off", _BROKEN)
         for kind, ours, text, hint in _TRANSPORT:
             if isinstance(error, kind):
@@ -160,14 +166,3 @@ class Translator:
         if ours is EngineDied and self.leaves_the_house:
             ours = errors.StreamBroken
         return ours(message, hint)
-
-
-def _was_cut_off(error: Exception) -> bool:
-    """Whether the server closed a connection that stood, without a byte of an answer.
-
-    aiohttp knows; under httpx's interface it looks as if nobody had answered (ConnectTimeout).
-    """
-    cause = error.__cause__
-    if not isinstance(cause, aiohttp.ClientConnectionError):
-        return False
-    return not isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError)

@@ -17,7 +17,8 @@ _REFUSAL = re.compile(
     r"|exceed(?:s|ed)? the configured limit|context the overflows|context length of only"
     r"|[Cc]ontext size has been exceeded|prompt is too long: \d|exceed context limit"
     r"|is too large to process|exceeds the maximum number of tokens|input length exceeds"
-    r"|exceeds the maximum allowed length"
+    r"|exceeds the maximum allowed length|greater than the context length"
+    r"|max_tokens must be at least 1, got -|cannot be greater than max_model_len"
 )
 
 #: Numbers by their words, the more telling ones first. `tokens` are the prompt's own, `room` is the
@@ -42,6 +43,7 @@ _NUMBERS = tuple(
         r"context limit: (?P<tokens>\d+) \+ \d+ > (?P<room>\d+)",
         r"token count \((?P<tokens>\d+)\) exceeds .*? allowed \((?P<room>\d+)\)",
         r"input \((?P<tokens>\d+) tokens\) is too large .*?batch size: (?P<room>\d+)",
+        r"cannot be greater than max_model_len=(?:max_total_tokens=)?(?P<room>\d+)",
         r"context length is (?P<room>\d+) tokens",
     )
 )
@@ -67,12 +69,16 @@ class Overflow:
                 return cls(_number(numbers.get("tokens")), _number(numbers.get("room")))
         return cls()
 
-    @property
-    def room_for_answer(self) -> int:
-        """Tokens that are left for an answer: above 0 where the prompt itself fits."""
-        if self.tokens is None or self.room is None:
+    def room_for_answer(self, asked: int) -> int:
+        """A shorter answer than the one of `asked` tokens that may fit; 0 where none does.
+
+        Of an answer that is longer than all of the context, the server says no size of the prompt
+        yet; to the next request it does.
+        """
+        if self.room is None:
             return 0
-        return max(0, self.room - self.tokens)
+        left = self.room - (1 if self.tokens is None else self.tokens)
+        return left if 0 < left < asked else 0
 
     @property
     def error(self) -> ContextOverflow:

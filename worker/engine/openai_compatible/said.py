@@ -13,6 +13,8 @@ from typing import Any
 
 #: The status of an error that stands in a stream which began with 200, and names none itself.
 MIDWAY = -1
+#: Members of errors that stand at the top, Venice's among them.
+_ERROR_MEMBERS = ("error_type", "error_message", "detail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Said:
             return cls(status, words=inner)
         if not isinstance(inner, dict):
             return cls(status)
-        message = inner.get("message", inner.get("detail", ""))
+        message = inner.get("message") or inner.get("detail") or inner.get("error_message")
         if isinstance(message, dict):
             message = message.get("detail", "")
         param = _text(inner.get("param"))
@@ -59,7 +61,7 @@ class Said:
             status,
             words=_text(message),
             code=_text(inner.get("code")),
-            kind=_text(inner.get("type")),
+            kind=_text(inner.get("type") or inner.get("error_type")),
             param=param,
             tokens=count(inner.get("n_prompt_tokens")),
             room=count(inner.get("n_ctx")),
@@ -72,8 +74,10 @@ class Said:
 
 
 def is_error(event: Mapping[str, Any]) -> bool:
-    """Whether an event of a stream is an error."""
-    return bool(event.get("error")) or event.get("object") == "error"
+    """Whether an event of a stream, or a whole answer, is an error."""
+    if event.get("error") or event.get("object") == "error":
+        return True
+    return "choices" not in event and any(name in event for name in _ERROR_MEMBERS)
 
 
 def count(value: Any) -> int | None:

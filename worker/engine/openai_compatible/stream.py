@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from local_llm_service.worker.engine.openai_compatible.client import Event
 from local_llm_service.worker.engine.openai_compatible.errors import FOREIGN, Refused
+from local_llm_service.worker.engine.openai_compatible.piece import Halves, Piece
 from local_llm_service.worker.engine.openai_compatible.said import MIDWAY, Said, count, is_error
 from local_llm_service.worker.engine.openai_compatible.tool_calls import ToolCallPieces
 from local_llm_service.worker.engine.protocol import TextSink
@@ -24,6 +25,8 @@ from local_llm_service.worker.prompt import Completion, Prompt
 #: More chunks in a row that are equal but for white space, and the model is lost. Ollama's own
 #: guard has this limit; these servers have none.
 REPEATED_CHUNKS: Final = 30
+#: So many pieces more than tokens were allowed, and the server does not keep to its bound.
+UNBOUNDED_CHUNKS: Final = 64
 #: How long to wait for the counts once the answer has ended.
 USAGE_SECONDS: Final = 5.0
 _FILTERED: Final = "Ask in other words, or ask another model."
@@ -41,6 +44,9 @@ class _Answer:
     first_at: float | None = None
     #: The last event had a token.
     has_token: bool = False
+    #: There was a piece of an answer, though it may have been an empty one.
+    has_choice: bool = False
+    halves: Halves = field(default_factory=Halves)
     calls: ToolCallPieces = field(default_factory=ToolCallPieces)
     #: How thoughts, which are no part of the answer, repeat themselves.
     thoughts: Written = field(default_factory=Written)
@@ -51,31 +57,25 @@ class _Answer:
 
     def take(self, event: Event) -> str:
         """Keep what an event holds; returns its piece of the answer's text."""
-        self.has_token = False
-        self.model = event.get("model") or self.model
-        if isinstance(event.get("usage"), dict):
-            self.usage = event["usage"]
-        choices = event.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else {}
-        delta = choice.get("delta") or {}
-        if self.calls.add(delta.get("tool_calls")) or delta.get("tool_calls"):
+        piece = Piece.of(event)
+        self.model = piece.model or self.model
+        self.usage = piece.usage or self.usage
+        self.has_choice = self.has_choice or piece.is_choice
+        self.finish_reason = piece.finish_reason or self.finish_reason
+        self.refusal += piece.refusal
+        self.written.logprobs += piece.logprobs
+        self.calls.add(piece.tool_calls)
+        if piece.thought:
+            self.thoughts.add(piece.thought)
+        self.has_token = bool(piece.text or piece.thought or piece.tool_calls)
+        if self.has_token:
             self._note_token()
-        thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(thought, str) and thought:
-            self._note_token()
-            self.thoughts.add(thought)
-        self.refusal += delta.get("refusal") or ""
-        self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        self.written.logprobs += _logprobs(choice)
-        text = delta.get("content")
-        if not isinstance(text, str) or not text:
-            return ""
-        self._note_token()
-        self.written.add(text)
+        text = self.halves.add(piece.text)
+        if text:
+            self.written.add(text)
         return text
 
     def _note_token(self) -> None:
-        self.has_token = True
         if self.first_at is None:
             self.first_at = time.monotonic()
             self.on_begun()
@@ -85,8 +85,10 @@ class _Answer:
         """Whether a token has come."""
         return self.first_at is not None
 
-    def check(self, text: str) -> None:
+    def check(self, text: str, most_tokens: int) -> None:
         """Raise InvalidOutput for what has no end."""
+        if len(self.written.chunks) > most_tokens + UNBOUNDED_CHUNKS:
+            raise self.written.stopped("the engine goes on after the tokens that it was allowed")
         if max(self.written.repeats, self.thoughts.repeats) > REPEATED_CHUNKS:
             raise self.written.repeated()
         self.written.check_json(text)
@@ -143,7 +145,7 @@ async def read_answer(
         if text:
             on_text(text)
         if answer.finish_reason is None:
-            answer.check(text)
+            answer.check(text, prompt.max_tokens)
         if answer.has_token:
             limit, waited_since = timeouts.then(prompt), time.monotonic()
     return _read(answer, prompt, engine, ended=await _read_usage(events, answer))
@@ -176,13 +178,16 @@ async def _read_to_end(events: AsyncGenerator[Event]) -> None:
 def _midway(event: Event, answer: _Answer) -> Refused:
     """The error in an event. Before the first token it is like one instead of an answer."""
     said = Said.of(MIDWAY, event)
-    if not answer.has_begun and said.code.isdecimal() and 400 <= int(said.code) < 600:
-        said = Said.of(int(said.code), event)
-    return Refused(said)
+    if answer.has_begun:
+        return Refused(said)
+    is_status = said.code.isdecimal() and 400 <= int(said.code) < 600
+    return Refused(Said.of(int(said.code) if is_status else 500, event))
 
 
-def _reason_without(answer: _Answer, prompt: Prompt) -> str:
-    """The reason of an answer that ended in order and says none."""
+def _reason_without(answer: _Answer, prompt: Prompt) -> str | None:
+    """The reason of an answer that ended in order and says none; None where there was no answer."""
+    if not answer.has_choice:
+        return None
     written = count(answer.usage.get("completion_tokens")) or len(answer.written.chunks)
     return "length" if written >= prompt.max_tokens else "stop"
 
@@ -227,10 +232,3 @@ def _calls(answer: _Answer) -> tuple[Any, ...]:
     except ValueError:
         error: InvalidOutput = answer.written.stopped("the arguments of a call are no JSON object")
     raise error
-
-
-def _logprobs(choice: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each token's entry, with the members that ours have."""
-    found = (choice.get("logprobs") or {}).get("content")
-    names = ("token", "logprob", "bytes", "top_logprobs")
-    return [{name: one.get(name) for name in names} for one in found or ()]

@@ -1,7 +1,4 @@
-"""A server that tells no digest: what is cached of it, and what `health` says of that.
-
-All with a real worker beside a scripted server of `/v1`.
-"""
+"""What a server of `/v1` does not promise, with a real worker: no digest, no refusal, no counts."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ import pytest
 from local_llm_service import tasks
 from local_llm_service.producers import health
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
+from local_llm_service.worker.errors import ContextOverflow
 from tests.conftest import wait_until
 from tests.doubles.openai_server import OpenAiServer, Reply
 from tests.integration.conftest import StartWorker
@@ -49,6 +47,13 @@ def start(
         return start_worker(ENGINES_FILE=str(path), MODEL_NAME="large", VLLM_KEY=KEY, **environment)
 
     return start
+
+
+def ask_long(server: OpenAiServer, reply: Reply) -> dict[str, Any]:
+    """The answer to a prompt of 3,000 words, to which the server says `reply`."""
+    server.respond = lambda _: reply
+    found: dict[str, Any] = tasks.generate.delay("word " * 3000, cache=False).get(timeout=20)
+    return found
 
 
 def origins(calls: int) -> list[str]:
@@ -101,3 +106,27 @@ def test_without_a_revision_nobody_joins(start: Start, server: OpenAiServer) -> 
     waiting = [tasks.generate.delay("Together?") for _ in range(4)]
     assert [one.get(timeout=20)["origin"] for one in waiting] == ["computed"] * 4
     assert len(server.requests) == 4
+
+
+def test_a_prompt_that_the_server_cuts_is_found_out(start: Start, server: OpenAiServer) -> None:
+    """It reads 1,000 of 3,000 words and says so in its counts alone: the job fails, in words."""
+    start(NUM_CTX="4096")
+    with pytest.raises(ContextOverflow):
+        ask_long(server, Reply(prompt_tokens=1000))
+    assert ask_long(server, Reply())["usage"]["prompt_tokens"] > 3000
+
+
+def test_a_prompt_that_is_too_long_for_a_silent_server(start: Start, server: OpenAiServer) -> None:
+    """LM Studio answers it in order and without a word (lm_studio_silent_overflow)."""
+    server.facts = {"max_model_len": 2048}
+    start()
+    with pytest.raises(ContextOverflow):
+        ask_long(server, Reply(chunks=(), prompt_tokens=3009, completion_tokens=0))
+
+
+def test_a_server_that_counts_nothing(start: Start, server: OpenAiServer) -> None:
+    """Its answers are answers; `health` says that their prompts count as nothing."""
+    start()
+    answer = ask_long(server, Reply(usage="never"))
+    assert (answer["text"], answer["usage"]["completion_tokens"]) == ("Hello.", 2)
+    wait_until(lambda: "does not say how many tokens" in notes(), "health says so")
