@@ -47,6 +47,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.bench_stream
 	$(BIN)/python -m benchmarks.bench_batch
 	$(BIN)/python -m benchmarks.bench_http
+	$(BIN)/python -m benchmarks.bench_routing
 
 evals: $(VENV)/.evals
 	@# Takes hours without a GPU, and goes on where it stopped; options: make evals ARGS="--limit 20".

@@ -78,7 +78,7 @@ def _measured(asked: Asked) -> str:
         one = route_set(asked.log, order, paid, worker)
         results = _asked(asked, here, one, (digest, engine))
     if asked.labels_out is not None:
-        _write_labels(asked.labels_out, results)
+        write_labels(asked.labels_out, results)
     head = (
         f"Model {here.model} ({digest[:12]}), Ollama {engine}; made by `python -m evals routing`."
     )
@@ -149,7 +149,7 @@ def _fitted_on_other_folds(queries: Sequence[Query]) -> list[float] | None:
     return [float(one) for one in unseen_logits(Table.of(labels), folds=5, seed=0)]
 
 
-def _write_labels(path: Path, results: Results) -> None:
+def write_labels(path: Path, results: Results) -> None:
     """What `local-llm route fit` reads: complex is what the local model got wrong."""
     lines = []
     for item in results.items:

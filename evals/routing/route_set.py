@@ -160,7 +160,8 @@ class _Asking:
         self.paid.expect(_first(query))
         self.paid.take_bill()
         prompt = query.prompt if query.context is None else f"{query.context}\n\n{query.prompt}"
-        body = {"model": NAME, "messages": [{"role": "user", "content": prompt}]}
+        message = {"role": "user", "content": prompt}
+        body = {"model": NAME, "messages": [message], "max_tokens": self.order.max_tokens}
         async with httpx.AsyncClient(trust_env=False) as http:
             reply = (await http.post(f"{self.paid.url}/chat/completions", json=body)).json()
         billed, context = self.paid.take_bill(), tokens_of(query.context or "")

@@ -6,11 +6,12 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from local_llm_service.tasks.routing import reasons
 from local_llm_service.tasks.routing.asked import Asked
 from local_llm_service.tasks.routing.complexity import Verdict
-from local_llm_service.tasks.routing.fit import is_too_long, lacking
+from local_llm_service.tasks.routing.fit import is_too_long, lacking, tokens_of
 from local_llm_service.worker.engine import Capabilities
 from local_llm_service.worker.engine.engines import capabilities_of
 from local_llm_service.worker.fleet.fleet import FleetRoute
@@ -76,8 +77,9 @@ def _why_only_remote(
     lacks = lacking(asked, known.capabilities_of(local))
     if lacks and not lacking(asked, known.capabilities_of(remote)):
         return lacks
-    if is_too_long(asked, likely_tokens, lambda: known.context_tokens(local)) and not is_too_long(
-        asked, likely_tokens, lambda: known.context_tokens(remote)
+    tokens = cache(lambda: tokens_of(asked.texts, likely_tokens))
+    if is_too_long(asked, tokens, lambda: known.context_tokens(local)) and not is_too_long(
+        asked, tokens, lambda: known.context_tokens(remote)
     ):
         return reasons.TOO_LONG
     return ""

@@ -6,16 +6,15 @@ import re
 from array import array
 from zlib import crc32
 
-from local_llm_service.tasks.routing.structure import WIDE, ends
+from local_llm_service.tasks.routing.structure import WIDE
 
 #: Few, so that a bucket does not say which word fell into it. Raise FORMAT of router_file.py with
 #: any change of what is here.
 BUCKETS = 4096
-#: Words of either half that count.
-_WORDS = 150
+#: Words of either end that count, and the characters in which they are looked for.
+_WORDS, _CHARACTERS = 120, 1000
 
-_WIDE = re.compile(f"[{WIDE}]")
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(rf"[{WIDE}]|[^\W{WIDE}]+")
 
 
 def buckets(prompt: str) -> array[int]:
@@ -38,13 +37,8 @@ def buckets(prompt: str) -> array[int]:
 
 def _words(prompt: str) -> list[list[str]]:
     """Words in a row, of the beginning and of the end."""
-    found = []
-    for part in ends(prompt):
-        folded = part.casefold()
-        if _WIDE.search(folded):
-            folded = _WIDE.sub(r" \g<0> ", folded)
-        found.append(_WORD.findall(folded))
-    if len(found) == 2:
-        return [found[0][:_WORDS], found[1][-_WORDS:]]
-    words = found[0]
-    return [words] if len(words) <= 2 * _WORDS else [words[:_WORDS], words[-_WORDS:]]
+    if len(prompt) <= 2 * _CHARACTERS:
+        words = _WORD.findall(prompt.casefold())
+        return [words] if len(words) <= 2 * _WORDS else [words[:_WORDS], words[-_WORDS:]]
+    first, last = prompt[:_CHARACTERS].casefold(), prompt[-_CHARACTERS:].casefold()
+    return [_WORD.findall(first)[:_WORDS], _WORD.findall(last)[-_WORDS:]]

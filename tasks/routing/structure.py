@@ -20,7 +20,7 @@ _WIDE_CHARACTERS = 3
 #: Chinese, Japanese and Korean characters, as the inside of a character class.
 WIDE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 
-_WIDE = re.compile(f"[{WIDE}]")
+_WIDE = re.compile(f"[{WIDE}]+")
 #: A question mark that ends something, not one inside an address.
 _QUESTION = re.compile("\\?(?=[\\s\"'»”’)\\]*_]|$)|[？؟՞፧⸮\u037e]")
 #: A list's number, or a line's bullet.
@@ -48,7 +48,7 @@ def structure(prompt: str) -> Structure:
     """Look at a prompt's beginning and end."""
     parts = ends(prompt)
     seen = sum(map(len, parts)) or 1
-    wide = sum(len(_WIDE.findall(part)) for part in parts)
+    wide = sum(len(run) for part in parts for run in _WIDE.findall(part))
     characters = len(prompt) + len(prompt) * wide * (_WIDE_CHARACTERS - 1) // seen
     questions = sum(len(_QUESTION.findall(part)) for part in parts)
     steps = sum(len(_STEP.findall(part)) for part in parts)

@@ -16,7 +16,7 @@ from local_llm_service.tasks.request import parse
 from local_llm_service.tasks.routing.asked import Asked
 from local_llm_service.tasks.routing.complexity import Verdict
 from local_llm_service.tasks.routing.contract import flaw_of, mean_logprob
-from local_llm_service.tasks.routing.fit import is_too_long
+from local_llm_service.tasks.routing.fit import is_too_long, tokens_of
 from local_llm_service.tasks.routing.policy import check_may_get, home_of
 from local_llm_service.tasks.routing.refusals import PATTERNS, is_refusal
 from local_llm_service.tasks.routing.repetition import ends_in_a_loop
@@ -137,8 +137,8 @@ def test_only_a_prompt_that_is_far_too_long_is_called_so() -> None:
     def away() -> int:
         raise OllamaUnreachable("away")
 
-    def tokens(text: str) -> int:
-        return len(text) // 4
+    def tokens() -> float:
+        return 25_000.0
 
     asked = Asked("x", ("x" * 100_000,))
     assert is_too_long(asked, tokens, lambda: 8192)
@@ -147,17 +147,26 @@ def test_only_a_prompt_that_is_far_too_long_is_called_so() -> None:
     assert not is_too_long(Asked("x", ("x" * 4000,)), tokens, away)
 
 
-def test_a_long_text_is_measured_by_samples() -> None:
-    """Its middle and end count as its beginning does."""
+@pytest.mark.parametrize("messages", [1, 2, 10, 1000])
+def test_a_long_prompt_is_measured_by_windows_over_all_of_it(messages: int) -> None:
+    """Its middle and end count as its beginning does, and no more is read of many messages."""
     seen: list[int] = []
 
-    def tokens(text: str) -> int:
+    def likely(text: str) -> int:
         seen.append(len(text))
         return text.count("y")
 
-    text = "x" * 200_000 + "y" * 200_000
-    assert is_too_long(Asked("", ("", text)), tokens, lambda: 90_000)
-    assert seen == [3000]
+    half = max(1, messages // 2)
+    texts = ("",) + ("x" * (200_000 // half),) * half + ("y" * (200_000 // half),) * half
+    assert tokens_of(texts, likely) == pytest.approx(200_000, rel=0.15)
+    assert seen[0] <= 960
+    assert len(seen) == 1
+
+
+def test_a_short_prompt_is_measured_whole() -> None:
+    """And none has no tokens."""
+    assert tokens_of(("ab", "", "c"), len) == 3
+    assert tokens_of((), len) == 0
 
 
 # --- the router ---------------------------------------------------------------------------------
