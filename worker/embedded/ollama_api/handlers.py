@@ -169,6 +169,7 @@ class Answering(Handler):
 
     running: set[asyncio.Task[None]]
     _task: asyncio.Task[None] | None = None
+    _is_leaving = False
 
     def initialize(self, hosts: Hosts | None = None, running: Any = None) -> None:
         """`running` holds the tasks of all answers, so that a shutdown can end them."""
@@ -188,8 +189,9 @@ class Answering(Handler):
             self.running.discard(self._task)
 
     def on_connection_close(self) -> None:
-        """The client went away: stop the generation."""
-        if self._task is not None:
+        """The client went away: stop the generation, unless it stops already: a second end would
+        cut the clean-up short, and the runner would write on to the answer's end."""
+        if self._task is not None and not self._is_leaving:
             self._task.cancel()
 
     async def _respond(self) -> None:
@@ -233,7 +235,11 @@ class Chat(Answering):
         async with aclosing(completion.chat(request, self.hosts.text)) as records:
             async for record in records:
                 self.write(dumps(record) + "\n")
-                await self.flush()
+                try:
+                    await self.flush()
+                except StreamClosedError:
+                    self._is_leaving = True
+                    raise
         self.finish()
 
     async def _whole(self, request: chat_request.ChatRequest) -> None:
