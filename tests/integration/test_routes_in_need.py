@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from local_llm_service import tasks
+from local_llm_service.producers import status
+from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama
 from tests.doubles.openai_server import OpenAiServer, Reply
@@ -63,6 +65,8 @@ def test_a_local_engine_that_is_away_leaves_the_remote_model_to_those_who_may(
         stays = tasks.generate.delay(kept, model="auto", keep_local=True)
         answer = tasks.generate.delay(free, model="auto").get(timeout=30)
         assert (answer["text"], answer["route"]["reason"]) == ("Far away.", "local is away")
+        # The worker serves the route, by its other engine: without a pause it would go round.
+        wait_until(lambda: status(stays.id) is JobState.DEFERRED, "the job pauses")
         ollama.start()
         assert stays.get(timeout=30)["text"] == "At home."
         assert servers.asked(kept) == (1, 0)
