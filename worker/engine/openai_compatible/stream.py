@@ -125,16 +125,9 @@ async def read_answer(
     answer = _Answer(Written.for_prompt(prompt), on_begun)
     limit, waited_since = timeouts.first_seconds, answer.began_at
     while answer.finish_reason is None:
-        try:
-            event = await next_within(
-                events, limit, "next" if answer.has_begun else "first", since=waited_since
-            )
-        except StopAsyncIteration:
+        event = await _next_event(events, answer, limit, waited_since, engine)
+        if event is None:
             break
-        except ValueError:
-            if not answer.has_begun:
-                raise
-            raise StreamBroken(f"an event of {engine} broke off") from None
         if not event:  # [DONE]
             answer.finish_reason = _reason_without(answer, prompt)
             await _read_to_end(events)
@@ -151,6 +144,21 @@ async def read_answer(
     return _read(answer, prompt, engine, ended=await _read_usage(events, answer))
 
 
+async def _next_event(
+    events: AsyncGenerator[Event], answer: _Answer, limit: float, since: float, engine: str
+) -> Event | None:
+    """The next event within `limit` seconds from `since`; None at the end of the stream."""
+    which = "next" if answer.has_begun else "first"
+    try:
+        return await next_within(events, limit, which, since=since)
+    except StopAsyncIteration:
+        return None
+    except ValueError:
+        if not answer.has_begun:
+            raise
+        raise StreamBroken(f"an event of {engine} broke off") from None
+
+
 async def _read_usage(events: AsyncGenerator[Event], answer: _Answer) -> bool:
     """Read on for the counts; whether that came to the end of the stream.
 
@@ -158,7 +166,7 @@ async def _read_usage(events: AsyncGenerator[Event], answer: _Answer) -> bool:
     """
     try:
         while event := await next_within(events, USAGE_SECONDS, "last"):
-            answer.take(event)
+            answer.usage = Piece.of(event).usage or answer.usage
         await _read_to_end(events)
     except StopAsyncIteration:
         return True
