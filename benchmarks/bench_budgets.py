@@ -1,7 +1,8 @@
 """Checks that summaries keep their budgets and end on finished sentences, by a judge of its own.
 
-`python -m benchmarks.bench_budgets [scripted] [needles] [embedded] [--short]` prints the numbers
-and keeps the raw data in benchmarks/results/. `embedded` takes hours and goes on where it stopped.
+`python -m benchmarks.bench_budgets [scripted] [needles] [embedded] [contexts] [--short]` prints
+the numbers and keeps the raw data in benchmarks/results/. `embedded` takes hours and goes on where
+it stopped.
 The exit code is 1 when a budget is broken, a sentence is unfinished, or a part was not read.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from benchmarks.command import run
 from benchmarks.record import run_parts
 
-PARTS = ("scripted", "needles", "embedded")
+PARTS = ("scripted", "needles", "embedded", "contexts")
 
 
 def main() -> int:

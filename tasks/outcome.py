@@ -51,7 +51,7 @@ def do_work(
             last_text = _kept(error.text)
     except Exception as error:  # noqa: BLE001  # an edge: a foreign error may quote the prompt
         result = unexpected(job, error)
-    spent, wasted = run.spent, run.wasted
+    spent, wasted, is_kept = run.spent, run.wasted, is_whole and run.keeps_contract
     work = Work(
         prompt_tokens=spent.prompt_tokens,
         completion_tokens=spent.completion_tokens,
@@ -61,8 +61,8 @@ def do_work(
         model=full_name(run.model),
         route=run.route_name,
         # A paid model is compared only for an answer that kept its contract.
-        answer_prompt_tokens=spent.answer_prompt_tokens if is_whole else 0,
-        answer_completion_tokens=spent.answer_completion_tokens if is_whole else 0,
+        answer_prompt_tokens=spent.answer_prompt_tokens if is_kept else 0,
+        answer_completion_tokens=spent.answer_completion_tokens if is_kept else 0,
         wasted_prompt_tokens=wasted.prompt_tokens,
         wasted_completion_tokens=wasted.completion_tokens,
     )

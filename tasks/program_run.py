@@ -42,6 +42,10 @@ class ProgramRun(Protocol):
     def is_repeatable(self) -> bool:
         """Whether the same call would be answered so again: not where something was away."""
 
+    @property
+    def keeps_contract(self) -> bool:
+        """Whether the answer is what was asked for; one that is none is no saving."""
+
     def acquit(self) -> None:
         """Clear the job of its engine's deaths, if that has answered all of it by now."""
 
@@ -52,7 +56,7 @@ class OneModelRun:
     See ProgramRun.
     """
 
-    is_repeatable = True
+    is_repeatable = keeps_contract = True
 
     def __init__(self, ask: EngineSteps, route_name: str = "", reason: str = "") -> None:
         """With the name of a route, `reason` says why it has no choice."""

@@ -76,7 +76,9 @@ def run(job: JobTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
             raise Ignore
         if isinstance(outcome.result, ServiceError) and outcome.work.origin == "computed":
             outcome = replace(outcome, result=pass_on(outcome.result, runtime, in_flight))
-        in_flight.work = outcome.work  # the result backend stores and counts it
+        # The result backend stores and counts it. What another has done has its row already.
+        is_own = outcome.work.origin == "computed"
+        in_flight.work = in_flight.entered(outcome.work) if is_own else outcome.work
     if isinstance(outcome.result, Exception):
         raise outcome.result from None
     return outcome.result
@@ -114,7 +116,9 @@ class _Run:
         request = self._job.parse(args, kwargs)
         runtime = self._runtime
         self._in_flight.tenant = tenant_of(request.cache_scope)
-        model = full_name(request.model or runtime.settings.model_name)
+        asked_for = request.model or runtime.settings.model_name
+        route, model = runtime.fleet.route(asked_for), full_name(asked_for)
+        self._in_flight.route = "" if route is None else route.name
         revision = runtime.catalog.revision(model) if request.cache else None
         shared = self._claim(request, model, revision)
         if shared is not None:
@@ -131,13 +135,8 @@ class _Run:
         if run.route is not None:
             to = "remote" if runtime.fleet.leaves_the_house(run.model) else "local"
             metrics.ROUTED.labels(to, run.route.reason).inc()
-        work = replace(
-            outcome.work,
-            model=runtime.fleet.model_of(run.model),
-            tenant=in_flight.tenant,
-            run_tokens=in_flight.run_tokens,
-        )
-        outcome = replace(outcome, work=work)
+        work = replace(outcome.work, model=runtime.fleet.model_of(run.model))
+        outcome = replace(outcome, work=in_flight.entered(work))
         # A model that was pulled again in the meantime is a different one.
         if revision is None or runtime.catalog.revision(model) != revision:
             outcome = replace(outcome, work=replace(outcome.work, cacheable=False))
@@ -295,6 +294,7 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         max_attempts=runtime.settings.max_attempts,
         base_seconds=runtime.settings.retry_base_seconds,
         is_away=partial(runtime.breaker.is_away, in_flight.model or runtime.settings.model_name),
+        comes_back=lambda: delivery.model in (runtime.served.now() or ()),
     )
     if again is None:
         return False

@@ -7,6 +7,7 @@ import logging
 from local_llm_service.worker.engine import open_engine
 from local_llm_service.worker.engine.engines import members_of
 from local_llm_service.worker.engine.members import Member
+from local_llm_service.worker.engine.side_by_side import side_by_side
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.fleet.fleet import Fleet
@@ -64,7 +65,8 @@ def check_engines(settings: Settings) -> None:
     engine, fleet = open_engine(settings), Fleet.of(settings)
     try:
         members = members_of(engine, fleet)
-        found = {one.name: _served_by(one) for one in members}
+        served_by = side_by_side(_served_by, members)
+        found = {one.name: served for one, served in zip(members, served_by, strict=True)}
     finally:
         engine.close()
     name = settings.model_name

@@ -16,7 +16,7 @@ os.environ["REDIS_URL"] = f"redis://127.0.0.1:{REDIS_PORT}/0"
 CASES = (
     *("kill", "redis", "ollama", "cancel", "real", "poison", "drain", "black_hole"),
     *("engine_death", "schemas", "chords", "waiting", "batch", "http_batch", "long_jobs"),
-    "spending",
+    *("spending", "savings"),
 )
 
 

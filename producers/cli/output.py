@@ -81,7 +81,7 @@ def numbers(answer: dict[str, Any]) -> str:
     if route := answer.get("route"):
         parts += [f"route: {route['reason']}"]
         parts += [f"{one['model']} before: {one['reason']}" for one in route["tried"]]
-    if use := answer.get("context"):
+    if (use := answer.get("context")) and use["saved_tokens"]:
         parts.append(f"context of {use['tokens']} tokens sent as {use['sent_tokens']}")
         if use["saved_usd"] > 0:
             parts.append(f"{use['saved_usd']:.6f} USD saved")

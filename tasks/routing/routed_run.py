@@ -114,6 +114,11 @@ class RoutedRun:
         reason = "" if self._counts is None else self._counts.reason
         return Route(chosen=self.model, reason=reason, tried=tried)
 
+    @property
+    def keeps_contract(self) -> bool:
+        """See ProgramRun: False for a bad local answer that is there for want of a better one."""
+        return self._counts is None or not self._counts.flaw
+
     def acquit(self) -> None:
         """See ProgramRun. What a remote model answers says nothing of the engine at home."""
         for one in self._tries:

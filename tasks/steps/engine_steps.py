@@ -101,6 +101,7 @@ class EngineSteps(ABC):
         """See Steps."""
         completion = self.vectors(texts)
         self.spent.add_step(completion)
+        self.spent.answer_prompt_tokens = 0  # no model that chats makes vectors
         return completion
 
     def count(self, text: str) -> int:

@@ -124,7 +124,8 @@ class _Reading:
             return self._written(part, closing, tokens, is_last=False)
         except InvalidOutput:
             # The model read it and wrote no sentence of it; those that it begins with stand for it.
-            return Written(first_sentences(self._ask, part, tokens), tokens)
+            read_tokens = self._ask.likely_tokens(part)
+            return Written(first_sentences(self._ask, part, tokens), tokens, read_tokens)
 
     def _written(
         self, text: str, closing: Callable[[int], str], tokens: int, *, is_last: bool = True

@@ -79,9 +79,11 @@ def shortened(
     # A long prompt ends with what is asked.
     instructions = summary_instructions(question[-LONGEST_QUESTION:], is_answer=False)
     written: Written = condensed_text(home, context, instructions, budget)
+    # Of a short text the estimate is too rough.
+    read_tokens = home.count(context) if is_near(home, context, budget) else written.read_tokens
     return Material(
         written.text,
-        max(written.read_tokens, 1),
+        read_tokens,
         written.tokens,
         home.spent.prompt_tokens - before[0],
         home.spent.completion_tokens - before[1],

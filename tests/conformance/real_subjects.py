@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,12 +19,23 @@ from tests.conformance.subject import Subject
 from tests.doubles.llama_server import MODEL, LlamaServer
 
 ROOM = 512
+TICKS = os.sysconf("SC_CLK_TCK")
 MOST_TOKENS = 256
 #: A server that has used no CPU for so long writes nothing.
 QUIET_SECONDS = 0.3
 
 
-class EmbeddedOllama(Subject):
+class Real(Subject):
+    """A subject whose server is a process with a real model."""
+
+    server: OllamaProcess | LlamaServer
+
+    def cpu_seconds(self) -> float:
+        """What the server's processes have used so far: a measure that no load of others moves."""
+        return _ticks(self.server.pid) / TICKS
+
+
+class EmbeddedOllama(Real):
     """The embedded server: Ollama's API before a real model, one answer at a time."""
 
     name = "embedded"
@@ -47,7 +59,7 @@ class EmbeddedOllama(Subject):
         return now - self._since < QUIET_SECONDS
 
 
-class LlamaV1(Subject):
+class LlamaV1(Real):
     """llama.cpp's own server, which has one model whatever it is asked for."""
 
     name = "llama_server"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from typing import Any, Self
 
 from local_llm_service.worker.engine import Engine
+from local_llm_service.worker.engine.engines import Engines
 from local_llm_service.worker.engine.openai_compatible.engine import OpenAiEngine
-from local_llm_service.worker.fleet.fleet import FleetEngine, FleetModel
+from local_llm_service.worker.fleet.fleet import AUTO, Fleet, FleetEngine, FleetModel, FleetRoute
 from local_llm_service.worker.settings import Settings
 from tests.conformance.ollama_subject import HTML, ROOM
 from tests.conformance.subject import Fault, Scene, Scripted
@@ -51,10 +53,14 @@ class ScriptedV1(Scripted):
             self.name, "openai_compatible", self._server.url, self.key, 4, models=(model,)
         )
 
+    def settings(self, **settings: Any) -> Settings:
+        """Those of an engine for it."""
+        given = {"num_ctx": ROOM, "max_output_tokens": 256, "model_name": self.model, **settings}
+        return Settings(**given)
+
     def engine(self, **settings: Any) -> Engine:
         """See Subject."""
-        given = {"num_ctx": ROOM, "max_output_tokens": 256, "model_name": self.model, **settings}
-        return OpenAiEngine(self.entry(), Settings(**given))
+        return OpenAiEngine(self.entry(), self.settings(**settings))
 
     def play(self, scene: Scene) -> None:
         """See Scripted."""
@@ -129,3 +135,19 @@ class ScriptedOpenAi(ScriptedV1):
             "too_long": openai_errors.openai_overflow(3000, ROOM),
         }
         return faults.get(fault) or super()._fault(fault)
+
+
+class WithinAFleet(ScriptedV1):
+    """The same as one engine of two, and the other is away: several engines are an engine, too."""
+
+    name = "fleet"
+
+    def engine(self, **settings: Any) -> Engine:
+        """See Subject."""
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
+        away = FleetEngine("away", "openai_compatible", url, models=(FleetModel("gone:1b"),))
+        given = self.settings(**settings)
+        fleet = Fleet((self.entry(), away), (FleetRoute(AUTO, self.model),))
+        return Engines(fleet, lambda entry: OpenAiEngine(entry, given))

@@ -1,10 +1,8 @@
-"""The engine over a scripted Ollama: how a call ends, and which text its sink has by then."""
+"""The engine over a scripted Ollama: what is its own; tests/conformance has what all promise."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,11 +14,8 @@ from local_llm_service.worker.errors import (
     Cancelled,
     DeadlineExceeded,
     EngineTimeout,
-    InternalError,
     InvalidOutput,
     ModelFailed,
-    OllamaUnreachable,
-    ServiceError,
     StreamBroken,
 )
 from local_llm_service.worker.prompt import (
@@ -33,6 +28,7 @@ from local_llm_service.worker.prompt import (
     ToEmbed,
 )
 from local_llm_service.worker.settings import Settings
+from tests.conformance.calls import Caller
 from tests.conftest import wait_until
 from tests.doubles.ollama import MODIFIED_AT, FakeOllama, Script
 
@@ -40,32 +36,6 @@ MODEL = "fake:1b"
 SCHEMA: JsonSchema = {"type": "object", "properties": {"a": {"pattern": "^x$"}}}
 #: As recorded in tests/wire/chat_format_bad_pattern.json.
 REFUSED = Script(status=400, error="Pattern must start with '^' and end with '$'")
-
-
-class Caller:
-    """A caller that may stop its generation; `others_seconds` is how long others still wait."""
-
-    def __init__(self, *others_seconds: float) -> None:
-        self.reason: ServiceError | None = None
-        self.stops: list[Callable[[], None] | None] = []
-        self._others = iter(others_seconds)
-
-    def on_stop(self, stop: Callable[[], None] | None) -> None:
-        """Keep the stop; call it at once if it was already requested."""
-        self.stops.append(stop)
-        if stop is not None and self.reason is not None:
-            stop()
-
-    def request_stop(self, reason: ServiceError) -> None:
-        """Stop the running generation."""
-        self.reason = reason
-        stop = self.stops[-1] if self.stops else None
-        if stop is not None:
-            stop()
-
-    def wanted_seconds(self) -> float:
-        """The next value of `others_seconds`, then 0."""
-        return next(self._others, 0.0)
 
 
 @pytest.fixture
@@ -135,51 +105,6 @@ def test_the_wait_for_a_call_is_that_for_a_first_token(
         engine.close()
 
 
-def test_the_sink_gets_text_while_the_answer_is_under_way(
-    ollama: FakeOllama, engine: OllamaEngine
-) -> None:
-    """The engine's thread passes on each piece at once, in order; together they are the answer."""
-    ollama.respond = lambda _: Script(chunks=("One", ", two", ", three"), pause_seconds=0.1)
-    heard: list[tuple[float, str, str]] = []
-
-    def sink(piece: str) -> None:
-        heard.append((time.monotonic(), piece, threading.current_thread().name))
-
-    completion = ask(engine, on_text=sink)
-    assert [piece for _, piece, _ in heard] == ["One", ", two", ", three"]
-    assert completion.text == "One, two, three"
-    assert {thread for *_, thread in heard} == {"engine"}
-    assert heard[-1][0] - heard[0][0] > 0.1  # not all at the end
-
-
-@pytest.mark.parametrize(
-    ("end", "failure"), [("cut", StreamBroken), ("silent", StreamBroken), ("error", StreamBroken)]
-)
-def test_the_sink_of_a_broken_answer_has_the_text_before_the_break(
-    ollama: FakeOllama, engine: OllamaEngine, end: str, failure: type[ServiceError]
-) -> None:
-    """The failure says how the answer ended; no text is taken back and none is repeated."""
-    ollama.respond = lambda _: Script(end=end)
-    heard: list[str] = []
-    with pytest.raises(failure):
-        ask(engine, on_text=heard.append)
-    assert heard == ["Hello", "."]
-
-
-def test_a_sink_that_raises_costs_neither_the_answer_nor_the_engine(
-    ollama: FakeOllama, engine: OllamaEngine
-) -> None:
-    """Other callers may wait for this answer, and every slot uses this loop."""
-
-    def broken(_: str) -> None:
-        raise SystemExit(1)
-
-    assert ask(engine, on_text=broken).text == "Hello."
-    heard: list[str] = []
-    assert ask(engine, on_text=heard.append).text == "Hello."
-    assert heard == ["Hello", "."]
-
-
 def test_a_refused_format_is_replaced_and_the_sink_gets_no_text_twice(
     ollama: FakeOllama, engine: OllamaEngine
 ) -> None:
@@ -226,75 +151,6 @@ def test_endless_white_space_stops_the_generation_after_the_sink_got_it(
     wait_until(lambda: ollama.seen[0].closed_at, "the engine closed the connection")
 
 
-def test_a_stop_ends_the_generation_with_its_reason(
-    ollama: FakeOllama, engine: OllamaEngine
-) -> None:
-    """The stream is closed, and the sink gets no text once the call has ended.
-
-    Many pieces have arrived by then, and the engine would read them before closing the stream.
-    """
-    ollama.respond = lambda _: Script(chunks=("x",) * 500, end="hang")
-    caller, heard = Caller(), list[str]()
-
-    def sink(piece: str) -> None:
-        heard.append(piece)
-        if len(heard) == 3:
-            caller.request_stop(Cancelled("enough"))
-
-    with pytest.raises(Cancelled, match="enough"):
-        ask(engine, stoppable=caller, on_text=sink)
-    at_the_end = len(heard)
-    wait_until(lambda: ollama.seen[0].closed_at, "the engine closed the connection")
-    assert len(heard) == at_the_end
-    assert caller.stops[-1] is None
-
-
-def test_a_stop_before_the_call_sends_no_request(ollama: FakeOllama, engine: OllamaEngine) -> None:
-    """The job was cancelled after a worker took it and before it ran."""
-    caller = Caller()
-    caller.reason = Cancelled("too late")
-    with pytest.raises(Cancelled, match="too late"):
-        ask(engine, stoppable=caller)
-    assert engine.version() == "0.33.0"  # the loop is past the call by now
-    assert ollama.seen == []
-
-
-def test_the_deadline_ends_the_generation(ollama: FakeOllama, engine: OllamaEngine) -> None:
-    """No caller waits longer: the stream is closed, and the sink has the text so far."""
-    ollama.respond = lambda _: Script(end="hang")
-    heard: list[str] = []
-    with pytest.raises(DeadlineExceeded):
-        ask(engine, seconds=0.3, stoppable=Caller(), on_text=heard.append)
-    assert heard == ["Hello", "."]
-    wait_until(lambda: ollama.seen[0].closed_at, "the engine closed the connection")
-
-
-def test_the_answer_goes_on_while_others_want_it(ollama: FakeOllama, engine: OllamaEngine) -> None:
-    """The caller's own time is over, but the time of its waiters still counts."""
-    ollama.respond = lambda _: Script(first_seconds=0.4)
-    assert ask(engine, seconds=0.1, stoppable=Caller(0.1, 20)).text == "Hello."
-
-
-def test_closing_the_engine_ends_the_calls_that_still_run(ollama: FakeOllama) -> None:
-    """No slot waits for a loop that is gone."""
-    engine = OllamaEngine(Settings(ollama_host=ollama.host, model_name=MODEL))
-    ollama.respond = lambda _: Script(end="hang")
-    ended: list[BaseException] = []
-
-    def run() -> None:
-        with pytest.raises(InternalError) as failure:
-            ask(engine)
-        ended.append(failure.value)
-
-    slot = threading.Thread(target=run)
-    slot.start()
-    wait_until(lambda: ollama.seen, "the request was sent")
-    engine.close()
-    slot.join(10)
-    assert [str(error) for error in ended] == ["the engine was closed while a job ran"]
-    wait_until(lambda: ollama.seen[0].closed_at, "the engine closed the connection")
-
-
 def test_the_engine_tells_version_and_models(ollama: FakeOllama, engine: OllamaEngine) -> None:
     """The engine returns both as values of ours."""
     assert engine.version() == "0.33.0"
@@ -319,14 +175,3 @@ def test_a_server_without_a_list_of_what_is_loaded_tells_its_models(
     """No job needs to know what is in memory."""
     ollama.loaded = None
     assert [(one.name, one.loaded) for one in engine.models()] == [(MODEL, None)]
-
-
-def test_a_server_that_is_away_is_unreachable(ollama: FakeOllama, engine: OllamaEngine) -> None:
-    """All three calls raise the same class."""
-    ollama.stop()
-    try:
-        for call in (engine.version, engine.models, lambda: ask(engine)):
-            with pytest.raises(OllamaUnreachable):
-                call()
-    finally:
-        ollama.start()

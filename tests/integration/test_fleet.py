@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from local_llm_service.worker.errors import ModelMissing
 from local_llm_service.worker.store.states import JobState
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
-from tests.integration.conftest import StartWorker
+from tests.integration.conftest import StartWorker, run_python
 
 
 class Crowd:
@@ -106,6 +107,13 @@ def test_each_job_goes_to_the_engine_of_its_model(
         ("other", 3, ["big:7b"]),
     ]
     assert all(one["reachable"] and not one["leaves_the_house"] for one in shown["engines"])
+    said = run_python("-m", "local_llm_service.producers", "health").stdout.splitlines()
+    for line, told in zip(
+        said[1:], (r".*\d/5 slots  2 engines", r" +one  \d/2 slots  Ollama 0\.33\.0",
+                   r" +other  \d/3 slots  Ollama 0\.33\.0"), strict=False
+    ):  # fmt: skip
+        assert re.fullmatch(told, line), line
+    assert len(said) >= 4
 
 
 def test_an_engine_that_is_away_closes_only_itself(
@@ -126,7 +134,7 @@ def test_an_engine_that_is_away_closes_only_itself(
 
     wait_until(is_shown_away, "health shows it")
     assert health()["status"] == "healthy"
-    assert any("engine other does not answer" in note for note in health()["workers"][0]["notes"])
+    assert any("engine other is away" in note for note in health()["workers"][0]["notes"])
     for one in waits:
         wait_until(lambda one=one: status(one.id) is JobState.PARKED, "it waits")
     assert "does not answer" in str(explain(waits[0].id))

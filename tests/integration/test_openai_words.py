@@ -6,11 +6,17 @@ import gc
 import logging
 from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local_llm_service.worker.errors import ModelFailed, OllamaUnreachable, ServiceError
+from local_llm_service.worker.errors import (
+    InvalidSetting,
+    ModelFailed,
+    OllamaUnreachable,
+    ServiceError,
+)
 from local_llm_service.worker.fleet.fleet import FleetModel
 from local_llm_service.worker.fleet.price import Price
 from local_llm_service.worker.prompt import Prompt
@@ -208,6 +214,16 @@ def test_only_what_leaves_the_house_goes_through_the_proxy(
     with pytest.raises(ServiceError):
         ask(engine)
     assert server.asked == ["http://engine.invalid/v1/chat/completions"] * heard
+
+
+def test_certificates_that_are_not_there_are_a_wrong_setting(
+    open_engine: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Said at the start, and only to those who need certificates."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    open_engine(url="http://box:8000/v1")
+    with pytest.raises(InvalidSetting, match="SSL_CERT_FILE"):
+        open_engine(url="https://box:8000/v1")
 
 
 def test_no_redirect_is_followed(server: OpenAiServer, open_engine: Open) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from local_llm_service.tasks import generate
+from local_llm_service.tasks.outcome import do_work
+from local_llm_service.tasks.request import parse
 from local_llm_service.tasks.routing.complexity import Verdict
 from local_llm_service.worker.engine import Capabilities, EngineDied
 from local_llm_service.worker.errors import (
@@ -26,7 +30,7 @@ from local_llm_service.worker.errors import (
     StreamBroken,
 )
 from local_llm_service.worker.lease.in_flight import Interrupted, Yielded
-from tests.doubles.house import LOCAL, REMOTE, House, wrote
+from tests.doubles.house import LIMITS, LOCAL, REMOTE, House, wrote
 
 PLACE = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CLOCK = {"type": "function", "function": {"name": "clock"}}
@@ -61,6 +65,7 @@ def test_a_bad_answer_goes_to_the_remote_model(said: Any, flaw: str) -> None:
     assert house.run.spent.completion_tokens == 20
     assert house.run.wasted.completion_tokens == (0 if isinstance(said, Exception) else 20)
     assert house.run.is_repeatable
+    assert house.run.keeps_contract
 
 
 @pytest.mark.parametrize(("said", "flaw"), BAD_ANSWERS)
@@ -225,6 +230,7 @@ def test_a_bad_local_answer_stays_where_there_is_no_better_one(
     assert house.told() == (LOCAL, f"remote {flaw}, so local", tried)
     assert house.late == ["I'm unable to answer that."]
     assert not house.run.is_repeatable
+    assert not house.run.keeps_contract
     assert house.run.spent.completion_tokens == 20
     assert house.run.wasted.completion_tokens == 0
 
@@ -302,3 +308,16 @@ def test_only_the_engine_at_home_is_acquitted() -> None:
     both.generate()
     both.run.acquit()
     assert [one.acquittals for one in both.asked if one.prompts] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("remote", "tokens"), [(BETTER, (50, 20)), (BudgetExceeded("spent"), (0, 0))]
+)
+def test_a_bad_answer_saves_nothing(remote: Any, tokens: tuple[int, int]) -> None:
+    """What a paid model would have cost counts for answers that are what was asked for."""
+    house = House([wrote("I'm unable to answer that.")], [remote])
+    request = parse(generate.kind.request, [], {"prompt": "Why?"}, LIMITS)
+    job: Any = SimpleNamespace(kind=generate.kind, request=SimpleNamespace(id="x"))
+    work = do_work(job, request, house.run, queued_seconds=None).work
+    assert (work.answer_prompt_tokens, work.answer_completion_tokens) == tokens
+    assert work.route == "auto"

@@ -178,3 +178,17 @@ def test_an_answer_says_what_became_of_its_context(local_llm: LocalLLM) -> None:
     told = generate.delay("When?", context=FACTS, max_context_tokens=30).get(timeout=10)
     assert told["context"]["sent_tokens"] <= 30
     assert told["usage"]["prompt_tokens"] > told["context"]["usage"]["prompt_tokens"] > 0
+
+
+def test_a_part_of_which_nothing_is_noted_has_been_read() -> None:
+    """What was saved would else be told too small, and a summary's own tokens, too."""
+
+    class Silent(Said):
+        def complete(self, prompt: Any, *, shared: bool) -> Completion:
+            super().complete(prompt, shared=shared)
+            read = "".join(one["content"] for one in prompt.messages)
+            is_silent = "On day 3 " in read
+            return wrote("" if is_silent else "The gate was shut.", len(tokens(read)))
+
+    use = answer(Silent(wrote("-"), again=True, context_tokens=700), context=FACTS)["context"]
+    assert use["tokens"] == pytest.approx(len(tokens(FACTS)), rel=0.25)

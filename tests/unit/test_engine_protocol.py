@@ -11,13 +11,14 @@ import pytest
 
 from local_llm_service.testing.scripted_engine import ScriptedEngine
 from local_llm_service.worker.engine import Engine, Stoppable
+from local_llm_service.worker.engine.engines import Engines
 from local_llm_service.worker.engine.ollama.engine import OllamaEngine
 from local_llm_service.worker.engine.openai_compatible.engine import OpenAiEngine
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from tests.schedules.engine import Engine as ScheduledEngine
 
 ROOT = Path(__file__).parents[2]
-ENGINES = [OllamaEngine, OpenAiEngine, ScriptedEngine, ScheduledEngine]
+ENGINES = [OllamaEngine, OpenAiEngine, Engines, ScriptedEngine, ScheduledEngine]
 
 #: The question for mypy: may each value stand where the Protocol is required? The last line must be
 #: an error: strict mypy reports an unused exemption, so a mypy that checks nothing fails the test.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from local_llm_service.worker.engine.engines import Engines
-from local_llm_service.worker.errors import ModelFailed
+from local_llm_service.worker.engine.members import Member
+from local_llm_service.worker.errors import ModelFailed, OllamaBusy
 from local_llm_service.worker.fleet.fleet import Fleet, FleetRoute
 from local_llm_service.worker.intake import circuit_breaker
 from local_llm_service.worker.intake.engine_breakers import EngineBreakers
@@ -18,6 +20,7 @@ from local_llm_service.worker.intake.engine_looks import EngineLooks
 from local_llm_service.worker.intake.gate import Gate, Reason
 from local_llm_service.worker.intake.model_catalog import ModelCatalog
 from local_llm_service.worker.intake.served_models import ServedModels
+from local_llm_service.worker.prompt import Model
 from local_llm_service.worker.settings import Settings
 from tests.doubles.fleet import FLEET, StillEngine, still_fleet
 
@@ -204,3 +207,36 @@ def test_a_look_shows_each_engine(intake: Intake) -> None:
     home, away = [one.presence for one in looks.all()]
     assert (home.reachable, home.models) == (True, ["small:1b", "tiny:1b"])
     assert (away.reachable, away.version, away.models) == (False, None, ["large:latest"])
+
+
+def test_who_answers_that_it_is_busy_is_not_away(intake: Intake) -> None:
+    """A provider may bound even this question; what it had is still served."""
+    looks = EngineLooks(intake.catalog, intake.served, intake.breakers)
+    looks.all()
+    intake.engines.members[1].forget()
+    intake.away.away = OllamaBusy("429")
+    _, away = looks.all()
+    assert (away.presence.reachable, away.presence.notes) == (True, ["429"])
+    assert away.presence.models == ["large:latest"]
+    assert not intake.breakers.is_away("big")
+    assert intake.now() == EVERYTHING
+
+
+def test_no_job_waits_for_a_look_at_an_engine_that_is_away(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The breaker looks; a revision is not known meanwhile."""
+    looks: list[str] = []
+    for member in intake.engines.members:
+        monkeypatch.setattr(member, "known_models", partial(_noted, looks, member))
+    intake.away.leave()
+    assert intake.breakers.is_away("big")
+    intake.catalog.note_away("home")
+    assert intake.catalog.revision("local") is not None
+    assert intake.catalog.revision("auto") is None
+    assert looks == ["home"]
+
+
+def _noted(looks: list[str], member: Member) -> list[Model]:
+    looks.append(member.name)
+    return member.models()

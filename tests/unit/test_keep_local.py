@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import chain, chord, group
+from click.testing import CliRunner
 
 from local_llm_service import Client, chat, embed, generate, summarize, tasks
+from local_llm_service.producers.cli import cli
 from local_llm_service.tasks.job import KindTask
 from local_llm_service.testing.local_llm import LocalLLM
 from local_llm_service.worker.errors import InvalidRequest
@@ -89,3 +94,28 @@ def test_a_kept_call_shares_with_kept_ones_alone(local_llm: LocalLLM) -> None:
     assert origins == ["computed", "computed", "cached", "cached"]
     assert answered(generate, "Rain?", keep_local=True)["keep_local"] is True
     assert answered(embed, "Rain?")["origin"] == "computed"
+
+
+def test_a_batch_of_the_command_line_says_it_for_all_lines(
+    local_llm: LocalLLM, tmp_path: Path
+) -> None:
+    """As its other options; a context is one file, which each line is answered from."""
+    local_llm.reply("At noon.", times=None)
+    lines, context, output = (tmp_path / name for name in ("in.jsonl", "gate.txt", "out.jsonl"))
+    lines.write_text('{"prompt": "When?"}\n{"prompt": "Why?", "keep_local": true}\n')
+    context.write_text("The gate is shut at noon.")
+    words = ["batch", "generate", str(lines), "-o", str(output), "--context", str(context)]
+    for more, kept in ((["--keep-local"], {True}), ([], {True, None})):
+        output.unlink(missing_ok=True)
+        Path(f"{output}.ledger").unlink(missing_ok=True)
+        done = CliRunner().invoke(cli, [*words, *more])
+        assert done.exit_code == 0, done.output
+        answers = [json.loads(line)["answer"] for line in output.read_text().splitlines()]
+        assert {one.get("keep_local") for one in answers} == kept
+        assert all(one["context"]["saved_tokens"] == 0 for one in answers)
+    assert "The gate is shut at noon." in local_llm.prompts[0].text
+    job = CliRunner().invoke(cli, ["generate", "When?", "--context", str(context), "--keep-local"])
+    assert "context" not in job.stderr, "it was read as it is"
+    short = ["--max-context-tokens", "5", "--no-cache"]
+    job = CliRunner().invoke(cli, ["generate", "When?", "--context", str(context), *short])
+    assert re.search(r"context of \d+ tokens sent as [2-5]\b", job.stderr), job.stderr

@@ -315,3 +315,10 @@ def test_a_server_that_keeps_to_no_bound_is_stopped() -> None:
     with pytest.raises(InvalidOutput, match="goes on after the tokens"):
         read(endless, prompt(max_tokens=20))
     assert len(endless.heard) < 100
+
+
+def test_what_comes_after_the_reason_is_no_part_of_the_answer() -> None:
+    """No reader would get it: the answer has ended for them."""
+    stream = Stream([piece("Yes", finish_reason="stop"), piece(" and no"), "[DONE]"])
+    assert read(stream).completion.text == "Yes"
+    assert stream.heard == ["Yes"]

@@ -60,6 +60,16 @@ def test_an_outage_does_not_count_as_a_try(attempts: int) -> None:
     assert after(error, attempts=attempts, is_away=lambda: True) == OUTAGE
 
 
+def test_a_job_that_is_taken_again_during_an_outage_pauses() -> None:
+    """A route is served by either of its engines: a job that only the one away may run would be
+    taken, and put back, hundreds of times a second."""
+    again = after(OllamaUnreachable(""), is_away=lambda: True, comes_back=lambda: True)
+    assert again is not None
+    assert again.cause == "outage"
+    assert not again.counts
+    assert 0.5 <= again.delay_seconds <= 1.5
+
+
 def test_an_error_that_may_pass_is_tried_again_up_to_max_attempts() -> None:
     """With MAX_ATTEMPTS=3 the third failure is final."""
     decisions = [after(StreamBroken(""), attempts=attempts) for attempts in range(4)]

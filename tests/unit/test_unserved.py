@@ -8,7 +8,7 @@ from local_llm_service.worker.errors import ModelFailed, ModelMissing
 from local_llm_service.worker.intake.reasons import reasons_of
 from local_llm_service.worker.lease.unserved import can_be_run, unserved_error
 from local_llm_service.worker.prompt import Model
-from local_llm_service.worker.store.presence import Presence
+from local_llm_service.worker.store.presence import EnginePresence, Presence
 from local_llm_service.worker.store.states import JobRecord
 
 
@@ -64,3 +64,46 @@ def test_a_worker_says_why_it_cannot_answer() -> None:
         "Ollama does not answer at http://h:1: start it with `ollama serve`"
     ]
     assert reasons_of(worker(closed_by=["draining"])) == ["it is shutting down"]
+
+
+def away(*models: str) -> EnginePresence:
+    """An engine that does not answer and had these models."""
+    return EnginePresence(
+        name="gpu1", kind="openai_compatible", url="http://g:1", leaves_the_house=False,
+        reachable=False, version=None, slots=1, running=0, models=list(models),
+    )  # fmt: skip
+
+
+def test_a_job_waits_for_an_engine_that_is_away() -> None:
+    """By any name of its model: it is not the same as one that nobody has."""
+    there = worker(engines=[away("big:7b")], aliases={"big": "big:7b", "small": "fake:1b"})
+    assert can_be_run(JobRecord(model="big:7b"), [there])
+    assert can_be_run(JobRecord(model="big:latest"), [there])
+    assert can_be_run(JobRecord(model="small:latest"), [there])
+    assert not can_be_run(JobRecord(model="other:1b"), [there])
+    assert reasons_of(there) == []
+
+
+def test_aliases_and_routes_are_names_that_are_there() -> None:
+    """The hint lists them; `auto` goes without saying."""
+    there = worker(aliases={"small": "fake:1b"}, routes=["auto", "smart"], failing=["fake:1b"])
+    hint = unserved_error(JobRecord(model="other:1b"), [there]).hint
+    assert hint.endswith("or use one that is there: fake:1b, small, smart.")
+    assert not can_be_run(JobRecord(model="small:latest"), [there]), "its engine fails it"
+    assert can_be_run(JobRecord(model="smart:latest"), [there]), "it may have another model"
+
+
+def test_the_reasons_of_another_kind_of_engine() -> None:
+    """Nobody is told to pull a model from a server that is no Ollama."""
+    gone = replace_in(away(), url="http://h:1")
+    there = worker(has=(), ollama_reachable=False, engines=[gone])
+    assert reasons_of(there) == [
+        "the engine does not answer at http://h:1: start it, and check its url"
+    ]
+    there = worker(has=(), engines=[replace_in(gone, reachable=True)])
+    assert "check MODEL_NAME and ENGINES_FILE" in reasons_of(there)[0]
+
+
+def replace_in(engine: EnginePresence, **values: Any) -> EnginePresence:
+    """The engine with other values."""
+    return engine.model_copy(update=values)

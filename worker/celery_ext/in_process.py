@@ -153,7 +153,9 @@ def _trace(runtime: WorkerRuntime, delivery: Delivery, message: dict[str, Any]) 
     in_flight = runtime.in_flight.get(delivery.token)
     if in_flight is not None:  # it has no result
         attempts = in_flight.delivery.attempts + 1
-        runtime.release(delivery.task_id, delivery.token, attempts=attempts)
+        runtime.release(
+            delivery.task_id, delivery.token, attempts=attempts, work=in_flight.work_so_far
+        )
 
 
 def _chores(runtime: WorkerRuntime) -> tuple[Callable[[], object], ...]:

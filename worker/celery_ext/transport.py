@@ -80,7 +80,7 @@ class QoS(kombu_redis.QoS):
                 delivery.token,
                 delay_seconds=NO_RESULT_PAUSE_SECONDS,
                 attempts=delivery.attempts + 1,
-                work=in_flight.work,
+                work=in_flight.work_so_far,
             )
         virtual.QoS.ack(self, delivery_tag)
 
@@ -90,7 +90,7 @@ class QoS(kombu_redis.QoS):
         if runtime is not None and in_flight is not None:
             delivery = in_flight.delivery
             if requeue:
-                runtime.release(delivery.task_id, delivery.token)
+                runtime.release(delivery.task_id, delivery.token, work=in_flight.work_so_far)
             else:
                 _drop(runtime, delivery)
         virtual.QoS.ack(self, delivery_tag)

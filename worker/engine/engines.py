@@ -130,10 +130,10 @@ class Engines:
 
 
 def members_of(engine: Engine, fleet: Fleet) -> tuple[Member, ...]:
-    """The engines of a fleet, each by itself: those within `engine`, or that one alone."""
+    """The engines of a fleet, each by itself: those within `engine`, or that one for each entry."""
     if isinstance(engine, Engines):
         return engine.members
-    return (Member(fleet.engines[0], engine),)
+    return tuple(Member(entry, engine) for entry in fleet.engines)
 
 
 def capabilities_of(engine: Engine, model: str) -> Capabilities:

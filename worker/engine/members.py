@@ -42,6 +42,8 @@ class Member:
         self._lock = threading.Lock()
         self._said: Said | None = None
         self._said_at = 0.0
+        #: What it said at the last look; None where it did not answer that.
+        self.version: str | None = None
 
     @property
     def name(self) -> str:
@@ -58,11 +60,17 @@ class Member:
             is_known = time.monotonic() - self._said_at < ELSEWHERE_SECONDS
             if self._said is not None and is_known and self.entry.leaves_the_house and not fresh:
                 return self._said
-        version = self.engine.version()
+        self.version = None
+        self.version = version = self.engine.version()
         said = Said(version, tuple(self.models()), tuple(self.engine.notes()))
         with self._lock:
             self._said, self._said_at = said, time.monotonic()
         return said
+
+    @property
+    def last_said(self) -> Said | None:
+        """What it said last, however long ago; None where it never did, or has failed since."""
+        return self._said
 
     def forget(self) -> None:
         """It has failed a call: what it said before may not hold."""

@@ -11,7 +11,7 @@ import threading
 from typing import Protocol
 
 from local_llm_service.worker.engine.members import Member
-from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.errors import OllamaBusy, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +47,11 @@ class CircuitBreaker:
             threading.Thread(target=self._probe, name="breaker", daemon=True).start()
 
     def is_away(self) -> bool:
-        """Ask the engine now, and trip if it does not answer."""
+        """Ask the engine now, and trip if it does not answer. One that is busy answers."""
         try:
             self.member.engine.version()
+        except OllamaBusy:
+            return False
         except ServiceError:
             self.trip()
             return True

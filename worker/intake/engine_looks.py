@@ -6,8 +6,10 @@ import logging
 from dataclasses import dataclass
 
 from local_llm_service.worker.engine.members import Member
-from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.engine.side_by_side import side_by_side
+from local_llm_service.worker.errors import OllamaBusy, ServiceError
 from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.fleet.fleet import FleetEngine
 from local_llm_service.worker.intake.engine_breakers import EngineBreakers
 from local_llm_service.worker.intake.model_catalog import ModelCatalog
 from local_llm_service.worker.intake.served_models import ServedModels
@@ -26,71 +28,68 @@ class Look:
 
 
 class EngineLooks:
-    """Looks at every engine, one after the other; each bounds its look to a few seconds."""
+    """Looks at all engines at once; each bounds its look to a few seconds."""
 
     def __init__(
         self, catalog: ModelCatalog, served: ServedModels, breakers: EngineBreakers
     ) -> None:
         self._catalog, self._served, self._breakers = catalog, served, breakers
-        #: What was last logged of each engine.
+        #: What was last logged of each engine, and why it does not answer.
         self._said: dict[str, str] = {}
+        self._why: dict[str, str] = {}
 
     def all(self) -> list[Look]:
         """A look at each engine, in the order of the fleet."""
-        return [self._look(one) for one in self._catalog.members]
+        return side_by_side(self._look, self._catalog.members)
 
     def _look(self, member: Member) -> Look:
-        version: str | None = None
-        models: list[Model] = []
-        notes: list[str] = []
+        name = member.name
         if self._is_probed(member):
-            return self._as(member, version, models, [])
+            return self._as(member, None, [], [self._why.get(name, "it does not answer")])
         try:
-            if member.entry.leaves_the_house:
-                said = member.look()
-                version, models, notes = said.version, list(said.models), list(said.notes)
-            else:
-                version = member.engine.version()
-                models, notes = member.models(), member.engine.notes()
-            self._catalog.note(models, member.name)
-            self._say_once(member, logging.INFO, f"{self._shown(member, version)} answers")
+            said = member.look()
+        except OllamaBusy as error:  # it answers, if only that it is busy
+            self._say_once(member, logging.WARNING, f"{error.message}. {error.hint}")
+            last = member.last_said
+            models = [] if last is None else list(last.models)
+            return self._as(member, last.version if last else "unknown", models, [error.message])
         except ServiceError as error:
             self._say_once(member, logging.WARNING, f"{error.message}. {error.hint}")
-            self._catalog.note_away(member.name)
-            if version is None:
-                self._breakers.trip(member.name)
-        return self._as(member, version, models, notes)
+            self._why[name] = error.message
+            self._catalog.note_away(name)
+            if member.version is None:
+                self._breakers.trip(name)
+            return self._as(member, member.version, [], [error.message])
+        self._catalog.note(list(said.models), name)
+        self._say_once(member, logging.INFO, f"{self._shown(member, said.version)} answers")
+        return self._as(member, said.version, list(said.models), list(said.notes))
 
     def _is_probed(self, member: Member) -> bool:
-        """Whether its breaker asks it already: a look that waits for it would hold up the others.
+        """Whether its breaker asks it already: nobody has to wait for another look.
 
-        A worker with one engine has nobody to hold up.
+        Of a worker with one engine each look is a probe, too.
         """
         return len(self._catalog.members) > 1 and member.name in self._breakers.away
 
     def _as(
         self, member: Member, version: str | None, models: list[Model], notes: list[str]
     ) -> Look:
-        entry = member.entry
+        entry, is_there = member.entry, version is not None
+        names = [one.name for one in models] or list(self._catalog.names_of(entry.name))
+        missing = _missing(entry, names) if is_there else []
         presence = EnginePresence(
             name=entry.name,
             kind=entry.kind,
             url=entry.masked_url,
             leaves_the_house=entry.leaves_the_house,
-            reachable=version is not None,
+            reachable=is_there,
             version=version,
             slots=entry.slots,
             running=self._served.running(entry.name),
-            models=[one.name for one in models] or list(self._catalog.names_of(entry.name)),
-            notes=[*notes, *self._missing(member, models, is_there=version is not None)],
+            models=names,
+            notes=[*notes, *(f"model {name!r} is not there" for name in missing)],
         )
         return Look(presence, models)
-
-    @staticmethod
-    def _missing(member: Member, models: list[Model], *, is_there: bool) -> list[str]:
-        there = {full_name(one.name) for one in models}
-        missing = [one.name for one in member.entry.models if full_name(one.name) not in there]
-        return [f"model {name!r} is not there" for name in missing if is_there]
 
     @staticmethod
     def _shown(member: Member, version: str) -> str:
@@ -103,3 +102,9 @@ class EngineLooks:
         if text != self._said.get(member.name):
             self._said[member.name] = text
             logger.log(level, text)
+
+
+def _missing(entry: FleetEngine, names: list[str]) -> list[str]:
+    """The listed models of an engine that are not among its own."""
+    there = {full_name(name) for name in names}
+    return [one.name for one in entry.models if full_name(one.name) not in there]

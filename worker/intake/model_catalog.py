@@ -16,6 +16,7 @@ from typing import Any
 from local_llm_service.worker.engine import Engine
 from local_llm_service.worker.engine.engines import members_of
 from local_llm_service.worker.engine.members import Member
+from local_llm_service.worker.engine.side_by_side import side_by_side
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.fingerprint import full_name
 from local_llm_service.worker.fleet.fleet import Fleet
@@ -86,10 +87,10 @@ class ModelCatalog:
         with self._lock:
             self._probed.discard(engine)
 
-    def look(self) -> None:
-        """Ask all engines for their models now; one that does not answer changes nothing."""
-        for member in self.members:
-            self._look_at(member)
+    def look(self, engine: str | None = None) -> None:
+        """Ask an engine, or all, for their models now; one that does not answer changes nothing."""
+        found = [one for one in self.members if engine in (None, one.name)]
+        side_by_side(self._look_at, found)
 
     def names(self) -> tuple[str, ...] | None:
         """The full names of all models that were there at the last look; None before the first.

@@ -100,13 +100,14 @@ class Publisher:
 
     def _notes(self, engines: list[EnginePresence]) -> list[str]:
         """What an operator should know; with several engines, of which of them."""
-        notes = list(engines[0].notes)
+        # Why the only engine is away is among the reasons.
+        notes = list(engines[0].notes) if engines[0].reachable else []
         if len(engines) > 1:
-            notes = [f"engine {one.name}: {note}" for one in engines for note in one.notes]
-            notes += [
-                f"engine {one.name} does not answer at {one.url}: jobs for its models wait"
+            away = " is away, and jobs for its models wait"
+            notes = [
+                f"engine {one.name}{'' if one.reachable else away}: {note}"
                 for one in engines
-                if not one.reachable
+                for note in one.notes
             ]
         if self._settings.enable_cache:
             notes += [

@@ -102,11 +102,12 @@ class ServedModels:
     def ended(self, model: str, error: ServiceError | None, began_at: float) -> None:
         """Note how a run ended; see ModelBreakers.ended. Looks again where a model was missing."""
         name = self._fleet.model_of(model)
+        engine = self._fleet.engine_of(name).name
         if isinstance(error, ModelMissing):
-            self._catalog.look()
+            self._catalog.look(engine)
             if name not in (self._catalog.names() or ()):
                 return  # no jobs are taken for it any more
-        self.breakers[self._fleet.engine_of(name).name].ended(name, error, began_at)
+        self.breakers[engine].ended(name, error, began_at)
 
     def failing(self) -> list[str]:
         """The models that their engines fail."""

@@ -71,9 +71,11 @@ class InFlightDelivery:
         self.kind = self.model = ""
         #: The text that the engine has written so far, as a count.
         self.writing = Writing()
-        #: What engines have read and written for it, and for whom.
+        #: What engines have read and written for it; for whom, and the name of the route that it
+        #: asks for.
         self.run_tokens = RunTokens()
         self.tenant: str | None = None
+        self.route = ""
         #: How far its kind says that the job is; None while it has said nothing.
         self.progress: Progress | None = None
         #: Seconds that somebody still waits when the job's own time is over. May ask Redis.
@@ -124,7 +126,11 @@ class InFlightDelivery:
     @property
     def work_so_far(self) -> Work:
         """What was done for the job, for the savings ledger, where it has no outcome yet."""
-        return Work(tenant=self.tenant, run_tokens=self.run_tokens)
+        return self.entered(Work())
+
+    def entered(self, work: Work) -> Work:
+        """This work with what the savings ledger has to know of its run."""
+        return replace(work, route=self.route, tenant=self.tenant, run_tokens=self.run_tokens)
 
     def request_stop(self, reason: ServiceError) -> None:
         """Stop the work with `reason`; only the first reason counts. Returns at once."""

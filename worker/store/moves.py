@@ -145,7 +145,7 @@ class Moves:
         letter = f"{most_bytes}{follows} {work.last_text}"
         args += [ending.error, letter, self._kept]
         args += [result.shared, result.before, result.after]
-        args += [work.counter, work.prompt_tokens, work.completion_tokens]
+        args += [work.counter, *work.believed_tokens]
         args += [cache.seconds if work.cacheable else 0, cache.entry_bytes, cache.total_bytes]
         args += [int(work.generation_seconds * 1000), work.savings_text]
         return [*args, result.for_waiters.holes, *result.for_waiters.pieces]

@@ -155,6 +155,11 @@ class Work:
         return _COUNTERS[self.origin]
 
     @property
+    def believed_tokens(self) -> tuple[int, int]:
+        """Tokens of the prompts and of the completions, as far as a script can add them up."""
+        return savings.believed(self.prompt_tokens), savings.believed(self.completion_tokens)
+
+    @property
     def savings_text(self) -> str:
         """What scripts enter in the savings ledger for the end of a job or of a run, JSON.
 

@@ -17,6 +17,7 @@ import ollama
 
 from local_llm_service.worker import errors
 from local_llm_service.worker.engine import unknown_words
+from local_llm_service.worker.engine.cut_off import was_cut_off
 from local_llm_service.worker.engine.protocol import EngineDied
 from local_llm_service.worker.errors import ServiceError
 
@@ -132,23 +133,12 @@ def translate(error: Exception, *, host: str, model: str) -> ServiceError:
         return error
     if isinstance(error, ollama.ResponseError):
         return _response(error, host=host, model=model)
-    if _was_cut_off(error):
+    if was_cut_off(error):
         return EngineDied(f"the connection to Ollama at {host} broke off")
     for kind, ours, text in _TRANSPORT:
         if isinstance(error, kind):
             return ours(text.format(host=host))
     return errors.InternalError(f"unexpected {type(error).__name__} in the engine")
-
-
-def _was_cut_off(error: Exception) -> bool:
-    """Whether the server closed a connection that stood, without a byte of an answer.
-
-    aiohttp knows; under httpx's interface it looks as if nobody had answered (ConnectTimeout).
-    """
-    cause = error.__cause__
-    if not isinstance(cause, aiohttp.ClientConnectionError):
-        return False
-    return not isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError)
 
 
 def _response(error: ollama.ResponseError, *, host: str, model: str) -> ServiceError:

@@ -16,6 +16,7 @@ from local_llm_service.worker.engine.openai_compatible.address import Address
 from local_llm_service.worker.engine.openai_compatible.errors import Refused
 from local_llm_service.worker.engine.openai_compatible.retry_after import retry_after_seconds
 from local_llm_service.worker.engine.openai_compatible.said import Said, is_error
+from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.fleet.fleet import FleetEngine
 
 #: No answer's error, and no list of models, is longer.
@@ -39,23 +40,13 @@ class OpenAiClient:
     def __init__(self, entry: FleetEngine, *, connect_seconds: float) -> None:
         address = Address.of(entry.url)
         self._root = address.root
-        proxy = address.proxy() if entry.leaves_the_house else None
         self._http = httpx.AsyncClient(
             base_url=address.base,
             auth=_Authorization(entry.api_key, address.login),
             # Not compressed: what compresses a stream may hold tokens back.
             headers={"Accept-Encoding": "identity"},
             timeout=httpx.Timeout(None, connect=connect_seconds, write=30),
-            # aiohttp's connections under httpx's interface cost a third of httpx's own CPU time.
-            # 0 means no limit: the number of slots is the limit.
-            transport=AiohttpTransport(
-                limits=httpx.Limits(
-                    max_connections=0,
-                    keepalive_expiry=_KEPT_AWAY if entry.leaves_the_house else _KEPT_AT_HOME,
-                ),
-                trust_env=True,  # SSL_CERT_FILE and SSL_CERT_DIR, and no more than that
-                proxy=proxy,
-            ),
+            transport=_transport(address, entry),
             trust_env=False,  # no ~/.netrc
             follow_redirects=False,  # the key must not go elsewhere
         )
@@ -109,6 +100,29 @@ class OpenAiClient:
         if is_error(found):
             raise Refused(Said.of(500, found))
         return found
+
+
+def _transport(address: Address, entry: FleetEngine) -> AiohttpTransport:
+    """aiohttp's connections under httpx's interface, which cost a third of httpx's own CPU time.
+
+    Raises InvalidSetting where the environment names certificates that are not there.
+    """
+    try:
+        return AiohttpTransport(
+            # 0 means no limit: the number of slots is the limit.
+            limits=httpx.Limits(
+                max_connections=0,
+                keepalive_expiry=_KEPT_AWAY if entry.leaves_the_house else _KEPT_AT_HOME,
+            ),
+            # For SSL_CERT_FILE and SSL_CERT_DIR alone; a proxy is named beside it.
+            trust_env=address.base.startswith("https:"),
+            proxy=address.proxy() if entry.leaves_the_house else None,
+        )
+    except OSError:  # also what ssl raises
+        raise InvalidSetting(
+            "SSL_CERT_FILE or SSL_CERT_DIR names no certificates that can be read",
+            "Correct it, or unset it.",
+        ) from None
 
 
 async def _check(response: httpx.Response) -> None:

@@ -19,6 +19,7 @@ from httpx_sse import SSEError
 
 from local_llm_service.worker import errors
 from local_llm_service.worker.engine import unknown_words
+from local_llm_service.worker.engine.cut_off import was_cut_off
 from local_llm_service.worker.engine.openai_compatible.overflow import Overflow
 from local_llm_service.worker.engine.openai_compatible.said import MIDWAY, Said
 from local_llm_service.worker.engine.protocol import EngineDied
@@ -130,7 +131,7 @@ class Translator:
             return errors.OllamaUnreachable(
                 f"the certificate of {self.engine} is not one to trust", _CERTIFICATE
             )
-        if _was_cut_off(error):
+        if was_cut_off(error):
             return self._of(EngineDied, f"the connection to {self.engine} broke off", _BROKEN)
         for kind, ours, text, hint in _TRANSPORT:
             if isinstance(error, kind):
@@ -165,14 +166,3 @@ class Translator:
         if ours is EngineDied and self.leaves_the_house:
             ours = errors.StreamBroken
         return ours(message, hint)
-
-
-def _was_cut_off(error: Exception) -> bool:
-    """Whether the server closed a connection that stood, without a byte of an answer.
-
-    aiohttp knows; under httpx's interface it looks as if nobody had answered (ConnectTimeout).
-    """
-    cause = error.__cause__
-    if not isinstance(cause, aiohttp.ClientConnectionError):
-        return False
-    return not isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ServerTimeoutError)

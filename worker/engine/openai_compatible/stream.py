@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from local_llm_service.worker.engine.openai_compatible.client import Event
 from local_llm_service.worker.engine.openai_compatible.errors import FOREIGN, Refused
+from local_llm_service.worker.engine.openai_compatible.piece import Halves, Piece
 from local_llm_service.worker.engine.openai_compatible.said import MIDWAY, Said, count, is_error
 from local_llm_service.worker.engine.openai_compatible.tool_calls import ToolCallPieces
 from local_llm_service.worker.engine.protocol import TextSink
@@ -45,6 +46,7 @@ class _Answer:
     has_token: bool = False
     #: There was a piece of an answer, though it may have been an empty one.
     has_choice: bool = False
+    halves: Halves = field(default_factory=Halves)
     calls: ToolCallPieces = field(default_factory=ToolCallPieces)
     #: How thoughts, which are no part of the answer, repeat themselves.
     thoughts: Written = field(default_factory=Written)
@@ -55,32 +57,25 @@ class _Answer:
 
     def take(self, event: Event) -> str:
         """Keep what an event holds; returns its piece of the answer's text."""
-        self.has_token = False
-        self.model = event.get("model") or self.model
-        if isinstance(event.get("usage"), dict):
-            self.usage = event["usage"]
-        choices = event.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else {}
-        delta = choice.get("delta") or {}
-        self.has_choice = self.has_choice or bool(choice)
-        if self.calls.add(delta.get("tool_calls")) or delta.get("tool_calls"):
+        piece = Piece.of(event)
+        self.model = piece.model or self.model
+        self.usage = piece.usage or self.usage
+        self.has_choice = self.has_choice or piece.is_choice
+        self.finish_reason = piece.finish_reason or self.finish_reason
+        self.refusal += piece.refusal
+        self.written.logprobs += piece.logprobs
+        self.calls.add(piece.tool_calls)
+        if piece.thought:
+            self.thoughts.add(piece.thought)
+        self.has_token = bool(piece.text or piece.thought or piece.tool_calls)
+        if self.has_token:
             self._note_token()
-        thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(thought, str) and thought:
-            self._note_token()
-            self.thoughts.add(thought)
-        self.refusal += delta.get("refusal") or ""
-        self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        self.written.logprobs += _logprobs(choice)
-        text = delta.get("content")
-        if not isinstance(text, str) or not text:
-            return ""
-        self._note_token()
-        self.written.add(text)
+        text = self.halves.add(piece.text)
+        if text:
+            self.written.add(text)
         return text
 
     def _note_token(self) -> None:
-        self.has_token = True
         if self.first_at is None:
             self.first_at = time.monotonic()
             self.on_begun()
@@ -130,16 +125,9 @@ async def read_answer(
     answer = _Answer(Written.for_prompt(prompt), on_begun)
     limit, waited_since = timeouts.first_seconds, answer.began_at
     while answer.finish_reason is None:
-        try:
-            event = await next_within(
-                events, limit, "next" if answer.has_begun else "first", since=waited_since
-            )
-        except StopAsyncIteration:
+        event = await _next_event(events, answer, limit, waited_since, engine)
+        if event is None:
             break
-        except ValueError:
-            if not answer.has_begun:
-                raise
-            raise StreamBroken(f"an event of {engine} broke off") from None
         if not event:  # [DONE]
             answer.finish_reason = _reason_without(answer, prompt)
             await _read_to_end(events)
@@ -156,6 +144,21 @@ async def read_answer(
     return _read(answer, prompt, engine, ended=await _read_usage(events, answer))
 
 
+async def _next_event(
+    events: AsyncGenerator[Event], answer: _Answer, limit: float, since: float, engine: str
+) -> Event | None:
+    """The next event within `limit` seconds from `since`; None at the end of the stream."""
+    which = "next" if answer.has_begun else "first"
+    try:
+        return await next_within(events, limit, which, since=since)
+    except StopAsyncIteration:
+        return None
+    except ValueError:
+        if not answer.has_begun:
+            raise
+        raise StreamBroken(f"an event of {engine} broke off") from None
+
+
 async def _read_usage(events: AsyncGenerator[Event], answer: _Answer) -> bool:
     """Read on for the counts; whether that came to the end of the stream.
 
@@ -163,7 +166,7 @@ async def _read_usage(events: AsyncGenerator[Event], answer: _Answer) -> bool:
     """
     try:
         while event := await next_within(events, USAGE_SECONDS, "last"):
-            answer.take(event)
+            answer.usage = Piece.of(event).usage or answer.usage
         await _read_to_end(events)
     except StopAsyncIteration:
         return True
@@ -237,10 +240,3 @@ def _calls(answer: _Answer) -> tuple[Any, ...]:
     except ValueError:
         error: InvalidOutput = answer.written.stopped("the arguments of a call are no JSON object")
     raise error
-
-
-def _logprobs(choice: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each token's entry, with the members that ours have."""
-    found = (choice.get("logprobs") or {}).get("content")
-    names = ("token", "logprob", "bytes", "top_logprobs")
-    return [{name: one.get(name) for name in names} for one in found or ()]

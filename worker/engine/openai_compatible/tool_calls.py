@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from local_llm_service.worker.engine.openai_compatible.piece import mended
 from local_llm_service.worker.prompt import ToolCall
 
 
@@ -21,49 +22,44 @@ class _Call:
 class ToolCallPieces:
     """The calls so far, in the order in which they began."""
 
-    _calls: dict[object, _Call] = field(default_factory=dict)
-    _last: object = None
+    _calls: dict[str, _Call] = field(default_factory=dict)
+    _last: str = ""
 
-    def add(self, pieces: Any) -> str:
-        """Take `delta.tool_calls`; returns the text of arguments that came with it."""
-        added = ""
-        for piece in pieces if isinstance(pieces, list) else ():
+    def add(self, pieces: list[Any]) -> None:
+        """Take `delta.tool_calls`."""
+        for piece in pieces:
             if isinstance(piece, dict):
-                added += self._take(piece)
-        return added
+                self._take(piece)
 
-    def _take(self, piece: dict[str, Any]) -> str:
+    def _take(self, piece: dict[str, Any]) -> None:
         function = piece.get("function")
         function = function if isinstance(function, dict) else {}
         place = piece.get("index")
         if place is None:  # without a number each id begins a call, and what has none goes on
             place = piece.get("id") or self._last
-        self._last = place
-        call = self._calls.setdefault(place, _Call())
-        given = function.get("arguments")
-        call.name = call.name or str(function.get("name") or "")
+        self._last = str(place)
+        call = self._calls.setdefault(self._last, _Call())
+        name, given = function.get("name"), function.get("arguments")
+        call.name = call.name or (name if isinstance(name, str) else "")
         if isinstance(given, dict):
             call.whole = given
         elif isinstance(given, str):
             call.arguments += given
-            return given
-        return ""
 
     def made(self) -> list[ToolCall]:
-        """All calls. Raises ValueError where the arguments of one are no JSON object."""
+        """All calls. Raises ValueError where one has no name, or arguments that are no object."""
+        if not all(call.name for call in self._calls.values()):
+            raise ValueError("no name")
         return [
             {"function": {"name": call.name, "arguments": _arguments(call)}}
             for call in self._calls.values()
         ]
 
-    def __bool__(self) -> bool:
-        return bool(self._calls)
-
 
 def _arguments(call: _Call) -> dict[str, Any]:
     if call.whole is not None:
         return call.whole
-    given = json.loads(call.arguments) if call.arguments.strip() else {}
+    given = json.loads(mended(call.arguments)) if call.arguments.strip() else {}
     if not isinstance(given, dict):
         raise ValueError("no object")
     return given

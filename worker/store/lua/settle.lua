@@ -6,15 +6,13 @@
 -- ARGV[4], ARGV[5] state, code of the error ("" for an answer)
 -- ARGV[6] most bytes of all dead letters if the message becomes one, else 0; then n or c, see owe;
 --         then a space, and what the model wrote last
--- ARGV[7] lifetime of a result, s
--- ARGV[8] answer or error, JSON: what all results share
+-- ARGV[7], ARGV[8] lifetime of a result, s; answer or error, JSON: what all results share
 -- ARGV[9], ARGV[10] what stands before and after it in this job's result
 -- ARGV[11] where the answer comes from: misses, hits or joined
 -- ARGV[12], ARGV[13] prompt tokens, completion tokens; 0 where nothing was generated
 -- ARGV[14] lifetime in the cache, s; 0 = not to be cached
 -- ARGV[15], ARGV[16] largest cache entry and largest cache, bytes
--- ARGV[17] how long the generation took, ms
--- ARGV[18] JSON for the savings ledger, see Work.savings_text
+-- ARGV[17], ARGV[18] how long the generation took, ms; JSON of Work.savings_text
 -- ARGV[19], ARGV[20..] holes of the waiters' results, one character each, see waiter_result; the
 --         pieces before, between and after them
 -- Returns {1, name of a fan-out that answer_waiters goes on with or "", ids of the followers that
@@ -81,7 +79,7 @@ if not caller_left then
   -- Also without a record: the next step of a chain can fail before it is sent.
   mark_ended(record, by_holder and token or '1', ending, job.webhook, now)
   local origin = job.state == 'joined' and 'joined' or ending.origin
-  -- Once, also where its caller has forgotten the result of a job that went on.
+  -- Once, also where the result of a job that went on was forgotten.
   if not went_on then count_end(origin, elapsed(job.submitted_ms, now), ending, now) end
 end
 if leaves_group then
@@ -98,7 +96,9 @@ if ending.error ~= '' then
 elseif ending.origin == 'misses' then
   count('generated_tokens', ending.completion_tokens)
 end
-enter_made(savings, token, ending.error == '' and 'answered' or 'failed', now, true)
+-- What a job in a canvas gave its waiters before it failed is no waste.
+local how = ending.error == '' and 'answered' or job.canvas and 'left' or 'failed'
+enter_made(savings, token, how, now, true)
 
 -- --- The others, the cache, dead letters ---
 local followers, open = {}, ''

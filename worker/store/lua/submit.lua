@@ -24,7 +24,7 @@
 -- about it.
 -- uses: CACHE, CONSENSUS, DEADLINES, JOB_RECORD, QUEUE_LIST, RESULT_CHANNEL, RESULT_META, STATS
 -- uses: STATS_SECONDS, backlog_of, clock, drop_letter, end_event, enter_in_row, join_backlog
--- uses: leave_backlog, row_of, sent_event, tell_flower, whole
+-- uses: leave_backlog, row_of, sent_event, server_time, tell_flower, whole
 local id, nonce, kind, queue, max_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local deadline_ms, kept_seconds, in_canvas = ARGV[6], ARGV[7], ARGV[8] == '1'
 local model, consensus, fingerprint = ARGV[9], ARGV[10], ARGV[11]
@@ -81,7 +81,7 @@ if entry then
   enter_in_row(row_of({route = route, tenant = tenant}, of_model), {
     'cached', 1, 'cached_prompt', prompt, 'cached_completion', completion,
     'delivered_prompt', paid_prompt, 'delivered_completion', paid_completion,
-  }, clock())
+  }, server_time())
   tell_flower(id, sent_event(kind, queue), end_event(''))
   return {'hit', answer}
 end

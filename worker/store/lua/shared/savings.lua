@@ -45,7 +45,7 @@ local function enter_in_row(row, numbers, now)
   local key, place
   for next_place = 1, #numbers, 2 do
     local column, number = numbers[next_place], numbers[next_place + 1]
-    if tonumber(number) ~= 0 then
+    if number ~= 0 and number ~= '0' then
       key = key or SAVINGS .. utc_day(now)
       place = place or savings_row(key, row)
       local text = type(number) == 'string' and number or whole(number)
