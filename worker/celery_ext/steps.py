@@ -77,7 +77,8 @@ class LeaseStep(bootsteps.StartStopStep):
         heartbeat = lease_heartbeat(runtime, lambda: parent.pool.replace_slot())
         gc.freeze()  # a full collection over all that is imported stopped every thread for 32 ms
         heartbeat.start()
-        runtime.catalog.look()  # without its models, no job would be taken for the first second
+        # Without its models, no job would be taken for the first second.
+        runtime.catalog.first_look()
         afterwork = afterwork_thread(runtime)
         afterwork.start()
         runtime.nudge_afterwork = afterwork.nudge
@@ -105,7 +106,7 @@ class LeaseStep(bootsteps.StartStopStep):
 
 
 def _watch(runtime: WorkerRuntime) -> None:
-    """Hand the worker's gauges to the metrics."""
+    """Let the gauges read a worker's numbers."""
     gate = runtime.gate
     metrics.watch(
         in_flight=lambda: len(runtime.in_flight),
