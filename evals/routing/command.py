@@ -59,7 +59,12 @@ def parse(words: Sequence[str]) -> Asked:
         given.answer_tokens,
         given.context_tokens,
     )
-    frame = Given(
+    return Asked(log, labelled, order, _frame(given), given.offline, given.labels_out)
+
+
+def _frame(given: argparse.Namespace) -> Given:
+    """What every evaluation is given."""
+    return Given(
         model=given.model,
         ollama=address(given.ollama),
         limit=given.limit,
@@ -69,7 +74,6 @@ def parse(words: Sequence[str]) -> Asked:
         again=given.again,
         report=given.report,
     )
-    return Asked(log, labelled, order, frame, given.offline, given.labels_out)
 
 
 def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
