@@ -249,8 +249,7 @@ def test_redis_goes_away_while_the_model_writes(
         if len(pauses) == 1:
             away.__exit__(None, None, None)
 
-    here = SimpleNamespace(monotonic=time.monotonic, sleep=pause)
-    monkeypatch.setattr(paid_steps, "time", here)
+    monkeypatch.setattr(paid_steps, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
     local_llm.reply(lambda _: (away.__enter__(), "Done.")[1])
     with working_by(failing_once()):
         assert answer_of(summarize.delay("x"))["summary"] == "Done."
@@ -338,7 +337,7 @@ def test_what_was_bought_and_cannot_be_read_is_not_bought_again(local_llm: Local
 def test_thoughts_that_fill_the_context_are_spent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that thinks has written, though no text came."""
     thought = Completion("", "m", "length", 90, 9, 0.0, 0.0, 0.0)
-    monkeypatch.setattr(ScriptedEngine, "complete", lambda _, asked, **__: whole(thought, asked, 99))
+    monkeypatch.setattr(ScriptedEngine, "complete", lambda _, one, **__: whole(thought, one, 99))
     with pytest.raises(ContextOverflow, match="ran into the end"):
         answer_of(generate.delay("x"))
     assert spent().wasted > 0
