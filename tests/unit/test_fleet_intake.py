@@ -225,16 +225,38 @@ def test_who_answers_that_it_is_busy_is_not_away(intake: Intake) -> None:
 def test_no_job_waits_for_a_look_at_an_engine_that_is_away(
     intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The breaker looks; a revision is not known meanwhile."""
+    """The breaker looks. A digest is not known meanwhile; a route goes on without its remote
+    model, and shares and keeps answers as before."""
     looks: list[str] = []
     for member in intake.engines.members:
         monkeypatch.setattr(member, "known_models", partial(_noted, looks, member))
     intake.away.leave()
     assert intake.breakers.is_away("big")
     intake.catalog.note_away("home")
-    assert intake.catalog.revision("local") is not None
+    known = intake.catalog.revision("auto")
+    assert known == Intake().catalog.revision("auto")
+    assert looks == ["home"]
+    intake.home.leave()
+    assert intake.breakers.is_away("local")
     assert intake.catalog.revision("auto") is None
     assert looks == ["home"]
+
+
+def test_an_engine_that_leaves_as_it_returns_is_not_forgotten(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
+    """Nobody would look at it again: its answers would be kept no more."""
+    breakers, note_back = intake.breakers, intake.catalog.note_back
+
+    def leaving_again(engine: str) -> None:
+        note_back(engine)
+        if not breakers._lock.locked():  # a job's error comes just now
+            breakers.trip(engine)
+
+    monkeypatch.setattr(intake.catalog, "note_back", leaving_again)
+    breakers.trip("home")
+    wait_until(lambda: not breakers.away, "it is back")
+    assert intake.catalog.revision("local") is not None
 
 
 def _noted(looks: list[str], member: Member) -> list[Model]:
