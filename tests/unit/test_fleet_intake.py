@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from local_llm_service.worker.engine.engines import Engines
 from local_llm_service.worker.engine.members import Member
-from local_llm_service.worker.errors import ModelFailed, OllamaBusy
+from local_llm_service.worker.errors import EngineTimeout, ModelFailed, OllamaBusy
 from local_llm_service.worker.fleet.fleet import Fleet, FleetRoute
-from local_llm_service.worker.intake import circuit_breaker
+from local_llm_service.worker.intake import circuit_breaker, model_breakers
 from local_llm_service.worker.intake.engine_breakers import EngineBreakers
 from local_llm_service.worker.intake.engine_looks import EngineLooks
 from local_llm_service.worker.intake.gate import Gate, Reason
@@ -111,6 +112,25 @@ def test_a_route_goes_on_where_its_remote_model_is(intake: Intake, wait_until: W
     assert intake.now() == ["tiny:1b", *EVERYTHING[2:]]
     assert intake.served.failing() == ["small:1b"]
     assert json.loads(intake.served.table())["failing"] == ["small:1b", "*"]
+
+
+def test_a_model_that_fails_is_asked_by_one_job_at_a_time(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that answers what it has, and hangs over each prompt, would cost every job of a
+    route a long wait."""
+    others: list[str] = []
+    assert intake.served.may_be_asked("big", lambda: others)
+    assert not intake.served.may_be_asked("gone", lambda: others)
+    for began_at in (1e9, 2e9, 3e9):
+        intake.served.ended("large", EngineTimeout("no first token"), began_at)
+    assert intake.served.is_up("big")
+    assert not intake.served.may_be_asked("big", lambda: others)
+    assert intake.served.may_be_asked("auto", lambda: others), "its local model is fine"
+    monkeypatch.setattr(model_breakers, "time", SimpleNamespace(monotonic=lambda: 1e10))
+    assert intake.served.may_be_asked("big", lambda: others)
+    others.append("big")
+    assert not intake.served.may_be_asked("big", lambda: others)
 
 
 def test_the_gate_closes_only_while_all_are_away(intake: Intake, wait_until: WaitUntil) -> None:

@@ -13,10 +13,15 @@ from local_llm_service.testing.local_llm import LocalLLM
 from local_llm_service.worker import metrics
 from local_llm_service.worker.engine import Capabilities
 from local_llm_service.worker.errors import (
+    BudgetExceeded,
     ContextOverflow,
+    EngineTimeout,
     InvalidOutput,
     InvalidRequest,
+    ModelFailed,
     OllamaUnreachable,
+    ServiceError,
+    StreamBroken,
 )
 from tests.doubles.house import LOCAL, REMOTE, House, wrote
 
@@ -212,3 +217,25 @@ def test_a_route_without_a_choice_is_answered_told_and_counted(local_llm: LocalL
     assert counter.get() == before + 1
     assert "route" not in generate.delay("Why?", model=answer["model"]).get(timeout=10)
     assert counter.get() == before + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "is_looked_at"),
+    [
+        (OllamaUnreachable, True),
+        (EngineTimeout, True),
+        (StreamBroken, True),
+        (ModelFailed, False),
+        (BudgetExceeded, False),
+    ],
+)
+def test_the_breaker_of_a_model_that_another_stands_in_for_looks_at_its_engine(
+    error: type[ServiceError], is_looked_at: bool
+) -> None:
+    """Nobody else would: each complex prompt would wait for an engine that hangs."""
+    house = House([wrote("Local.")], [error("x")], router=lambda _: Verdict(True, 0.9))
+    assert house.generate() == "Local."
+    assert house.looks == ([REMOTE] if is_looked_at else [])
+    house = House([StreamBroken("x")], [wrote("Remote.", model=REMOTE)])
+    assert house.generate() == "Remote."
+    assert house.looks == [LOCAL]

@@ -82,7 +82,8 @@ class Engines:
         member, name = self.member_of(model), self._fleet.own_name(model)
         if member.entry.models and member.entry.model(name) is None:
             raise ModelMissing(
-                "no engine of ENGINES_FILE has this model", "Name one that `local-llm models` shows."
+                "no engine of ENGINES_FILE has this model",
+                "Name one that `local-llm models` shows.",
             )
         return member, name
 
