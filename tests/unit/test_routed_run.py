@@ -62,6 +62,14 @@ def test_what_stays_never_leaves(options: dict[str, Any], reason: str, said: Any
     assert house.told() == (LOCAL, reason, [])
 
 
+@pytest.mark.parametrize("scope", ["hr", "hr/", "hr/anna"])
+def test_a_scope_may_end_with_a_slash_in_the_file(scope: str) -> None:
+    """As people write folders."""
+    house = House([GOOD], [BETTER], router=complex_prompt, local_scopes=frozenset({"hr/"}))
+    house.generate(cache_scope=scope)
+    assert house.sent == [LOCAL]
+
+
 def test_a_scope_that_only_looks_alike_may_leave() -> None:
     """The tenant is the part before the slash."""
     house = House([], [BETTER], router=complex_prompt, local_scopes=frozenset({"hr"}))
