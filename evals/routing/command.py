@@ -36,17 +36,7 @@ def parse(words: Sequence[str]) -> Asked:
     parser = _parser()
     given = parser.parse_args(words)
     price, price_from = _price(parser, given)
-    if given.out is not None and not can_be_written(given.out):
-        parser.error(f"--out: {given.out} cannot be written")
-    if given.labels_out is not None and not can_be_written(given.labels_out):
-        parser.error(f"--labels-out: {given.labels_out} cannot be written")
-    for name in ("limit", "max_tokens", "answer_tokens", "context_tokens"):
-        if (value := getattr(given, name)) is not None and value < 1:
-            parser.error(f"--{name.replace('_', '-')}: 1 or more")
-    if given.complex_from is not None and not 0 <= given.complex_from <= 1:
-        parser.error("--complex-from: from 0 to 1")
-    if given.router_file is not None and not Path(given.router_file).is_file():
-        parser.error(f"--router-file: {given.router_file} is no file")
+    _check(parser, given)
     try:
         log = read_log(given.log)
         labels = read_log(given.labels) if given.labels is not None else log
@@ -67,7 +57,12 @@ def parse(words: Sequence[str]) -> Asked:
         given.answer_tokens,
         given.context_tokens,
     )
-    frame = Given(
+    return Asked(log, labelled, order, _frame(given), given.offline, given.labels_out)
+
+
+def _frame(given: argparse.Namespace) -> Given:
+    """What every evaluation is given."""
+    return Given(
         model=given.model,
         ollama=address(given.ollama),
         limit=given.limit,
@@ -77,7 +72,21 @@ def parse(words: Sequence[str]) -> Asked:
         again=given.again,
         report=given.report,
     )
-    return Asked(log, labelled, order, frame, given.offline, given.labels_out)
+
+
+def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """Exit with 2 for what would fail only after hours."""
+    if given.out is not None and not can_be_written(given.out):
+        parser.error(f"--out: {given.out} cannot be written")
+    if given.labels_out is not None and not can_be_written(given.labels_out):
+        parser.error(f"--labels-out: {given.labels_out} cannot be written")
+    for name in ("limit", "max_tokens", "answer_tokens", "context_tokens"):
+        if (value := getattr(given, name)) is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')}: 1 or more")
+    if given.complex_from is not None and not 0 <= given.complex_from <= 1:
+        parser.error("--complex-from: from 0 to 1")
+    if given.router_file is not None and not Path(given.router_file).is_file():
+        parser.error(f"--router-file: {given.router_file} is no file")
 
 
 def _price(parser: argparse.ArgumentParser, given: argparse.Namespace) -> tuple[Price, str]:

@@ -8,11 +8,10 @@ import pytest
 from local_llm_service.worker.engine.openai_compatible.address import Address
 from local_llm_service.worker.engine.openai_compatible.dialect import (
     EXTRAS,
-    FORMATS,
     Dialect,
     essential,
 )
-from local_llm_service.worker.engine.openai_compatible.request import chat_body
+from local_llm_service.worker.engine.openai_compatible.request import chat_body, strictest_form
 from local_llm_service.worker.engine.openai_compatible.said import Said
 from local_llm_service.worker.errors import InvalidRequest
 from local_llm_service.worker.prompt import Message, Prompt, Sampling
@@ -27,9 +26,11 @@ def prompt(*messages: Message, **more: Any) -> Prompt:
     return Prompt(messages or ({"role": "user", "content": "Hi"},), 50, **more)
 
 
-def body(asked: Prompt, dialect: Dialect | None = None, form: str = FORMATS[0]) -> dict[str, Any]:
-    """What is sent for it."""
-    return chat_body("large", asked, dialect or Dialect(), most_tokens=50, form=form)
+def body(asked: Prompt, dialect: Dialect | None = None, form: str | None = None) -> dict[str, Any]:
+    """What is sent for it, in the strictest form if no other is said."""
+    dialect = dialect or Dialect()
+    form = dialect.form_from(strictest_form(asked)) if form is None else form
+    return chat_body("large", asked, dialect, most_tokens=50, form=form)
 
 
 def test_a_request_streams_says_its_bound_and_leaves_no_choice_to_the_server() -> None:
@@ -73,10 +74,12 @@ def test_a_request_has_what_its_prompt_asks_for_and_nothing_else() -> None:
             {"name": "answer", "schema": SCHEMA, "strict": False},
         ),
         (prompt(schema=SCHEMA), "json_object", None),
-        (prompt(schema=True), "json_schema", None),
+        (prompt(schema=True), None, None),
     ],
 )
-def test_json_is_asked_for_as_the_server_takes_it(asked: Prompt, form: str, sent: object) -> None:
+def test_json_is_asked_for_as_the_server_takes_it(
+    asked: Prompt, form: str | None, sent: object
+) -> None:
     """A schema that is no object can only be asked for as some JSON."""
     found = body(asked, form=form)["response_format"]
     assert found.get("json_schema") == sent
@@ -85,9 +88,9 @@ def test_json_is_asked_for_as_the_server_takes_it(asked: Prompt, form: str, sent
 
 @pytest.mark.parametrize(
     ("asked", "form"),
-    [(prompt(schema=SCHEMA), ""), (prompt(schema=SCHEMA, grammar=False), FORMATS[0])],
+    [(prompt(schema=SCHEMA), ""), (prompt(schema=SCHEMA, grammar=False), None)],
 )
-def test_json_may_be_left_to_the_prompt(asked: Prompt, form: str) -> None:
+def test_json_may_be_left_to_the_prompt(asked: Prompt, form: str | None) -> None:
     """Where no form is taken, and where a grammar is what killed an engine."""
     assert "response_format" not in body(asked, form=form)
 
@@ -173,14 +176,19 @@ def test_reasoning_models_take_no_temperature_and_another_bound() -> None:
     assert sent["seed"] == 1
 
 
-def test_the_longest_answer_of_a_model_is_learned() -> None:
-    """Once: a server that says it again is not understood."""
-    error = said.openai(
-        400,
+@pytest.mark.parametrize(
+    "words",
+    [
         "max_tokens is too large: 50. This model supports at most 20 completion tokens, whereas "
         "you provided 50.",
-        param="max_tokens",
-    )
+        "max_tokens: 50 > 20, which is the maximum allowed number of output tokens",
+        "`max_tokens` must be less than or equal to `20`, the maximum value for `max_tokens`",
+        "Invalid max_tokens value, the valid range of max_tokens is [1, 20]",
+    ],
+)
+def test_the_longest_answer_of_a_model_is_learned(words: str) -> None:
+    """Once: a server that says it again is not understood."""
+    error = said.openai(400, words, param="max_tokens")
     dialect = learned(error)
     assert dialect is not None
     assert dialect.most_tokens == 20
@@ -199,9 +207,19 @@ def test_a_way_to_ask_for_json_that_a_model_lacks_is_learned(words: str) -> None
     """A refusal of one schema is not: the next may be taken."""
     dialect = learned(said.openai(400, words, param="response_format"), schema=SCHEMA)
     assert dialect is not None
-    assert dialect.format == "json_object"
+    assert dialect.form_from("json_schema") == "json_object"
     taught = learned(said.schema_refused(), Dialect(is_proven=True), schema=SCHEMA)
     assert taught is None
+
+
+def test_a_server_may_take_a_schema_and_no_other_json() -> None:
+    """As LM Studio: what it refuses of the one says nothing of the other."""
+    words = "'response_format.type' must be 'json_schema' or 'text'"
+    dialect = learned(said.openai(400, words), schema=True)
+    assert dialect is not None
+    assert body(prompt(schema=SCHEMA), dialect)["response_format"]["type"] == "json_schema"
+    assert "response_format" not in body(prompt(schema=True), dialect)
+    assert dialect.looser("json_schema") == ""
 
 
 @pytest.mark.parametrize(
@@ -209,6 +227,16 @@ def test_a_way_to_ask_for_json_that_a_model_lacks_is_learned(words: str) -> None
     [
         (said.unsupported("stop"), {"stop": ("x",)}),
         (said.unsupported("tools"), {"tools": (TOOL,)}),
+        (
+            said.vllm(400, '"auto" tool choice requires --enable-auto-tool-choice to be set'),
+            {"tools": (TOOL,)},
+        ),
+        (
+            said.openai(400, "registry.ollama.ai/library/m does not support tools"),
+            {"tools": (TOOL,)},
+        ),
+        (said.openai(404, "No endpoints found that support tool use"), {"tools": (TOOL,)}),
+        (said.openai(500, "tools param requires --jinja flag"), {"tools": (TOOL,)}),
         (said.openai(400, "array too long", param="stop"), {"stop": ("x",) * 9}),
         (
             said.openai(
@@ -234,13 +262,11 @@ def test_a_refusal_of_what_was_not_sent_is_about_something_else() -> None:
 
 def test_what_two_calls_learn_at_once_is_kept() -> None:
     """Neither overwrites the other."""
+    no_json = frozenset({"json_object"})
     one = Dialect(refused=frozenset({"seed"}), bound="max_completion_tokens")
-    other = Dialect(refused=EXTRAS, format="json_object", is_proven=True)
-    assert (
-        one.and_also(other)
-        == other.and_also(one)
-        == Dialect(EXTRAS | {"seed"}, "max_completion_tokens", None, "json_object", is_proven=True)
-    )
+    other = Dialect(refused=EXTRAS, refused_forms=no_json, is_proven=True)
+    both = Dialect(EXTRAS | {"seed"}, "max_completion_tokens", None, no_json, is_proven=True)
+    assert one.and_also(other) == other.and_also(one) == both
 
 
 @pytest.mark.parametrize(

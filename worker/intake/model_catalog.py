@@ -92,6 +92,13 @@ class ModelCatalog:
         found = [one for one in self.members if engine in (None, one.name)]
         side_by_side(self._look_at, found)
 
+    def first_look(self) -> None:
+        """Look at all engines; of several, one that hangs does not hold up a worker's start."""
+        if len(self.members) == 1:
+            self.look()
+        else:
+            threading.Thread(target=self.look, name="first-look", daemon=True).start()
+
     def names(self) -> tuple[str, ...] | None:
         """The full names of all models that were there at the last look; None before the first.
 

@@ -46,7 +46,17 @@ _UNKNOWN = re.compile(
 _FORMAT_TYPE = re.compile(
     r"response_format'?(?: of|\.)? ?type|response_format[`'\"]? is not supported"
 )
-_ANSWER_LIMIT = re.compile(r"supports at most (\d+) completion tokens")
+#: The longest answer of a model, in the words of OpenAI, Anthropic, Groq and DeepSeek.
+_ANSWER_LIMIT = re.compile(
+    r"supports at most (\d+) completion tokens|max_tokens: \d+ > (\d+)"
+    r"|max_tokens`? must be less than or equal to `?(\d+)|range of max_tokens is \[\d+, ?(\d+)\]"
+)
+#: A model, or its server as it was started, that calls no tools: vLLM, Ollama's `/v1`, OpenRouter,
+#: llama-server.
+_NO_TOOLS = re.compile(
+    r"tool choice requires|not support tools|support tool use|tools param requires"
+    r"|[Tt]ool (?:use|calls?|calling)\b.{0,30}not supported"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +64,27 @@ class Dialect:
     """How to ask for one model.
 
     `refused` are arguments that are left out, `bound` is the name of the one that bounds the
-    answer, `most_tokens` the longest answer that the model gives, `format` the first of FORMATS
-    that the server takes at all. `is_proven`: it has answered a request with all others.
+    answer, `most_tokens` the longest answer that the model gives, `refused_forms` are those of
+    FORMATS that it does not take at all. `is_proven`: it has answered a request with all others.
     """
 
     refused: frozenset[str] = frozenset()
     bound: str = "max_tokens"
     most_tokens: int | None = None
-    format: str = FORMATS[0]
+    refused_forms: frozenset[str] = frozenset()
     is_proven: bool = False
 
     def without(self, said: Said, sent: Mapping[str, Any]) -> Dialect | None:
         """The dialect after a refusal of `sent`; None if that was about something else."""
         name = _refused_name(said)
         if limit := _ANSWER_LIMIT.search(said.words):
-            return replace(self, most_tokens=int(limit[1])) if self.most_tokens is None else None
+            most = int(next(filter(None, limit.groups())))
+            return replace(self, most_tokens=most) if self.most_tokens is None else None
         if name == "max_tokens" and self.bound == name and "max_completion_tokens" in said.words:
             return replace(self, bound="max_completion_tokens")
         if "response_format" in sent and _FORMAT_TYPE.search(said.words):
-            return replace(self, format=looser(sent["response_format"]["type"]))
+            form = sent["response_format"]["type"]
+            return replace(self, refused_forms=self.refused_forms | {form})
         for group in _DISPENSABLE:
             if name in group and name in sent:
                 return replace(self, refused=self.refused | group)
@@ -81,6 +93,15 @@ class Dialect:
             return replace(self, refused=self.refused | unsure)
         return None
 
+    def form_from(self, form: str) -> str:
+        """This way to ask for JSON, or the next looser one that the server takes."""
+        later = FORMATS[FORMATS.index(form) :]
+        return next(one for one in later if one not in self.refused_forms)
+
+    def looser(self, form: str) -> str:
+        """The next way to ask for JSON after one that failed."""
+        return self.form_from(FORMATS[FORMATS.index(form) + 1])
+
     def and_also(self, other: Dialect) -> Dialect:
         """What both have learned, where another call has learned something meanwhile."""
         return replace(
@@ -88,20 +109,16 @@ class Dialect:
             refused=self.refused | other.refused,
             bound=max(self.bound, other.bound, key=len),
             most_tokens=self.most_tokens or other.most_tokens,
-            format=max(self.format, other.format, key=FORMATS.index),
+            refused_forms=self.refused_forms | other.refused_forms,
             is_proven=self.is_proven or other.is_proven,
         )
-
-
-def looser(form: str) -> str:
-    """The next way to ask for JSON."""
-    place = FORMATS.index(form) + 1
-    return FORMATS[min(place, len(FORMATS) - 1)]
 
 
 def essential(said: Said, sent: Mapping[str, Any], model: str, engine: str) -> ServiceError | None:
     """The caller's error where a server refuses what the answer depends on."""
     name = _refused_name(said) if said.status in (400, 403, 422) else ""
+    if "tools" in sent and said.status >= 400 and _NO_TOOLS.search(said.words):
+        name = "tools"
     if name not in _ESSENTIAL or name not in sent:
         return None
     text = _ESSENTIAL[name].format(model=model, engine=engine)

@@ -17,18 +17,13 @@ from local_llm_service.worker.engine.embedding import Vectors, embed_texts
 from local_llm_service.worker.engine.engine_loop import PROBE_SECONDS, EngineLoop
 from local_llm_service.worker.engine.openai_compatible.address import Address
 from local_llm_service.worker.engine.openai_compatible.client import OpenAiClient
-from local_llm_service.worker.engine.openai_compatible.dialect import (
-    FORMATS,
-    Dialect,
-    essential,
-    looser,
-)
+from local_llm_service.worker.engine.openai_compatible.dialect import Dialect, essential
 from local_llm_service.worker.engine.openai_compatible.errors import FOREIGN, Refused, Translator
 from local_llm_service.worker.engine.openai_compatible.listing import Listing
 from local_llm_service.worker.engine.openai_compatible.notes import notes_of
 from local_llm_service.worker.engine.openai_compatible.overflow import Overflow
 from local_llm_service.worker.engine.openai_compatible.patience import Patience
-from local_llm_service.worker.engine.openai_compatible.request import chat_body, wants_format
+from local_llm_service.worker.engine.openai_compatible.request import chat_body, strictest_form
 from local_llm_service.worker.engine.openai_compatible.said import MIDWAY, Said
 from local_llm_service.worker.engine.openai_compatible.stream import read_answer
 from local_llm_service.worker.engine.openai_compatible.vectors import vectors_body, vectors_in
@@ -210,7 +205,7 @@ class OpenAiEngine:
     ) -> Completion:
         """Ask until the server takes the request; nothing is handed out by one that it refuses."""
         dialect = self._dialects.get(model, Dialect())
-        form = dialect.format if wants_format(prompt) else ""
+        form = dialect.form_from(strictest_form(prompt))
         most = min(prompt.max_tokens, dialect.most_tokens or prompt.max_tokens)
         asked = _Try(model, self._name_of(model), dialect, form, most)
         patience, tries = Patience(ends_at), 0
@@ -274,17 +269,17 @@ class OpenAiEngine:
             # Like Ollama's engine: an answer may be short, whatever it was allowed.
             room = 0 if said.status == MIDWAY else overflow.room_for_answer(asked.most_tokens)
             return replace(asked, most_tokens=room, room=overflow.room) if room else None
-        if said.status not in (400, 403, 422):
-            return None
         if error := essential(said, body, asked.model, self._entry.name):
             raise error
+        if said.status not in (400, 403, 422):
+            return None
         if dialect := asked.dialect.without(said, body):
             most = min(asked.most_tokens, dialect.most_tokens or asked.most_tokens)
-            form = max(asked.form, dialect.format, key=FORMATS.index) if asked.form else ""
+            form = dialect.form_from(asked.form)
             return replace(asked, dialect=dialect, most_tokens=most, form=form)
         if asked.form and said.status != 403:
             logger.info("%s refuses a JSON Schema; trying a looser form", self._called)
-            return replace(asked, form=looser(asked.form))
+            return replace(asked, form=asked.dialect.looser(asked.form))
         return None
 
     async def _embed(self, texts: ToEmbed, model: str, ends_at: float) -> Completion:

@@ -34,6 +34,6 @@ def notes_of(
         if dialect.refused:
             left_out = ", ".join(sorted(dialect.refused))
             found.append(f"{full_name(model)} of {called} is asked without {left_out}")
-        if dialect.format != FORMATS[0]:
+        if FORMATS[0] in dialect.refused_forms:
             found.append(f"{called} does not hold {full_name(model)} to a JSON Schema")
     return found

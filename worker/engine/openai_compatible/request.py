@@ -15,7 +15,7 @@ def chat_body(
 ) -> dict[str, Any]:
     """The body that asks for one streamed answer of `most_tokens` at most.
 
-    `form`: one of `dialect.FORMATS`; it counts only where the prompt wants JSON.
+    `form`: one of `dialect.FORMATS`, as far as the prompt wants JSON.
     """
     body: dict[str, Any] = {
         "model": model,
@@ -25,7 +25,7 @@ def chat_body(
         dialect.bound: most_tokens,
         **_sampling(prompt.sampling),
     }
-    if wants_format(prompt) and form:
+    if form:
         body["response_format"] = _format(prompt.schema, form)
     if prompt.tools:
         body["tools"] = [dict(tool) for tool in prompt.tools]
@@ -36,14 +36,16 @@ def chat_body(
     return {name: value for name, value in body.items() if name not in dialect.refused}
 
 
-def wants_format(prompt: Prompt) -> bool:
-    """Whether the server is to be told that the answer is JSON."""
-    return prompt.schema is not None and prompt.grammar
+def strictest_form(prompt: Prompt) -> str:
+    """How to ask for the JSON that a prompt wants; nothing where the server is not to be told."""
+    if prompt.schema is None or not prompt.grammar:
+        return ""
+    return "json_schema" if isinstance(prompt.schema, dict) else "json_object"
 
 
 def _format(schema: object, form: str) -> dict[str, Any]:
-    if form == "json_object" or not isinstance(schema, dict):
-        return {"type": "json_object"}
+    if form == "json_object":
+        return {"type": form}
     # Not strict: that takes but a small part of JSON Schema, and the answer is checked anyway.
     return {
         "type": "json_schema",
