@@ -34,7 +34,7 @@ _CHARACTERS = 3.6
 
 def run(*, short: bool = False) -> tuple[list[Measure], Any]:
     """The measures, and what became of each context."""
-    contexts = _contexts(2 if short else 8)
+    contexts = _contexts(2 if short else 4)
     with (
         RedisProcess() as redis,
         OllamaProcess() as ollama,

@@ -14,8 +14,10 @@ from evals.routing.route_set import Order
 from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.fleet.price import Price
 from local_llm_service.worker.fleet.prices import compared
+from local_llm_service.worker.fleet.remote_budget import RemoteBudget
 from local_llm_service.worker.settings import Settings
 
+FITTED = "local_llm_service.tasks.routing.fitted:classify"
 EXAMPLE_LOG = ROOT / "evals" / "data" / "routing.jsonl"
 
 
@@ -36,17 +38,7 @@ def parse(words: Sequence[str]) -> Asked:
     parser = _parser()
     given = parser.parse_args(words)
     price, price_from = _price(parser, given)
-    if given.out is not None and not can_be_written(given.out):
-        parser.error(f"--out: {given.out} cannot be written")
-    if given.labels_out is not None and not can_be_written(given.labels_out):
-        parser.error(f"--labels-out: {given.labels_out} cannot be written")
-    for name in ("limit", "max_tokens", "answer_tokens", "context_tokens"):
-        if (value := getattr(given, name)) is not None and value < 1:
-            parser.error(f"--{name.replace('_', '-')}: 1 or more")
-    if given.complex_from is not None and not 0 <= given.complex_from <= 1:
-        parser.error("--complex-from: from 0 to 1")
-    if given.router_file is not None and not Path(given.router_file).is_file():
-        parser.error(f"--router-file: {given.router_file} is no file")
+    _check(parser, given)
     try:
         log = read_log(given.log)
         labels = read_log(given.labels) if given.labels is not None else log
@@ -60,14 +52,19 @@ def parse(words: Sequence[str]) -> Asked:
         price_from,
         given.complex_from,
         not given.no_cascade,
-        given.router,
+        given.router or (FITTED if given.router_file is not None else None),
         given.router_file,
         given.budget,
         given.max_tokens,
         given.answer_tokens,
         given.context_tokens,
     )
-    frame = Given(
+    return Asked(log, labelled, order, _frame(given), given.offline, given.labels_out)
+
+
+def _frame(given: argparse.Namespace) -> Given:
+    """What every evaluation is given."""
+    return Given(
         model=given.model,
         ollama=address(given.ollama),
         limit=given.limit,
@@ -77,7 +74,25 @@ def parse(words: Sequence[str]) -> Asked:
         again=given.again,
         report=given.report,
     )
-    return Asked(log, labelled, order, frame, given.offline, given.labels_out)
+
+
+def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """Exit with 2 for what would fail only after hours."""
+    if given.out is not None and not can_be_written(given.out):
+        parser.error(f"--out: {given.out} cannot be written")
+    if given.labels_out is not None and not can_be_written(given.labels_out):
+        parser.error(f"--labels-out: {given.labels_out} cannot be written")
+    for name in ("limit", "max_tokens", "answer_tokens", "context_tokens"):
+        if (value := getattr(given, name)) is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')}: 1 or more")
+    if given.complex_from is not None and not 0 <= given.complex_from <= 1:
+        parser.error("--complex-from: from 0 to 1")
+    if given.router_file is not None and not Path(given.router_file).is_file():
+        parser.error(f"--router-file: {given.router_file} is no file")
+    try:
+        RemoteBudget.read(given.budget)
+    except InvalidSetting as error:
+        parser.error(f"--budget: {error.hint}")
 
 
 def _price(parser: argparse.ArgumentParser, given: argparse.Namespace) -> tuple[Price, str]:

@@ -62,7 +62,11 @@ def fit(labels: str, output: Path, folds: int, seed: int, as_json: bool) -> Exit
     fitted = fitted_router.fit_router(found, folds, seed)
     is_better = fitted.file.judged.beats_length
     if is_better:
-        fitted_router.write_router(fitted.file, output)
+        try:
+            fitted_router.write_router(fitted.file, output)
+        except OSError as error:
+            note(f"{output}: cannot be written: {error.strerror}. An older file is as it was.")
+            return Exit.NOT_WRITTEN
     if as_json:
         show_json(_plain(fitted, output))
     else:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from local_llm_service import generate
 from local_llm_service.tasks.texts.material import LEAVING_TOKENS
+from local_llm_service.tasks.worker_steps import WorkerSteps
 from local_llm_service.testing.local_llm import LocalLLM
 from local_llm_service.testing.scripted_run import tokens
-from local_llm_service.worker.errors import ContextOverflow, InvalidRequest
+from local_llm_service.worker.errors import ContextOverflow, InvalidRequest, ModelMissing
+from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.prompt import Completion
+from local_llm_service.worker.settings import Settings
+from local_llm_service.worker.store.outcomes import Delivery
+from local_llm_service.worker.tokens.book import TokenBook
+from tests.doubles.house import LOCAL, REMOTE, House
 from tests.doubles.said import Said
 from tests.unit.fingerprint_values import LIMITS
 
@@ -192,3 +199,28 @@ def test_a_part_of_which_nothing_is_noted_has_been_read() -> None:
 
     use = answer(Silent(wrote("-"), again=True, context_tokens=700), context=FACTS)["context"]
     assert use["tokens"] == pytest.approx(len(tokens(FACTS)), rel=0.25)
+
+
+def test_no_model_abroad_stands_for_home() -> None:
+    """Steps that somebody forgot to give a home have none: the context does not go out instead."""
+    fleet, notes = House().fleet, SimpleNamespace(revision=lambda _: None)
+    runtime: Any = SimpleNamespace(
+        engine=None, settings=Settings(), tokens=TokenBook(), fleet=fleet, catalog=notes
+    )
+    message = ("llm.high", "", "id", "tag", "token", 0, 60_000, 0, 0, 0, 0, REMOTE, 0, 0)
+    in_flight = InFlightDelivery(Delivery.of(message))
+    request = generate.parse(("When?",), {"context": FACTS})
+
+    def steps_of(model: str) -> WorkerSteps:
+        return WorkerSteps(
+            generate.kind, request, runtime, in_flight, model=model, leads="", revision=None
+        )
+
+    remote, local = steps_of(REMOTE), steps_of(LOCAL)
+    assert local.at_home is local
+    for home in (None, steps_of(REMOTE)):
+        remote.home = home
+        with pytest.raises(ModelMissing, match="no model at home"):
+            generate.kind.work(request, remote)
+    remote.home = local
+    assert remote.at_home is local

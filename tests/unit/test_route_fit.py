@@ -215,3 +215,21 @@ def test_what_the_command_cannot_do_is_said_before_it_fits(
     with pytest.raises(InvalidRequest, match="needs the package sklearn") as caught:
         run("-", "-o", str(tmp_path / "r.json"), given=lines(labels(100, "chance")))
     assert caught.value.hint == "pip install 'local-llm-service[route]'"
+
+
+@pytest.mark.parametrize("failing", ["os.fsync", "os.replace"])
+def test_a_disk_that_takes_no_more_leaves_the_older_file(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing half written stays, and the exit code says so."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(failing, full)
+    file = tmp_path / "router.json"
+    file.write_text("older")
+    code, _, err = run("-", "-o", str(file), given=lines(labels(300, "words")))
+    assert code == 6
+    assert "No space left on device" in err
+    assert [one.read_text() for one in tmp_path.iterdir()] == ["older"]
