@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from itertools import islice
 from zlib import crc32
 
 from local_llm_service.tasks.routing.structure import WIDE
@@ -12,7 +13,7 @@ from local_llm_service.tasks.routing.structure import WIDE
 #: any change of what is here.
 BUCKETS = 4096
 #: Words of either end that count, and the characters in which they are looked for.
-_WORDS, _CHARACTERS = 120, 1000
+_WORDS, _CHARACTERS = 100, 800
 
 _WORD = re.compile(rf"[{WIDE}]|[^\W{WIDE}]+")
 
@@ -41,4 +42,5 @@ def _words(prompt: str) -> list[list[str]]:
         words = _WORD.findall(prompt.casefold())
         return [words] if len(words) <= 2 * _WORDS else [words[:_WORDS], words[-_WORDS:]]
     first, last = prompt[:_CHARACTERS].casefold(), prompt[-_CHARACTERS:].casefold()
-    return [_WORD.findall(first)[:_WORDS], _WORD.findall(last)[-_WORDS:]]
+    some = [one.group() for one in islice(_WORD.finditer(first), _WORDS)]
+    return [some, _WORD.findall(last)[-_WORDS:]]

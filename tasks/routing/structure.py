@@ -23,8 +23,9 @@ WIDE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003fff
 _WIDE = re.compile(f"[{WIDE}]+")
 #: A question mark that ends something, not one inside an address.
 _QUESTION = re.compile("\\?(?=[\\s\"'»”’)\\]*_]|$)|[？؟՞፧⸮\u037e]")
-#: A list's number, or a line's bullet.
-_STEP = re.compile(r"(?:^|(?<=\s))\(?\d{1,2}[.)、](?=\s)|^[ \t]{0,8}[-*•](?=\s)", re.MULTILINE)
+#: A list's number; what may stand before it is looked at once it is found, which is much faster.
+_NUMBER = re.compile(r"\d{1,2}[.)、](?=\s)")
+_BULLETS = ("- ", "* ", "• ")
 _FENCE = "```"
 #: How lines of code and of JSON begin and end, and lines of prose do not.
 _CODE_BEGINS = ("{", "}", "[", "]", "</", "#include", "//")
@@ -51,8 +52,8 @@ def structure(prompt: str) -> Structure:
     wide = sum(len(run) for part in parts for run in _WIDE.findall(part))
     characters = len(prompt) + len(prompt) * wide * (_WIDE_CHARACTERS - 1) // seen
     questions = sum(len(_QUESTION.findall(part)) for part in parts)
-    steps = sum(len(_STEP.findall(part)) for part in parts)
-    code_lines = sum(map(_code_lines, parts))
+    bullets, code_lines = (sum(some) for some in zip(*map(_lines, parts), strict=True))
+    steps = bullets + sum(map(_numbers, parts))
     return Structure(characters, min(questions, MOST), min(steps, MOST), min(code_lines, MOST))
 
 
@@ -63,13 +64,27 @@ def ends(prompt: str) -> tuple[str, ...]:
     return prompt[:LOOKED_AT], prompt[-LOOKED_AT:]
 
 
-def _code_lines(part: str) -> int:
-    """Lines between fences, and lines that begin or end as those of a program or of JSON."""
-    found, fenced = 0, False
+def _numbers(part: str) -> int:
+    """Numbers of a list, at most MOST: they begin a line, or stand between words."""
+    found = 0
+    for one in _NUMBER.finditer(part):
+        before = part[one.start() - 1] if one.start() else " "
+        found += before == "(" or before.isspace()
+        if found == MOST:
+            break
+    return found
+
+
+def _lines(part: str) -> tuple[int, int]:
+    """Lines that begin with a bullet; lines between fences, and lines that begin or end as those of
+    a program or of JSON."""
+    bullets, code, fenced = 0, 0, False
     for line in part.split("\n", _LINES)[:_LINES]:
         bare = line.strip()
         if bare.startswith(_FENCE):
             fenced = not fenced
         elif bare and (fenced or bare.startswith(_CODE_BEGINS) or bare.endswith(_CODE_ENDS)):
-            found += 1
-    return found
+            code += 1
+        elif bare.startswith(_BULLETS):
+            bullets += 1
+    return bullets, code
