@@ -38,6 +38,7 @@ from local_llm_service.worker.lease.in_flight import InFlightDelivery, Interrupt
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.store.refusals import refusal
+from local_llm_service.worker.store.savings import TOKENS_MOST
 from local_llm_service.worker.store.spending import Booked, Booking, CallEnd
 from local_llm_service.worker.store.step_entry import completion_in, entry_of
 
@@ -168,9 +169,11 @@ class PaidSteps:
         return self._price.nano_usd(tokens + _REQUEST_TOKENS, written)
 
     def _cost(self, completion: Completion, most: int) -> int:
-        """What a completion has cost; the most that it could where the server does not count."""
+        """What a completion has cost; the most that it could where the server does not count, or
+        says what nobody can believe."""
         read, written = completion.prompt_tokens, completion.completion_tokens
         is_counted = read > 0 and (written > 0 or not completion.text)
+        is_counted = is_counted and max(read, written) <= TOKENS_MOST
         return self._price.nano_usd(read, written) if is_counted else most
 
 
