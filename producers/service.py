@@ -154,17 +154,24 @@ def stats() -> dict[str, Any]:
         )
 
 
-def usage(by: str = "day", *, since: date | None = None, until: date | None = None) -> UsageReport:
+def usage(
+    by: str = "day",
+    *,
+    since: date | None = None,
+    until: date | None = None,
+    tenant: str | None = None,
+) -> UsageReport:
     """What was done, paid and saved, by day, model, tenant or route, out of the savings ledger.
 
-    Days are UTC, both among them: the last 30 where nobody says. Raises InvalidRequest,
-    BrokerUnreachable, and InvalidSetting where COMPARE_MODEL has no price.
+    Days are UTC, both among them: the last 30 where nobody says. `tenant`: of one alone. Raises
+    InvalidRequest, BrokerUnreachable, and InvalidSetting where COMPARE_MODEL has no price.
     """
     from local_llm_service.producers.usage_report import usage_calls
 
     with reachable(redis_url()):
         store = process_store()
-        return store.drive(usage_calls(store.keys, lazy_settings(), by, since, until))
+        calls = usage_calls(store.keys, lazy_settings(), by, since, until, tenant=tenant)
+        return store.drive(calls)
 
 
 def counts() -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeGuard
 from pydantic import BaseModel, ConfigDict
 
 #: Fields that an answer is without where there is nothing to say.
-NOT_SAID_BY_ALL = frozenset({"context", "keep_local", "route"})
+NOT_SAID_BY_ALL = frozenset({"context", "keep_local", "paid_usd", "route"})
 
 
 class _Part(BaseModel):
@@ -57,9 +57,11 @@ class Answer(_Part):
     `origin`: "computed" by this job, "cached", or "joined" to an identical job. `finish_reason`
     "length": the model was stopped at the caller's own budget of tokens; "unchanged": the input
     fitted as it was. `route` is there where the service chose the model, `keep_local` where the
-    call had to stay on one's own hardware: what is made of the answer then stays there, too. Each
-    kind names in CONTENT the field that holds its result, a text unless CONTENT_IS_JSON or
-    `text_in` says more.
+    call had to stay on one's own hardware: what is made of the answer then stays there, too.
+    `paid_usd` is there where a model with a price wrote something: what its completions have cost,
+    also one that was not taken; it says so, too, where the answer came from another job. Each kind
+    names in CONTENT the field that holds its result, a text unless CONTENT_IS_JSON or `text_in`
+    says more.
     """
 
     CONTENT: ClassVar[str]
@@ -74,6 +76,7 @@ class Answer(_Part):
     timings: Timings
     route: Route | None = None
     keep_local: bool = False
+    paid_usd: float = 0.0
 
     def plain(self) -> dict[str, Any]:
         """The answer as Celery's result has it: JSON, without what there is nothing to say of."""

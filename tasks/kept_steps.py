@@ -165,7 +165,7 @@ class KeptSteps:
             rates="" if self._fixed is None else self._fixed.as_text(),
             savings=self._in_flight.work_so_far.savings_text,
             worker=runtime.name,
-            models=runtime.served.now() or () if queues else (),
+            models=self._freed_models() if queues else (),
             queues=queues,
         )
         if before is None or before.completion is None or not self._is_same_model():
@@ -177,10 +177,19 @@ class KeptSteps:
     def _urgent_queues(self) -> Sequence[str]:
         """The queues that the job makes room for; none where that would start no other job here."""
         delivery, runtime = self._in_flight.delivery, self._runtime
-        if delivery.is_suspect or runtime.has_free_slot or not runtime.gate.is_open:
+        if delivery.is_suspect or not runtime.gate.is_open:
+            return ()
+        if runtime.has_free_slot and not runtime.served.is_full(full_name(self._model)):
             return ()
         more_urgent = QUEUES[: QUEUES.index(delivery.queue)]
         return [queue for queue in more_urgent if queue in runtime.consumption.queues]
+
+    def _freed_models(self) -> Sequence[str]:
+        """What this worker would take jobs for, once this one has left, and does not anyway."""
+        served = self._runtime.served
+        taken = served.now() or () if self._runtime.has_free_slot else ()
+        found = served.now(without=full_name(self._model)) or ()
+        return [name for name in found if name not in taken]
 
     def _is_for_all(self, prompt: Prompt) -> bool:
         """Whether the completion is the same for every job, and may be shared."""

@@ -13,6 +13,7 @@ from local_llm_service.tasks.program_run import ProgramRun
 from local_llm_service.tasks.request import JobRequest
 from local_llm_service.worker.errors import InternalError, InvalidOutput, ServiceError
 from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.fleet.price import usd_of
 from local_llm_service.worker.store.bounds import LAST_TEXT_CHARS
 from local_llm_service.worker.store.outcomes import NO_WORK, Work
 
@@ -87,6 +88,7 @@ def _compose(
             generation_seconds=spent.generation_seconds,
         ),
         route=run.route,
+        paid_usd=float(usd_of(run.paid_nano_usd)),
         **own,
     )
     return answer.plain()

@@ -66,7 +66,7 @@ _AGAIN = "Send the job again, or ask a local model."
 class PaidSteps:
     """The calls of one paid model that one delivery makes, one after the other.
 
-    `nano_usd` is what their completions have cost, `wasted_nano_usd` the calls that brought none.
+    `nano_usd` is what their completions have cost.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class PaidSteps:
         self._budget = RemoteBudget.of(runtime.settings)
         self._most_tokens = most_tokens
         self._open: Booking | None = None
-        self.nano_usd = self.wasted_nano_usd = 0
+        self.nano_usd = 0
 
     def begin(self, asked: Prompt | ToEmbed, step: str) -> Completion | None:
         """Book what a call can cost, under the step's name; its completion, if it was bought.
@@ -149,7 +149,6 @@ class PaidSteps:
             return
         how = _end_of(error, has_text=has_text)
         if how is not CallEnd.FREE:
-            self.wasted_nano_usd += booking.nano_usd
             metrics.REMOTE_USD.labels("wasted").inc(float(usd_of(booking.nano_usd)))
         try:
             self._spending.end_booking(booking, how)

@@ -46,6 +46,10 @@ class ProgramRun(Protocol):
     def keeps_contract(self) -> bool:
         """Whether the answer is what was asked for; one that is none is no saving."""
 
+    @property
+    def paid_nano_usd(self) -> int:
+        """What the completions of all tries have cost, nanodollars."""
+
     def acquit(self) -> None:
         """Clear the job of its engine's deaths, if that has answered all of it by now."""
 
@@ -77,6 +81,11 @@ class OneModelRun:
     def spent(self) -> Spent:
         """See ProgramRun."""
         return self._ask.spent
+
+    @property
+    def paid_nano_usd(self) -> int:
+        """See ProgramRun."""
+        return self._ask.paid_nano_usd
 
     def acquit(self) -> None:
         """See ProgramRun."""

@@ -85,14 +85,10 @@ class WorkerSteps(EngineSteps):
         )
 
     @property
-    def nano_usd(self) -> int:
-        """What the completions of these steps have cost, nanodollars."""
-        return 0 if self._paid is None else self._paid.nano_usd
-
-    @property
-    def wasted_nano_usd(self) -> int:
-        """What calls have cost that brought no completion, nanodollars."""
-        return 0 if self._paid is None else self._paid.wasted_nano_usd
+    def paid_nano_usd(self) -> int:
+        """See EngineSteps."""
+        own = 0 if self._paid is None else self._paid.nano_usd
+        return own + (0 if self.home is None else self.home.paid_nano_usd)
 
     @cached_property
     def known_as(self) -> str:

@@ -121,6 +121,11 @@ class RoutedRun:
         """See ProgramRun: False for a bad local answer that is there for want of a better one."""
         return self._counts is None or not self._counts.flaw
 
+    @property
+    def paid_nano_usd(self) -> int:
+        """See ProgramRun."""
+        return sum(one.steps.paid_nano_usd for one in self._tries)
+
     def acquit(self) -> None:
         """See ProgramRun. What a remote model answers says nothing of the engine at home."""
         for one in self._tries:

@@ -196,6 +196,12 @@ class EngineSteps(ABC):
         """See Steps. Without a worker nothing is paid."""
         return 0
 
+    @property
+    def paid_nano_usd(self) -> int:
+        """What the completions of these steps and of those at home have cost, nanodollars; in an
+        earlier run of the job, too. Without a worker nothing is paid."""
+        return 0
+
     def progress(self, done: int, total: int, phase: str) -> None:  # noqa: B027
         """See Steps. Without a worker nobody looks."""
 

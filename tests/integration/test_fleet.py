@@ -16,6 +16,7 @@ from local_llm_service.producers import explain, health, models, status
 from local_llm_service.worker.embedded.processes.worker_process import WorkerProcess
 from local_llm_service.worker.errors import ModelMissing
 from local_llm_service.worker.store.states import JobState
+from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
 from tests.doubles.ollama import FakeOllama, Script
 from tests.integration.conftest import StartWorker, run_python
@@ -160,6 +161,29 @@ def test_slots_hold_for_each_engine_and_each_model(
     assert crowds[0].most_in_all == 2
     assert crowds[1].most_in_all == 3
     assert (len(first.seen), len(second.seen)) == (24, 8)
+
+
+def test_a_long_job_makes_room_in_its_engine(
+    worker: WorkerProcess, two: tuple[FakeOllama, FakeOllama]
+) -> None:
+    """Though the worker has other slots: a more urgent job for the same model waits for its one.
+    One for a model with a free slot makes nobody leave."""
+    first, _ = two
+    text = " ".join(f"Word{n} is a word of a long text." for n in range(4000))
+    long = tasks.summarize.delay(text, model="small:1b", priority="low", deadline_seconds=60)
+    wait_until(lambda: len(first.seen) > 1, "its first steps run")
+    tasks.generate.delay("other", model="big").get(timeout=20)
+    record = process_store().jobs.record(long.id)
+    assert record is not None
+    assert record.yields == 0
+    before = len(first.seen)
+    tasks.generate.delay("urgent", model="small:1b").get(timeout=20)
+    assert status(long.id) in (JobState.QUEUED, JobState.RUNNING, JobState.PARKED)
+    record = process_store().jobs.record(long.id)
+    assert record is not None
+    assert record.yields == 1
+    assert len(first.seen) <= before + 3
+    long.get(timeout=60)
 
 
 def test_two_workers_with_different_files(

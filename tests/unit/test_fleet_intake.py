@@ -162,6 +162,14 @@ def test_what_is_full_is_not_taken(intake: Intake) -> None:
     assert intake.now() == ["large:latest", "big:latest"]
 
 
+def test_what_is_taken_once_a_job_has_left(intake: Intake) -> None:
+    """A job of several steps makes room for those that wait for its model's slot alone."""
+    intake.held = ["small:1b", "tiny:1b"]
+    assert intake.now() == ["large:latest", "big:latest"]
+    assert intake.served.now(without="small:1b") == [*EVERYTHING, "*"]
+    assert intake.served.now(without="nobody") == intake.served.now()
+
+
 def test_the_failures_of_one_engine_are_not_the_others(intake: Intake) -> None:
     """Two failing models close their own engine alone."""
     for began_at in (1e9, 2e9, 3e9, 4e9):

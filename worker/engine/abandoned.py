@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 PROBE = Prompt(({"role": "user", "content": "Hi"},), max_tokens=1)
 #: A wait that the operator should hear of.
 LONG_SECONDS = 5.0
+#: No prompt takes longer; but a host that has lost its power never says that it is gone.
+LONGEST_SECONDS = 3600.0
 
 
 class AbandonedPrompts:
@@ -68,8 +70,9 @@ class AbandonedPrompts:
 
     async def _wait(self, ask: Coroutine[Any, Any, object]) -> None:
         # An error says that the server is gone, and its work with it; the breaker sees to the rest.
-        with suppress(ServiceError, *self._foreign):
-            await ask
+        with suppress(ServiceError, TimeoutError, *self._foreign):
+            async with asyncio.timeout(LONGEST_SECONDS):
+                await ask
 
     def _free(self, task: asyncio.Task[None]) -> None:
         seconds = time.monotonic() - self._since.pop(task)

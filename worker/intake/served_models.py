@@ -54,13 +54,18 @@ class ServedModels:
         #: Of the models of each engine, by its name.
         self.breakers = {one.name: ModelBreakers(changed) for one in catalog.members}
 
-    def now(self) -> list[str] | None:
-        """What to take jobs for now; None while nobody knows, before the first look."""
+    def now(self, *, without: str = "") -> list[str] | None:
+        """What to take jobs for now; None while nobody knows, before the first look.
+
+        `without`: as if one of the jobs in flight that run with this model (full name) had left.
+        """
         names = self._catalog.names()
         if names is None:
             return None
         is_quiet = all(breakers.are_quiet for breakers in self.breakers.values())
         busy = [] if is_quiet and not self._bounds_slots else self._busy()
+        if without in busy:
+            busy.remove(without)
         allowed: list[str] = []
         for member in self._catalog.members:
             if len(self._catalog.members) > 1 and member.name in self._away.away:

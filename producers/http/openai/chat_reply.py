@@ -115,8 +115,10 @@ def fingerprint_of(model: str, facts: Facts) -> str | None:
 def local_of(answer: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of the job: our own member of OpenAI's objects.
 
-    `route` is there where the service chose the model, `keep_local` where nothing was to leave.
+    `route` is there where the service chose the model, `keep_local` where nothing was to leave,
+    `paid_usd` where a model with a price wrote something.
     """
     names = ("task_id", "origin", "timings")
     found = {name: answer[name] for name in names}
-    return found | {name: answer[name] for name in ("route", "keep_local") if answer.get(name)}
+    more = ("route", "keep_local", "paid_usd")
+    return found | {name: answer[name] for name in more if answer.get(name)}

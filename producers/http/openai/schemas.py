@@ -22,6 +22,7 @@ class Local(_Said):
     timings: Timings
     route: Route | None = None
     keep_local: bool = False
+    paid_usd: float = 0.0
 
 
 class Usage(_Said):
