@@ -1,5 +1,5 @@
-"""What a faulty or hostile server of `/v1` can say, at the wire: it has bounds, and never passes for
-a whole answer that it is not."""
+"""What a faulty or hostile server of `/v1` can say, at the wire: it has bounds, and is never taken
+for more than it is."""
 
 from __future__ import annotations
 
