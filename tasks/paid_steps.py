@@ -198,9 +198,11 @@ def _texts_of(prompt: Prompt) -> list[str]:
 
 
 def _end_of(error: BaseException, *, has_text: bool) -> CallEnd:
-    is_refused = isinstance(error, _NOTHING_GENERATED) and not has_text
-    if is_refused or (isinstance(error, ServiceError) and not error.was_sent):
-        return CallEnd.FREE
+    if isinstance(error, ServiceError):
+        has_begun = has_text or error.was_begun
+        is_refused = isinstance(error, _NOTHING_GENERATED) and not has_begun
+        if is_refused or not error.was_sent:
+            return CallEnd.FREE
     if isinstance(error, Cancelled | DeadlineExceeded):
         return CallEnd.UNWANTED
     return CallEnd.CUT_OFF

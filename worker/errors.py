@@ -55,6 +55,9 @@ class ServiceError(Exception):
     #: False where an engine's call ended before anything was sent to a model server, as in a wait
     #: for a slot: it has cost nothing. For the worker alone.
     was_sent: bool = True
+    #: True where a model server had begun with an answer that could not be used: whatever the class
+    #: says, it may have cost. For the worker alone.
+    was_begun: bool = False
 
     def __init__(self, message: str = "", hint: str | None = None) -> None:
         self.message = message

@@ -27,10 +27,11 @@ def _loaded(path: str) -> Router:
     module, _, name = path.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
-        function("")
+        verdict = function("")
+        _ = verdict.is_complex, verdict.score
     except InvalidSetting:
         raise
-    except Exception as error:  # noqa: BLE001  # any module may be named, and do anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # any module may be named
         kind = type(error).__name__
     else:
         return function  # type: ignore[no-any-return]

@@ -96,7 +96,7 @@ def _verdict(known: Known, question: str) -> Verdict | None:
     try:
         verdict = known.router()(question)
         is_verdict = isinstance(verdict.is_complex, bool) and 0 <= float(verdict.score) <= 1
-    except Exception as error:  # noqa: BLE001  # ROUTER may be anybody's code
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # ROUTER may be anybody's code
         problem = type(error).__name__
     else:
         if is_verdict and not math.isnan(verdict.score):

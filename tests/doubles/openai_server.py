@@ -45,7 +45,8 @@ class Reply:
     `end`: "done" (as vLLM ends), "no_done" (without `data: [DONE]`), "cut" (the connection breaks
     after the pieces), "silent" (the body ends there), "error" (an error event there: `error`),
     "hang" (nothing more is ever sent). `usage`: in a chunk of its own, in the last chunk with text
-    ("with_finish"), or never. A `status` other than 200 sends `error` and `headers` alone.
+    ("with_finish"), or never. A `status` other than 200 sends `error` and `headers` alone; any
+    other answer has them, too.
     """
 
     chunks: tuple[str, ...] = ("Hello", ".")
@@ -165,8 +166,9 @@ class OpenAiServer(WireServer):
         if reply.status != 200:
             return await self._write(writer, reply.status, reply.error, reply.headers)
         chunk_type = "Content-Type: text/event-stream; charset=utf-8"
+        more = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
         writer.write(
-            f"HTTP/1.1 200 OK\r\n{chunk_type}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+            f"HTTP/1.1 200 OK\r\n{chunk_type}\r\n{more}Transfer-Encoding: chunked\r\n\r\n".encode()
         )
         if reply.raw is not None:
             await self._send(reply, reply.raw, writer)

@@ -137,6 +137,7 @@ MODEL = (*AWAY, "models", 0)
 WRONG: list[tuple[dict[str, Any], str]] = [
     (changed("engines", to=[]), "engines: List should have at least 1 item"),
     (changed("engine", to=[]), "engine: there is no such word here"),
+    (changed(*ENGINE, "sk-0123", to="x"), "engines[0].?: there is no such word here"),
     (changed(*ENGINE, "name"), "engines[0].name: Field required"),
     (changed(*ENGINE, "name", to="a b"), "engines[0].name: has characters that are not allowed"),
     (changed(*AWAY, "name", to="home"), "engines[1].name: another engine has this name"),

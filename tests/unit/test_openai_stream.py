@@ -121,6 +121,25 @@ def test_what_goes_wrong_after_the_reason_does_not_cost_the_answer(
     assert (found.counted, found.ended) == (False, False)
 
 
+def test_a_stream_that_goes_on_after_the_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a pause, too; else the whole answer would be lost to the deadline."""
+    where = "local_llm_service.worker.engine.openai_compatible.stream.USAGE_SECONDS"
+    monkeypatch.setattr(where, 0.05)
+
+    async def endless() -> AsyncGenerator[Event]:
+        yield piece("Hi", finish_reason="stop")
+        while True:
+            yield {"choices": []}
+
+    async def answer() -> Read:
+        begun = Stream([])
+        return await read_answer(endless(), prompt(), AMPLE, print, "engine 'x'", begun.note)
+
+    found = asyncio.run(answer())
+    assert found.completion.text == "Hi"
+    assert (found.counted, found.ended) == (False, False)
+
+
 @pytest.mark.parametrize(("budget", "reason"), [(100, "stop"), (2, "length")])
 def test_an_answer_that_ends_in_order_needs_no_reason(budget: int, reason: str) -> None:
     """Some servers leave it null to the end; at the budget it was cut."""

@@ -283,15 +283,32 @@ def test_redis_stays_away_longer_than_a_lease(
     assert spent().wasted > 0
 
 
-def test_a_server_that_counts_nothing_costs_what_was_booked(
+def test_an_answer_that_was_begun_and_cannot_be_used_is_spent(
     local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody knows better."""
+    """Of the same class as a refusal: a server that answers, and does not stream, is paid."""
+
+    def garbled(*_: Any, **__: Any) -> Completion:
+        error = ModelFailed("it does not stream its answers")
+        error.was_begun = True
+        raise error
+
+    monkeypatch.setattr(ScriptedEngine, "complete", garbled)
+    with pytest.raises(ModelFailed):
+        answer_of(generate.delay("x"))
+    assert spent().wasted > 0
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (10**30, 1)])
+def test_a_server_that_counts_nothing_costs_what_was_booked(
+    local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch, counts: tuple[int, int]
+) -> None:
+    """Nobody knows better; nor where the counts cannot be true."""
     complete = ScriptedEngine.complete
 
     def uncounted(self: ScriptedEngine, *args: Any, **more: Any) -> Completion:
         found = complete(self, *args, **more)
-        return replace(found, prompt_tokens=0, completion_tokens=0)
+        return replace(found, prompt_tokens=counts[0], completion_tokens=counts[1])
 
     monkeypatch.setattr(ScriptedEngine, "complete", uncounted)
     with local_llm.held():

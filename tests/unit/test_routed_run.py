@@ -195,19 +195,20 @@ def test_a_router_that_says_nonsense_means_local(said: Any, caplog: Any) -> None
     assert "ROUTER failed" in caplog.text
 
 
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
 def test_a_router_that_raises_means_local_and_says_no_word_of_the_prompt(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
-    """Its error may quote the prompt."""
+    """Its error may quote the prompt; and it ends no slot."""
 
     def router(text: str) -> Verdict:
-        raise ValueError(text)
+        raise error(text)
 
     house = House([GOOD], [], router=router)
     with caplog.at_level(logging.DEBUG):
         house.generate("my secret")
     assert house.told()[1] == "the router failed, so local"
-    assert "ValueError" in caplog.text
+    assert error.__name__ in caplog.text
     assert "secret" not in caplog.text
 
 

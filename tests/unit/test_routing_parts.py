@@ -189,10 +189,17 @@ def test_the_router_is_loaded_by_its_dotted_path(module: Any) -> None:
     assert read == ["", "x", "x"]
 
 
-@pytest.mark.parametrize("path", ["no_such_module:f", "own_router:none", "own_router:broken"])
+@pytest.mark.parametrize(
+    "path",
+    ["no_such_module:f", *(f"own_router:{name}" for name in ("none", "broken", "ends", "text"))],
+)
 def test_a_router_that_cannot_be_used_is_a_wrong_setting(module: Any, path: str) -> None:
     """It names the setting and what it was; the worker does not start (exit code 2)."""
-    module.broken = lambda _: 1 / 0
+    module.broken, module.ends, module.text = (
+        lambda _: 1 / 0,
+        lambda _: sys.exit(3),
+        lambda _: "simple",
+    )
     with pytest.raises(InvalidSetting, match=f"setting ROUTER: {path} cannot be used"):
         router_of(Settings(router=path))
 

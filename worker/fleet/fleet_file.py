@@ -156,8 +156,8 @@ def place_of(*parts: object) -> str:
         if isinstance(part, int):
             place += f"[{part}]"
         elif part not in ("[key]",):
-            # A word of the file's own: it may be anything that somebody pasted.
-            word = re.sub(r"[^\w-]", "?", str(part))[:40]
+            # A word of the file's own: it may be anything that somebody pasted, a key as well.
+            word = str(part) if re.fullmatch(r"[A-Za-z_]{1,24}", str(part)) else "?"
             place += f".{word}" if place else word
     return place or "the file"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import httpx
+from httpx_sse import SSEError
 
 from local_llm_service.worker.engine.abandoned import PROBE, AbandonedPrompts
 from local_llm_service.worker.engine.embedding import Vectors, embed_texts
@@ -222,6 +223,9 @@ class OpenAiEngine:
                 asked, tries = again or asked, tries + 1
             except FOREIGN as error:
                 raise self._ours(error, model) from None
+            except ServiceError as error:
+                error.was_begun = True
+                raise
 
     async def _send(
         self, body: dict[str, Any], prompt: Prompt, asked: _Try, feed: TextFeed
@@ -306,6 +310,9 @@ class OpenAiEngine:
     def _ours(self, error: Exception, model: str) -> ServiceError:
         """The error as one of ours; a server that may be away is asked at the next question."""
         ours = self._translator.translate(error, model=model)
+        # What is no stream of events, or holds no JSON, came with status 200.
+        is_answer = isinstance(error, SSEError | ValueError)
+        ours.was_begun = is_answer or (isinstance(error, Refused) and error.said.status == MIDWAY)
         if isinstance(ours, OllamaUnreachable | StreamBroken | EngineTimeout):
             self._listing.doubt()
         return ours
