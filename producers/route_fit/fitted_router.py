@@ -75,10 +75,10 @@ def write_router(router: RouterFile, path: Path) -> None:
             file.write(router.model_dump_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
+            os.replace(file.name, path)
         except BaseException:
             os.unlink(file.name)
             raise
-    os.replace(file.name, path)
 
 
 def _rounded(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, ...]:
