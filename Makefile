@@ -56,6 +56,7 @@ evals: $(VENV)/.evals
 chaos: $(VENV)/.dev
 	SCHEDULES=1000 $(BIN)/python -m pytest tests/integration/test_schedules.py
 	$(BIN)/python -m tests.schedules find
+	$(BIN)/python -m tests.conformance
 	$(BIN)/python -m benchmarks.chaos
 
 $(VENV)/.evals: $(VENV)/.dev requirements-evals.txt

@@ -23,6 +23,7 @@ from local_llm_service.worker.errors import (
     ContextOverflow,
     DeadlineExceeded,
     Forbidden,
+    InternalError,
     InvalidRequest,
     ModelFailed,
     ModelMissing,
@@ -37,6 +38,7 @@ from local_llm_service.worker.lease.in_flight import InFlightDelivery, Interrupt
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.runtime import WorkerRuntime
 from local_llm_service.worker.store.refusals import refusal
+from local_llm_service.worker.store.savings import TOKENS_MOST
 from local_llm_service.worker.store.spending import Booked, Booking, CallEnd
 from local_llm_service.worker.store.step_entry import completion_in, entry_of
 
@@ -58,6 +60,7 @@ _NOTHING_GENERATED = (
 _MESSAGE_TOKENS, _REQUEST_TOKENS = 16, 256
 #: Between two tries to tell Redis of a completion, s.
 _PAUSE_SECONDS = 0.25
+_AGAIN = "Send the job again, or ask a local model."
 
 
 class PaidSteps:
@@ -88,7 +91,8 @@ class PaidSteps:
     def begin(self, asked: Prompt | ToEmbed, step: str) -> Completion | None:
         """Book what a call can cost, under the step's name; its completion, if it was bought.
 
-        Raises BudgetExceeded, BrokerUnreachable, Cancelled, and Interrupted: nothing may be sent.
+        Raises BudgetExceeded, BrokerUnreachable, Cancelled, Interrupted, and InternalError where
+        what was bought cannot be read: nothing may be sent.
         """
         delivery = self._in_flight.delivery
         most = self._most_nano_usd(asked)
@@ -103,8 +107,9 @@ class PaidSteps:
             ) from None
         if booked is Booked.BOUGHT:
             completion = completion_in(text)
-            if completion is not None:
-                self.nano_usd += self._cost(completion, most)
+            if completion is None:  # of another version: to buy it again is not paid for
+                raise InternalError("a completion that was bought cannot be read", _AGAIN)
+            self.nano_usd += self._cost(completion, most)
             return completion
         if booked is not Booked.BOOKED:
             raise _refusal(booked, most, text)
@@ -137,7 +142,8 @@ class PaidSteps:
                 return
 
     def failed(self, error: BaseException, *, has_text: bool) -> None:
-        """End the booking of a call that raised; `has_text`: some of the answer had come."""
+        """End the booking of a call that raised; `has_text`: some of the answer had come,
+        or tokens of it that are no text, as a model's thoughts."""
         booking, self._open = self._open, None
         if booking is None:
             return
@@ -164,9 +170,11 @@ class PaidSteps:
         return self._price.nano_usd(tokens + _REQUEST_TOKENS, written)
 
     def _cost(self, completion: Completion, most: int) -> int:
-        """What a completion has cost; the most that it could where the server does not count."""
+        """What a completion has cost; the most that it could where the server does not count, or
+        says what nobody can believe."""
         read, written = completion.prompt_tokens, completion.completion_tokens
         is_counted = read > 0 and (written > 0 or not completion.text)
+        is_counted = is_counted and max(read, written) <= TOKENS_MOST
         return self._price.nano_usd(read, written) if is_counted else most
 
 
@@ -207,8 +215,7 @@ def _refusal(booked: Booked, most: int, left: str) -> Exception:
         return Interrupted("this worker has lost the lease")
     if booked is Booked.CUT_OFF:
         return BudgetExceeded(
-            "two paid calls for this answer were cut off, and a third is not paid for",
-            "Send the job again, or ask a local model.",
+            "two paid calls for this answer were cut off, and a third is not paid for", _AGAIN
         )
     period = "today" if booked is Booked.DAY else "this month"
     can_cost, is_left = usd_text(most), usd_text(int(left))

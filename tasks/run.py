@@ -175,8 +175,9 @@ class _Run:
             return OneModelRun(steps)
         if route.remote is None:
             return OneModelRun(of_route(route.local), route.name, reasons.NO_REMOTE)
-        known = known_by(runtime)
-        return RoutedRun(route, Parts(runtime.fleet, known, of_route, runtime.without_logprobs))
+        known, look = known_by(runtime, self._in_flight), runtime.breaker.is_away
+        parts = Parts(runtime.fleet, known, of_route, look, runtime.without_logprobs)
+        return RoutedRun(route, parts)
 
     def _check_delivery(self) -> None:
         delivery, settings = self._delivery, self._runtime.settings

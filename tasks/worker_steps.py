@@ -209,7 +209,8 @@ class WorkerSteps(EngineSteps):
         try:
             completion = self._noted(ask)
         except BaseException as error:  # whatever ends the call: it may have cost
-            self._paid.failed(error, has_text=self._in_flight.writing.pieces > pieces)
+            has_text = self._in_flight.writing.pieces > pieces or getattr(error, "tokens", 0) > 0
+            self._paid.failed(error, has_text=has_text)
             raise
         self._paid.done(completion)
         return completion

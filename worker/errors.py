@@ -204,6 +204,9 @@ class ContextOverflow(ServiceError):
     #: What the message of a prompt that was refused begins with; its sizes are the prompt's own.
     REFUSED: ClassVar[str] = "the prompt does not fit the context window"
 
+    #: The tokens of an answer that ran into the end of the context; not all of them are text.
+    tokens: int = 0
+
     @classmethod
     def of(cls, what: str, tokens: int, room: int, hint: str | None = None) -> ContextOverflow:
         """An overflow with both numbers: the tokens that there are, and those that there may be."""

@@ -6,17 +6,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.frame.bootstrap import Comparison, Interval, compare
+from evals.frame.bootstrap import Comparison, Interval, compare, rate
 from evals.frame.eval_set import OURS, Score
 from evals.frame.records import Record
-from evals.frame.tables import Results, markdown
+from evals.frame.tables import Results, markdown, number
 from evals.routing.route_set import (
+    ALL_LOCAL,
     ALL_PAID,
     AT_HOME,
     CONTEXT,
     ESCALATED,
     LEDGER,
     LOST,
+    RIGHT,
     TOKENS_LOST,
     USD,
     Order,
@@ -133,10 +135,24 @@ def _details(pairs: _Pairs, results: Results, order: Order) -> str:
         ["failed", ", ".join(f"{code} {n}" for code, n in sorted(failures.items())) or "none"],
     ]
     reasons = Counter(one.text for one in ours)
-    chosen = [[reason, str(number)] for reason, number in reasons.most_common()]
+    if (right := _right(results)) is not None:
+        rows.insert(0, ["right, where the log says what is", right])
+    chosen = [[reason, str(times)] for reason, times in reasons.most_common()]
     return "\n".join(
         [markdown(["", ""], rows), "", markdown(["why a model was chosen", "queries"], chosen), ""]
     )
+
+
+def _right(results: Results) -> str | None:
+    """How many answers hold what is expected, of the sides that are no simulation."""
+    found = []
+    for side in (OURS, ALL_LOCAL):
+        scores = [
+            one.outcome.scores.get(RIGHT.name, Score(0.0, 0.0)) for one in results.of_side(side)
+        ]
+        if sum(one.of for one in scores):
+            found.append(f"{side} {number(rate(scores), '%')}")
+    return ", ".join(found) or None
 
 
 def _less(ratio: Interval | None) -> Interval | None:

@@ -14,8 +14,10 @@ from evals.routing.route_set import Order
 from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.fleet.price import Price
 from local_llm_service.worker.fleet.prices import compared
+from local_llm_service.worker.fleet.remote_budget import RemoteBudget
 from local_llm_service.worker.settings import Settings
 
+FITTED = "local_llm_service.tasks.routing.fitted:classify"
 EXAMPLE_LOG = ROOT / "evals" / "data" / "routing.jsonl"
 
 
@@ -50,14 +52,19 @@ def parse(words: Sequence[str]) -> Asked:
         price_from,
         given.complex_from,
         not given.no_cascade,
-        given.router,
+        given.router or (FITTED if given.router_file is not None else None),
         given.router_file,
         given.budget,
         given.max_tokens,
         given.answer_tokens,
         given.context_tokens,
     )
-    frame = Given(
+    return Asked(log, labelled, order, _frame(given), given.offline, given.labels_out)
+
+
+def _frame(given: argparse.Namespace) -> Given:
+    """What every evaluation is given."""
+    return Given(
         model=given.model,
         ollama=address(given.ollama),
         limit=given.limit,
@@ -67,7 +74,6 @@ def parse(words: Sequence[str]) -> Asked:
         again=given.again,
         report=given.report,
     )
-    return Asked(log, labelled, order, frame, given.offline, given.labels_out)
 
 
 def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
@@ -83,6 +89,10 @@ def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
         parser.error("--complex-from: from 0 to 1")
     if given.router_file is not None and not Path(given.router_file).is_file():
         parser.error(f"--router-file: {given.router_file} is no file")
+    try:
+        RemoteBudget.read(given.budget)
+    except InvalidSetting as error:
+        parser.error(f"--budget: {error.hint}")
 
 
 def _price(parser: argparse.ArgumentParser, given: argparse.Namespace) -> tuple[Price, str]:

@@ -22,17 +22,17 @@ from evals.frame.run import SiteFailed, chosen
 from evals.frame.site import Site, context_of, settings_of, site
 from evals.frame.tables import Results, set_tables
 from evals.routing.claims import claims_table
-from evals.routing.command import Asked, parse
+from evals.routing.command import FITTED, Asked, parse
 from evals.routing.label_tables import policy_tables, sent_table
 from evals.routing.log import Query
 from evals.routing.paid_model import paid_model
-from evals.routing.route_set import ALL_LOCAL, RIGHT, route_set
-from local_llm_service.tasks.routing.complexity import Classify, classify
-from local_llm_service.tasks.routing.router_file import read_router
+from evals.routing.route_set import ALL_LOCAL, RIGHT, Order, route_set
+from local_llm_service.tasks.routing.complexity import Classify, Verdict, classify
+from local_llm_service.tasks.routing.router_file import RouterFile, read_router
 from local_llm_service.worker.embedded.errors import EmbeddedUnavailable
-from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.errors import InvalidSetting, ServiceError
 
-_FITTED = "local_llm_service.tasks.routing.fitted:classify"
+DEFAULT = "local_llm_service.tasks.routing.complexity:classify"
 #: Labels that are fewer say nothing.
 LEAST_LABELS = 20
 
@@ -42,7 +42,11 @@ def main(words: Sequence[str]) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     asked = parse(words)
     try:
+        without_models = offline_tables(asked)  # first: it refuses what would fail after hours
         parts = [] if asked.offline else [_measured(asked)]
+    except ServiceError as error:
+        say(f"{error} {error.hint}")
+        sys.exit(2)
     except KeyboardInterrupt:
         say("Stopped; start it again to go on.")
         sys.exit(INTERRUPTED)
@@ -52,12 +56,7 @@ def main(words: Sequence[str]) -> NoReturn:
     except httpx.HTTPError as error:
         say(f"Ollama does not answer at --ollama: {type(error).__name__}")
         sys.exit(1)
-    try:
-        parts.append(offline_tables(asked))
-    except ServiceError as error:
-        say(f"{error} {error.hint}")
-        sys.exit(2)
-    text = "\n".join(parts)
+    text = "\n".join([*parts, without_models])
     print(text)
     if asked.given.out is not None:
         asked.given.out.write_text(text + "\n", encoding="utf-8")
@@ -96,7 +95,7 @@ def _asked(asked: Asked, here: Site, one: EvalSet, model: tuple[str, str]) -> Re
 
 def offline_tables(asked: Asked) -> str:
     """What needs no model: what thresholds would send, and who chooses best on labels."""
-    router = _router(asked)
+    router = router_of(asked.order)
     parts = [sent_table([router(one.prompt).score for one in asked.log])]
     if len(asked.labels) < LEAST_LABELS:
         parts.append(f"Who should answer: {LEAST_LABELS} queries with labels are the least.\n")
@@ -105,18 +104,29 @@ def offline_tables(asked: Asked) -> str:
     return "\n".join(parts)
 
 
-def _router(asked: Asked) -> Classify:
-    order = asked.order
-    if order.router_file is not None and order.router in (None, _FITTED):
+def router_of(order: Order) -> Classify:
+    """The function that the worker will ask. Raises InvalidSetting."""
+    if order.router == FITTED:
+        if order.router_file is None:
+            raise InvalidSetting("--router-file: is missing", "Name what `route fit` wrote.")
         file = read_router(order.router_file)
-        from local_llm_service.tasks.routing.complexity import Verdict
+        return lambda prompt: _verdict(file, prompt)
+    module, _, name = (order.router or DEFAULT).partition(":")
+    try:
+        found: Classify = getattr(import_module(module), name)
+        float(found("").score)
+    except Exception as error:  # noqa: BLE001  # anybody's module
+        kind = type(error).__name__
+    else:
+        return found
+    raise InvalidSetting(
+        f"--router: {order.router} cannot be used ({kind})", "Name it as module:function."
+    )
 
-        return lambda prompt: Verdict(False, file.score(prompt))
-    if order.router is None:
-        return classify
-    module, _, name = order.router.partition(":")
-    found: Classify = getattr(import_module(module), name)
-    return found
+
+def _verdict(file: RouterFile, prompt: str) -> Verdict:
+    score = file.score(prompt)
+    return Verdict(score >= file.complex_from, score)
 
 
 def _scores(asked: Asked, router: Classify) -> Mapping[str, Sequence[float]]:

@@ -98,7 +98,9 @@ def route_set(
     """The set of a log. `everything local` is asked only where the log says what is right."""
     asking = _Asking(order, paid)
     baselines: dict[str, Callable[[Here, Item], Awaitable[Outcome]]] = {ALL_PAID: asking.all_paid}
-    measures = [AT_HOME, USD, LEDGER, CONTEXT, ESCALATED, LOST, TOKENS_LOST]
+    measures = [AT_HOME, USD, LEDGER, ESCALATED, LOST, TOKENS_LOST]
+    if any(one.context for one in queries):
+        measures.append(CONTEXT)
     if any(one.expected for one in queries):
         baselines[ALL_LOCAL] = asking.all_local
         measures.append(RIGHT)

@@ -15,6 +15,7 @@ from local_llm_service.tasks.routing.fit import is_too_long, lacking, tokens_of
 from local_llm_service.worker.engine import Capabilities
 from local_llm_service.worker.engine.engines import capabilities_of
 from local_llm_service.worker.fleet.fleet import FleetRoute
+from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.router import Router, router_of
 from local_llm_service.worker.runtime import WorkerRuntime
 
@@ -33,7 +34,7 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is known of models before one is asked, each by its name in the route. `is_up`: its
-    engine answers, as far as anybody knows."""
+    engine answers, and does not fail it, as far as anybody knows."""
 
     context_tokens: Callable[[str], int]
     capabilities_of: Callable[[str], Capabilities]
@@ -41,12 +42,17 @@ class Known:
     router: Callable[[], Router]
 
 
-def known_by(runtime: WorkerRuntime) -> Known:
-    """What a worker knows."""
+def known_by(runtime: WorkerRuntime, in_flight: InFlightDelivery) -> Known:
+    """What a worker knows, for one of its jobs."""
+
+    def others() -> list[str]:
+        there = runtime.in_flight.all()
+        return [one.model or one.delivery.model for one in there if one is not in_flight]
+
     return Known(
         context_tokens=runtime.engine.context_tokens,
         capabilities_of=lambda model: capabilities_of(runtime.engine, model),
-        is_up=runtime.served.is_up,
+        is_up=lambda model: runtime.served.may_be_asked(model, others),
         router=lambda: router_of(runtime.settings),
     )
 

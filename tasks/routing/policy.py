@@ -21,7 +21,7 @@ def why_local(kind: str, request: JobRequest, fleet: Fleet) -> str:
     if request.keep_local:
         return "keep_local"
     within = f"{request.cache_scope or ''}/"
-    if any(within.startswith(f"{one}/") for one in fleet.local_scopes):
+    if any(within.startswith(f"{one.rstrip('/')}/") for one in fleet.local_scopes):
         return "keep_local of its cache_scope"
     return ""
 

@@ -57,11 +57,13 @@ _CONTENT: Final = (ContextOverflow, InvalidOutput, InvalidRequest)
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What routed runs need of their worker. `steps_of` makes steps over a model by its name in the
-    route. `without_logprobs`: models that give none though their server takes the request."""
+    route. `look` asks the engine of a model whether it is there; if not, its breaker knows it then.
+    `without_logprobs`: models that give none though their server takes the request."""
 
     fleet: Fleet
     known: Known
     steps_of: Callable[[str], EngineSteps]
+    look: Callable[[str], object] = lambda _: None
     without_logprobs: set[str] = field(default_factory=set)
 
 
@@ -189,6 +191,7 @@ class RoutedRun:
             if trial.gives_no_logprobs:
                 self._parts.without_logprobs.add(first.model)
         if first.flaw:
+            self._look(first, local_error)
             first.steps.keep()  # a job that is killed while the remote model works finds it again
             try:
                 return self._escalated(kind, request, first, remote)
@@ -220,8 +223,15 @@ class RoutedRun:
 
     def _give_up(self, one: _Try, error: ServiceError) -> None:
         """Note why a remote model gave no answer."""
+        self._look(one, error)
         one.flaw = reasons.reason_of(error)
         self.is_repeatable = self.is_repeatable and isinstance(error, _CONTENT)
+
+    def _look(self, one: _Try, error: ServiceError | None) -> None:
+        """See whether an engine is away that did not answer. Its error is not the job's, for which
+        tasks/retry.py would look: so the next jobs would all wait for it first."""
+        if isinstance(error, OllamaUnreachable | EngineTimeout | StreamBroken):
+            self._parts.look(one.model)
 
     def _trial(self, one: _Try) -> Trial:
         route, known = self._route, self._parts.known

@@ -100,7 +100,10 @@ class House:
             REMOTE: remote_capabilities or Capabilities(),
         }
         self.known = Known(sizes.__getitem__, of.__getitem__, up.__contains__, lambda: router)
-        self.run = RoutedRun(self.fleet.routes[0], Parts(self.fleet, self.known, self._steps_of))
+        #: The models whose engines were looked at as they had not answered.
+        self.looks: list[str] = []
+        parts = Parts(self.fleet, self.known, self._steps_of, self.looks.append)
+        self.run = RoutedRun(self.fleet.routes[0], parts)
 
     def _steps_of(self, name: str) -> Model:
         self.asked.append(Model(name, self._scripts[name]))

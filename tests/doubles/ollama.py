@@ -95,6 +95,8 @@ class FakeOllama(WireServer):
     #: The vector of a text.
     vector: Callable[[str], list[float]] = lambda text: vector_of(text)
     models: tuple[str, ...] = ("fake:1b",)
+    #: Those of them that it hands on to its maker.
+    elsewhere: tuple[str, ...] = ()
     version: str = "0.33.0"
     digest: str = "ab" * 32
     slots: int = 1000
@@ -298,6 +300,7 @@ class FakeOllama(WireServer):
             {
                 **{"name": name, "model": name, "modified_at": MODIFIED_AT},
                 **{"size": 98_362_432, "digest": self.digest, "details": {}},
+                **({"remote_host": "https://ollama.com:443"} if name in self.elsewhere else {}),
             }
             for name in self.models
         ]

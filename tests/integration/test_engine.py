@@ -16,6 +16,7 @@ from local_llm_service.worker.errors import (
     EngineTimeout,
     InvalidOutput,
     ModelFailed,
+    ModelMissing,
     StreamBroken,
 )
 from local_llm_service.worker.prompt import (
@@ -167,6 +168,21 @@ def test_the_engine_tells_version_and_models(ollama: FakeOllama, engine: OllamaE
     assert replace(model, loaded=None) == expected
     assert model.loaded is not None
     assert model.loaded.context_tokens == 4096
+
+
+def test_a_model_that_hides_where_it_runs_is_none(ollama: FakeOllama, engine: OllamaEngine) -> None:
+    """A copy of a cloud model under another name: `keep_local` goes by names."""
+    ollama.models = ollama.elsewhere = ("mine:1b", "big:120b-cloud", "ours:cloud")
+    ollama.models += (MODEL,)
+    engine.version()
+    assert [one.name for one in engine.models()] == ["big:120b-cloud", "ours:cloud", MODEL]
+    (note,) = engine.notes()
+    assert note.startswith("mine:1b is run on its maker's hardware")
+    with pytest.raises(ModelMissing, match="its name does not say"):
+        engine.complete(Prompt((), 1), model="mine:1b", remaining_seconds=5)
+    with pytest.raises(ModelMissing):
+        engine.embed(ToEmbed(("a",)), model="mine:1b", remaining_seconds=5)
+    assert (ollama.seen, ollama.embedded) == ([], [])
 
 
 def test_a_server_without_a_list_of_what_is_loaded_tells_its_models(

@@ -100,11 +100,12 @@ def test_a_provider_is_not_asked_all_the_time(server: OpenAiServer, open_engine:
     assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize("status", [404, 403])
 def test_a_provider_without_a_list_of_models_answers_all_the_same(
-    server: OpenAiServer, open_engine: Open
+    server: OpenAiServer, open_engine: Open, status: int
 ) -> None:
-    """Its models are those that the file names."""
-    server.listed_status = 404
+    """Or with one that the key may not see: its models are those that the file names."""
+    server.listed_status = status
     engine = open_engine(leaves_the_house=True, models=(FleetModel("large"),))
     assert engine.version()
     assert [one.name for one in engine.models()] == ["large"]
@@ -115,9 +116,10 @@ def test_a_server_that_answers_with_something_else_is_not_there(
     server: OpenAiServer, open_engine: Open
 ) -> None:
     """Say, another service on this port."""
-    server.listed_status = 503
-    with pytest.raises(ServiceError):
-        open_engine().version()
+    for status in (503, 403):
+        server.listed_status = status
+        with pytest.raises(ServiceError):
+            open_engine().version()
 
 
 def test_a_hanging_server_is_unreachable_after_three_seconds(

@@ -5,16 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from local_llm_service.worker.engine import Capabilities, members
 from local_llm_service.worker.engine.engines import capabilities_of
-from local_llm_service.worker.errors import Cancelled, DeadlineExceeded, OllamaUnreachable
+from local_llm_service.worker.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    ModelMissing,
+    OllamaUnreachable,
+)
 from local_llm_service.worker.lease.in_flight import InFlightDelivery
 from local_llm_service.worker.prompt import Completion, Prompt, ToEmbed
 from local_llm_service.worker.store.outcomes import Delivery
-from tests.doubles.fleet import StillEngine, still_fleet
+from tests.doubles.fleet import FLEET, StillEngine, still_fleet
 
 WaitUntil = Callable[..., object]
 PROMPT = Prompt((), 1)
@@ -34,6 +40,22 @@ def test_a_call_goes_to_the_engine_of_its_model() -> None:
     assert home.asked == ["small:1b", "tiny:1b", "tiny:1b"]
     assert engines.embed(ToEmbed(("a",)), model="big", remaining_seconds=5).model == "large"
     assert engines.of("big") is away
+
+
+def test_a_model_that_nobody_lists_is_asked_of_nobody() -> None:
+    """Though the server has it: it would cost what no price says. One engine may have no list."""
+    paid_first = replace(FLEET, engines=FLEET.engines[::-1])
+    engines, home, away = still_fleet(paid_first)
+    for name in ("other", "unlisted:1b"):
+        with pytest.raises(ModelMissing):
+            engines.complete(PROMPT, model=name, remaining_seconds=5)
+        with pytest.raises(ModelMissing):
+            engines.embed(ToEmbed(("a",)), model=name, remaining_seconds=5)
+    assert home.asked == away.asked == []
+    paid, listed = paid_first.engines
+    engines, home, away = still_fleet(replace(FLEET, engines=(paid, replace(listed, models=()))))
+    engines.complete(PROMPT, model="unlisted:1b", remaining_seconds=5)
+    assert home.asked == ["unlisted:1b"]
 
 
 def test_what_an_engine_has_is_what_the_fleet_lists() -> None:

@@ -35,6 +35,7 @@ from evals.routing.route_set import (
     Order,
     route_set,
 )
+from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.fleet.price import Price
 
 ORDER = Order(Price(Decimal("2.5"), Decimal(10)))
@@ -185,6 +186,24 @@ def test_a_router_of_ones_own_is_one_of_the_ways() -> None:
     assert "| the router that was given |" in offline("--router", own)
 
 
+@pytest.mark.parametrize("path", ["none:none", "os:none", "os:getcwd", "os"])
+def test_a_router_that_cannot_be_used_is_refused(path: str) -> None:
+    """Before any model is asked."""
+    with pytest.raises(InvalidSetting, match="cannot be used"):
+        offline("--router", path)
+
+
+def test_the_file_of_a_router_goes_to_the_worker_with_its_function(tmp_path: Path) -> None:
+    """A file alone means the fitted router, there as in the tables; a broken one is refused."""
+    file = tmp_path / "router.json"
+    file.write_text("{}")
+    settings = parse(["--router-file", str(file)]).order.worker(tmp_path / "engines.json")
+    assert settings["ROUTER"] == "local_llm_service.tasks.routing.fitted:classify"
+    assert settings["ROUTER_FILE"] == str(file)
+    with pytest.raises(InvalidSetting, match="is not a router's file"):
+        offline("--router-file", str(file))
+
+
 def by_last_letter(prompt: str) -> Any:
     """A router of one's own."""
     from local_llm_service.tasks.routing.complexity import Verdict
@@ -202,10 +221,11 @@ def by_last_letter(prompt: str) -> Any:
         (["--paid-model", "nobodys"], "no price of 'nobodys' is known"),
         (["--complex-from", "2"], "from 0 to 1"),
         (["--limit", "0"], "1 or more"),
+        (["--budget", "lots"], "5/day"),
         (["--router-file", "none.json"], "is no file"),
         (["--out", "/none/report.md"], "cannot be written"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_bad_words_end_with_2(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from local_llm_service.worker.engine.engines import Engines
 from local_llm_service.worker.engine.members import Member
-from local_llm_service.worker.errors import ModelFailed, OllamaBusy
+from local_llm_service.worker.errors import EngineTimeout, ModelFailed, OllamaBusy
 from local_llm_service.worker.fleet.fleet import Fleet, FleetRoute
-from local_llm_service.worker.intake import circuit_breaker
+from local_llm_service.worker.intake import circuit_breaker, model_breakers
 from local_llm_service.worker.intake.engine_breakers import EngineBreakers
 from local_llm_service.worker.intake.engine_looks import EngineLooks
 from local_llm_service.worker.intake.gate import Gate, Reason
@@ -111,6 +112,25 @@ def test_a_route_goes_on_where_its_remote_model_is(intake: Intake, wait_until: W
     assert intake.now() == ["tiny:1b", *EVERYTHING[2:]]
     assert intake.served.failing() == ["small:1b"]
     assert json.loads(intake.served.table())["failing"] == ["small:1b", "*"]
+
+
+def test_a_model_that_fails_is_asked_by_one_job_at_a_time(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that answers what it has, and hangs over each prompt, would cost every job of a
+    route a long wait."""
+    others: list[str] = []
+    assert intake.served.may_be_asked("big", lambda: others)
+    assert not intake.served.may_be_asked("gone", lambda: others)
+    for began_at in (1e9, 2e9, 3e9):
+        intake.served.ended("large", EngineTimeout("no first token"), began_at)
+    assert intake.served.is_up("big")
+    assert not intake.served.may_be_asked("big", lambda: others)
+    assert intake.served.may_be_asked("auto", lambda: others), "its local model is fine"
+    monkeypatch.setattr(model_breakers, "time", SimpleNamespace(monotonic=lambda: 1e10))
+    assert intake.served.may_be_asked("big", lambda: others)
+    others.append("big")
+    assert not intake.served.may_be_asked("big", lambda: others)
 
 
 def test_the_gate_closes_only_while_all_are_away(intake: Intake, wait_until: WaitUntil) -> None:
@@ -225,16 +245,38 @@ def test_who_answers_that_it_is_busy_is_not_away(intake: Intake) -> None:
 def test_no_job_waits_for_a_look_at_an_engine_that_is_away(
     intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The breaker looks; a revision is not known meanwhile."""
+    """The breaker looks. A digest is not known meanwhile; a route goes on without its remote
+    model, and shares and keeps answers as before."""
     looks: list[str] = []
     for member in intake.engines.members:
         monkeypatch.setattr(member, "known_models", partial(_noted, looks, member))
     intake.away.leave()
     assert intake.breakers.is_away("big")
     intake.catalog.note_away("home")
-    assert intake.catalog.revision("local") is not None
+    known = intake.catalog.revision("auto")
+    assert known == Intake().catalog.revision("auto")
+    assert looks == ["home"]
+    intake.home.leave()
+    assert intake.breakers.is_away("local")
     assert intake.catalog.revision("auto") is None
     assert looks == ["home"]
+
+
+def test_an_engine_that_leaves_as_it_returns_is_not_forgotten(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
+    """Nobody would look at it again: its answers would be kept no more."""
+    breakers, note_back = intake.breakers, intake.catalog.note_back
+
+    def leaving_again(engine: str) -> None:
+        note_back(engine)
+        if not breakers._lock.locked():  # a job's error comes just now
+            breakers.trip(engine)
+
+    monkeypatch.setattr(intake.catalog, "note_back", leaving_again)
+    breakers.trip("home")
+    wait_until(lambda: not breakers.away, "it is back")
+    assert intake.catalog.revision("local") is not None
 
 
 def _noted(looks: list[str], member: Member) -> list[Model]:

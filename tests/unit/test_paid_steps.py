@@ -19,12 +19,15 @@ from local_llm_service.tasks import embed, generate, paid_steps, summarize
 from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.testing.local_llm import LocalLLM
 from local_llm_service.testing.scripted_engine import ScriptedEngine
+from local_llm_service.worker.engine.written import whole
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     BudgetExceeded,
     Cancelled,
+    ContextOverflow,
     DeadlineExceeded,
     EngineTimeout,
+    InternalError,
     InvalidRequest,
     ModelFailed,
     ModelMissing,
@@ -246,8 +249,7 @@ def test_redis_goes_away_while_the_model_writes(
         if len(pauses) == 1:
             away.__exit__(None, None, None)
 
-    here = SimpleNamespace(monotonic=time.monotonic, sleep=pause)
-    monkeypatch.setattr(paid_steps, "time", here)
+    monkeypatch.setattr(paid_steps, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
     local_llm.reply(lambda _: (away.__enter__(), "Done.")[1])
     with working_by(failing_once()):
         assert answer_of(summarize.delay("x"))["summary"] == "Done."
@@ -305,6 +307,40 @@ def test_vectors_are_booked_too(local_llm: LocalLLM) -> None:
     answer = answer_of(embed.delay(["one two", "three"]))
     assert spent().paid == answer["usage"]["prompt_tokens"] * NANO_PER_TOKEN
     assert spent().reserved == 0
+
+
+def test_a_call_that_can_cost_nothing_is_closed_like_any_other(
+    local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once: vectors of a model whose completions alone have a price."""
+    monkeypatch.setattr(Fleet, "price", lambda *_: Price(Decimal(0), Decimal(1)))
+    monkeypatch.setattr(paid_steps, "time", SimpleNamespace(monotonic=time.monotonic))
+    answer_of(embed.delay(["one"]))
+    assert spent().committed == 0
+    assert not process_store().client.exists(KEYS.bookings, KEYS.bookings_due)
+
+
+def test_what_was_bought_and_cannot_be_read_is_not_bought_again(local_llm: LocalLLM) -> None:
+    """A newer version may write it otherwise: nothing is sent without a booking."""
+
+    def garble() -> None:
+        client = process_store().client
+        for key in client.scan_iter(f"{KEYS.paid_steps}*"):
+            client.hset(key, mapping=dict.fromkeys(client.hkeys(key), "{}"))
+
+    with working_by(failing_once(garble)), pytest.raises(InternalError, match="cannot be read"):
+        answer_of(summarize.delay("x"))
+    assert len(local_llm.prompts) == 1
+
+
+@pytest.mark.usefixtures("local_llm")
+def test_thoughts_that_fill_the_context_are_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that thinks has written, though no text came."""
+    thought = Completion("", "m", "length", 90, 9, 0.0, 0.0, 0.0)
+    monkeypatch.setattr(ScriptedEngine, "complete", lambda _, one, **__: whole(thought, one, 99))
+    with pytest.raises(ContextOverflow, match="ran into the end"):
+        answer_of(generate.delay("x"))
+    assert spent().wasted > 0
 
 
 def test_a_direct_call_asks_no_paid_model(local_llm: LocalLLM) -> None:

@@ -217,15 +217,16 @@ def test_what_the_command_cannot_do_is_said_before_it_fits(
     assert caught.value.hint == "pip install 'local-llm-service[route]'"
 
 
+@pytest.mark.parametrize("failing", ["os.fsync", "os.replace"])
 def test_a_disk_that_takes_no_more_leaves_the_older_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing half written stays, and the exit code says so."""
 
-    def full(_: int) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr(failing, full)
     file = tmp_path / "router.json"
     file.write_text("older")
     code, _, err = run("-", "-o", str(file), given=lines(labels(300, "words")))

@@ -13,10 +13,15 @@ from local_llm_service.testing.local_llm import LocalLLM
 from local_llm_service.worker import metrics
 from local_llm_service.worker.engine import Capabilities
 from local_llm_service.worker.errors import (
+    BudgetExceeded,
     ContextOverflow,
+    EngineTimeout,
     InvalidOutput,
     InvalidRequest,
+    ModelFailed,
     OllamaUnreachable,
+    ServiceError,
+    StreamBroken,
 )
 from tests.doubles.house import LOCAL, REMOTE, House, wrote
 
@@ -55,6 +60,14 @@ def test_what_stays_never_leaves(options: dict[str, Any], reason: str, said: Any
         assert house.generate("x" * 200_000, **options) == "Because."
     assert house.sent == [LOCAL]
     assert house.told() == (LOCAL, reason, [])
+
+
+@pytest.mark.parametrize("scope", ["hr", "hr/", "hr/anna"])
+def test_a_scope_may_end_with_a_slash_in_the_file(scope: str) -> None:
+    """As people write folders."""
+    house = House([GOOD], [BETTER], router=complex_prompt, local_scopes=frozenset({"hr/"}))
+    house.generate(cache_scope=scope)
+    assert house.sent == [LOCAL]
 
 
 def test_a_scope_that_only_looks_alike_may_leave() -> None:
@@ -212,3 +225,25 @@ def test_a_route_without_a_choice_is_answered_told_and_counted(local_llm: LocalL
     assert counter.get() == before + 1
     assert "route" not in generate.delay("Why?", model=answer["model"]).get(timeout=10)
     assert counter.get() == before + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "is_looked_at"),
+    [
+        (OllamaUnreachable, True),
+        (EngineTimeout, True),
+        (StreamBroken, True),
+        (ModelFailed, False),
+        (BudgetExceeded, False),
+    ],
+)
+def test_the_breaker_of_a_model_that_another_stands_in_for_looks_at_its_engine(
+    error: type[ServiceError], is_looked_at: bool
+) -> None:
+    """Nobody else would: each complex prompt would wait for an engine that hangs."""
+    house = House([wrote("Local.")], [error("x")], router=lambda _: Verdict(True, 0.9))
+    assert house.generate() == "Local."
+    assert house.looks == ([REMOTE] if is_looked_at else [])
+    house = House([StreamBroken("x")], [wrote("Remote.", model=REMOTE)])
+    assert house.generate() == "Remote."
+    assert house.looks == [LOCAL]

@@ -77,22 +77,13 @@ class LeaseStep(bootsteps.StartStopStep):
         heartbeat = lease_heartbeat(runtime, lambda: parent.pool.replace_slot())
         gc.freeze()  # a full collection over all that is imported stopped every thread for 32 ms
         heartbeat.start()
-        runtime.catalog.look()  # without its models, no job would be taken for the first second
+        # Without its models, no job would be taken for the first second.
+        runtime.catalog.first_look()
         afterwork = afterwork_thread(runtime)
         afterwork.start()
         runtime.nudge_afterwork = afterwork.nudge
         gate = runtime.gate
-        metrics.watch(
-            in_flight=lambda: len(runtime.in_flight),
-            gate_open=lambda: gate.is_open,
-            breaker_closed=lambda: Reason.OLLAMA not in gate.reasons,
-        )
-        for engine in runtime.fleet.engines:
-            metrics.watch_engine(
-                engine.name,
-                partial(runtime.breaker.is_reachable, engine.name),
-                partial(runtime.served.running, engine.name),
-            )
+        _watch(runtime)
         # Celery counts for the whole process: connected once, however many workers it has.
         signals.task_success.connect(_count_success)
         signals.task_failure.connect(_count_failure)
@@ -112,6 +103,22 @@ class LeaseStep(bootsteps.StartStopStep):
         # Of this worker alone: Celery sends the first with its name, the second with itself.
         signals.worker_shutting_down.connect(begin_drain, sender=parent.hostname, weak=False)
         signals.worker_shutdown.connect(end, sender=parent, weak=False)
+
+
+def _watch(runtime: WorkerRuntime) -> None:
+    """Let the gauges read a worker's numbers."""
+    gate = runtime.gate
+    metrics.watch(
+        in_flight=lambda: len(runtime.in_flight),
+        gate_open=lambda: gate.is_open,
+        breaker_closed=lambda: Reason.OLLAMA not in gate.reasons,
+    )
+    for engine in runtime.fleet.engines:
+        metrics.watch_engine(
+            engine.name,
+            partial(runtime.breaker.is_reachable, engine.name),
+            partial(runtime.served.running, engine.name),
+        )
 
 
 def _say(message: str, stream: TextIO | None = None) -> None:

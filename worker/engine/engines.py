@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from local_llm_service.worker.engine.members import Member
 from local_llm_service.worker.engine.protocol import Capabilities, Engine, Stoppable, TextSink
-from local_llm_service.worker.errors import ServiceError
+from local_llm_service.worker.errors import ModelMissing, ServiceError
 from local_llm_service.worker.fleet.fleet import Fleet, FleetEngine
 from local_llm_service.worker.prompt import Completion, Model, Prompt, ToEmbed
 
@@ -48,7 +48,7 @@ class Engines:
         on_text: TextSink | None = None,
     ) -> Completion:
         """See Engine.complete; a wait for a slot is part of `remaining_seconds`."""
-        member, name = self.member_of(model), self._fleet.own_name(model)
+        member, name = self._asked(model)
         with member.slots.taken(name, remaining_seconds, stoppable) as seconds:
             return member.engine.complete(
                 prompt,
@@ -67,11 +67,25 @@ class Engines:
         stoppable: Stoppable | None = None,
     ) -> Completion:
         """See Engine.embed; a wait for a slot is part of `remaining_seconds`."""
-        member, name = self.member_of(model), self._fleet.own_name(model)
+        member, name = self._asked(model)
         with member.slots.taken(name, remaining_seconds, stoppable) as seconds:
             return member.engine.embed(
                 texts, model=name, remaining_seconds=seconds, stoppable=stoppable
             )
+
+    def _asked(self, model: str) -> tuple[Member, str]:
+        """The engine that a call goes to, and its own name of the model. Raises ModelMissing.
+
+        A message from elsewhere may name any model. An engine with a list has no other: what is not
+        on it has no price, and none of the operator's words on where it runs.
+        """
+        member, name = self.member_of(model), self._fleet.own_name(model)
+        if member.entry.models and member.entry.model(name) is None:
+            raise ModelMissing(
+                "no engine of ENGINES_FILE has this model",
+                "Name one that `local-llm models` shows.",
+            )
+        return member, name
 
     @property
     def capabilities(self) -> Capabilities:

@@ -102,5 +102,8 @@ def whole(completion: Completion, prompt: Prompt, room: int) -> Completion:
     """The completion itself. Raises ContextOverflow if the context cut it, not `max_tokens`."""
     if completion.finish_reason == "length" and completion.completion_tokens < prompt.max_tokens:
         used = completion.prompt_tokens + completion.completion_tokens
-        raise ContextOverflow.of("the answer ran into the end of the context window", used, room)
+        what = "the answer ran into the end of the context window"
+        error = ContextOverflow.of(what, used, room)
+        error.tokens = completion.completion_tokens
+        raise error
     return completion

@@ -43,8 +43,8 @@ class EngineBreakers:
 
     def leaves(self, member: Member) -> bool:
         """See WhoIsAway."""
-        self._catalog.note_away(member.name, is_probed=True)
-        with self._lock:
+        with self._lock:  # the catalog, too, knows of the last of the two that happened
+            self._catalog.note_away(member.name, is_probed=True)
             is_new = member.name not in self.away
             self.away |= {member.name}
             if len(self.away) == len(self._of_engine):
@@ -55,8 +55,8 @@ class EngineBreakers:
 
     def returns(self, member: Member) -> None:
         """See WhoIsAway."""
-        self._catalog.note_back(member.name)
         with self._lock:
+            self._catalog.note_back(member.name)
             self.away -= {member.name}
             self._gate.open(Reason.OLLAMA)
         if len(self._of_engine) > 1:

@@ -92,6 +92,13 @@ class ModelCatalog:
         found = [one for one in self.members if engine in (None, one.name)]
         side_by_side(self._look_at, found)
 
+    def first_look(self) -> None:
+        """Look at all engines; of several, one that hangs does not hold up a worker's start."""
+        if len(self.members) == 1:
+            self.look()
+        else:
+            threading.Thread(target=self.look, name="first-look", daemon=True).start()
+
     def names(self) -> tuple[str, ...] | None:
         """The full names of all models that were there at the last look; None before the first.
 
@@ -106,13 +113,16 @@ class ModelCatalog:
 
     def revision(self, model: str) -> str | None:
         """The revision of a model or a route, by any name; None if it is not known, or if the cache
-        is off."""
+        is off.
+
+        What was seen of an engine elsewhere holds while that is away: a route goes on at home.
+        """
         if not self._settings.enable_cache:
             return None
         route = self.fleet.route(model)
         for name in (model,) if route is None else filter(None, (route.local, route.remote)):
             member = self._of_name[self.fleet.engine_of(name).name]
-            if self._is_fresh(member):
+            if self._is_fresh(member) or (member.entry.leaves_the_house and self._has_seen(member)):
                 continue
             if member.name in self._probed or not self._look_at(member):
                 return None
@@ -162,6 +172,10 @@ class ModelCatalog:
         with self._lock:
             seen = self._seen.get(member.name)
         return seen is not None and time.monotonic() - seen.at < FRESH_SECONDS
+
+    def _has_seen(self, member: Member) -> bool:
+        with self._lock:
+            return member.name in self._seen
 
     def _look_at(self, member: Member) -> bool:
         try:

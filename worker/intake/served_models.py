@@ -84,6 +84,17 @@ class ServedModels:
         engine = self._fleet.engine_of(name).name
         return engine not in self._away.away and name in self._catalog.names_of(engine)
 
+    def may_be_asked(self, model: str, others: Callable[[], Iterable[str]]) -> bool:
+        """Whether one job may ask a model, by any of its names, now: its engine is there, and does
+        not fail it, or is due to be tried. `others` tells what the other jobs in flight run with,
+        or ask for: one of them tries at a time."""
+        engine = self._fleet.engine_of(self._fleet.own_name(model)).name
+        breakers, own = self.breakers[engine], self._catalog.names_of(engine)
+        if not self.is_up(model) or breakers.are_quiet:
+            return self.is_up(model)
+        busy = self._of(own, map(self.meant_by, others()))
+        return bool(breakers.allowed([self._fleet.model_of(model)], busy))
+
     def is_full(self, model: str, *, and_one_more: bool = False) -> bool:
         """Whether no job for a model, by its full name, may be taken as all its slots are held, or
         would be by one more job of it."""

@@ -5,12 +5,13 @@ Then holds the savings ledger against what callers got and what the model server
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -18,7 +19,7 @@ from uuid import uuid4
 from benchmarks.chaos.judge import Measure
 from benchmarks.chaos.load import Submitted
 from benchmarks.chaos.prompts import Ask
-from benchmarks.chaos.report import Outcome, write_raw
+from benchmarks.chaos.report import RESULTS, Outcome
 from benchmarks.chaos.site import Plan, Site
 from local_llm_service.producers import cancel, service
 from local_llm_service.producers.usage_report import BY, COUNTS, MONEY, UsageReport
@@ -100,7 +101,7 @@ def run(*, redis_port: int, short: bool) -> Outcome:
         crowd = _play(site, size)
         outcome = _judge(site, crowd)
         site.keep = not outcome.kept
-        write_raw("savings", site)
+        _write_raw(site, crowd)
     return outcome
 
 
@@ -164,14 +165,31 @@ def _told(site: Site, crowd: Crowd) -> tuple[Counter[str], Counter[str]]:
     """What callers got, by origin or failure, and by tenant."""
     told, by_tenant = Counter[str](), Counter[str]()
     for task_id, (tenant, _) in crowd.asked.items():
-        stored = site.recorder.answer(task_id)
-        if stored is None:
-            told["nothing"] += 1
-            continue
-        failed = "cancelled" if "Cancelled" in str(stored.result.get("exc_type")) else "failed"
-        told[stored.result["origin"] if stored.status == "SUCCESS" else failed] += 1
-        by_tenant[tenant] += 1
+        what = _what(site, task_id)
+        told[what] += 1
+        by_tenant[tenant] += what != "nothing"
     return told, by_tenant
+
+
+def _what(site: Site, task_id: str) -> str:
+    """What the caller of one job got, by the ledger's word."""
+    stored = site.recorder.answer(task_id)
+    if stored is None:
+        return "nothing"
+    if stored.status == "SUCCESS":
+        return str(stored.result["origin"])
+    return "cancelled" if stored.result.get("exc_type") == "Cancelled" else "failed"
+
+
+def _write_raw(site: Site, crowd: Crowd) -> None:
+    """A line for each job, generation and death: ten thousand answers would be 7 MB."""
+    jobs = [(one, *asked, _what(site, one)) for one, asked in crowd.asked.items()]
+    names = ("job", "tenant", "question", "told")
+    lines: list[dict[str, Any]] = [dict(zip(names, one, strict=True)) for one in jobs]
+    lines += [{"event": "generation", **asdict(one)} for one in site.generations()]
+    lines += [{"event": "death", **asdict(one)} for one in site.supervisor.deaths]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (RESULTS / "chaos-savings.jsonl").write_text(text)
 
 
 def _untold(site: Site) -> int:

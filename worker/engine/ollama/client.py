@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
-from ollama import AsyncClient, ChatResponse, EmbedResponse
+from ollama import AsyncClient, ChatResponse, EmbedResponse, ListResponse
 
 from local_llm_service.worker.engine.embedding import Vectors
 from local_llm_service.worker.engine.ollama.model_facts import facts_in
@@ -30,6 +30,19 @@ class ChatRecord(ChatResponse):
     """One record of a stream. Of a token's probability it keeps all that Ollama says."""
 
     logprobs: list[dict[str, Any]] | None = None  # type: ignore[assignment]
+
+
+class ListedModel(ListResponse.Model):
+    """One entry of `/api/tags`. `remote_host`: where Ollama hands prompts on to, for a model that
+    it does not run itself; a copy under another name, and what is made of it, has it, too."""
+
+    remote_host: str | None = None
+
+
+class ModelsListed(ListResponse):
+    """The answer of `/api/tags`."""
+
+    models: Sequence[ListedModel]
 
 
 def sampling_options(sampling: Sampling) -> dict[str, float]:
@@ -106,6 +119,10 @@ class OllamaClient(AsyncClient):
             load_seconds=(said.load_duration or 0) / NANOSECONDS,
             seconds=(said.total_duration or 0) / NANOSECONDS,
         )
+
+    async def listed(self) -> Sequence[ListedModel]:
+        """All models, in Ollama's order."""
+        return (await self._request(ModelsListed, "GET", "/api/tags")).models
 
     async def facts(self, model: str) -> ModelFacts:
         """What the model's file says."""

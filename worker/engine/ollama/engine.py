@@ -18,7 +18,7 @@ from local_llm_service.worker.engine.ollama.contexts import Contexts
 from local_llm_service.worker.engine.ollama.errors import FOREIGN, FormatRefused, translate
 from local_llm_service.worker.engine.ollama.grammar import constraints
 from local_llm_service.worker.engine.ollama.model_turns import ModelTurns
-from local_llm_service.worker.engine.ollama.models import models_of
+from local_llm_service.worker.engine.ollama.models import Models
 from local_llm_service.worker.engine.ollama.stream import read_completion
 from local_llm_service.worker.engine.ollama.versions import concern
 from local_llm_service.worker.engine.protocol import Capabilities, Stoppable, TextSink
@@ -48,6 +48,7 @@ class OllamaEngine:
         self._timeouts = TokenTimeouts(settings.first_token_seconds, settings.next_token_seconds)
         self._client = OllamaClient(settings.ollama_host, connect_seconds=settings.connect_seconds)
         self._contexts = Contexts(self._client, settings.num_ctx)
+        self._models = Models(self._client, self._contexts)
         self._turns = ModelTurns(settings.ollama_max_loaded_models)
         self._abandoned = AbandonedPrompts("Ollama", FOREIGN)
         #: As the server last said; None until it did. Presence asks every few seconds.
@@ -100,7 +101,7 @@ class OllamaEngine:
 
     def models(self) -> list[Model]:
         """See Engine.models."""
-        return self._loop.run(self._probe(models_of(self._client, self._contexts)))
+        return self._loop.run(self._probe(self._models.all()))
 
     @property
     def occupied(self) -> int:
@@ -125,7 +126,8 @@ class OllamaEngine:
     async def _notes(self) -> list[str]:
         said = None if self._version is None else concern(self._version)
         concerns = [] if said is None else [said]
-        return [*concerns, *self._contexts.notes, *self._abandoned.notes]
+        found = [*concerns, *self._models.notes, *self._contexts.notes]
+        return [*found, *self._abandoned.notes]
 
     async def _probe(self, call: Coroutine[Any, Any, T]) -> T:
         host, model = self._settings.masked_ollama_host, self._settings.model_name
@@ -167,6 +169,7 @@ class OllamaEngine:
         self, model: str, ask: Callable[[int], Coroutine[Any, Any, Completion]]
     ) -> Completion:
         """Ask with the model's context, once its turn has come. Raises errors of ours alone."""
+        self._models.check(model)
         host = self._settings.masked_ollama_host
         try:
             num_ctx = await self._contexts.num_ctx(model)
@@ -223,7 +226,7 @@ class OllamaEngine:
     async def _missing_hint(self, model: str) -> str:
         hint = f"Run `ollama pull {model}` on the worker's host"
         try:
-            there = sorted(entry.model or "" for entry in (await self._client.list()).models)
+            there = sorted(entry.model or "" for entry in await self._client.listed())
         except FOREIGN:
             there = []
         return f"{hint}, or use one that is there: {', '.join(there)}." if there else f"{hint}."

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
@@ -19,7 +19,7 @@ from local_llm_service.worker.engine.openai_compatible.said import Said, is_erro
 from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.fleet.fleet import FleetEngine
 
-#: No answer's error, and no list of models, is longer.
+#: No answer's error, no list of models and no single event is longer: bytes, and characters.
 _MOST_BYTES = 4_194_304
 
 #: Seconds that an idle connection is kept. uvicorn, before vLLM and LiteLLM, closes one after 5 s,
@@ -63,13 +63,17 @@ class OpenAiClient:
             await _check(response)
             if "json" in response.headers.get("content-type", ""):
                 raise await _no_stream(response)
-            async with aclosing(EventSource(response).aiter_sse()) as events:
+            text = _EventText(response)
+            source = EventSource(cast(httpx.Response, text))
+            async with aclosing(source.aiter_sse()) as events:
                 async for one in events:
+                    text.since_event = 0
                     if one.data == "[DONE]":
                         yield {}
                         return
-                    if one.data:
-                        yield _object(one.data)
+                    # An empty one says nothing, and is not the end.
+                    if one.data and (event := _object(one.data)):
+                        yield event
         finally:
             await response.aclose()
 
@@ -147,8 +151,29 @@ async def _no_stream(response: httpx.Response) -> Exception:
     return Refused(Said.of(500, found)) if is_error(found) else SSEError("no stream")
 
 
+class _EventText:
+    """What EventSource reads of a response, within a bound: a line without an end, or an answer
+    that was compressed to a thousandth, would fill the worker's memory."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.headers, self._response = response.headers, response
+        #: Characters since the last event.
+        self.since_event = 0
+
+    async def aiter_text(self) -> AsyncGenerator[str]:
+        """See httpx.Response. Raises ValueError for an event that is too long."""
+        async for text in self._response.aiter_text():
+            self.since_event += len(text)
+            if self.since_event > _MOST_BYTES:
+                raise ValueError("too long")
+            yield text
+
+
 def _object(text: str | bytes) -> Event:
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError("too deep") from None
     if not isinstance(found, dict):
         raise ValueError("no object")
     return found

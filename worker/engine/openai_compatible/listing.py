@@ -28,8 +28,10 @@ _CONTEXTS: Final = (
     "max_model_len", "context_length", "context_window", "max_context_length", "max_input_tokens",
     "loaded_context_length",
 )  # fmt: skip
-#: Servers that have no list, but answer so where it would be.
+#: Servers that have no list, but answer so where it would be; and a provider's key may be good for
+#: answers alone.
 _NO_LIST: Final = (404, 405, 501)
+_NOT_FOR_THIS_KEY: Final = 403
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ class Listing:
         try:
             found = _read(await self._client.models())
         except Refused as refused:
-            if refused.said.status not in _NO_LIST:
+            is_for_others = self._is_away and refused.said.status == _NOT_FOR_THIS_KEY
+            if refused.said.status not in _NO_LIST and not is_for_others:
                 self._last.error = refused
                 return
             found = []

@@ -11,6 +11,8 @@ from local_llm_service.worker.engine.openai_compatible.client import Event
 #: The members that an entry of log probabilities has here, as in Ollama.
 _LOGPROB = ("token", "logprob", "bytes", "top_logprobs")
 _HALF = re.compile("[\ud800-\udfff]")
+#: No model's name is longer.
+_LONGEST_NAME = 200
 
 
 @dataclass(slots=True)
@@ -35,7 +37,7 @@ class Piece:
         delta = _object(choice.get("delta"))
         calls, reason = delta.get("tool_calls"), choice.get("finish_reason")
         return cls(
-            model=_text(event.get("model")),
+            model=_name(event.get("model")),
             usage=_object(event.get("usage")),
             is_choice=bool(choice),
             text=_content(delta.get("content")),
@@ -87,6 +89,12 @@ def _logprobs(choice: dict[str, Any]) -> list[dict[str, Any]]:
     found = _object(choice.get("logprobs")).get("content")
     entries = found if isinstance(found, list) else []
     return [{name: one.get(name) for name in _LOGPROB} for one in map(_object, entries) if one]
+
+
+def _name(value: Any) -> str:
+    """A model's name, which callers see and lists hold; nothing for what cannot be one."""
+    name = _text(value)
+    return name if len(name) <= _LONGEST_NAME and name.isprintable() else ""
 
 
 def _object(value: Any) -> dict[str, Any]:

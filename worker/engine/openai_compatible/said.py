@@ -15,6 +15,8 @@ from typing import Any
 MIDWAY = -1
 #: Members of errors that stand at the top, Venice's among them.
 _ERROR_MEMBERS = ("error_type", "error_message", "detail")
+#: No context is larger (ENGINES_FILE takes no more), so a larger count of tokens is none.
+_MOST_TOKENS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Said:
         """What the body of an error says."""
         try:
             return cls.of(status, json.loads(content))
-        except ValueError:  # a proxy's page, or nothing
+        except (ValueError, RecursionError):  # a proxy's page, or nothing
             return cls(status)
 
     @classmethod
@@ -81,9 +83,9 @@ def is_error(event: Mapping[str, Any]) -> bool:
 
 
 def count(value: Any) -> int | None:
-    """A whole number of something, or None."""
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return value if is_count else None
+    """A whole number of tokens that can be true, or None."""
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_count and 0 < value <= _MOST_TOKENS else None
 
 
 def _detail(problems: list[Any]) -> tuple[str, str]:

@@ -25,8 +25,10 @@ from local_llm_service.worker.prompt import Completion, Prompt
 #: More chunks in a row that are equal but for white space, and the model is lost. Ollama's own
 #: guard has this limit; these servers have none.
 REPEATED_CHUNKS: Final = 30
-#: So many pieces more than tokens were allowed, and the server does not keep to its bound.
+#: So many pieces more than tokens were allowed, thoughts and calls included, and the server does
+#: not keep to its bound; nor does it with so many characters for each of these, as no token has.
 UNBOUNDED_CHUNKS: Final = 64
+UNBOUNDED_CHARACTERS: Final = 200
 #: How long to wait for the counts once the answer has ended.
 USAGE_SECONDS: Final = 5.0
 _FILTERED: Final = "Ask in other words, or ask another model."
@@ -42,8 +44,10 @@ class _Answer:
     on_begun: Callable[[], None]
     began_at: float = field(default_factory=time.monotonic)
     first_at: float | None = None
-    #: The last event had a token.
+    #: The last event had a token. How many have had one, and the characters in them.
     has_token: bool = False
+    pieces: int = 0
+    characters: int = 0
     #: There was a piece of an answer, though it may have been an empty one.
     has_choice: bool = False
     halves: Halves = field(default_factory=Halves)
@@ -64,7 +68,7 @@ class _Answer:
         self.finish_reason = piece.finish_reason or self.finish_reason
         self.refusal += piece.refusal
         self.written.logprobs += piece.logprobs
-        self.calls.add(piece.tool_calls)
+        self.characters += self.calls.add(piece.tool_calls) + len(piece.text) + len(piece.thought)
         if piece.thought:
             self.thoughts.add(piece.thought)
         self.has_token = bool(piece.text or piece.thought or piece.tool_calls)
@@ -76,6 +80,7 @@ class _Answer:
         return text
 
     def _note_token(self) -> None:
+        self.pieces += 1
         if self.first_at is None:
             self.first_at = time.monotonic()
             self.on_begun()
@@ -87,7 +92,8 @@ class _Answer:
 
     def check(self, text: str, most_tokens: int) -> None:
         """Raise InvalidOutput for what has no end."""
-        if len(self.written.chunks) > most_tokens + UNBOUNDED_CHUNKS:
+        most = most_tokens + UNBOUNDED_CHUNKS
+        if self.pieces > most or self.characters > most * UNBOUNDED_CHARACTERS:
             raise self.written.stopped("the engine goes on after the tokens that it was allowed")
         if max(self.written.repeats, self.thoughts.repeats) > REPEATED_CHUNKS:
             raise self.written.repeated()
@@ -162,11 +168,14 @@ async def _next_event(
 async def _read_usage(events: AsyncGenerator[Event], answer: _Answer) -> bool:
     """Read on for the counts; whether that came to the end of the stream.
 
-    What goes wrong now, the answer is whole all the same.
+    What goes wrong now, the answer is whole all the same; so it is where there is no end.
     """
+    since = time.monotonic()
     try:
-        while event := await next_within(events, USAGE_SECONDS, "last"):
+        while event := await next_within(events, USAGE_SECONDS, "last", since=since):
             answer.usage = Piece.of(event).usage or answer.usage
+            if time.monotonic() - since > USAGE_SECONDS:
+                return False
         await _read_to_end(events)
     except StopAsyncIteration:
         return True
@@ -237,6 +246,6 @@ def _finish_reason(reason: str) -> Literal["stop", "length"]:
 def _calls(answer: _Answer) -> tuple[Any, ...]:
     try:
         return tuple(answer.calls.made())
-    except ValueError:
+    except (ValueError, RecursionError):
         error: InvalidOutput = answer.written.stopped("the arguments of a call are no JSON object")
     raise error

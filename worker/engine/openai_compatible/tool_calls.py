@@ -25,13 +25,11 @@ class ToolCallPieces:
     _calls: dict[str, _Call] = field(default_factory=dict)
     _last: str = ""
 
-    def add(self, pieces: list[Any]) -> None:
-        """Take `delta.tool_calls`."""
-        for piece in pieces:
-            if isinstance(piece, dict):
-                self._take(piece)
+    def add(self, pieces: list[Any]) -> int:
+        """Take `delta.tool_calls`; returns how many characters of arguments they hold."""
+        return sum(self._take(piece) for piece in pieces if isinstance(piece, dict))
 
-    def _take(self, piece: dict[str, Any]) -> None:
+    def _take(self, piece: dict[str, Any]) -> int:
         function = piece.get("function")
         function = function if isinstance(function, dict) else {}
         place = piece.get("index")
@@ -45,6 +43,8 @@ class ToolCallPieces:
             call.whole = given
         elif isinstance(given, str):
             call.arguments += given
+            return len(given)
+        return 0
 
     def made(self) -> list[ToolCall]:
         """All calls. Raises ValueError where one has no name, or arguments that are no object."""

@@ -36,7 +36,8 @@ end
 -- done: "answered" says itself what was wasted; "failed" wasted all; "left" wasted what no step was
 -- kept of; "noted" has wasted nothing yet. After the last call of a run nothing is remembered.
 -- Counts of the whole service never go back, as Prometheus reads them.
--- uses: DEADLINES, RUN_TOKENS, RUN_TOKENS_SECONDS, count, enter_in_row, row_of
+-- uses: DEADLINES, RUN_TOKENS, RUN_TOKENS_SECONDS, STATS, STATS_SECONDS, count, enter_in_row
+-- uses: row_of
 local function enter_made(savings, token, how, now, is_last)
   if not next(savings.made or {}) then return end
   redis.call('ZREM', DEADLINES, '')  -- A first write that needs no memory, as in renew.lua.
@@ -59,6 +60,7 @@ local function enter_made(savings, token, how, now, is_last)
     enter_in_row(row_of(savings, model), numbers, now)
     if not is_last then redis.call('HSET', RUN_TOKENS .. token, model, cjson.encode(target)) end
   end
+  redis.call('EXPIRE', STATS, STATS_SECONDS)
   if is_last then
     redis.call('DEL', RUN_TOKENS .. token)
   else

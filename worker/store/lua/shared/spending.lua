@@ -41,7 +41,9 @@ end
 local function close_booking(name, booking, column, nano_usd, now)
   redis.call('ZREM', BOOKINGS_DUE, name)  -- first, as it needs no memory: a full Redis goes on
   redis.call('HDEL', BOOKINGS, name)
-  change_spending(booking.day, 'reserved', '-' .. booking.nano_usd)
+  if booking.nano_usd ~= '0' then  -- "-0" is no number to Redis
+    change_spending(booking.day, 'reserved', '-' .. booking.nano_usd)
+  end
   if column then
     change_spending(booking.day, column, nano_usd)
     enter_spending(booking.row, column .. '_nano_usd', nano_usd, now)
