@@ -46,6 +46,9 @@ REFUSALS = {
         said.litellm(400, "/chat/completions: Invalid model name passed in model=large"),
         ours.ModelMissing,
     ),
+    "wrong key, LiteLLM": (
+        said.litellm(400, "No connected db.", kind="no_db_connection"), ours.ModelFailed,
+    ),
     "no such path": ((404, {"detail": "Not Found"}), ours.ModelFailed),
     "no such method": ((405, {"detail": "Method Not Allowed"}), ours.ModelFailed),
     "held back": (said.content_filtered(), ours.InvalidRequest),

@@ -177,6 +177,48 @@ def test_reasoning_models_take_no_temperature_and_another_bound() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (
+            "litellm.UnsupportedParamsError: ollama_chat does not support parameters: "
+            "['presence_penalty'], for model=x. To drop these, set `litellm.drop_params=True`",
+            {"presence_penalty"},
+        ),
+        (
+            "litellm.UnsupportedParamsError: anthropic does not support parameters: "
+            "['frequency_penalty', 'presence_penalty', 'seed'], for model=x.",
+            {"frequency_penalty", "presence_penalty", "seed"},
+        ),
+        (
+            "litellm.UnsupportedParamsError: x does not support parameters: ['reasoning_effort']",
+            EXTRAS,
+        ),
+        (
+            "AnthropicException - `temperature` and `top_p` cannot both be specified for this "
+            "model. Please use only one.",
+            {"top_p"},
+        ),
+        ("temperature and top_p cannot both be specified for this model.", {"top_p"}),
+        (
+            "Argument not supported on this model: frequencyPenalty",
+            {"frequency_penalty", "presence_penalty"},
+        ),
+        (
+            "gpt-5-nano doesn't support temperature=0.1 while reasoning is active.",
+            {"temperature", "top_p", "frequency_penalty", "presence_penalty"},
+        ),
+    ],
+)
+def test_what_a_gateway_says_of_the_model_behind_it_is_understood(
+    words: str, refused: set[str]
+) -> None:
+    """And no more is left out than it says: a temperature of 0 is not lost over a penalty."""
+    dialect = learned(said.litellm(400, words))
+    assert dialect is not None
+    assert dialect.refused == refused
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "max_tokens is too large: 50. This model supports at most 20 completion tokens, whereas "
@@ -238,6 +280,10 @@ def test_a_server_may_take_a_schema_and_no_other_json() -> None:
         (said.openai(404, "No endpoints found that support tool use"), {"tools": (TOOL,)}),
         (said.openai(500, "tools param requires --jinja flag"), {"tools": (TOOL,)}),
         (said.openai(400, "array too long", param="stop"), {"stop": ("x",) * 9}),
+        (
+            said.litellm(400, "x does not support parameters: ['seed', 'logprobs'], for model=y"),
+            {"top_logprobs": 1},
+        ),
         (
             said.openai(
                 403, "You are not allowed to request logprobs from this model", param="logprobs"

@@ -17,11 +17,14 @@ from local_llm_service.worker.errors import InvalidRequest, ServiceError
 
 #: Of these OpenAI's API knows nothing; vLLM, SGLang, llama-server and LM Studio take them.
 EXTRAS: Final = frozenset({"top_k", "min_p", "repetition_penalty", "repeat_penalty"})
+_PENALTIES: Final = frozenset({"presence_penalty", "frequency_penalty"})
 #: What reasoning models do not take.
-_CHOICE: Final = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty"})
+_CHOICE: Final = frozenset({"temperature", "top_p"}) | _PENALTIES
 #: What may be left out, with what goes at once: a server refuses one argument at a time, and hardly
-#: one takes half of a group.
-_DISPENSABLE: Final = (EXTRAS, _CHOICE, frozenset({"seed"}), frozenset({"stream_options"}))
+#: one takes half of a group. Many take a temperature and no penalties; so the first group counts.
+_DISPENSABLE: Final = (
+    EXTRAS, _PENALTIES, _CHOICE, frozenset({"seed"}), frozenset({"stream_options"}),
+)  # fmt: skip
 #: What the answer depends on, and what to say of a server that does not take it.
 _ESSENTIAL: Final = {
     "stop": "stop: model {model!r} of engine {engine!r} takes no such texts to stop at",
@@ -29,6 +32,8 @@ _ESSENTIAL: Final = {
     "logprobs": "logprobs: model {model!r} of engine {engine!r} gives none",
     "top_logprobs": "top_logprobs: model {model!r} of engine {engine!r} gives not so many",
 }
+#: What may go alone.
+_SINGLY: Final = frozenset[str]().union(*_DISPENSABLE) - EXTRAS
 #: The ways to ask for JSON, strictest first; "" leaves it to the prompt.
 FORMATS: Final = ("json_schema", "json_object", "")
 #: What stands before the name of an argument that a server does not take.
@@ -36,8 +41,13 @@ _REFUSALS = re.compile(
     r"(?:[Uu]nsupported (?:parameter|value)s?: '|[Uu]nrecognized request arguments? supplied: "
     r"|[Uu]nknown (?:parameter|argument|field)s?: ?['\"`]?|[Uu]nexpected keyword argument '"
     r"|not support (?:the )?parameters?: [\[{]?['\"`]?|[Uu]nsupported_parameter.*?'"
-    r"|does not support (?:the )?['\"`]?)(?P<name>[a-z_]+)"
+    r"|[Aa]rgument not supported on this model: "
+    r"|(?:does not|doesn't) support (?:the )?(?!parameters?:)['\"`]?)(?P<name>[A-Za-z_]+)"
 )
+#: LiteLLM's list of all arguments that the model behind it does not take.
+_LISTED = re.compile(r"not support parameters: \[(?P<names>[^\]]*)\]")
+#: Claude's words: one of both is enough, and the temperature is the one that callers give.
+_NOT_BOTH = re.compile(r"temperature\W+and\W+top_p\W+cannot both be specified")
 #: How a type of error, or a word of it, says that an argument is unknown. OpenAI's o-series: 403.
 _UNKNOWN = re.compile(
     r"extra_forbidden|unsupported_|unknown_parameter|[Nn]ot (?:supported|permitted|allowed)"
@@ -76,6 +86,8 @@ class Dialect:
 
     def without(self, said: Said, sent: Mapping[str, Any]) -> Dialect | None:
         """The dialect after a refusal of `sent`; None if that was about something else."""
+        if names := _listed_names(said) & sent.keys() & _SINGLY:
+            return replace(self, refused=self.refused | names)
         name = _refused_name(said)
         if limit := _ANSWER_LIMIT.search(said.words):
             most = int(next(filter(None, limit.groups())))
@@ -116,10 +128,13 @@ class Dialect:
 
 def essential(said: Said, sent: Mapping[str, Any], model: str, engine: str) -> ServiceError | None:
     """The caller's error where a server refuses what the answer depends on."""
-    name = _refused_name(said) if said.status in (400, 403, 422) else ""
+    names = {_refused_name(said)} | _listed_names(said)
+    if said.status not in (400, 403, 422):
+        names = set()
     if "tools" in sent and said.status >= 400 and _NO_TOOLS.search(said.words):
-        name = "tools"
-    if name not in _ESSENTIAL or name not in sent:
+        names = {"tools"}
+    name = next((one for one in _ESSENTIAL if one in names and one in sent), None)
+    if name is None:
         return None
     text = _ESSENTIAL[name].format(model=model, engine=engine)
     return InvalidRequest(text, "Ask without it, or ask another model.")
@@ -130,4 +145,16 @@ def _refused_name(said: Said) -> str:
     if said.param and (_UNKNOWN.search(said.all) or said.param.split(".")[0] in _ESSENTIAL):
         return said.param.split(".")[0].split("[")[0]
     found = _REFUSALS.search(said.words)
-    return "" if found is None else found["name"]
+    return "" if found is None else _snake_case(found["name"])
+
+
+def _listed_names(said: Said) -> frozenset[str]:
+    """All arguments that a refusal names as a whole: nothing else of their groups is refused."""
+    found = _LISTED.search(said.words)
+    names = frozenset(re.findall(r"[a-z_]+", found["names"])) if found else frozenset[str]()
+    return names | ({"top_p"} if _NOT_BOTH.search(said.words) else frozenset())
+
+
+def _snake_case(name: str) -> str:
+    """xAI says `frequencyPenalty` of what was sent as `frequency_penalty`."""
+    return re.sub(r"(?<=[a-z])[A-Z]", lambda found: f"_{found[0].lower()}", name)

@@ -77,6 +77,8 @@ _DEATH += r"AsyncEngineDead|scheduler.*(?:died|dead)|unexpectedly stopped|proces
 #: begins with it. Codes come before words: words that a caller chose may stand in a message.
 _RESPONSES: tuple[tuple[str, str, type[ServiceError], str, str], ...] = (
     ("401", r"", errors.ModelFailed, "{engine} does not take its key", _KEY),
+    # LiteLLM without a database looks up there what is not its master key.
+    ("400", r"no_db_connection", errors.ModelFailed, "{engine} does not take its key", _KEY),
     ("402", r"", errors.ModelFailed, "the account at {engine} has no credit", _BILL),
     ("429", r"insufficient_quota|billing_hard_limit|exceeded your current quota",
      errors.ModelFailed, "the account at {engine} has no credit", _BILL),
