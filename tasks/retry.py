@@ -37,15 +37,17 @@ def decide(
     base_seconds: float,
     is_away: Callable[[], bool],
     comes_back: Callable[[], bool] = lambda: False,
+    turn: Callable[[float], float] = lambda least_seconds: least_seconds,
 ) -> Retry | None:
     """Decide on a retry after `error`, with `attempts` tries before this one; None: it is final.
 
     A shutdown, room made for a more urgent job, an outage of the engine (`is_away`, called only if
     it matters) or its death does not count as a try; tasks/engine_death.py has counted a death
-    already. After an outage the job waits in its queue. Where it would be taken again
-    at once all the same (`comes_back`: a route is served by either of its engines), it pauses for
-    AWAY_SECONDS. All other pauses double from `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to
-    1.5; an engine that says when to ask again is not asked before, within the same bound.
+    already. After an outage the job waits in its queue. Where it would be taken again at once all
+    the same (`comes_back`: a route is served by either of its engines), it pauses for
+    AWAY_SECONDS, or until its `turn` where many do. All other pauses double from `base_seconds` up
+    to MAX_PAUSE_SECONDS, times 0.5 to 1.5; an engine that says when to ask again is not asked
+    before, within the same bound.
     """
     if isinstance(error, Yielded):
         return Retry("yielded")
@@ -57,7 +59,8 @@ def decide(
     if not error.retryable:
         return None
     if is_away():
-        return Retry("outage", AWAY_SECONDS * random.uniform(0.5, 1.5) if comes_back() else 0.0)
+        pause = turn(AWAY_SECONDS * random.uniform(0.5, 1.5)) if comes_back() else 0.0
+        return Retry("outage", pause)
     if attempts + 1 >= max_attempts:
         return None
     pause = min(base_seconds * 2**attempts, MAX_PAUSE_SECONDS) * random.uniform(0.5, 1.5)

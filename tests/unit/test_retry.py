@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from local_llm_service.worker.errors import (
     StreamBroken,
 )
 from local_llm_service.worker.lease.in_flight import Interrupted, Yielded
+from local_llm_service.worker.turns import Turns
 
 OUTAGE = Retry("outage")
 
@@ -68,6 +70,21 @@ def test_a_job_that_is_taken_again_during_an_outage_pauses() -> None:
     assert again.cause == "outage"
     assert not again.counts
     assert 0.5 <= again.delay_seconds <= 1.5
+
+
+def test_of_many_that_are_taken_again_each_has_its_turn() -> None:
+    """Else they would keep a worker busy, and no other job would be taken."""
+    turns = Turns(0.05, 30.0, clock=lambda: 100.0)
+    again = [
+        after(OllamaUnreachable(""), is_away=lambda: True, comes_back=lambda: True,
+              turn=turns.wait_seconds)
+        for _ in range(200)
+    ]  # fmt: skip
+    pauses = [one.delay_seconds for one in again if one is not None]
+    assert 0.5 <= pauses[0] <= 1.5
+    assert all(later - one >= 0.0499 for one, later in pairwise(pauses))
+    assert max(turns.wait_seconds(1.0) for _ in range(2000)) == 30.0
+    assert turns.wait_seconds(40.0) == 40.0
 
 
 def test_an_error_that_may_pass_is_tried_again_up_to_max_attempts() -> None:
