@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ def decide(
     is_away: Callable[[], bool],
     comes_back: Callable[[], bool] = lambda: False,
     turn: Callable[[float], float] = lambda least_seconds: least_seconds,
+    wanted_for: Callable[[], float] = lambda: math.inf,
 ) -> Retry | None:
     """Decide on a retry after `error`, with `attempts` tries before this one; None: it is final.
 
@@ -47,7 +49,7 @@ def decide(
     the same (`comes_back`: a route is served by either of its engines), it pauses for
     AWAY_SECONDS, or until its `turn` where many do. All other pauses double from `base_seconds` up
     to MAX_PAUSE_SECONDS, times 0.5 to 1.5; an engine that says when to ask again is not asked
-    before, within the same bound.
+    before, within the same bound, nor where nobody waits so long (`wanted_for`, seconds).
     """
     if isinstance(error, Yielded):
         return Retry("yielded")
@@ -67,5 +69,7 @@ def decide(
     if isinstance(error, OllamaBusy) and error.retry_after_seconds is not None:
         # Not all at once: many jobs were told the same.
         wanted = min(error.retry_after_seconds, MAX_PAUSE_SECONDS) * random.uniform(1.0, 1.2)
+        if wanted > wanted_for():
+            return None
         pause = max(pause, wanted)
     return Retry("retry", pause, counts=True)

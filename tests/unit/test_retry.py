@@ -127,3 +127,11 @@ def test_a_busy_engine_is_not_asked_before_it_wants(said: float, least: float, m
         pauses.add(again.delay_seconds)
     assert least <= min(pauses) <= max(pauses) <= most
     assert len(pauses) > 50
+
+
+@pytest.mark.parametrize(("waits", "is_tried"), [(9.0, False), (40.0, True)])
+def test_a_busy_engine_is_not_waited_for_past_the_deadline(waits: float, is_tried: bool) -> None:
+    """Its caller learns at once what is wrong, instead of a deadline at the end of the pause."""
+    error = OllamaBusy("busy")
+    error.retry_after_seconds = 10.0
+    assert (after(error, wanted_for=lambda: waits) is not None) is is_tried
