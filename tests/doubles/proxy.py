@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import threading
 
 from tests.doubles.serving import cut_off
@@ -15,11 +16,11 @@ class Proxy:
     """Starts with `with Proxy(port) as proxy`; clients connect to `proxy.port` on 127.0.0.1.
 
     A connection that is open when the proxy goes silent never carries a byte again, and neither
-    side is told.
+    side is told. With `tls` clients have to speak TLS, which the target does not see.
     """
 
-    def __init__(self, target_port: int) -> None:
-        self._target_port = target_port
+    def __init__(self, target_port: int, tls: ssl.SSLContext | None = None) -> None:
+        self._target_port, self._tls = target_port, tls
         self._silent = threading.Event()
         self._lost: set[asyncio.StreamWriter] = set()
         self._open: set[asyncio.StreamWriter] = set()
@@ -31,7 +32,7 @@ class Proxy:
     def __enter__(self) -> Proxy:
         self._loop = asyncio.new_event_loop()
         self._server = self._loop.run_until_complete(
-            asyncio.start_server(self._accept, "127.0.0.1", 0)
+            asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         )
         self.port: int = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)

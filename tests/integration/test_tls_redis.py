@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from local_llm_service.worker.embedded.processes.ports import free_port
 from local_llm_service.worker.embedded.processes.redis_process import RedisProcess
-from tests.conftest import wait_until
+from tests.doubles.proxy import Proxy
 from tests.integration.conftest import run_python
 
 #: Every kind of connection: our own, kombu's, the listener's, and the result backend's.
@@ -60,21 +59,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(certificate: Path) -> Iterator[str]:
-    """Host and port of a Redis that speaks TLS only."""
-    binary, port = shutil.which("redis-server"), free_port()
-    if binary is None:
-        pytest.fail("there is no redis-server on PATH")
-    options = ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no", "--save", ""]
-    options += ["--tls-cert-file", str(certificate), "--tls-ca-cert-file", str(certificate)]
-    options += ["--tls-key-file", str(certificate.with_name("key.pem"))]
-    log = certificate.with_name("log")
-    with (
-        log.open("w") as file,
-        subprocess.Popen([binary, *options], cwd=certificate.parent, stdout=file) as server,
-    ):
-        wait_until(lambda: "Ready to accept" in log.read_text() or server.poll(), "Redis starts")
-        yield f"127.0.0.1:{port}"
-        server.terminate()
+    """Host and port of a Redis that speaks TLS only. Not every redis-server is built with it."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    with RedisProcess() as server, Proxy(server.port, tls) as proxy:
+        yield f"127.0.0.1:{proxy.port}"
 
 
 def test_every_connection_speaks_tls(address: str, certificate: Path) -> None:

@@ -156,7 +156,11 @@ class OpenAiEngine:
     def notes(self) -> list[str]:
         """See Engine.notes."""
         return notes_of(
-            self._called, self._entry, self._listing, self._dialects, counts=self._counts
+            f"the server at {self._address.masked}",  # whoever tells it says whose note it is
+            self._entry,
+            self._listing,
+            self._dialects,
+            counts=self._counts,
         )
 
     def close(self) -> None:
