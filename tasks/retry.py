@@ -61,15 +61,20 @@ def decide(
     if not error.retryable:
         return None
     if is_away():
-        pause = turn(AWAY_SECONDS * random.uniform(0.5, 1.5)) if comes_back() else 0.0
-        return Retry("outage", pause)
+        jittered = AWAY_SECONDS * random.uniform(0.5, 1.5)
+        return Retry("outage", turn(jittered) if comes_back() else 0.0)
     if attempts + 1 >= max_attempts:
         return None
     pause = min(base_seconds * 2**attempts, MAX_PAUSE_SECONDS) * random.uniform(0.5, 1.5)
-    if isinstance(error, OllamaBusy) and error.retry_after_seconds is not None:
-        # Not all at once: many jobs were told the same.
-        wanted = min(error.retry_after_seconds, MAX_PAUSE_SECONDS) * random.uniform(1.0, 1.2)
-        if wanted > wanted_for():
-            return None
-        pause = max(pause, wanted)
-    return Retry("retry", pause, counts=True)
+    wanted = _wanted_pause(error)
+    if wanted and wanted > wanted_for():
+        return None
+    return Retry("retry", max(pause, wanted), counts=True)
+
+
+def _wanted_pause(error: ServiceError) -> float:
+    """Seconds for which a busy engine wants to be left alone, up to the longest pause; else 0."""
+    if not isinstance(error, OllamaBusy) or error.retry_after_seconds is None:
+        return 0.0
+    # Not all at once: many jobs were told the same.
+    return min(error.retry_after_seconds, MAX_PAUSE_SECONDS) * random.uniform(1.0, 1.2)

@@ -245,7 +245,7 @@ class StreamBroken(ServiceError):
 
     code = "stream_broken"
     retryable = True
-    default_hint = "Ask again. The log of the model server, as `ollama serve`, may say why it broke off."
+    default_hint = "Ask again. The log of the model server may say why it broke off."
 
 
 class EngineTimeout(ServiceError):
