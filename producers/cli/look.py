@@ -140,8 +140,10 @@ def _engine_of(worker: dict[str, Any]) -> str:
 
 def _line_of(engine: dict[str, Any]) -> str:
     """One of several engines, in words."""
-    version, kind = engine["version"], engine["kind"]
-    name = server_name(version) if version and kind == "ollama" else f"{kind} {version or ''}"
+    version, kind = engine["version"] or "", engine["kind"]
+    # Most servers of /v1 tell no version.
+    other = kind if version == "unknown" else f"{kind} {version}"
+    name = server_name(version) if version and kind == "ollama" else other
     away = "" if engine["reachable"] else "  not reachable"
     leaves = "  leaves the house" if engine["leaves_the_house"] else ""
     told = f"{engine['name']}  {engine['running']}/{engine['slots']} slots  {name.rstrip()}"

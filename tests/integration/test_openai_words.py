@@ -273,6 +273,7 @@ def test_a_key_over_plain_http_is_noted(server: OpenAiServer, open_engine: Open)
     away = open_engine(url="http://far.example/v1", api_key=KEY, leaves_the_house=True)
     assert "unencrypted" in " ".join(away.notes())
     assert open_engine(api_key=KEY).notes() == []
+    assert open_engine(api_key=KEY, leaves_the_house=True).notes() == []  # a gateway on this host
 
 
 def test_what_failed_is_not_kept_alive(server: OpenAiServer, open_engine: Open) -> None:

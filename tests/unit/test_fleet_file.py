@@ -144,6 +144,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (changed(*ENGINE, "kind", to="tgi"), "engines[0].kind: Input should be 'ollama' or"),
     (changed(*ENGINE, "url", to="http://"), "engines[0].url: must be a host, host:port or a URL"),
     (changed(*ENGINE, "url", to="http://h:1/?key=x"), "engines[0].url: must end with its path"),
+    (changed(*ENGINE, "url", to="http://h:1/v1"), "engines[0].url: must be the address of the"),
+    (
+        changed(*AWAY, "url", to="https://api.example.com/v1/chat/completions"),
+        "engines[1].url: must be what stands before /chat/completions",
+    ),
     (changed(*AWAY, "url", to="api.example.com"), "engines[1].url: must be a URL, for example"),
     (changed(*AWAY, "url", to="http://api.example.com"), "engines[1].url: must begin with https"),
     (changed(*ENGINE, "url", to="http://134744072"), "engines[0].leaves_the_house: must be true"),

@@ -237,6 +237,16 @@ def test_a_look_shows_each_engine(intake: Intake) -> None:
     assert (away.reachable, away.version, away.models) == (False, None, ["large:latest"])
 
 
+def test_an_engine_that_has_never_answered_has_what_its_file_lists() -> None:
+    """A worker that starts while it is away: jobs for its models wait for it, and do not fail."""
+    intake = Intake()
+    intake.away.leave()
+    looks = EngineLooks(intake.catalog, intake.served, intake.breakers)
+    _, away = [one.presence for one in looks.all()]
+    assert (away.reachable, away.models) == (False, ["large:latest"])
+    intake.away.away = None
+
+
 def test_who_answers_that_it_is_busy_is_not_away(intake: Intake) -> None:
     """A provider may bound even this question; what it had is still served."""
     looks = EngineLooks(intake.catalog, intake.served, intake.breakers)

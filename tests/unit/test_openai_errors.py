@@ -58,6 +58,11 @@ REFUSALS = {
     "no embeddings, vLLM": (
         said.vllm(400, "The model does not support Embeddings API"), ours.InvalidRequest,
     ),
+    "no embeddings, LiteLLM": (
+        said.litellm(400, "litellm.BadRequestError: Unmapped LLM provider for this endpoint. You "
+                          "passed model=large, custom_llm_provider=ollama_chat."),
+        ours.InvalidRequest,
+    ),
     "too large": ((413, b""), ours.ContextOverflow),
     "elsewhere": ((307, b""), ours.ModelFailed),
     "a proxy": ((502, b""), ours.StreamBroken),

@@ -31,6 +31,13 @@ def test_a_model_that_nobody_has() -> None:
     assert error.hint.endswith("or use one that is there: fake:1b, small:1b.")
 
 
+def test_only_names_that_get_an_answer_are_there() -> None:
+    """Not the alias that was asked for, whose model is not there."""
+    here = worker(aliases={"big": "big:7b", "little": "fake:1b"}, routes=["auto", "smart"])
+    error = unserved_error(JobRecord(model="big:latest"), [here])
+    assert error.hint.endswith("or use one that is there: fake:1b, little, smart.")
+
+
 def test_the_default_model() -> None:
     """It is named where the workers have one; without any worker nobody knows it."""
     assert "'fake:1b'" in unserved_error(JobRecord(model="*"), [worker(has=())]).message

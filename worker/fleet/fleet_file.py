@@ -87,6 +87,10 @@ class EngineEntry(_Entry):
         found = check_ollama_host(url).rstrip("/")
         if "?" in found or "#" in found:
             raise ValueError("must end with its path")
+        if found.lower().endswith(("/completions", "/models", "/embeddings")):
+            raise ValueError("must be what stands before /chat/completions")
+        if info.data.get("kind") == "ollama" and found.endswith(("/v1", "/api")):
+            raise ValueError("must be the address of the Ollama alone, without a path")
         return found
 
     @field_validator("model_slots", mode="before")

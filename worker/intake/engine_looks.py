@@ -76,6 +76,8 @@ class EngineLooks:
     ) -> Look:
         entry, is_there = member.entry, version is not None
         names = [one.name for one in models] or list(self._catalog.names_of(entry.name))
+        if not (names or is_there):  # jobs for what it should have wait for it from the start
+            names = [full_name(one.name) for one in entry.models]
         missing = _missing(entry, names) if is_there else []
         presence = EnginePresence(
             name=entry.name,
@@ -95,7 +97,8 @@ class EngineLooks:
     def _shown(member: Member, version: str) -> str:
         if member.entry.kind == "ollama":
             return server_name(version)
-        return f"engine {member.name!r} ({version})"
+        told = "" if version == "unknown" else f" ({version})"
+        return f"engine {member.name!r}{told}"
 
     def _say_once(self, member: Member, level: int, text: str) -> None:
         """Log a state when it changes, not every few seconds."""

@@ -28,9 +28,9 @@ def unserved_error(record: JobRecord, workers: Iterable[Presence]) -> ServiceErr
 
 
 def _names(worker: Presence) -> list[str]:
-    """What callers may name; `auto` goes without saying."""
-    routes = [name for name in worker.routes if name != AUTO]
-    return [*(one.name for one in worker.models), *worker.aliases, *routes]
+    """What callers may name and get an answer; `auto` goes without saying."""
+    others = [*worker.aliases, *(name for name in worker.routes if name != AUTO)]
+    return [*(one.name for one in worker.models), *(one for one in others if serves(worker, one))]
 
 
 def _model_of(record: JobRecord, workers: list[Presence]) -> str:

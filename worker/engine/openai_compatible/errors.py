@@ -89,7 +89,8 @@ _RESPONSES: tuple[tuple[str, str, type[ServiceError], str, str], ...] = (
                r"[Ii]nvalid model name|no such model|is not loaded",
      errors.ModelMissing, "{engine} has no model {model!r}", _MODEL),
     ("40[045]", r"(?i)embeddings? .*not support|not support.*embedding|"
-                r"not allowed to generate embeddings|does not support embed",
+                r"not allowed to generate embeddings|does not support embed|"
+                 r"Unmapped LLM provider for this endpoint",
      errors.InvalidRequest, "model: {model!r} gives no embeddings",
      "Name a model for embeddings."),
     ("501", r"(?i)embed", errors.InvalidRequest, "model: {model!r} gives no embeddings",

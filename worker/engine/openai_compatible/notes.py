@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from local_llm_service.worker.engine.openai_compatible.dialect import FORMATS, Dialect
 from local_llm_service.worker.engine.openai_compatible.listing import Listing
@@ -25,7 +26,7 @@ def notes_of(
             f"{called} does not say how many tokens it reads and writes: prompts of its answers "
             "count as 0 tokens"
         )
-    if entry.api_key and entry.leaves_the_house and entry.url.startswith("http://"):
+    if entry.api_key and entry.leaves_the_house and _is_open(entry.url):
         found.append(f"{called} gets its key and all prompts unencrypted: give its url https")
     missing = [one.name for one in entry.models if listing.known and not listing.find(one.name)]
     if missing:
@@ -37,3 +38,11 @@ def notes_of(
         if FORMATS[0] in dialect.refused_forms:
             found.append(f"{called} does not hold {full_name(model)} to a JSON Schema")
     return found
+
+
+def _is_open(url: str) -> bool:
+    """Whether others on the way can read what is sent; a gateway on this host is no way."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    is_here = host in ("localhost", "::1") or host.startswith("127.")
+    return parts.scheme == "http" and not is_here
