@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from local_llm_service.worker.errors import InvalidOutput, ModelFailed, ServiceError, StreamBroken
+from local_llm_service.worker.errors import (
+    InvalidOutput,
+    InvalidRequest,
+    ModelFailed,
+    ServiceError,
+    StreamBroken,
+)
 from tests.doubles.openai_calls import PROMPT, Open, ask, openai_engines, openai_server
 from tests.doubles.openai_server import OpenAiServer, Reply
 
@@ -142,3 +148,20 @@ def test_an_error_says_whether_an_answer_was_begun(
     with pytest.raises(ServiceError) as caught:
         ask(open_engine(leaves_the_house=True), PROMPT)
     assert caught.value.was_begun is has_begun
+
+
+def test_a_refusal_in_unknown_words_is_the_requests_own_once_others_were_answered(
+    server: OpenAiServer, open_engine: Open
+) -> None:
+    """Else a caller could have a model left alone by all, with three prompts that it refuses."""
+    engine = open_engine(leaves_the_house=True)
+    refused = Reply(status=400, error={"error": {"message": "no, and a secret"}})
+    server.say(*[refused] * 2)  # once more without what is not in every server's list
+    with pytest.raises(ModelFailed):
+        ask(engine)
+    ask(engine)
+    server.say(refused)
+    with pytest.raises(InvalidRequest, match="refuses this request") as caught:
+        ask(engine)
+    assert "secret" not in str(caught.value) + caught.value.hint
+    assert not caught.value.was_begun

@@ -52,9 +52,10 @@ class OpenAiClient:
         )
 
     async def stream(self, body: dict[str, Any]) -> AsyncGenerator[Event]:
-        """The events of one answer up to `[DONE]`, which comes as an empty one.
+        """The events of one answer; `[DONE]` comes as an empty one.
 
-        Nothing is sent before the first is asked for. Closing it ends the generation.
+        Nothing is sent before the first is asked for. Closing it ends the generation; after
+        `[DONE]` it is read on to its end, so that its connection can serve the next request.
         Raises Refused, also for an error instead of a stream, and one of FOREIGN.
         """
         request = self._http.build_request("POST", "chat/completions", json=body)
@@ -70,9 +71,8 @@ class OpenAiClient:
                     text.since_event = 0
                     if one.data == "[DONE]":
                         yield {}
-                        return
                     # An empty one says nothing, and is not the end.
-                    if one.data and (event := _object(one.data)):
+                    elif one.data and (event := _object(one.data)):
                         yield event
         finally:
             await response.aclose()

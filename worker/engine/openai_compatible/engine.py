@@ -34,6 +34,8 @@ from local_llm_service.worker.engine.written import TokenTimeouts, whole
 from local_llm_service.worker.errors import (
     ContextOverflow,
     EngineTimeout,
+    InvalidRequest,
+    ModelFailed,
     OllamaUnreachable,
     ServiceError,
     StreamBroken,
@@ -48,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 #: Forms of a request that are tried for one answer.
 _MOST_TRIES = 8
+_ITS_LOG = "Ask in other words, or ask another model. The log of this engine may say why."
 #: Some servers do not count the last token.
 _UNCOUNTED = 1
 
@@ -223,7 +226,7 @@ class OpenAiEngine:
             except Refused as refused:
                 again = self._after(refused.said, asked, body) if tries < _MOST_TRIES else None
                 if again is None and not await patience.waited(refused.retry_after_seconds):
-                    raise self._ours(refused, model) from None
+                    raise self._refusal(refused, model) from None
                 asked, tries = again or asked, tries + 1
             except FOREIGN as error:
                 raise self._ours(error, model) from None
@@ -264,8 +267,9 @@ class OpenAiEngine:
         """Ask a server at home for one token: it may go on with a prompt that nobody wants."""
         body = chat_body(asked.name, PROBE, asked.dialect, most_tokens=1, form="")
         async with aclosing(self._client.stream(body)) as events:
-            async for _ in events:
-                pass
+            async for event in events:
+                if not event:
+                    break
 
     def _after(self, said: Said, asked: _Try, body: dict[str, Any]) -> _Try | None:
         """How to ask again after a refusal; None where that would not help.
@@ -310,6 +314,16 @@ class OpenAiEngine:
             )
         except FOREIGN as error:
             raise self._ours(error, model) from None
+
+    def _refusal(self, refused: Refused, model: str) -> ServiceError:
+        """A refusal as one of ours. Where the model has answered before, one of a request that is
+        like others is about what the caller wrote: it says nothing against the engine, which would
+        else be left alone by everybody after a few of them."""
+        ours = self._ours(refused, model)
+        is_proven = self._dialects.get(model, Dialect()).is_proven
+        if isinstance(ours, ModelFailed) and refused.said.status in (400, 422) and is_proven:
+            return InvalidRequest(f"{self._called} refuses this request", _ITS_LOG)
+        return ours
 
     def _ours(self, error: Exception, model: str) -> ServiceError:
         """The error as one of ours; a server that may be away is asked at the next question."""

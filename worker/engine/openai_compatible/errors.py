@@ -96,7 +96,8 @@ _RESPONSES: tuple[tuple[str, str, type[ServiceError], str, str], ...] = (
     ("501", r"(?i)embed", errors.InvalidRequest, "model: {model!r} gives no embeddings",
      "Name a model for embeddings."),
     ("40[45]", r"", errors.ModelFailed, "{engine} does not speak the API of `/v1`", _URL),
-    ("400", r"content_filter|content_policy|content management policy|ResponsibleAIPolicy",
+    ("400", r"content_filter|content_policy|content management policy|ResponsibleAIPolicy|"
+            r"invalid_prompt|data_inspection_failed|Content Exists Risk",
      errors.InvalidRequest, "the prompt is held back by the content filter of {engine}",
      "Ask in other words, or ask another model."),
     # In silence its numbers would teach a wrong count: some mean what one minute may bring.
