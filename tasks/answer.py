@@ -58,10 +58,9 @@ class Answer(_Part):
     "length": the model was stopped at the caller's own budget of tokens; "unchanged": the input
     fitted as it was. `route` is there where the service chose the model, `keep_local` where the
     call had to stay on one's own hardware: what is made of the answer then stays there, too.
-    `paid_usd` is there where a model with a price wrote something: what its completions have cost,
-    also one that was not taken; it says so, too, where the answer came from another job. Each kind
-    names in CONTENT the field that holds its result, a text unless CONTENT_IS_JSON or `text_in`
-    says more.
+    `paid_usd` is there where a model with a price wrote something for this job: what its
+    completions have cost, also one that was not taken. Each kind names in CONTENT the field that
+    holds its result, a text unless CONTENT_IS_JSON or `text_in` says more.
     """
 
     CONTENT: ClassVar[str]

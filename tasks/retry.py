@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,15 +38,18 @@ def decide(
     base_seconds: float,
     is_away: Callable[[], bool],
     comes_back: Callable[[], bool] = lambda: False,
+    turn: Callable[[float], float] = lambda least_seconds: least_seconds,
+    wanted_for: Callable[[], float] = lambda: math.inf,
 ) -> Retry | None:
     """Decide on a retry after `error`, with `attempts` tries before this one; None: it is final.
 
     A shutdown, room made for a more urgent job, an outage of the engine (`is_away`, called only if
     it matters) or its death does not count as a try; tasks/engine_death.py has counted a death
-    already. After an outage the job waits in its queue. Where it would be taken again
-    at once all the same (`comes_back`: a route is served by either of its engines), it pauses for
-    AWAY_SECONDS. All other pauses double from `base_seconds` up to MAX_PAUSE_SECONDS, times 0.5 to
-    1.5; an engine that says when to ask again is not asked before, within the same bound.
+    already. After an outage the job waits in its queue. Where it would be taken again at once all
+    the same (`comes_back`: a route is served by either of its engines), it pauses for
+    AWAY_SECONDS, or until its `turn` where many do. All other pauses double from `base_seconds` up
+    to MAX_PAUSE_SECONDS, times 0.5 to 1.5; an engine that says when to ask again is not asked
+    before, within the same bound, nor where nobody waits so long (`wanted_for`, seconds).
     """
     if isinstance(error, Yielded):
         return Retry("yielded")
@@ -57,12 +61,20 @@ def decide(
     if not error.retryable:
         return None
     if is_away():
-        return Retry("outage", AWAY_SECONDS * random.uniform(0.5, 1.5) if comes_back() else 0.0)
+        jittered = AWAY_SECONDS * random.uniform(0.5, 1.5)
+        return Retry("outage", turn(jittered) if comes_back() else 0.0)
     if attempts + 1 >= max_attempts:
         return None
     pause = min(base_seconds * 2**attempts, MAX_PAUSE_SECONDS) * random.uniform(0.5, 1.5)
-    if isinstance(error, OllamaBusy) and error.retry_after_seconds is not None:
-        # Not all at once: many jobs were told the same.
-        wanted = min(error.retry_after_seconds, MAX_PAUSE_SECONDS) * random.uniform(1.0, 1.2)
-        pause = max(pause, wanted)
-    return Retry("retry", pause, counts=True)
+    wanted = _wanted_pause(error)
+    if wanted and wanted > wanted_for():
+        return None
+    return Retry("retry", max(pause, wanted), counts=True)
+
+
+def _wanted_pause(error: ServiceError) -> float:
+    """Seconds for which a busy engine wants to be left alone, up to the longest pause; else 0."""
+    if not isinstance(error, OllamaBusy) or error.retry_after_seconds is None:
+        return 0.0
+    # Not all at once: many jobs were told the same.
+    return min(error.retry_after_seconds, MAX_PAUSE_SECONDS) * random.uniform(1.0, 1.2)

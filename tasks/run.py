@@ -296,6 +296,8 @@ def _goes_back(outcome: Outcome, runtime: WorkerRuntime, in_flight: InFlightDeli
         base_seconds=runtime.settings.retry_base_seconds,
         is_away=partial(runtime.breaker.is_away, in_flight.model or runtime.settings.model_name),
         comes_back=lambda: delivery.model in (runtime.served.now() or ()),
+        turn=runtime.looks.wait_seconds,
+        wanted_for=lambda: max(in_flight.wanted_for(), in_flight.wanted_seconds()),
     )
     if again is None:
         return False

@@ -245,7 +245,7 @@ class StreamBroken(ServiceError):
 
     code = "stream_broken"
     retryable = True
-    default_hint = "Check the log of `ollama serve`: its runner may have been killed."
+    default_hint = "Ask again. The log of the model server may say why it broke off."
 
 
 class EngineTimeout(ServiceError):

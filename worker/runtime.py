@@ -31,6 +31,10 @@ from local_llm_service.worker.store.presence import RUNNING_JOBS_MOST, RunningJo
 from local_llm_service.worker.store.store import Store
 from local_llm_service.worker.text_writer import TextWriter
 from local_llm_service.worker.tokens.book import TokenBook
+from local_llm_service.worker.turns import Turns
+
+#: Between two jobs that look for an engine, however many wait for it, and until one looks again.
+LOOK_APART_SECONDS, LOOK_MOST_SECONDS = 0.05, 30.0
 
 
 def _nothing() -> None:
@@ -59,6 +63,8 @@ class WorkerRuntime:
 
     #: Models that gave no log-probabilities when they were asked for some.
     without_logprobs: set[str] = field(default_factory=set)
+    #: When jobs of a route look again whether an engine that is away has come back.
+    looks: Turns = field(default_factory=lambda: Turns(LOOK_APART_SECONDS, LOOK_MOST_SECONDS))
 
     def __post_init__(self) -> None:
         #: What its ENGINES_FILE says.

@@ -10,6 +10,7 @@ from local_llm_service.worker.engine.members import Member
 from local_llm_service.worker.engine.side_by_side import side_by_side
 from local_llm_service.worker.errors import ServiceError
 from local_llm_service.worker.fingerprint import full_name
+from local_llm_service.worker.fleet.file_rules import is_at_home
 from local_llm_service.worker.fleet.fleet import Fleet
 from local_llm_service.worker.settings import Settings
 from local_llm_service.worker.store.connection import reachable
@@ -21,6 +22,11 @@ from local_llm_service.worker.store.store import Store
 logger = logging.getLogger(__name__)
 
 MINIMUM_REDIS = (6, 2)
+
+_AT_HOME = (
+    "engine %s at %s is in no private network, as far as its name tells, and ENGINES_FILE says "
+    "that it does not leave the house: it gets what callers want to keep."
+)
 
 
 def redis_conflict(settings: Settings) -> str | None:
@@ -42,6 +48,13 @@ def redis_conflict(settings: Settings) -> str | None:
         if not settings.allow_eviction:
             return f"{error.message}. {error.hint.removesuffix('.')}"
         logger.warning("%s: jobs can be lost. ALLOW_EVICTION is set", error.message)
+    if budgets := other_budgets(settings, others):
+        logger.warning(
+            "REMOTE_BUDGET_USD is %s here and %s in another worker on this Redis: each checks by "
+            "its own, so the largest counts. Give all workers the same",
+            settings.remote_budget_usd,
+            " and ".join(budgets),
+        )
     return is_old or lease_conflict(settings, others)
 
 
@@ -60,9 +73,28 @@ def lease_conflict(settings: Settings, others: list[Presence]) -> str | None:
     )
 
 
+def other_budgets(settings: Settings, others: list[Presence]) -> list[str]:
+    """What other workers say that paid models may cost, where it differs; none where this worker
+    has no paid model."""
+    if not Fleet.of(settings).has_paid_models:
+        return []
+    theirs = {other.remote_budget_usd for other in others} - {None}
+    own = _parts(settings.remote_budget_usd or "")
+    return sorted(one for one in theirs if one is not None and _parts(one) != own)
+
+
+def warn_of_public_engines(fleet: Fleet) -> None:
+    """Log a warning for each engine that is said to be at home, and does not look so."""
+    for one in fleet.engines:
+        if not (one.leaves_the_house or is_at_home(one.url)):
+            logger.warning(_AT_HOME, one.name, one.masked_url)
+
+
 def check_engines(settings: Settings) -> None:
     """Log a warning for each problem; the worker starts anyway, as an engine may come later."""
     engine, fleet = open_engine(settings), Fleet.of(settings)
+    if settings.engines_file is not None:
+        warn_of_public_engines(fleet)
     try:
         members = members_of(engine, fleet)
         served_by = side_by_side(_served_by, members)
@@ -90,6 +122,11 @@ def _served_by(member: Member) -> set[str] | None:
     for note in said.notes:
         logger.warning("%s%s.", where, note)
     return {full_name(model.name) for model in said.models}
+
+
+def _parts(budget: str) -> list[str]:
+    """`5/day, 9/month` and `9/month,5/day` are the same."""
+    return sorted("".join(budget.split()).split(","))
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -81,7 +81,7 @@ def numbers(answer: dict[str, Any]) -> str:
     if route := answer.get("route"):
         parts += [f"route: {route['reason']}"]
         parts += [f"{one['model']} before: {one['reason']}" for one in route["tried"]]
-    if answer["origin"] == "computed" and (paid := answer.get("paid_usd")):
+    if paid := answer.get("paid_usd"):
         parts.append(f"{paid:.6f} USD paid")
     if (use := answer.get("context")) and use["saved_tokens"]:
         parts.append(f"context of {use['tokens']} tokens sent as {use['sent_tokens']}")

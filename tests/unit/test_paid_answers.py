@@ -48,12 +48,14 @@ def test_an_answer_says_what_its_job_has_paid(local_llm: LocalLLM) -> None:
 
 
 @pytest.mark.usefixtures("paid")
-def test_from_the_cache_it_says_what_it_had_cost(local_llm: LocalLLM) -> None:
-    """Nobody pays again, and the command line does not say so."""
-    first, again = asked(), asked()
-    assert (first["origin"], again["origin"]) == ("computed", "cached")
-    assert first["paid_usd"] == again["paid_usd"] > 0
-    assert "USD" not in numbers(again)
+def test_only_the_job_that_paid_says_so(local_llm: LocalLLM) -> None:
+    """From the cache, and joined, it cost nothing: a sum over answers counts no payment twice."""
+    with local_llm.held():
+        one, other = (generate.delay("x", max_tokens=50) for _ in range(2))
+    answers = [one.get(timeout=10), other.get(timeout=10), asked()]
+    assert sorted(one["origin"] for one in answers) == ["cached", "computed", "joined"]
+    assert [one["origin"] for one in answers if "paid_usd" in one] == ["computed"]
+    assert "USD" not in numbers(answers[2])
 
 
 @pytest.mark.usefixtures("local_llm")

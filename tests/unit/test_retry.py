@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from local_llm_service.worker.errors import (
     StreamBroken,
 )
 from local_llm_service.worker.lease.in_flight import Interrupted, Yielded
+from local_llm_service.worker.turns import Turns
 
 OUTAGE = Retry("outage")
 
@@ -70,6 +72,21 @@ def test_a_job_that_is_taken_again_during_an_outage_pauses() -> None:
     assert 0.5 <= again.delay_seconds <= 1.5
 
 
+def test_of_many_that_are_taken_again_each_has_its_turn() -> None:
+    """Else they would keep a worker busy, and no other job would be taken."""
+    turns = Turns(0.05, 30.0, clock=lambda: 100.0)
+    again = [
+        after(OllamaUnreachable(""), is_away=lambda: True, comes_back=lambda: True,
+              turn=turns.wait_seconds)
+        for _ in range(200)
+    ]  # fmt: skip
+    pauses = [one.delay_seconds for one in again if one is not None]
+    assert 0.5 <= pauses[0] <= 1.5
+    assert all(later - one >= 0.0499 for one, later in pairwise(pauses))
+    assert max(turns.wait_seconds(1.0) for _ in range(2000)) == 30.0
+    assert turns.wait_seconds(40.0) == 40.0
+
+
 def test_an_error_that_may_pass_is_tried_again_up_to_max_attempts() -> None:
     """With MAX_ATTEMPTS=3 the third failure is final."""
     decisions = [after(StreamBroken(""), attempts=attempts) for attempts in range(4)]
@@ -110,3 +127,11 @@ def test_a_busy_engine_is_not_asked_before_it_wants(said: float, least: float, m
         pauses.add(again.delay_seconds)
     assert least <= min(pauses) <= max(pauses) <= most
     assert len(pauses) > 50
+
+
+@pytest.mark.parametrize(("waits", "is_tried"), [(9.0, False), (40.0, True)])
+def test_a_busy_engine_is_not_waited_for_past_the_deadline(waits: float, is_tried: bool) -> None:
+    """Its caller learns at once what is wrong, instead of a deadline at the end of the pause."""
+    error = OllamaBusy("busy")
+    error.retry_after_seconds = 10.0
+    assert (after(error, wanted_for=lambda: waits) is not None) is is_tried

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The members of an answer that are each caller's own.
 CALLERS_MEMBERS = ("task_id", "origin", "timings")
+#: And what only the job that paid says, so that no sum over answers counts it twice.
+_OWN_MEMBERS = (*CALLERS_MEMBERS, "paid_usd")
 
 #: Timings of an answer that was not generated for this job.
 NO_TIMINGS = {
@@ -47,11 +49,11 @@ def result_text(meta: Mapping[str, Any]) -> ResultText:
             after="}",
             for_waiters=ResultTemplate("ia", (f'{for_waiters}, "task_id": ', ', "result": ', "}")),
         )
-    own = {key: answer[key] for key in CALLERS_MEMBERS}
+    own = {key: answer[key] for key in _OWN_MEMBERS if key in answer}
     timings = {k: v for k, v in answer["timings"].items() if k != "queued_seconds"}
     return ResultText(
         before=f'{frame}, "result": {_opened(own)}, ',
-        shared=_dumps({k: v for k, v in answer.items() if k not in CALLERS_MEMBERS})[1:-1],
+        shared=_dumps({k: v for k, v in answer.items() if k not in _OWN_MEMBERS})[1:-1],
         after="}}",
         for_waiters=ResultTemplate(
             "iiqa",

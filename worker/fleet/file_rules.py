@@ -102,7 +102,7 @@ def _engine_problems(at: int, engine: EngineEntry, settings: Settings) -> Iterat
         yield f"{place}.api_key_file: give this or api_key_env, not both"
     if engine.api_key_env is not None and not _is_key(secret_of(engine.api_key_env) or ""):
         yield f"{place}.api_key_env: the variable is not set, or holds no key"
-    if leaves and not _is_at_home(engine.url) and not engine.url.lower().startswith("https:"):
+    if leaves and not is_at_home(engine.url) and not engine.url.lower().startswith("https:"):
         yield f"{place}.url: must begin with https://, as prompts and key go through the Internet"
     if engine.kind == "ollama" and (engine.api_key_env or engine.api_key_file):
         yield f"{place}.api_key_env: an Ollama takes no key"
@@ -209,10 +209,10 @@ def _leaves(engine: EngineEntry) -> bool | None:
     """Whether it leaves the house; None where the file has to say so and does not."""
     if engine.leaves_the_house is not None:
         return engine.leaves_the_house
-    return False if _is_at_home(engine.url) else None
+    return False if is_at_home(engine.url) else None
 
 
-def _is_at_home(url: str) -> bool:
+def is_at_home(url: str) -> bool:
     """Whether a host is this one, or one of a private network, as far as its name tells."""
     host = (urlsplit(url).hostname or "").rstrip(".").lower()
     try:

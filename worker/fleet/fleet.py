@@ -97,6 +97,12 @@ class Fleet:
         return None if price is None or price.is_free else price
 
     @property
+    def has_paid_models(self) -> bool:
+        """Whether any model has a price."""
+        listed = [model for engine in self.engines for model in engine.models]
+        return any(one.price is not None and not one.price.is_free for one in listed)
+
+    @property
     def aliases(self) -> dict[str, str]:
         """Callers' other names of models, each with the engine's own."""
         listed = [model for engine in self.engines for model in engine.models]

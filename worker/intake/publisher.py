@@ -87,6 +87,7 @@ class Publisher:
             closed_by=self._gate.reasons,
             failing=self._served.failing(),
             lease_seconds=settings.lease_seconds,
+            remote_budget_usd=settings.remote_budget_usd if fleet.has_paid_models else None,
             cache_enabled=settings.enable_cache,
             num_ctx=settings.num_ctx,
             notes=self._notes([one.presence for one in looks]),

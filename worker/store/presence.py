@@ -97,6 +97,8 @@ class Presence(BaseModel):
     failing: list[str] = []
     reasons: list[str] = []
     lease_seconds: float | None = None
+    #: REMOTE_BUDGET_USD of a worker that has paid models.
+    remote_budget_usd: str | None = None
     cache_enabled: bool
     #: NUM_CTX, tokens; a model that was trained for less runs with less.
     num_ctx: int | None = None
