@@ -71,7 +71,6 @@ class Settings(BaseSettings):
     )
     router: str = Field(
         default="local_llm_service.tasks.routing.complexity:classify",
-        pattern=r"^[\w.]+:\w+$",
         description="`module:function` that tells simple prompts from complex ones",
     )
     router_file: str | None = Field(
@@ -231,6 +230,13 @@ class Settings(BaseSettings):
         if url is not None and not re.match(r"^[A-Za-z][\w.+-]*:", url):
             raise ValueError("must be a URL as Celery's setting of this name, redis://host/1")
         return url
+
+    @field_validator("router")
+    @classmethod
+    def _names_a_function(cls, router: str) -> str:
+        if not re.fullmatch(r"[\w.]+:\w+", router):
+            raise ValueError("must be package.module:function, a function of one text")
+        return router
 
     @field_validator("ollama_host")
     @classmethod

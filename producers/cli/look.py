@@ -201,12 +201,17 @@ def stats(
     paid = (counts.get("paid_nano_usd", 0) + counts.get("wasted_nano_usd", 0)) / NANO_PER_USD
     price = compared(settings.compare_model, settings.prices_file)
     say(
-        f"as many tokens as callers got would cost {seen['cost_savings_usd'] + paid:.2f} USD at "
+        f"as many tokens as callers got would cost {_usd(seen['cost_savings_usd'] + paid)} USD at "
         f"the prices of {price.from_where}: prices are compared, not models"
     )
     if paid:
-        say(f"{paid:.2f} USD were paid; saved: {seen['cost_savings_usd']:.2f} USD")
+        say(f"{_usd(paid)} USD were paid; saved: {_usd(seen['cost_savings_usd'])} USD")
     return Exit.ANSWER
+
+
+def _usd(amount: float) -> str:
+    """Cents; hundredths of one where it is less than a dollar, as a loss is else shown as -0.00."""
+    return f"{amount:.2f}" if abs(amount) >= 1 else f"{amount:.4f}"
 
 
 COMMANDS = (result, status, cancel, models, health, queues, stats)

@@ -85,6 +85,9 @@ def test_each_token_has_its_probability(subject: Subject, engine: Engine) -> Non
     assert "".join(one["token"] for one in completion.logprobs) == completion.text
     assert all(one["logprob"] <= 0 for one in completion.logprobs)
     assert all(bytes(one["bytes"]).decode() == one["token"] for one in completion.logprobs)
+    alone = ask(engine, subject, prompt(max_tokens=6, top_logprobs=0))
+    assert "".join(one["token"] for one in alone.logprobs) == alone.text
+    assert not any(one.get("top_logprobs") for one in alone.logprobs)
     assert ask(engine, subject, prompt(max_tokens=6)).logprobs == ()
 
 

@@ -63,6 +63,7 @@ def test_a_request_has_what_its_prompt_asks_for_and_nothing_else() -> None:
     sent = body(prompt(tools=(TOOL,), stop=("\n",), top_logprobs=2, schema=SCHEMA))
     assert (sent["tools"], sent["stop"]) == ([TOOL], ["\n"])
     assert (sent["logprobs"], sent["top_logprobs"]) == (True, 2)
+    assert body(prompt(top_logprobs=0))["top_logprobs"] == 1
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,7 @@ def test_log_probabilities_are_those_of_the_tokens() -> None:
     found = read(stream, prompt(top_logprobs=1)).completion.logprobs
     assert [(one["token"], one["logprob"]) for one in found] == [("a", -0.5), ("b", -1.5)]
     assert found[0]["top_logprobs"]
+    assert not read(stream, prompt(top_logprobs=0)).completion.logprobs[0]["top_logprobs"]
 
 
 def test_log_probabilities_that_were_asked_for_and_do_not_come_are_an_error() -> None:

@@ -20,6 +20,7 @@ from local_llm_service.tasks.routing.router_file import RouterFile, read_router
 from local_llm_service.tasks.routing.structure import LOOKED_AT, MOST, structure
 from local_llm_service.worker.errors import InvalidSetting
 from local_llm_service.worker.lazy_settings import lazy_settings
+from local_llm_service.worker.settings import Settings
 
 MOST_CHARACTERS = 400_000
 #: What would make an expression that goes back take minutes: the limit is the test's own timeout.
@@ -175,3 +176,10 @@ def test_a_score_is_one_for_extreme_weights() -> None:
     for intercept, expected in ((1e6, 1.0), (-1e6, 0.0)):
         router = RouterFile.model_validate(a_router(intercept=intercept))
         assert router.score("Hello") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("path", ["own_router", "own_router:", "own/router.py:good", "a b:c"])
+def test_a_router_is_named_by_module_and_function(path: str) -> None:
+    """Not by a file; the error says the form, not an expression for it."""
+    with pytest.raises(ValueError, match=r"must be package\.module:function"):
+        Settings(router=path)

@@ -32,7 +32,8 @@ def chat_body(
     if prompt.stop:
         body["stop"] = list(prompt.stop)
     if prompt.top_logprobs is not None:
-        body |= {"logprobs": True, "top_logprobs": prompt.top_logprobs}
+        # Of no others llama-server makes no log probabilities at all.
+        body |= {"logprobs": True, "top_logprobs": max(1, prompt.top_logprobs)}
     return {name: value for name, value in body.items() if name not in dialect.refused}
 
 

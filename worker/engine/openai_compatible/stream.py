@@ -7,7 +7,7 @@ every server sends all three: what has a reason is whole, and what has none but 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -234,9 +234,15 @@ def _read(answer: _Answer, prompt: Prompt, engine: str, *, ended: bool) -> Read:
         prompt_seconds=first_at - answer.began_at,
         generation_seconds=now - first_at,
         tool_calls=_calls(answer),
-        logprobs=tuple(written.logprobs),
+        logprobs=tuple(_with_others(one, prompt.top_logprobs or 0) for one in written.logprobs),
     )
     return Read(completion, counted, ended)
+
+
+def _with_others(entry: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """A log probability with as many of other tokens as the prompt asks for: see chat_body."""
+    others = entry["top_logprobs"]
+    return {**entry, "top_logprobs": others[:most] if isinstance(others, list) else []}
 
 
 def _finish_reason(reason: str) -> Literal["stop", "length"]:
