@@ -53,7 +53,9 @@ def test_the_quick_kinds_come_first_and_each_at_once(ollama: FakeOllama) -> None
 @pytest.mark.parametrize("after", ["Starting", "── extract_parameters"])
 def test_ctrl_c_ends_the_demo_in_a_line(ollama: FakeOllama, after: str) -> None:
     """All its processes get the signal at once, Redis too; it was 124 lines of tracebacks."""
-    ollama.respond = lambda _: Script(chunks=("a",) * 100, pause_seconds=1)
+    slow = Script(chunks=("a",) * 100, pause_seconds=1)
+    # The question of `curl` comes first.
+    ollama.respond = lambda body: Script(chunks=("Red",)) if "colour" in str(body) else slow
     process = demo(ollama)
     assert process.stdout is not None
     while after not in (line := process.stdout.readline()):
