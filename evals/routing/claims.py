@@ -90,7 +90,9 @@ def claims_table(results: Results, order: Order) -> str:
 def _row(what: str, said: str, claimed: float, found: Interval | None) -> list[str]:
     if found is None:
         return [what, said, "none", "not measured"]
-    if found.low >= claimed:
+    if found.low >= 1:
+        verdict = "says nothing: all stayed"
+    elif found.low >= claimed:
         verdict = "reached"
     elif found.high < claimed:
         verdict = "**not reproduced**"
