@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 
 _ENCODER = json.JSONEncoder(
     sort_keys=True,
@@ -39,6 +40,7 @@ def fingerprint(
     return hashlib.sha256(document.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+@lru_cache(maxsize=4096)  # a job asks some fifty times
 def full_name(model: str) -> str:
     """The model's name with its tag, as Ollama lists it."""
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
