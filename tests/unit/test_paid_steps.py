@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -19,12 +18,10 @@ from local_llm_service.tasks import embed, generate, paid_steps, summarize
 from local_llm_service.tasks.steps.protocol import Steps
 from local_llm_service.testing.local_llm import LocalLLM
 from local_llm_service.testing.scripted_engine import ScriptedEngine
-from local_llm_service.worker.engine.written import whole
 from local_llm_service.worker.errors import (
     BrokerUnreachable,
     BudgetExceeded,
     Cancelled,
-    ContextOverflow,
     DeadlineExceeded,
     EngineTimeout,
     InternalError,
@@ -39,14 +36,12 @@ from local_llm_service.worker.fleet.fleet import Fleet
 from local_llm_service.worker.fleet.price import Price
 from local_llm_service.worker.prompt import Completion, Sampling
 from local_llm_service.worker.store.keys import Keys
-from local_llm_service.worker.store.spending import Spending
 from local_llm_service.worker.store.store import process_store
 from tests.conftest import wait_until
+from tests.doubles.paying import NANO_PER_TOKEN, PRICE, answer_of, spent, tokens_of
 from tests.doubles.pieces import prompt_of, summary_of, working_by
 
 KEYS = Keys()
-PRICE = Price(Decimal(1), Decimal(1))
-NANO_PER_TOKEN = 1000
 #: Each test's model may cost a tenth of a dollar a day: 100,000 tokens.
 pytestmark = pytest.mark.local_llm(settings={"remote_budget_usd": "0.1/day", "lease_seconds": 3})
 
@@ -55,23 +50,6 @@ pytestmark = pytest.mark.local_llm(settings={"remote_budget_usd": "0.1/day", "le
 def paid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every model has a price."""
     monkeypatch.setattr(Fleet, "price", lambda *_: PRICE)
-
-
-def spent() -> Spending:
-    """What this day has cost."""
-    return process_store().spending.spending()[0]
-
-
-def answer_of(job: Any) -> dict[str, Any]:
-    """Wait for a job's answer."""
-    found: dict[str, Any] = job.get(timeout=10)
-    return found
-
-
-def tokens_of(answer: Mapping[str, Any]) -> int:
-    """All tokens of an answer."""
-    usage = answer["usage"]
-    return int(usage["prompt_tokens"]) + int(usage["completion_tokens"])
 
 
 def test_an_answer_costs_what_the_model_counted(local_llm: LocalLLM) -> None:
@@ -283,42 +261,6 @@ def test_redis_stays_away_longer_than_a_lease(
     assert spent().wasted > 0
 
 
-def test_an_answer_that_was_begun_and_cannot_be_used_is_spent(
-    local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of the same class as a refusal: a server that answers, and does not stream, is paid."""
-
-    def garbled(*_: Any, **__: Any) -> Completion:
-        error = ModelFailed("it does not stream its answers")
-        error.was_begun = True
-        raise error
-
-    monkeypatch.setattr(ScriptedEngine, "complete", garbled)
-    with pytest.raises(ModelFailed):
-        answer_of(generate.delay("x"))
-    assert spent().wasted > 0
-
-
-@pytest.mark.parametrize("counts", [(0, 0), (10**30, 1)])
-def test_a_server_that_counts_nothing_costs_what_was_booked(
-    local_llm: LocalLLM, monkeypatch: pytest.MonkeyPatch, counts: tuple[int, int]
-) -> None:
-    """Nobody knows better; nor where the counts cannot be true."""
-    complete = ScriptedEngine.complete
-
-    def uncounted(self: ScriptedEngine, *args: Any, **more: Any) -> Completion:
-        found = complete(self, *args, **more)
-        return replace(found, prompt_tokens=counts[0], completion_tokens=counts[1])
-
-    monkeypatch.setattr(ScriptedEngine, "complete", uncounted)
-    with local_llm.held():
-        job = generate.delay("x")
-        local_llm.wait_until_asked()
-        booked = spent().reserved
-    answer_of(job)
-    assert (spent().reserved, spent().paid) == (0, booked)
-
-
 def test_vectors_are_booked_too(local_llm: LocalLLM) -> None:
     """By their texts."""
     answer = answer_of(embed.delay(["one two", "three"]))
@@ -348,16 +290,6 @@ def test_what_was_bought_and_cannot_be_read_is_not_bought_again(local_llm: Local
     with working_by(failing_once(garble)), pytest.raises(InternalError, match="cannot be read"):
         answer_of(summarize.delay("x"))
     assert len(local_llm.prompts) == 1
-
-
-@pytest.mark.usefixtures("local_llm")
-def test_thoughts_that_fill_the_context_are_spent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that thinks has written, though no text came."""
-    thought = Completion("", "m", "length", 90, 9, 0.0, 0.0, 0.0)
-    monkeypatch.setattr(ScriptedEngine, "complete", lambda _, one, **__: whole(thought, one, 99))
-    with pytest.raises(ContextOverflow, match="ran into the end"):
-        answer_of(generate.delay("x"))
-    assert spent().wasted > 0
 
 
 def test_a_direct_call_asks_no_paid_model(local_llm: LocalLLM) -> None:
