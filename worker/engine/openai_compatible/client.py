@@ -22,9 +22,10 @@ from local_llm_service.worker.fleet.fleet import FleetEngine
 #: No answer's error, no list of models and no single event is longer: bytes, and characters.
 _MOST_BYTES = 4_194_304
 
-#: Seconds that an idle connection is kept. uvicorn, before vLLM and LiteLLM, closes one after 5 s,
-#: and a request that it meets on its way looks like a death.
-_KEPT_AT_HOME, _KEPT_AWAY = 4.0, 20.0
+#: Seconds that an idle connection to a provider is kept. One at home is not: llama-server may close
+#: it behind an answer, uvicorn (vLLM, LiteLLM) closes it after 5 s, and a request that meets this
+#: on its way looks like a death of the engine. A new one costs little on the same host.
+_KEPT_AT_HOME_SECONDS, _KEPT_AWAY_SECONDS = 0.0, 20.0
 
 #: One event of a stream, read.
 Event = dict[str, Any]
@@ -112,12 +113,10 @@ def _transport(address: Address, entry: FleetEngine) -> AiohttpTransport:
     Raises InvalidSetting where the environment names certificates that are not there.
     """
     try:
+        kept = _KEPT_AWAY_SECONDS if entry.leaves_the_house else _KEPT_AT_HOME_SECONDS
         return AiohttpTransport(
             # 0 means no limit: the number of slots is the limit.
-            limits=httpx.Limits(
-                max_connections=0,
-                keepalive_expiry=_KEPT_AWAY if entry.leaves_the_house else _KEPT_AT_HOME,
-            ),
+            limits=httpx.Limits(max_connections=0, keepalive_expiry=kept),
             # For SSL_CERT_FILE and SSL_CERT_DIR alone; a proxy is named beside it.
             trust_env=address.base.startswith("https:"),
             proxy=address.proxy() if entry.leaves_the_house else None,
